@@ -1,0 +1,28 @@
+/**
+ * Waits for `promise` until `signal` aborts, then rejects with the signal's reason. The work behind the promise
+ * goes on: use it where one of several waiters leaves.
+ */
+export async function abortable<Value>(promise: Promise<Value>, signal?: AbortSignal): Promise<Value> {
+  if (!signal) return promise
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+/** Waits `milliseconds`. Rejects with the signal's reason when it aborts. The timer keeps no process alive. */
+export async function delay(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  const elapsed = Promise.withResolvers<void>()
+  const timer = setTimeout(elapsed.resolve, milliseconds)
+  timer.unref()
+  try {
+    await abortable(elapsed.promise, signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}

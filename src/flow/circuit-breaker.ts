@@ -1,0 +1,74 @@
+import { delay } from './abortable.ts'
+
+export interface CircuitBreakerOptions {
+  /** Failures in a row, with no success between, that open the circuit. */
+  readonly threshold: number
+  /** Milliseconds between two probes while open; doubles from the first to the second figure. */
+  readonly probeEveryMs: readonly [first: number, last: number]
+  /** Asks whether the other side is back; rejects while it is not. */
+  readonly probe: (signal: AbortSignal) => Promise<void>
+  readonly onChange?: (state: 'open' | 'closed', cause: unknown) => void
+}
+
+/**
+ * Makes a dead peer cost nothing: after some failures in a row callers are refused at once, while a probe in the
+ * background finds out when the peer is back. No caller ever pays for a probe.
+ */
+export class CircuitBreaker implements AsyncDisposable {
+  readonly #options: CircuitBreakerOptions
+  readonly #stopped = new AbortController()
+  #failures = 0
+  #cause: unknown
+  #probing: Promise<void> | undefined
+
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options
+  }
+
+  /** Whether callers are to be refused. */
+  get isOpen(): boolean {
+    return this.#probing !== undefined
+  }
+
+  /** The failure that opened the circuit. */
+  get cause(): unknown {
+    return this.#cause
+  }
+
+  /** The peer answered, whatever it said. */
+  succeeded(): void {
+    this.#failures = 0
+  }
+
+  /** The peer could not be reached or did not answer. */
+  failed(cause: unknown): void {
+    this.#failures += 1
+    if (this.#failures < this.#options.threshold || this.isOpen || this.#stopped.signal.aborted) return
+    this.#cause = cause
+    this.#probing = this.#probeUntilBack().finally(() => {
+      this.#probing = undefined
+    })
+    this.#options.onChange?.('open', cause)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort()
+    await this.#probing
+  }
+
+  async #probeUntilBack(): Promise<void> {
+    const [first, last] = this.#options.probeEveryMs
+    const { signal } = this.#stopped
+    for (let waitMs = first; !signal.aborted; waitMs = Math.min(waitMs * 2, last)) {
+      try {
+        await delay(waitMs, signal)
+        await this.#options.probe(signal)
+        this.#failures = 0
+        this.#options.onChange?.('closed', undefined)
+        return
+      } catch (error) {
+        this.#cause = signal.aborted ? this.#cause : error
+      }
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/** Random access to a blob's bytes, whether all stored or still arriving. Close it exactly once. */
+export interface BlobReader extends AsyncDisposable {
+  /** Bytes. */
+  readonly size: number
+  /**
+   * Whether all bytes are known to match the digest. Who passes bytes on before that holds back the last one of
+   * its answer until `verified` resolves, so that a wrong body is never completed.
+   */
+  readonly isVerified: boolean
+  /** Resolves when the digest is verified. Rejects when it does not match, or `signal` aborts. */
+  verified(options?: { signal?: AbortSignal }): Promise<void>
+  /**
+   * Reads at least one byte at `position` into `buffer` and returns how many; waits for bytes that have not
+   * arrived; 0 at the end. Rejects when the fill fails for good, the digest does not match, or `signal` aborts.
+   */
+  read(buffer: Uint8Array, position: number, options?: { signal?: AbortSignal }): Promise<number>
+}

@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/**
+ * Makes sure that one process uses `directory`. The lock is SQLite's own write lock on `<directory>/lock`: the
+ * kernel lets go of it when the process ends, however it ends, and it works between containers too, where a
+ * file with a process id would lie. Throws an Error with the code LOCKED that names the holder. Dispose to let go.
+ */
+export async function lockDirectory(directory: string): Promise<Disposable> {
+  await mkdir(directory, { recursive: true })
+  const database = new DatabaseSync(join(directory, 'lock'), { timeout: 0 })
+  try {
+    database.exec('CREATE TABLE IF NOT EXISTS holder (process TEXT NOT NULL)')
+    database.exec('BEGIN IMMEDIATE; DELETE FROM holder')
+    database.prepare('INSERT INTO holder VALUES (?)').run(`process ${process.pid} on ${hostname()}`)
+    // Commit so that another process can read who holds it, then take the lock again to keep it.
+    database.exec('COMMIT; BEGIN IMMEDIATE')
+  } catch (error) {
+    const holder = readHolder(database)
+    database.close()
+    if (!isBusy(error)) throw error
+    const message = `${directory} is in use by ${holder}: stop that one first, or set storage.dir to another folder`
+    throw Object.assign(new Error(message, { cause: error }), { code: 'LOCKED' })
+  }
+  return { [Symbol.dispose]: () => database.close() }
+}
+
+/** SQLITE_BUSY: another connection holds the lock. */
+function isBusy(error: unknown): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === 5
+}
+
+function readHolder(database: DatabaseSync): string {
+  try {
+    return String(database.prepare('SELECT process FROM holder').get()?.process ?? 'another process')
+  } catch {
+    return 'another process'
+  }
+}

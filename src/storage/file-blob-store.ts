@@ -1,0 +1,138 @@
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
+import type { BlobReader } from './blob-reader.ts'
+import type { BlobStore, PartialOptions } from './blob-store.ts'
+import { absentIfMissing } from './file-errors.ts'
+import { FilePartial } from './file-partial.ts'
+import type { Partial } from './partial.ts'
+
+const layoutVersion = '1'
+/** A partial that nobody asked for in this time goes at the next start. */
+const partialKeptMs = 30 * 24 * 60 * 60 * 1000
+
+/**
+ * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, and the layout's
+ * version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that.
+ */
+export class FileBlobStore implements BlobStore {
+  readonly #directory: string
+  readonly #openPartials = new Set<string>()
+
+  private constructor(directory: string) {
+    this.#directory = directory
+  }
+
+  /**
+   * Opens the store in `directory`, which is made where it is missing. Throws where the folder was written by a
+   * later version, or cannot be written to. One process a folder: see `lockDirectory`.
+   */
+  static async open(directory: string): Promise<FileBlobStore> {
+    await mkdir(join(directory, 'partial'), { recursive: true })
+    const versionPath = join(directory, 'VERSION')
+    const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.trim()
+    if (version === undefined) await writeFile(versionPath, `${layoutVersion}\n`)
+    else if (version !== layoutVersion) {
+      throw new Error(
+        `${directory} has layout version ${version}, this program knows ${layoutVersion}: start the newer program, or use another folder`,
+      )
+    }
+    const store = new FileBlobStore(directory)
+    await store.#removeForgottenPartials()
+    return store
+  }
+
+  async size(digest: Digest): Promise<number | undefined> {
+    return (await absentIfMissing(stat(this.#pathOf(digest))))?.size
+  }
+
+  async open(digest: Digest): Promise<BlobReader | undefined> {
+    const file = await absentIfMissing(open(this.#pathOf(digest), 'r'))
+    if (!file) return undefined
+    try {
+      const { size } = await file.stat()
+      return {
+        size,
+        isVerified: true,
+        verified: async () => {},
+        async read(buffer, position, options) {
+          options?.signal?.throwIfAborted()
+          if (position >= size) return 0
+          const wanted = Math.min(buffer.length, size - position)
+          const { bytesRead } = await file.read(buffer, 0, wanted, position)
+          if (bytesRead === 0 && wanted > 0) throw new Error(`${digest} became shorter while it was read`)
+          return bytesRead
+        },
+        [Symbol.asyncDispose]: () => file.close(),
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    await rm(this.#pathOf(digest), { force: true })
+  }
+
+  async openPartial(options: PartialOptions): Promise<Partial> {
+    const { id } = options
+    if (!/^[a-z0-9-]+$/.test(id)) throw new TypeError(`"${id}" is no name for a partial`)
+    if (this.#openPartials.has(id)) throw new Error(`partial ${id} is open already`)
+    this.#openPartials.add(id)
+    try {
+      return await FilePartial.open(join(this.#directory, 'partial', id), options, {
+        publish: (path, digest) => this.#publish(path, digest),
+        onEnd: () => this.#openPartials.delete(id),
+      })
+    } catch (error) {
+      this.#openPartials.delete(id)
+      throw error
+    }
+  }
+
+  async probe(): Promise<void> {
+    const path = join(this.#directory, 'partial', 'probe')
+    await writeFile(path, 'larder')
+    await rm(path)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#openPartials.size > 0) throw new Error('a partial is still open: its owner must end it first')
+  }
+
+  #pathOf(digest: Digest): string {
+    const hex = digestHex(digest)
+    return join(this.#directory, 'blobs', digestAlgorithm(digest), hex.slice(0, 2), hex)
+  }
+
+  async #publish(path: string, digest: Digest): Promise<void> {
+    const target = this.#pathOf(digest)
+    const folder = dirname(target)
+    const firstMade = await mkdir(folder, { recursive: true })
+    await rename(path, target)
+    await syncFolder(folder)
+    // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
+    for (let made = folder; firstMade && made.length >= firstMade.length; made = dirname(made)) {
+      await syncFolder(dirname(made))
+    }
+  }
+
+  async #removeForgottenPartials(): Promise<void> {
+    const folder = join(this.#directory, 'partial')
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name)
+      const { mtimeMs } = await stat(path)
+      if (Date.now() - mtimeMs > partialKeptMs) await rm(path, { force: true })
+    }
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

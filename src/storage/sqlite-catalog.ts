@@ -1,0 +1,133 @@
+import { once } from 'node:events'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { Worker } from 'node:worker_threads'
+import type { Digest } from '../oci/digest.ts'
+import type { Tag } from '../oci/reference.ts'
+import type { BlobRecord, Catalog, ManifestRecord, RepositoryId, TagRecord } from './catalog.ts'
+import { type CatalogWrite, readStatements, type SqlValue } from './catalog-statements.ts'
+import type { WriterReply } from './catalog-writer.ts'
+import { migrate } from './migrations/migrate.ts'
+
+/**
+ * The catalog in SQLite (WAL). Reads run here, on a connection of their own; writes run in a worker thread, so
+ * that a slow disk never stalls a transfer, and resolve once they are synced.
+ */
+export class SqliteCatalog implements Catalog {
+  readonly #reader: DatabaseSync
+  readonly #writer: Worker
+  readonly #statements: Record<keyof typeof readStatements, StatementSync>
+  readonly #waiting = new Map<number, PromiseWithResolvers<void>>()
+  #nextId = 0
+  #writerFailure: Error | undefined
+
+  private constructor(reader: DatabaseSync, writer: Worker) {
+    this.#reader = reader
+    this.#writer = writer
+    this.#statements = {
+      tag: reader.prepare(readStatements.tag),
+      tags: reader.prepare(readStatements.tags),
+      manifest: reader.prepare(readStatements.manifest),
+      blob: reader.prepare(readStatements.blob),
+    }
+    writer.on('message', (reply: WriterReply) => this.#settle(reply))
+    writer.on('error', (error) => this.#failAll(error))
+    writer.on('exit', () => this.#failAll(new Error("the catalog's writer has ended")))
+  }
+
+  /** Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. */
+  static async open(path: string): Promise<SqliteCatalog> {
+    const database = new DatabaseSync(path, { timeout: 10_000 })
+    try {
+      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
+      migrate(database)
+      // The writer is a file beside this one, with this one's ending: .ts here, .js in the built package.
+      const source = new URL(import.meta.url.replace(/sqlite-catalog(\.\w+)$/, 'catalog-writer$1'))
+      const writer = new Worker(source, { workerData: { path } })
+      await once(writer, 'online')
+      return new SqliteCatalog(database, writer)
+    } catch (error) {
+      database.close()
+      throw error
+    }
+  }
+
+  async tag(repository: RepositoryId, tag: Tag): Promise<TagRecord | undefined> {
+    const row = this.#statements.tag.get(repository.upstream, repository.name, tag)
+    return row && { digest: row.digest as Digest, checkedAt: Number(row.checked_at) }
+  }
+
+  async tags(repository: RepositoryId): Promise<Tag[]> {
+    return this.#statements.tags.all(repository.upstream, repository.name).map((row) => row.name as Tag)
+  }
+
+  async manifest(repository: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined> {
+    const row = this.#statements.manifest.get(repository.upstream, repository.name, digest)
+    return row && { digest, mediaType: String(row.media_type), bytes: row.bytes as Uint8Array }
+  }
+
+  async blob(repository: RepositoryId, digest: Digest): Promise<BlobRecord | undefined> {
+    const row = this.#statements.blob.get(repository.upstream, repository.name, digest)
+    return row && { digest, size: row.size === null ? undefined : Number(row.size) }
+  }
+
+  async saveManifest(
+    repository: RepositoryId,
+    manifest: ManifestRecord,
+    blobs: readonly BlobRecord[],
+  ): Promise<void> {
+    await this.#write(repository, [
+      { statement: 'addManifest', parameters: [manifest.digest, manifest.bytes] },
+      { statement: 'linkManifest', parameters: [...keyOf(repository), manifest.digest, manifest.mediaType] },
+      ...blobs.map((blob) => linkBlob(repository, blob)),
+    ])
+  }
+
+  async saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void> {
+    const parameters = [...keyOf(repository), tag, record.digest, record.checkedAt]
+    await this.#write(repository, [{ statement: 'setTag', parameters }])
+  }
+
+  async saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void> {
+    await this.#write(repository, [linkBlob(repository, blob)])
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#writerFailure) {
+      const ended = once(this.#writer, 'exit')
+      this.#writer.postMessage(undefined)
+      await ended
+    }
+    this.#reader.close()
+  }
+
+  async #write(repository: RepositoryId, writes: readonly CatalogWrite[]): Promise<void> {
+    if (this.#writerFailure) throw this.#writerFailure
+    const id = this.#nextId++
+    const done = Promise.withResolvers<void>()
+    this.#waiting.set(id, done)
+    const all = [{ statement: 'addRepository', parameters: keyOf(repository) }, ...writes]
+    this.#writer.postMessage({ id, writes: all })
+    await done.promise
+  }
+
+  #settle({ id, error }: WriterReply): void {
+    const done = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    if (error === undefined) done?.resolve()
+    else done?.reject(new Error(`the catalog could not be written: ${error}`))
+  }
+
+  #failAll(error: Error): void {
+    this.#writerFailure ??= error
+    for (const done of this.#waiting.values()) done.reject(error)
+    this.#waiting.clear()
+  }
+}
+
+function keyOf({ upstream, name }: RepositoryId): SqlValue[] {
+  return [upstream, name]
+}
+
+function linkBlob(repository: RepositoryId, { digest, size }: BlobRecord): CatalogWrite {
+  return { statement: 'linkBlob', parameters: [...keyOf(repository), digest, size ?? null] }
+}
