@@ -1,0 +1,135 @@
+import { LRUCache } from 'lru-cache'
+import type { LimitFunction } from 'p-limit'
+import type { Logger } from 'pino'
+import { abortable, delay } from '../flow/abortable.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { BlobSource } from './download.ts'
+import { Fill } from './fill.ts'
+
+export interface BlobsOptions {
+  readonly store: BlobStore
+  readonly rate: TokenBucket | undefined
+  /** See `DownloadOptions`. */
+  readonly retries: number
+  readonly turnMs: number
+  /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
+  readonly patienceMs: number
+  readonly logger: Logger
+}
+
+/** Where a blob comes from if it is not here. */
+export interface BlobOrigin {
+  /** Bytes, from a descriptor, where there is one. */
+  readonly size: number | undefined
+  readonly source: BlobSource
+  readonly limit: LimitFunction
+}
+
+export interface OpenedBlob {
+  /** To be closed by the caller. */
+  readonly reader: BlobReader
+  /** hit: it was stored; joined: it was on its way for somebody else; miss: this request started the fill. */
+  readonly status: 'hit' | 'joined' | 'miss'
+}
+
+/** Bytes: what is not larger is verified before its first byte is served, and kept in memory when it is asked for. */
+const smallSize = 64 * 1024
+const memoryBytes = 32 * 1024 * 1024
+
+/** The blobs that are here or on their way: one fill a digest, whoever asks, and a reader for everybody. */
+export class Blobs implements AsyncDisposable {
+  readonly #options: BlobsOptions
+  readonly #fills = new Map<Digest, Fill>()
+  readonly #small = new LRUCache<Digest, Uint8Array>({
+    maxSize: memoryBytes,
+    sizeCalculation: (bytes) => bytes.length + 200,
+  })
+
+  constructor(options: BlobsOptions) {
+    this.#options = options
+  }
+
+  /** Fills under way. */
+  get fillCount(): number {
+    return this.#fills.size
+  }
+
+  /**
+   * Opens a blob at once if any of it is here; else waits for its first byte, or as long as is polite before the
+   * headers of an answer have to leave. Rejects with the fill's failure, or when `signal` aborts; the fill goes on.
+   */
+  async open(digest: Digest, origin: BlobOrigin, signal?: AbortSignal): Promise<OpenedBlob> {
+    const running = this.#fills.get(digest)
+    if (running) return { reader: await this.#follow(running, origin.size, signal), status: 'joined' }
+    const stored = await this.#openStored(digest)
+    if (stored) return { reader: stored, status: 'hit' }
+    const meanwhile = this.#fills.get(digest)
+    const fill = meanwhile ?? this.#start(digest, origin)
+    return { reader: await this.#follow(fill, origin.size, signal), status: meanwhile ? 'joined' : 'miss' }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const reason = new Error('the mirror is stopping; what was fetched is kept')
+    await Promise.all([...this.#fills.values()].map((fill) => fill.stop(reason)))
+  }
+
+  #start(digest: Digest, origin: BlobOrigin): Fill {
+    const fill = Fill.start({ ...this.#options, ...origin, digest })
+    this.#fills.set(digest, fill)
+    const forget = (): unknown => this.#fills.delete(digest)
+    fill.done.then(forget, forget)
+    return fill
+  }
+
+  async #follow(fill: Fill, size: number | undefined, signal: AbortSignal | undefined): Promise<BlobReader> {
+    if (size !== undefined && size <= smallSize) await abortable(fill.done, signal)
+    else if (size === undefined) await abortable(fill.started, signal)
+    else await abortable(Promise.race([fill.started, delay(this.#options.patienceMs)]), signal)
+    return fill.reader(signal)
+  }
+
+  async #openStored(digest: Digest): Promise<BlobReader | undefined> {
+    const kept = this.#small.get(digest)
+    if (kept) return readerOf(kept)
+    const { store, logger } = this.#options
+    const reader = await store.open(digest)
+    if (!reader || reader.size > smallSize) return reader
+    await using small = reader
+    const bytes = await readAll(small)
+    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {
+      logger.error(
+        { digest },
+        'a stored blob no longer matches its digest: removed, it will be fetched again',
+      )
+      await store.delete(digest)
+      return undefined
+    }
+    this.#small.set(digest, bytes)
+    return readerOf(bytes)
+  }
+}
+
+async function readAll(reader: BlobReader): Promise<Uint8Array> {
+  const bytes = new Uint8Array(reader.size)
+  for (let position = 0; position < bytes.length; ) {
+    position += await reader.read(bytes.subarray(position), position)
+  }
+  return bytes
+}
+
+function readerOf(bytes: Uint8Array): BlobReader {
+  return {
+    size: bytes.length,
+    isVerified: true,
+    verified: async () => {},
+    read: async (buffer, position) => {
+      const piece = bytes.subarray(position, position + buffer.length)
+      buffer.set(piece)
+      return piece.length
+    },
+    [Symbol.asyncDispose]: async () => {},
+  }
+}

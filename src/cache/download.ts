@@ -1,0 +1,158 @@
+import type { LimitFunction } from 'p-limit'
+import { delay } from '../flow/abortable.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
+import type { Partial } from '../storage/partial.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { FetchedBlob } from '../upstream/registry-client.ts'
+
+/** Opens the way to a blob's bytes from a position on, with a fresh redirect and token each time. */
+export type BlobSource = (options: { position: number; signal: AbortSignal }) => Promise<FetchedBlob>
+
+export interface DownloadOptions {
+  readonly source: BlobSource
+  /** Bytes, where they are known before the upstream has answered. */
+  readonly size: number | undefined
+  /** Opens what an earlier attempt left, or a new partial, once the size is known or known to be unknown. */
+  readonly open: (size: number | undefined) => Promise<Partial>
+  /** Called at the first byte, also where an earlier attempt left it. */
+  readonly onFirstByte: () => void
+  /** Bounds the blobs that are fetched from the upstream at a time. */
+  readonly limit: LimitFunction
+  /** Bounds the bytes per second of all downloads together. */
+  readonly rate: TokenBucket | undefined
+  /** Attempts in a row without a new byte before it gives up. */
+  readonly retries: number
+  /** Milliseconds after which it lets another one that waits for the limiter have its turn. */
+  readonly turnMs: number
+  readonly signal: AbortSignal
+}
+
+/** Final before a byte has come; in the middle of a blob they are a passing fault. */
+const finalAtFirst: ReadonlySet<string> = new Set([
+  'NOT_FOUND',
+  'UNAUTHORIZED',
+  'FORBIDDEN',
+  'CIRCUIT_OPEN',
+  'RATE_LIMITED',
+])
+const maximumWaitMs = 30_000
+
+/**
+ * Brings the missing bytes of one blob into its partial. A cut, a stall, an expired URL or a 5xx costs nothing
+ * that was there: the next attempt asks for what is still missing. Many downloads share the limiter by turns
+ * rather than queue without a byte, since clients give up after some minutes of silence.
+ */
+export class Download {
+  readonly #options: DownloadOptions
+  #partial: Partial | undefined
+  #hasReceived = false
+
+  constructor(options: DownloadOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Resolves with the partial when no byte is missing. Throws UpstreamError when it gives up, the file system's
+   * error, or the reason of `signal`.
+   */
+  async run(): Promise<Partial> {
+    const { limit, signal, size } = this.#options
+    if (size !== undefined) await this.#open(size)
+    for (let failures = 0; ; ) {
+      const before = this.#present
+      try {
+        const partial = await limit(() => this.#turn())
+        if (partial) return partial
+        failures = 0
+      } catch (error) {
+        failures = this.#present > before ? 0 : failures + 1
+        if (!this.#isWorthAnotherTry(error, failures)) throw error
+        await delay(waitAfter(error, failures), signal)
+      }
+    }
+  }
+
+  /** Bytes that are there, whoever brought them. */
+  get #present(): number {
+    return this.#partial?.present.total ?? 0
+  }
+
+  /** Opens one connection and takes what it gives; the partial where nothing is missing afterwards. */
+  async #turn(): Promise<Partial | undefined> {
+    const { source, signal } = this.#options
+    const gap = this.#partial && missing(this.#partial)
+    if (this.#partial && !gap) return this.#partial
+    const position = gap?.start ?? 0
+    const fetched = await source({ position, signal })
+    try {
+      const partial = this.#partial ?? (await this.#open(fetched.size))
+      const isBehind = partial.present.presentUntil(position) > position
+      // An earlier attempt left bytes that we could not know of before the size was told: ask for the rest only.
+      if (isBehind) return undefined
+      this.#check(fetched, position, partial)
+      return await this.#receive(fetched, partial, gap?.end ?? partial.size ?? Number.POSITIVE_INFINITY)
+    } finally {
+      fetched.discard()
+    }
+  }
+
+  async #receive(fetched: FetchedBlob, partial: Partial, end: number): Promise<Partial | undefined> {
+    const { limit, rate, turnMs, signal, onFirstByte } = this.#options
+    const startedAt = performance.now()
+    let position = fetched.start
+    for await (const chunk of fetched.body()) {
+      await rate?.take(chunk.length, signal)
+      await partial.write(position, chunk.subarray(0, Math.max(0, end - position)))
+      position += chunk.length
+      if (!this.#hasReceived) onFirstByte()
+      this.#hasReceived = true
+      if (position >= end) return missing(partial) ? undefined : partial
+      if (limit.pendingCount > 0 && performance.now() - startedAt > turnMs) return undefined
+    }
+    if (partial.size === undefined) return partial
+    if (!missing(partial)) return partial
+    throw new UpstreamError(
+      'UNREACHABLE',
+      'upstream',
+      `it ended a blob after ${position} of ${partial.size} bytes`,
+    )
+  }
+
+  async #open(size: number | undefined): Promise<Partial> {
+    this.#partial = await this.#options.open(size)
+    if (this.#present > 0) this.#options.onFirstByte()
+    return this.#partial
+  }
+
+  /** Content-Range and the size are claims; where they contradict what is known, nothing of the body is used. */
+  #check(fetched: FetchedBlob, position: number, partial: Partial): void {
+    const isOtherSize =
+      fetched.size !== undefined && partial.size !== undefined && fetched.size !== partial.size
+    if (isOtherSize) {
+      const message = `it has ${fetched.size} bytes under a digest whose content has ${partial.size}`
+      throw new UpstreamError('INVALID_RESPONSE', 'upstream', message)
+    }
+    if (fetched.start > position) {
+      const message = `it sent bytes from ${fetched.start} on when asked for those from ${position} on`
+      throw new UpstreamError('INVALID_RESPONSE', 'upstream', message)
+    }
+  }
+
+  #isWorthAnotherTry(error: unknown, failures: number): boolean {
+    const { signal, retries } = this.#options
+    if (signal.aborted || !(error instanceof UpstreamError) || error.code === 'REFUSED') return false
+    if (failures > retries) return false
+    return this.#hasReceived || !finalAtFirst.has(error.code)
+  }
+}
+
+function missing(partial: Partial): { start: number; end: number } | undefined {
+  return partial.present.firstGap(partial.size ?? Number.POSITIVE_INFINITY)
+}
+
+/** Milliseconds: nothing after progress, then doubling, or what the upstream asks for within reason. */
+function waitAfter(error: unknown, failures: number): number {
+  const asked = error instanceof UpstreamError ? (error.retryAfterSeconds ?? 0) * 1000 : 0
+  const backoff = failures === 0 ? 0 : 250 * 2 ** (failures - 1)
+  return Math.min(Math.max(asked, backoff), maximumWaitMs)
+}

@@ -1,0 +1,123 @@
+import type { Logger } from 'pino'
+import { abortable } from '../flow/abortable.ts'
+import { deferred } from '../flow/deferred.ts'
+import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Partial } from '../storage/partial.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import { Download, type DownloadOptions } from './download.ts'
+
+export interface FillOptions
+  extends Pick<DownloadOptions, 'source' | 'size' | 'limit' | 'rate' | 'retries' | 'turnMs'> {
+  readonly digest: Digest
+  readonly store: BlobStore
+  readonly logger: Logger
+}
+
+/**
+ * One blob on its way in from an upstream. It belongs to nobody: readers come and go, and it runs on until the
+ * bytes are sealed under their digest. Bytes that do not match are dropped and fetched once more; those who read
+ * them meanwhile are told by a rejection, never by an end.
+ */
+export class Fill {
+  readonly #options: FillOptions
+  readonly #stopped = new AbortController()
+  readonly #started = deferred<void>()
+  readonly #done: Promise<void>
+  /** The partial that readers follow; undefined where the blob turned out to be stored. */
+  #opened = deferred<Partial | undefined>()
+
+  private constructor(options: FillOptions) {
+    this.#options = options
+    this.#done = this.#run()
+    this.#done.catch(() => {})
+  }
+
+  /** Starts to fetch at once. */
+  static start(options: FillOptions): Fill {
+    return new Fill(options)
+  }
+
+  /** Resolves when the blob is stored. Rejects when the fill failed for good, or was stopped. */
+  get done(): Promise<void> {
+    return this.#done
+  }
+
+  /** Resolves when the first bytes are here, also those that an earlier attempt left. Rejects as `done` does. */
+  get started(): Promise<void> {
+    return this.#started.promise
+  }
+
+  /**
+   * A reader that follows the fill, to be closed by the caller; it comes as soon as the size is known. Rejects
+   * when the fill fails before that, or `signal` aborts.
+   */
+  async reader(signal?: AbortSignal): Promise<BlobReader> {
+    const partial = await abortable(this.#opened.promise, signal)
+    const reader = partial?.reader()
+    if (reader) return reader
+    // It has ended by now, or the upstream never tells the size: then it is known when all bytes are here.
+    await abortable(this.#done, signal)
+    const stored = await this.#options.store.open(this.#options.digest)
+    if (!stored) throw new RegistryError('BLOB_UNKNOWN', `${this.#options.digest} was removed just now`)
+    return stored
+  }
+
+  /** Ends it; what was fetched stays for the next attempt. */
+  async stop(reason: Error): Promise<void> {
+    this.#stopped.abort(reason)
+    await this.#done.catch(() => {})
+  }
+
+  async #run(): Promise<void> {
+    const { digest, logger } = this.#options
+    try {
+      try {
+        await this.#fetchAndSeal()
+      } catch (error) {
+        if (!(error instanceof RegistryError && error.code === 'DIGEST_INVALID')) throw error
+        logger.warn({ digest, err: error }, 'upstream sent wrong bytes: fetching them once more')
+        this.#opened = deferred()
+        await this.#fetchAndSeal()
+      }
+      logger.debug({ digest }, 'blob stored')
+    } catch (error) {
+      if (!this.#stopped.signal.aborted) logger.warn({ digest, err: error }, 'fetching a blob failed')
+      this.#opened.reject(error)
+      this.#started.reject(error)
+      throw error
+    }
+  }
+
+  async #fetchAndSeal(): Promise<void> {
+    const { digest, store } = this.#options
+    if ((await store.size(digest)) !== undefined) {
+      this.#opened.resolve(undefined)
+      this.#started.resolve()
+      return
+    }
+    let partial: Partial | undefined
+    const download = new Download({
+      ...this.#options,
+      signal: this.#stopped.signal,
+      onFirstByte: this.#started.resolve,
+      open: async (size) => {
+        const algorithm = digestAlgorithm(digest)
+        partial = await store.openPartial({ id: `${algorithm}-${digestHex(digest)}`, algorithm, size })
+        this.#opened.resolve(partial)
+        return partial
+      },
+    })
+    try {
+      await (await download.run()).seal(digest)
+    } catch (error) {
+      const reason = error instanceof Error ? error : new Error(String(error))
+      // A disk that failed is not trusted with the bytes; what an upstream failed at goes on later.
+      if (this.#stopped.signal.aborted || error instanceof UpstreamError) await partial?.suspend(reason)
+      else await partial?.discard(reason)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,208 @@
+import { LRUCache } from 'lru-cache'
+import type { Logger } from 'pino'
+import { delay } from '../flow/abortable.ts'
+import { SingleFlight } from '../flow/single-flight.ts'
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { type ParsedManifest, parseManifest } from '../oci/manifest.ts'
+import { isManifestMediaType, parseMediaType } from '../oci/media-type.ts'
+import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
+import type { Catalog, ManifestRecord, RepositoryId, TagRecord } from '../storage/catalog.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { FetchedManifest, RegistryClient } from '../upstream/registry-client.ts'
+import type { Freshness } from './freshness.ts'
+
+/** How an answer came about; sent as `X-Larder-Cache`. */
+export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
+
+/** A repository and the client that asks its upstream. */
+export interface MirroredRepository {
+  readonly upstream: RegistryClient
+  readonly name: RepositoryName
+}
+
+export interface ServedManifest extends ManifestRecord {
+  readonly status: CacheStatus
+  /** Milliseconds since the epoch at which the upstream last confirmed the tag; undefined for a digest. */
+  readonly checkedAt: number | undefined
+}
+
+export interface ManifestsOptions {
+  readonly catalog: Catalog
+  readonly freshness: Freshness
+  /** Milliseconds up to which a copy is served while the upstream fails (`cache.serveStale`). */
+  readonly serveStaleMs: number
+  /** Milliseconds that a client waits for the upstream while there is a copy (`cache.staleAfter`). */
+  readonly staleAfterMs: number
+  readonly logger: Logger
+}
+
+const memoryBytes = 32 * 1024 * 1024
+
+/**
+ * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
+ * then a HEAD decides, and where the upstream fails or is slow the copy is served and the check goes on behind.
+ */
+export class Manifests {
+  readonly #options: ManifestsOptions
+  readonly #fetching = new SingleFlight<string, ServedManifest>()
+  readonly #memory = new LRUCache<string, ManifestRecord>({
+    maxSize: memoryBytes,
+    sizeCalculation: ({ bytes }) => bytes.length + 500,
+  })
+
+  constructor(options: ManifestsOptions) {
+    this.#options = options
+  }
+
+  /** Throws UpstreamError where the upstream's answer is needed and it refuses or fails. */
+  async get(repository: MirroredRepository, reference: Reference): Promise<ServedManifest> {
+    const id = idOf(repository)
+    if (isDigestReference(reference)) {
+      const kept = await this.#kept(id, reference)
+      if (kept) return { ...kept, status: 'hit', checkedAt: undefined }
+    } else {
+      const record = await this.#options.catalog.tag(id, reference)
+      const kept = record && (await this.#kept(id, record.digest))
+      if (kept) return this.#getKnownTag(repository, reference, record, kept)
+    }
+    await this.#options.freshness.throwRemembered(id, reference)
+    return this.#once(id, reference, () => this.#fetch(repository, reference))
+  }
+
+  async #getKnownTag(
+    repository: MirroredRepository,
+    tag: Tag,
+    record: TagRecord,
+    kept: ManifestRecord,
+  ): Promise<ServedManifest> {
+    const { freshness, staleAfterMs, serveStaleMs, logger } = this.#options
+    const id = idOf(repository)
+    if (await freshness.isFresh(id, tag)) return { ...kept, status: 'hit', checkedAt: record.checkedAt }
+    await freshness.throwRemembered(id, tag)
+    const check = this.#once(id, tag, () => this.#revalidate(repository, tag, kept))
+    if (Date.now() - record.checkedAt > serveStaleMs) return check
+    const stale: ServedManifest = { ...kept, status: 'stale', checkedAt: record.checkedAt }
+    try {
+      return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
+    } catch (error) {
+      if (!(error instanceof UpstreamError) || isRefusal(error)) throw error
+      logger.info({ repository: keyOf(id), tag, err: error }, 'upstream failed: serving the copy')
+      return stale
+    }
+  }
+
+  /** Asks with a HEAD, which costs no quota, whether the tag still points at what we have. */
+  async #revalidate(repository: MirroredRepository, tag: Tag, kept: ManifestRecord): Promise<ServedManifest> {
+    const id = idOf(repository)
+    try {
+      const digest = await repository.upstream.manifestDigest(repository.name, tag)
+      if (digest !== kept.digest) return await this.#fetch(repository, tag)
+    } catch (error) {
+      await this.#options.freshness.rememberRefusal(id, tag, error)
+      throw error
+    }
+    const checkedAt = await this.#confirm(id, tag, kept.digest)
+    return { ...kept, status: 'revalidated', checkedAt }
+  }
+
+  async #fetch(repository: MirroredRepository, reference: Reference): Promise<ServedManifest> {
+    const { catalog, freshness } = this.#options
+    const id = idOf(repository)
+    let fetched: FetchedManifest
+    try {
+      fetched = await repository.upstream.manifest(repository.name, reference)
+    } catch (error) {
+      await freshness.rememberRefusal(id, reference, error)
+      throw error
+    }
+    const { manifest, parsed } = verify(id.upstream, reference, fetched)
+    await catalog.saveManifest(id, manifest, parsed.blobs)
+    this.#memory.set(memoryKey(id, manifest.digest), manifest)
+    const checkedAt = isDigestReference(reference)
+      ? undefined
+      : await this.#confirm(id, reference, manifest.digest)
+    return { ...manifest, status: 'miss', checkedAt }
+  }
+
+  /** Runs `operation` once for all who ask for the same; those who come later are told that they joined. */
+  async #once(
+    id: RepositoryId,
+    reference: Reference,
+    operation: () => Promise<ServedManifest>,
+  ): Promise<ServedManifest> {
+    const key = `${keyOf(id)} ${reference}`
+    const isJoining = this.#fetching.has(key)
+    const served = await this.#fetching.run(key, operation)
+    return isJoining && served.status === 'miss' ? { ...served, status: 'joined' } : served
+  }
+
+  async #confirm(id: RepositoryId, tag: Tag, digest: Digest): Promise<number> {
+    const checkedAt = Date.now()
+    await this.#options.catalog.saveTag(id, tag, { digest, checkedAt })
+    await this.#options.freshness.confirm(id, tag)
+    return checkedAt
+  }
+
+  async #kept(id: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined> {
+    const key = memoryKey(id, digest)
+    const inMemory = this.#memory.get(key)
+    if (inMemory) return inMemory
+    const { catalog, logger } = this.#options
+    const record = await catalog.manifest(id, digest)
+    if (!record) return undefined
+    if (digestOf(record.bytes, digestAlgorithm(digest)) !== digest) {
+      logger.error({ digest }, 'a stored manifest no longer matches its digest: asking the upstream again')
+      return undefined
+    }
+    this.#memory.set(key, record)
+    return record
+  }
+}
+
+/** The key of a mirrored repository in the catalog. */
+export function idOf({ upstream, name }: MirroredRepository): RepositoryId {
+  return { upstream: upstream.name, name }
+}
+
+/**
+ * Nothing an upstream claims is believed: the digest is that of the bytes, and must be the one that was asked for
+ * and the one of the header; the content type must agree with the body. Throws UpstreamError INVALID_RESPONSE.
+ */
+function verify(
+  upstream: string,
+  reference: Reference,
+  { bytes, contentType, claimedDigest }: FetchedManifest,
+): { manifest: ManifestRecord; parsed: ParsedManifest } {
+  const expected = isDigestReference(reference) ? reference : claimedDigest
+  const digest = digestOf(bytes, expected && digestAlgorithm(expected))
+  const isClaimWrong =
+    claimedDigest !== undefined && digestOf(bytes, digestAlgorithm(claimedDigest)) !== claimedDigest
+  if ((expected && digest !== expected) || isClaimWrong) {
+    const message = `the manifest it sent for ${reference} is ${digest}, not ${expected ?? claimedDigest}`
+    throw new UpstreamError('INVALID_RESPONSE', upstream, message)
+  }
+  try {
+    const parsed = parseManifest(bytes, contentType)
+    const sent = parseMediaType(contentType)
+    const mediaType = isManifestMediaType(sent) ? sent : parsed.mediaType
+    return { manifest: { digest, mediaType, bytes }, parsed }
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error
+    const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
+    throw new UpstreamError('INVALID_RESPONSE', upstream, message, { cause: error })
+  }
+}
+
+function isRefusal({ code }: UpstreamError): boolean {
+  return code === 'NOT_FOUND' || code === 'UNAUTHORIZED' || code === 'FORBIDDEN'
+}
+
+function keyOf({ upstream, name }: RepositoryId): string {
+  return `${upstream}/${name}`
+}
+
+function memoryKey(id: RepositoryId, digest: Digest): string {
+  return `${keyOf(id)} ${digest}`
+}

@@ -1,0 +1,78 @@
+import type Keyv from 'keyv'
+import { SingleFlight } from '../flow/single-flight.ts'
+import type { Catalog } from '../storage/catalog.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { TagPage } from '../upstream/registry-client.ts'
+import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
+
+export interface TagListsOptions {
+  readonly catalog: Catalog
+  readonly cache: Keyv
+  /** Milliseconds for which a list is trusted (`cache.revalidate`). */
+  readonly revalidateMs: number
+  /** Milliseconds for which a list is served while the upstream fails (`cache.serveStale`). */
+  readonly serveStaleMs: number
+}
+
+export interface ServedTagPage extends TagPage {
+  readonly status: CacheStatus
+}
+
+interface KeptPage extends TagPage {
+  /** Milliseconds since the epoch. */
+  readonly fetchedAt: number
+}
+
+/** The lists of tags of mirrored repositories, passed through from the upstream and kept for a while. */
+export class TagLists {
+  readonly #options: TagListsOptions
+  readonly #fetching = new SingleFlight<string, KeptPage>()
+
+  constructor(options: TagListsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * A page as the upstream has it. While the upstream fails: what was kept of it, else the tags that are cached
+   * here, if there are any. Throws UpstreamError otherwise.
+   */
+  async list(repository: MirroredRepository, page: { n?: number; last?: string }): Promise<ServedTagPage> {
+    const { cache, revalidateMs } = this.#options
+    const id = idOf(repository)
+    const key = `tags ${id.upstream}/${id.name} ${page.n ?? ''} ${page.last ?? ''}`
+    const kept = await cache.get<KeptPage>(key).catch(() => undefined)
+    if (kept && Date.now() - kept.fetchedAt < revalidateMs) return { ...kept, status: 'hit' }
+    try {
+      return { ...(await this.#fetching.run(key, () => this.#fetch(repository, page, key))), status: 'miss' }
+    } catch (error) {
+      if (!(error instanceof UpstreamError && error.isOutage)) throw error
+      if (kept) return { ...kept, status: 'stale' }
+      const cached = await this.#cachedPage(repository, page)
+      if (cached) return { ...cached, status: 'stale' }
+      throw error
+    }
+  }
+
+  async #fetch(
+    repository: MirroredRepository,
+    page: { n?: number; last?: string },
+    key: string,
+  ): Promise<KeptPage> {
+    const { cache, serveStaleMs } = this.#options
+    const fetched = await repository.upstream.tags(repository.name, page)
+    const kept = { ...fetched, fetchedAt: Date.now() }
+    await cache.set(key, kept, Math.min(serveStaleMs, 2 ** 31)).catch(() => false)
+    return kept
+  }
+
+  async #cachedPage(
+    repository: MirroredRepository,
+    { n, last }: { n?: number; last?: string },
+  ): Promise<TagPage | undefined> {
+    const all = await this.#options.catalog.tags(idOf(repository))
+    if (all.length === 0) return undefined
+    const after = last === undefined ? all : all.filter((tag) => tag > last)
+    const tags = after.slice(0, n)
+    return { tags, next: tags.length < after.length ? tags.at(-1) : undefined }
+  }
+}

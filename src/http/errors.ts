@@ -1,0 +1,81 @@
+import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { RegistryTarget } from './name-routing.ts'
+
+/** An answer in the shape of the specification ("Error Codes"). */
+export interface ErrorAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+/**
+ * The one mapping from errors to HTTP. `kind` is what was asked for: the same upstream failure has another code
+ * for a blob than for a manifest. What is unknown becomes a 500 that tells nothing; the caller logs it.
+ */
+export function answerError(error: unknown, kind: RegistryTarget['kind']): ErrorAnswer {
+  const known = toRegistryError(error, kind)
+  const { code, message, detail, status, retryAfterSeconds } = known
+  return {
+    status,
+    headers: {
+      'content-type': 'application/json; charset=utf-8',
+      ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+    },
+    body: JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] }),
+  }
+}
+
+/** Whether the error is ours to look into, not the client's or the upstream's. */
+export function isUnexpected(error: unknown): boolean {
+  return !(error instanceof RegistryError || error instanceof UpstreamError || isClientError(error))
+}
+
+function toRegistryError(error: unknown, kind: RegistryTarget['kind']): RegistryError {
+  if (error instanceof RegistryError) return error
+  if (error instanceof UpstreamError) return fromUpstream(error, kind)
+  if (isClientError(error))
+    return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode })
+  return new RegistryError('UNKNOWN', 'an internal error; the log of the mirror has the details')
+}
+
+/** Clients fall through to the next registry on any of these; docs: protocol of the clients, "upstream fails". */
+function fromUpstream(error: UpstreamError, kind: RegistryTarget['kind']): RegistryError {
+  const answer = (code: RegistryErrorCode, status: number): RegistryError =>
+    new RegistryError(code, error.message, {
+      status,
+      cause: error,
+      ...(error.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: error.retryAfterSeconds }),
+    })
+  switch (error.code) {
+    case 'NOT_FOUND':
+    case 'UNAUTHORIZED':
+    case 'FORBIDDEN':
+      return answer(unknownCode(kind), 404)
+    case 'RATE_LIMITED':
+      // Not 429: containerd would repeat it five times at once instead of asking the next registry.
+      return answer('TOOMANYREQUESTS', 503)
+    case 'UNREACHABLE':
+    case 'CIRCUIT_OPEN':
+      return answer('UNAVAILABLE', 503)
+    case 'TIMED_OUT':
+      return answer('UNAVAILABLE', 504)
+    case 'SERVER_ERROR':
+      return answer('UNAVAILABLE', 502)
+    case 'INVALID_RESPONSE':
+      return answer(kind === 'manifest' ? 'MANIFEST_INVALID' : 'UNKNOWN', 502)
+    case 'REFUSED':
+      return answer('UNKNOWN', 502)
+  }
+}
+
+function unknownCode(kind: RegistryTarget['kind']): RegistryErrorCode {
+  if (kind === 'manifest') return 'MANIFEST_UNKNOWN'
+  return kind === 'blob' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN'
+}
+
+/** What Fastify throws for requests that it does not take, such as a malformed URL. */
+function isClientError(error: unknown): error is Error & { statusCode: number } {
+  if (!(error instanceof Error) || !('statusCode' in error)) return false
+  return typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500
+}

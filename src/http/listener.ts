@@ -1,0 +1,122 @@
+import { once } from 'node:events'
+import { readFile, rm } from 'node:fs/promises'
+import http, { type RequestListener, type Server } from 'node:http'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Logger } from 'pino'
+import { delay } from '../flow/abortable.ts'
+import { IntervalJob } from '../flow/interval-job.ts'
+
+/** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
+export type ListenAddress =
+  | { readonly host: string | undefined; readonly port: number }
+  | { readonly path: string }
+
+export interface ListenerOptions {
+  readonly addresses: readonly ListenAddress[]
+  /** PEM files, read again when they change. */
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined
+  /** Milliseconds that running transfers have to finish when it is closed. */
+  readonly graceMs: number
+  readonly logger: Logger
+}
+
+const timeouts = {
+  /** Headers that do not come in this time: nobody honest is that slow with a few hundred bytes. */
+  headersTimeout: 15_000,
+  connectionsCheckingInterval: 5000,
+  /** None for the rest: a slow line may take hours for a body, in either direction. */
+  requestTimeout: 0,
+  /** Longer than the 90 s for which Go's clients keep a connection, so that it is they who close it. */
+  keepAliveTimeout: 95_000,
+}
+const certificateCheckMs = 10_000
+
+/** The sockets that the application listens on, plain or TLS. Dispose to close: running answers get a grace. */
+export class Listener implements AsyncDisposable {
+  readonly #options: ListenerOptions
+  readonly #servers: Server[]
+  readonly #certificateJob: IntervalJob | undefined
+
+  private constructor(options: ListenerOptions, servers: Server[], certificateJob: IntervalJob | undefined) {
+    this.#options = options
+    this.#servers = servers
+    this.#certificateJob = certificateJob
+  }
+
+  /** Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate). */
+  static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
+    const tls = options.tls && (await readCertificate(options.tls))
+    const servers = options.addresses.map(() =>
+      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
+    )
+    const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
+    const listener = new Listener(options, servers, job)
+    try {
+      for (const [index, server] of servers.entries()) {
+        const address = options.addresses[index]
+        if (address && 'path' in address) await rm(address.path, { force: true })
+        // Without a host Node listens on "::", which takes IPv4 too where the system has both.
+        server.listen(address && 'port' in address ? { port: address.port, host: address.host } : address)
+        await once(server, 'listening')
+      }
+    } catch (error) {
+      await listener[Symbol.asyncDispose]()
+      throw error
+    }
+    job?.start()
+    return listener
+  }
+
+  /** The ports that are listened on, in the order of the addresses; sockets have none. */
+  get ports(): number[] {
+    return this.#servers.flatMap((server) => {
+      const address = server.address() as AddressInfo | string | null
+      return typeof address === 'object' && address ? [address.port] : []
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#certificateJob?.[Symbol.asyncDispose]()
+    const closed = this.#servers.filter(({ listening }) => listening).map(closeServer)
+    await Promise.race([Promise.all(closed), delay(this.#options.graceMs)])
+    for (const server of this.#servers) server.closeAllConnections()
+    await Promise.all(closed)
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  await closed
+}
+
+async function readCertificate(files: {
+  certificate: string
+  key: string
+}): Promise<{ cert: Buffer; key: Buffer }> {
+  const [cert, key] = await Promise.all([readFile(files.certificate), readFile(files.key)])
+  return { cert, key }
+}
+
+/** A renewed certificate is taken without a restart; one that is half written or wrong changes nothing. */
+function certificateReloader(
+  files: { certificate: string; key: string },
+  servers: readonly https.Server[],
+  logger: Logger,
+): IntervalJob {
+  let current: string | undefined
+  const reload = async (): Promise<void> => {
+    const tls = await readCertificate(files)
+    const content = `${tls.cert}${tls.key}`
+    if (current === content) return
+    for (const server of servers) server.setSecureContext(tls)
+    if (current !== undefined) logger.info({ file: files.certificate }, 'took the changed certificate')
+    current = content
+  }
+  return new IntervalJob(reload, {
+    intervalMs: certificateCheckMs,
+    onError: (error) =>
+      logger.error({ err: error }, 'the certificate could not be read again: keeping the old one'),
+  })
+}

@@ -1,0 +1,54 @@
+import type { ServerResponse } from 'node:http'
+import type { ByteRange } from '../oci/range.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { BufferPool } from './buffer-pool.ts'
+
+/**
+ * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. Two buffers a
+ * transfer: one is read into while the socket drains the other, so that a slow client holds no more than these.
+ * The last byte waits until the digest is verified. Returns the bytes sent. Rejects when the reader fails or
+ * `signal` aborts; the caller then destroys the connection, so that a wrong or short body is never completed.
+ */
+export async function sendBlob(
+  response: ServerResponse,
+  reader: BlobReader,
+  { start, end }: ByteRange,
+  { pool, signal }: { pool: BufferPool; signal: AbortSignal },
+): Promise<void> {
+  let reading = pool.acquire(end - start)
+  let draining = pool.acquire(end - start)
+  let drained: Promise<void> = Promise.resolve()
+  let isClean = false
+  try {
+    for (let position = start; position < end; ) {
+      const wanted = reading.subarray(0, Math.min(reading.length, end - position))
+      const count = await reader.read(wanted, position, { signal })
+      if (count === 0) throw new Error(`the blob ended at ${position} of ${end} bytes`)
+      position += count
+      let bytes = wanted.subarray(0, count)
+      await drained
+      if (position === end && !reader.isVerified) {
+        await write(response, bytes.subarray(0, -1))
+        await reader.verified({ signal })
+        bytes = bytes.subarray(-1)
+      }
+      drained = write(response, bytes)
+      drained.catch(() => {})
+      ;[reading, draining] = [draining, reading]
+    }
+    await drained
+    response.end()
+    isClean = true
+  } finally {
+    pool.release(reading, isClean)
+    pool.release(draining, isClean)
+  }
+}
+
+/** Resolves when the kernel has taken the bytes, so that the buffer may be used again. */
+async function write(response: ServerResponse, bytes: Uint8Array): Promise<void> {
+  if (bytes.length === 0) return
+  const written = Promise.withResolvers<void>()
+  response.write(bytes, (error) => (error ? written.reject(error) : written.resolve()))
+  await written.promise
+}

@@ -1,0 +1,64 @@
+import { type LookupAddress, lookup } from 'node:dns'
+import type { LookupFunction } from 'node:net'
+import ipaddr from 'ipaddr.js'
+
+/**
+ * Decides which addresses an upstream may send us to. Public ones always; loopback, private, link-local and the
+ * like only where the configured upstream itself is at such an address. Checked on the address that is connected
+ * to, so a name that resolves to another address the second time gains nothing (threat: DNS rebinding).
+ */
+export class AddressPolicy {
+  /** Hosts that the operator configured: the upstream and its proxy. */
+  readonly #configuredHosts: ReadonlySet<string>
+  readonly #allowedRanges = new Set<string>(['unicast'])
+
+  /** `hosts` without brackets or port. */
+  constructor(hosts: readonly string[]) {
+    this.#configuredHosts = new Set(hosts)
+    for (const host of hosts) {
+      if (ipaddr.isValid(host)) this.#allowedRanges.add(rangeOf(host))
+    }
+  }
+
+  /** Tells whether the host of a URL may be connected to, as far as its spelling tells. */
+  allowsHost(hostname: string): boolean {
+    const host = hostname.replace(/^\[|\]$/g, '')
+    return this.#configuredHosts.has(host) || !ipaddr.isValid(host) || this.#allows(host)
+  }
+
+  /** A replacement for `dns.lookup` that leaves out the addresses that are not allowed. */
+  readonly lookup: LookupFunction = (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, [])
+      const allowed = this.#select(hostname, addresses)
+      const [first] = allowed
+      if (!first) {
+        const found = addresses.map(({ address }) => address).join(', ')
+        const refusal = new Error(`${hostname} has only addresses of a private network (${found})`)
+        return callback(Object.assign(refusal, { code: addressRefused }), [])
+      }
+      if (options.all) callback(null, allowed)
+      else callback(null, first.address, first.family)
+    })
+  }
+
+  #select(hostname: string, addresses: readonly LookupAddress[]): LookupAddress[] {
+    if (this.#configuredHosts.has(hostname)) {
+      for (const { address } of addresses) this.#allowedRanges.add(rangeOf(address))
+      return [...addresses]
+    }
+    return addresses.filter(({ address }) => this.#allows(address))
+  }
+
+  #allows(address: string): boolean {
+    return this.#allowedRanges.has(rangeOf(address))
+  }
+}
+
+/** The code of the error of a look-up that found only addresses that are not allowed. */
+export const addressRefused = 'ERR_ADDRESS_REFUSED'
+
+/** The kind of an address, such as unicast, private, loopback, linkLocal; IPv4 in IPv6 counts as IPv4. */
+function rangeOf(address: string): string {
+  return ipaddr.process(address).range()
+}

@@ -1,0 +1,60 @@
+/** What a registry told of its quota: Docker Hub sends it with every answer about a manifest. */
+export interface RateLimit {
+  /** Requests allowed in each window. */
+  readonly limit: number | undefined
+  readonly remaining: number | undefined
+  readonly windowSeconds: number | undefined
+}
+
+const retryAfter = { default: 60, maximum: 3600 }
+
+/** Parses `ratelimit-limit: 100;w=21600` and `ratelimit-remaining`; undefined where neither is there. */
+export function parseRateLimit(headers: Readonly<Record<string, unknown>>): RateLimit | undefined {
+  const limit = parseQuota(headers['ratelimit-limit'])
+  const remaining = parseQuota(headers['ratelimit-remaining'])
+  if (!limit && !remaining) return undefined
+  return {
+    limit: limit?.amount,
+    remaining: remaining?.amount,
+    windowSeconds: limit?.windowSeconds ?? remaining?.windowSeconds,
+  }
+}
+
+/**
+ * Seconds to wait by `Retry-After` (RFC 9110 10.2.3: seconds or a date), at least 1 and at most an hour,
+ * whatever the header says; a minute where it says nothing.
+ */
+export function parseRetryAfter(header: unknown, now: number = Date.now()): number {
+  const text = typeof header === 'string' ? header.trim() : ''
+  const seconds = /^\d{1,15}$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000
+  if (Number.isNaN(seconds)) return retryAfter.default
+  return Math.min(Math.max(Math.ceil(seconds), 1), retryAfter.maximum)
+}
+
+/**
+ * Remembers that an upstream said 429, so that nobody asks again before it makes sense. Docker Hub's pull limit
+ * counts GETs of manifests only; its abuse limit counts every request.
+ */
+export class RateLimitGate {
+  #pullsBlockedUntil = 0
+  #allBlockedUntil = 0
+
+  /** Notes a 429 and how long it holds. */
+  block(what: 'pulls' | 'all', seconds: number): void {
+    const until = performance.now() + seconds * 1000
+    if (what === 'pulls') this.#pullsBlockedUntil = until
+    else this.#allBlockedUntil = until
+  }
+
+  /** Seconds until the request makes sense; 0 where it does now. `countsAsPull`: a GET of a manifest. */
+  secondsToWait(countsAsPull: boolean): number {
+    const until = Math.max(this.#allBlockedUntil, countsAsPull ? this.#pullsBlockedUntil : 0)
+    return Math.max(0, Math.ceil((until - performance.now()) / 1000))
+  }
+}
+
+function parseQuota(header: unknown): { amount: number; windowSeconds: number | undefined } | undefined {
+  const match = typeof header === 'string' ? /^(\d{1,12})(?:;w=(\d{1,9}))?$/.exec(header.trim()) : null
+  if (!match) return undefined
+  return { amount: Number(match[1]), windowSeconds: match[2] === undefined ? undefined : Number(match[2]) }
+}

@@ -1,0 +1,192 @@
+import { delay } from '../flow/abortable.ts'
+import { type Digest, isDigest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { parseLink } from '../oci/link.ts'
+import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
+import { manifestAccept } from '../oci/media-type.ts'
+import { parseContentRange } from '../oci/range.ts'
+import type { Reference, Tag } from '../oci/reference.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
+import { UpstreamError } from './error.ts'
+import type { RateLimit } from './rate-limit.ts'
+import {
+  RegistryConnection,
+  type RegistryConnectionOptions,
+  type RegistryQuery,
+} from './registry-connection.ts'
+import { readBody, type TransportResponse } from './transport.ts'
+
+/** A manifest as the upstream sent it; nobody has verified it yet. */
+export interface FetchedManifest {
+  readonly bytes: Buffer
+  readonly contentType: string | undefined
+  /** Docker-Content-Digest, if it is a digest at all. */
+  readonly claimedDigest: Digest | undefined
+}
+
+/** A part of a blob on its way. */
+export interface FetchedBlob {
+  /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 after a 200. */
+  readonly start: number
+  /** Bytes of the whole blob, where the upstream tells. */
+  readonly size: number | undefined
+  body(): AsyncGenerator<Buffer, void, undefined>
+  /** Lets go of the connection. */
+  discard(): void
+}
+
+export interface TagPage {
+  readonly tags: readonly Tag[]
+  /** The `last` of the next page; undefined where this is the last one. */
+  readonly next: string | undefined
+}
+
+/** Milliseconds before each further try of a small request that failed on the other side. */
+const retryDelays = [200, 1000]
+
+/**
+ * Asks one upstream registry (distribution-spec "Pull", "Listing Tags"). Every method throws UpstreamError; the
+ * answers are verified by whoever keeps them.
+ */
+export class RegistryClient implements AsyncDisposable {
+  /** Such as docker.io. */
+  readonly name: string
+  readonly #connection: RegistryConnection
+  #blobBytes = 0
+
+  constructor(options: RegistryConnectionOptions) {
+    this.name = options.name
+    this.#connection = new RegistryConnection(options)
+  }
+
+  /** The quota that the upstream last told of, if it tells. */
+  get rateLimit(): RateLimit | undefined {
+    return this.#connection.rateLimit
+  }
+
+  /** Whether it answered when it was last needed. */
+  get isReachable(): boolean {
+    return this.#connection.isReachable
+  }
+
+  /** What happened so far: answers by `METHOD kind status`, tokens, and bytes of blobs that crossed the line. */
+  get counters(): { requests: ReadonlyMap<string, number>; tokens: number; blobBytes: number } {
+    const { requests, tokensFetched: tokens } = this.#connection
+    return { requests, tokens, blobBytes: this.#blobBytes }
+  }
+
+  /** Finds out whether the upstream answers; the result is in `isReachable`. Never throws. */
+  async checkReachable(): Promise<void> {
+    await this.#connection.checkReachable()
+  }
+
+  /** GET of a manifest (end-3). At most 4 MiB are read. */
+  async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
+    const response = await this.#getSmall({ repository, ...manifestQuery(reference) }, true)
+    const bytes = await readBody(response, this.name, maximumManifestBytes)
+    return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
+  }
+
+  /** HEAD of a manifest (end-3), free of Docker Hub's quota; undefined where the answer tells no digest. */
+  async manifestDigest(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
+    const response = await this.#connection.request('HEAD', { repository, ...manifestQuery(reference) })
+    response.discard()
+    return claimedDigest(response)
+  }
+
+  /**
+   * GET of a blob from `position` on (end-2), with a fresh redirect each time: signed URLs expire. Tried once;
+   * the fill that needs it knows when to try again.
+   */
+  async blob(
+    repository: RepositoryName,
+    digest: Digest,
+    options: { position: number; signal: AbortSignal },
+  ): Promise<FetchedBlob> {
+    const { position, signal } = options
+    const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
+    const query = { repository, path: `blobs/${digest}`, headers, signal }
+    const response = await this.#connection.request('GET', query)
+    const range = parseContentRange(headerOf(response, 'content-range'))
+    if (response.status === 206 && !range) {
+      response.discard()
+      throw new UpstreamError('INVALID_RESPONSE', this.name, 'it sent a part of a blob without telling which')
+    }
+    const length = Number(response.headers['content-length'] ?? Number.NaN)
+    const whole = Number.isSafeInteger(length) ? length : undefined
+    return {
+      start: response.status === 206 ? (range?.start ?? 0) : 0,
+      size: response.status === 206 ? range?.size : whole,
+      body: () => this.#counted(response),
+      discard: () => response.discard(),
+    }
+  }
+
+  /** Whether the repository has the blob (end-2, HEAD). */
+  async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
+    try {
+      const response = await this.#connection.request('HEAD', { repository, path: `blobs/${digest}` })
+      response.discard()
+      return true
+    } catch (error) {
+      if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false
+      throw error
+    }
+  }
+
+  /** A page of the repository's tags (end-8). `n` and `last` as the client sent them. */
+  async tags(repository: RepositoryName, page: { n?: number; last?: string }): Promise<TagPage> {
+    const query = new URLSearchParams()
+    if (page.n !== undefined) query.set('n', String(page.n))
+    if (page.last !== undefined) query.set('last', page.last)
+    const response = await this.#getSmall({ repository, path: `tags/list?${query}` }, false)
+    const bytes = await readBody(response, this.name, maximumManifestBytes)
+    const link = parseLink(headerOf(response, 'link')).find(({ relation }) => relation === 'next')
+    const next = link && URL.canParse(link.target, response.url.href) && new URL(link.target, response.url)
+    try {
+      return { ...parseTagList(bytes), next: next ? (next.searchParams.get('last') ?? undefined) : undefined }
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error
+      throw new UpstreamError('INVALID_RESPONSE', this.name, error.message, { cause: error })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#connection[Symbol.asyncDispose]()
+  }
+
+  /** A GET of something small, tried again where the other side failed. */
+  async #getSmall(query: RegistryQuery, countsAsPull: boolean): Promise<TransportResponse> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#connection.request('GET', query, countsAsPull)
+      } catch (error) {
+        const waitMs = retryDelays[attempt]
+        const isPassing = error instanceof UpstreamError && /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code)
+        if (!isPassing || waitMs === undefined || !this.isReachable) throw error
+        await delay(waitMs)
+      }
+    }
+  }
+
+  async *#counted(response: TransportResponse): AsyncGenerator<Buffer, void, undefined> {
+    for await (const chunk of response.body()) {
+      this.#blobBytes += chunk.length
+      yield chunk
+    }
+  }
+}
+
+function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers'> {
+  return { path: `manifests/${reference}`, headers: { accept: manifestAccept.join(', ') } }
+}
+
+function claimedDigest(response: TransportResponse): Digest | undefined {
+  const claimed = headerOf(response, 'docker-content-digest')
+  return claimed !== undefined && isDigest(claimed) ? claimed : undefined
+}
+
+function headerOf(response: TransportResponse, name: string): string | undefined {
+  const value = response.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}

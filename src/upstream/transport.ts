@@ -1,0 +1,201 @@
+import { once } from 'node:events'
+import http, { type IncomingHttpHeaders } from 'node:http'
+import https from 'node:https'
+import { getCACertificates } from 'node:tls'
+import got, { type Request, RequestError, TimeoutError } from 'got'
+import { AddressPolicy, addressRefused } from './address-policy.ts'
+import { UpstreamError } from './error.ts'
+
+export interface TransportOptions {
+  /** The upstream's name, for errors. */
+  readonly upstream: string
+  readonly url: URL
+  /** Certificates in PEM that are trusted besides the usual ones. */
+  readonly ca: string | undefined
+  /** The proxy settings in the form of the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
+  readonly proxyEnvironment: NodeJS.ProcessEnv
+  /** Milliseconds without a byte after which a connection is given up. */
+  readonly stallMs: number
+  readonly userAgent: string
+}
+
+export interface TransportRequest {
+  readonly method: 'GET' | 'HEAD'
+  readonly url: URL
+  readonly headers?: Readonly<Record<string, string | string[]>>
+  readonly signal?: AbortSignal | undefined
+}
+
+/** An answer whose body is read by `body`, or dropped by `discard`, exactly once. */
+export interface TransportResponse {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly url: URL
+  /** The bytes as they arrive. Throws UpstreamError TIMED_OUT on a stall, UNREACHABLE when cut. */
+  body(): AsyncGenerator<Buffer, void, undefined>
+  /** Lets go of the connection. */
+  discard(): void
+}
+
+/** Milliseconds: three tries of a SYN; satellites take more than a second for one. */
+const connectMs = 8000
+const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+const maximumRedirects = 5
+
+/**
+ * The way to one upstream: its agents, its proxy, its certificates, and the rules of where it may send us.
+ * Redirects are followed by hand, so that credentials never leave the origin that they were meant for.
+ */
+export class Transport implements Disposable {
+  readonly #options: TransportOptions
+  readonly #addresses: AddressPolicy
+  readonly #agents: { http: http.Agent; https: https.Agent }
+
+  constructor(options: TransportOptions) {
+    this.#options = options
+    const { proxyEnvironment } = options
+    this.#addresses = new AddressPolicy([hostOf(options.url), ...proxyHosts(proxyEnvironment)])
+    const shared = { keepAlive: true, proxyEnv: proxyEnvironment }
+    this.#agents = { http: new http.Agent(shared), https: new https.Agent(shared) }
+  }
+
+  /**
+   * Sends a request and follows up to five redirects. `Authorization` goes to the first origin only; https is
+   * never left for http; addresses follow `AddressPolicy`. Throws UpstreamError.
+   */
+  async request(request: TransportRequest): Promise<TransportResponse> {
+    let { url } = request
+    let headers = request.headers ?? {}
+    for (let redirects = 0; ; redirects += 1) {
+      const response = await this.#send({ ...request, url, headers })
+      const { location } = response.headers
+      if (!redirectStatuses.has(response.status) || location === undefined) return response
+      response.discard()
+      if (redirects === maximumRedirects) throw this.#refused(`more than ${maximumRedirects} redirects`)
+      const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined
+      if (!next || !/^https?:$/.test(next.protocol))
+        throw this.#refused('a redirect to something else than http')
+      if (url.protocol === 'https:' && next.protocol === 'http:') {
+        throw this.#refused(`a redirect from https to http, at ${next.host}`)
+      }
+      if (next.origin !== url.origin) headers = withoutCredentials(headers)
+      next.username = ''
+      next.password = ''
+      url = next
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#agents.http.destroy()
+    this.#agents.https.destroy()
+  }
+
+  async #send(request: TransportRequest & { url: URL }): Promise<TransportResponse> {
+    const { url, method, signal } = request
+    if (!this.#addresses.allowsHost(url.hostname)) {
+      throw this.#refused(`it sends us to ${url.host}, an address of a private network`)
+    }
+    const { ca, userAgent, stallMs } = this.#options
+    const stream = got.stream(url, {
+      method,
+      headers: { 'accept-encoding': 'identity', 'user-agent': userAgent, ...request.headers },
+      agent: this.#agents,
+      dnsLookup: this.#addresses.lookup,
+      ...(ca === undefined ? {} : { https: { certificateAuthority: [...getCACertificates('default'), ca] } }),
+      ...(signal ? { signal } : {}),
+      followRedirect: false,
+      throwHttpErrors: false,
+      decompress: false,
+      retry: { limit: 0 },
+      timeout: { lookup: connectMs, connect: connectMs, secureConnect: connectMs, response: stallMs },
+    })
+    let response: http.IncomingMessage
+    try {
+      ;[response] = await once(stream, 'response')
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw this.#translate(error)
+    }
+    // An error after the answer reaches whoever reads the body; where nobody does, it must not end the process.
+    stream.on('error', () => {})
+    return {
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      url,
+      body: () => this.#read(stream, signal),
+      discard: () => stream.destroy(),
+    }
+  }
+
+  async *#read(stream: Request, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, undefined> {
+    const { stallMs, upstream } = this.#options
+    // The watchdog counts only while we wait for the upstream, not while our own side is slow to take bytes.
+    const watch = (): NodeJS.Timeout =>
+      setTimeout(() => {
+        stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
+      }, stallMs)
+    let watchdog = watch()
+    try {
+      for await (const chunk of stream) {
+        clearTimeout(watchdog)
+        yield chunk
+        watchdog = watch()
+      }
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error instanceof UpstreamError ? error : this.#translate(error)
+    } finally {
+      clearTimeout(watchdog)
+      stream.destroy()
+    }
+  }
+
+  #translate(error: unknown): UpstreamError {
+    const { upstream } = this.#options
+    const message = error instanceof Error ? error.message : String(error)
+    if (error instanceof TimeoutError)
+      return new UpstreamError('TIMED_OUT', upstream, message, { cause: error })
+    if (error instanceof RequestError && error.code === addressRefused) return this.#refused(message)
+    return new UpstreamError('UNREACHABLE', upstream, message, { cause: error })
+  }
+
+  #refused(what: string): UpstreamError {
+    return new UpstreamError('REFUSED', this.#options.upstream, `refused to follow: ${what}`)
+  }
+}
+
+/**
+ * Reads a small body whole. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes; no more than
+ * that is read.
+ */
+export async function readBody(
+  response: TransportResponse,
+  upstream: string,
+  limit: number,
+): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response.body()) {
+    size += chunk.length
+    if (size > limit) {
+      throw new UpstreamError('INVALID_RESPONSE', upstream, `an answer of more than ${limit} bytes`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function withoutCredentials<Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> {
+  const secret = /^(?:authorization|cookie|proxy-authorization)$/i
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !secret.test(name)))
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '')
+}
+
+function proxyHosts(environment: NodeJS.ProcessEnv): string[] {
+  return Object.entries(environment).flatMap(([name, value]) =>
+    /^https?_proxy$/i.test(name) && value && URL.canParse(value) ? [hostOf(new URL(value))] : [],
+  )
+}
