@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import http, { type IncomingHttpHeaders } from 'node:http'
 import https from 'node:https'
+import { pipeline } from 'node:stream/promises'
 import { getCACertificates } from 'node:tls'
 import got, { type Request, RequestError, TimeoutError } from 'got'
 import { AddressPolicy, addressRefused } from './address-policy.ts'
+import { Arrivals } from './arrivals.ts'
 import { UpstreamError } from './error.ts'
 
 export interface TransportOptions {
@@ -129,25 +131,37 @@ export class Transport implements Disposable {
 
   async *#read(stream: Request, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, undefined> {
     const { stallMs, upstream } = this.#options
-    // The watchdog counts only while we wait for the upstream, not while our own side is slow to take bytes.
-    const watch = (): NodeJS.Timeout =>
-      setTimeout(() => {
-        stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
-      }, stallMs)
-    let watchdog = watch()
+    const arrivals = new Arrivals()
+    let end: { error?: unknown } | undefined
+    const ended = pipeline(stream, arrivals).then(
+      () => {
+        end = {}
+      },
+      (error: unknown) => {
+        end = { error }
+      },
+    )
     try {
-      for await (const chunk of stream) {
+      for (;;) {
+        const chunk = arrivals.take()
+        if (chunk) {
+          yield chunk
+          continue
+        }
+        if (end) break
+        // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
+        const watchdog = setTimeout(() => {
+          stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
+        }, stallMs)
+        await Promise.race([arrivals.arrival(), ended])
         clearTimeout(watchdog)
-        yield chunk
-        watchdog = watch()
       }
-    } catch (error) {
-      signal?.throwIfAborted()
-      throw error instanceof UpstreamError ? error : this.#translate(error)
     } finally {
-      clearTimeout(watchdog)
       stream.destroy()
     }
+    if (!('error' in end)) return
+    signal?.throwIfAborted()
+    throw end.error instanceof UpstreamError ? end.error : this.#translate(end.error)
   }
 
   #translate(error: unknown): UpstreamError {

@@ -1,0 +1,149 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
+import pLimit from 'p-limit'
+import type { Logger } from 'pino'
+import { Blobs } from './cache/blobs.ts'
+import { Freshness } from './cache/freshness.ts'
+import { Manifests } from './cache/manifests.ts'
+import { TagLists } from './cache/tag-lists.ts'
+import type { Config, UpstreamConfig } from './config/schema.ts'
+import { TokenBucket } from './flow/token-bucket.ts'
+import { BufferPool } from './http/buffer-pool.ts'
+import { Listener } from './http/listener.ts'
+import { Metrics } from './http/metrics.ts'
+import { buildServer } from './http/server.ts'
+import { RepositoryBlobs } from './registry/blobs.ts'
+import { lockDirectory } from './storage/directory-lock.ts'
+import { FileBlobStore } from './storage/file-blob-store.ts'
+import { SqliteCatalog } from './storage/sqlite-catalog.ts'
+import { RegistryClient } from './upstream/registry-client.ts'
+import { Router } from './upstream/router.ts'
+
+export interface AppOptions {
+  readonly config: Config
+  readonly logger: Logger
+  /** Where the proxy settings come from: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
+  readonly environment: NodeJS.ProcessEnv
+  /** Of the program; upstreams see it as `User-Agent`. */
+  readonly version: string
+}
+
+/** Entries of what expires: tokens, fresh tags, refusals, lists. The least recently used go first. */
+const expiringEntries = 20_000
+/** Bytes that all transfers together hold, before later ones get small buffers only. */
+const transferMemory = 64 * 1024 * 1024
+/** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
+const patienceMs = 10_000
+/** Milliseconds for which a fill keeps its place while others wait: CRI gives up after 5 min without a byte. */
+const turnMs = 15_000
+
+/** The running parts. Dispose to stop them, in the reverse order of their creation. */
+export interface App extends AsyncDisposable {
+  /** The HTTP application, for `inject`. */
+  readonly server: FastifyInstance
+  readonly upstreams: readonly RegistryClient[]
+  /** Listens as configured; returns the ports. */
+  listen(): Promise<number[]>
+}
+
+/**
+ * The composition root: makes every part with its own options. Throws what the parts throw: a locked or newer
+ * folder, a file that cannot be read.
+ */
+export async function createApp({ config, logger, environment, version }: AppOptions): Promise<App> {
+  await using building = new AsyncDisposableStack()
+  const directory = config.storage.dir
+  building.use(await lockDirectory(directory))
+  const store = building.use(await FileBlobStore.open(directory))
+  const catalog = building.use(await SqliteCatalog.open(join(directory, 'catalog.db')))
+  const cache = expiringStore(logger)
+  const upstreams: RegistryClient[] = []
+  for (const upstream of config.upstreams) {
+    const client = await registryClient(upstream, { config, logger, environment, version }, cache)
+    upstreams.push(building.use(client))
+  }
+  const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
+  const blobs = building.use(
+    new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
+  )
+  const { negative, revalidate, serveStale, staleAfter } = config.cache
+  const freshness = new Freshness({ cache, revalidateMs: revalidate, negativeMs: negative })
+  const manifests = new Manifests({
+    catalog,
+    freshness,
+    serveStaleMs: serveStale,
+    staleAfterMs: staleAfter,
+    logger,
+  })
+  const tagLists = new TagLists({ catalog, cache, revalidateMs: revalidate, serveStaleMs: serveStale })
+  const downloadLimits = new Map(upstreams.map(({ name }) => [name, pLimit(config.limits.downloads)]))
+  const pool = new BufferPool(transferMemory)
+  const server = await buildServer({
+    router: new Router(upstreams),
+    manifests,
+    blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits }),
+    tagLists,
+    pool,
+    logger,
+    metrics: new Metrics({ upstreams, fillCount: () => blobs.fillCount, buffersInUse: () => pool.inUse }),
+    probe: () => store.probe(),
+  })
+  building.defer(() => server.close())
+  await server.ready()
+  const parts = building.move()
+  return {
+    server,
+    upstreams,
+    async listen() {
+      const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
+      const listener = await Listener.open(server.routing, { addresses, tls, graceMs, logger })
+      parts.use(listener)
+      return listener.ports
+    },
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  }
+}
+
+async function registryClient(
+  { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
+  { config, logger, environment, version }: AppOptions,
+  cache: Keyv,
+): Promise<RegistryClient> {
+  return new RegistryClient({
+    name,
+    url: new URL(url),
+    credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
+    realms,
+    ca: ca === undefined ? undefined : await readFile(ca, 'utf8'),
+    proxyEnvironment:
+      proxy === undefined ? proxySettings(environment) : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy },
+    stallMs: config.limits.stall,
+    userAgent: `larder/${version}`,
+    cache,
+    logger,
+  })
+}
+
+/** In memory. A failure of it is a miss to whoever asks; it is told here. */
+function expiringStore(logger: Logger): Keyv {
+  const entries = new LRUCache<string, string>({ max: expiringEntries })
+  // Not the cache itself: Keyv passes a time to live where lru-cache takes options.
+  const store = {
+    get: (key: string) => entries.get(key),
+    set: (key: string, value: string) => void entries.set(key, value),
+    delete: (key: string) => entries.delete(key),
+    clear: () => entries.clear(),
+  }
+  const cache = new Keyv({ store, throwOnErrors: true })
+  cache.on('error', (error: unknown) => logger.warn({ err: error }, 'the store of what expires failed'))
+  return cache
+}
+
+function proxySettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(environment).filter(([name]) => /^(?:https?|no)_proxy$/i.test(name)),
+  )
+}

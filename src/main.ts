@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+import { larder } from './cli/larder.ts'
+
+const stop = new AbortController()
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    // The second one means it.
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    stop.abort()
+  })
+}
+
+process.exit(
+  await larder({
+    arguments: process.argv.slice(2),
+    stdout: process.stdout,
+    stderr: process.stderr,
+    environment: process.env,
+    workingDirectory: process.cwd(),
+    stop: stop.signal,
+  }),
+)

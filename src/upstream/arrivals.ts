@@ -1,0 +1,49 @@
+import { Writable } from 'node:stream'
+import { deferred } from '../flow/deferred.ts'
+
+/** Bytes that may wait for their taker, a disk, before the sender is held back: more than a slow line brings. */
+const capacity = 4 * 1024 * 1024
+
+/**
+ * Takes bytes off a stream the moment they arrive. A stream that is destroyed drops what it has buffered, and
+ * those bytes would have to cross the line a second time; what is in here outlives the end of the connection.
+ */
+export class Arrivals extends Writable {
+  readonly #chunks: Buffer[] = []
+  #held = 0
+  #arrival = deferred<void>()
+  #resume: (() => void) | undefined
+
+  constructor() {
+    // As much as is held here anyway: a smaller mark would make the stream before us buffer.
+    super({ highWaterMark: capacity })
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, taken: () => void): void {
+    this.#chunks.push(chunk)
+    this.#held += chunk.length
+    this.#arrival.resolve()
+    if (this.#held < capacity) taken()
+    else this.#resume = taken
+  }
+
+  /** The next bytes, if any are here. */
+  take(): Buffer | undefined {
+    const chunk = this.#chunks.shift()
+    if (!chunk) return undefined
+    this.#held -= chunk.length
+    const resume = this.#resume
+    if (resume && this.#held < capacity) {
+      this.#resume = undefined
+      resume()
+    }
+    return chunk
+  }
+
+  /** Resolves when bytes are here. */
+  async arrival(): Promise<void> {
+    if (this.#chunks.length > 0) return
+    this.#arrival = deferred()
+    await this.#arrival.promise
+  }
+}

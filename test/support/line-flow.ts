@@ -1,0 +1,166 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LineBudget, type LineScheduler } from './line-scheduler.ts'
+import { sendQueueEmpty } from './socket-drain.ts'
+
+export type LineFlowOptions = {
+  /** Milliseconds from arrival to hand-over. */
+  readonly delayMs: number
+  /** Nothing is handed on before this moment (milliseconds of `performance.now`). */
+  readonly notBefore?: number
+  /** Whether the line's shared rate applies. */
+  readonly shaped?: boolean
+  /** Bytes per second of this flow alone. */
+  readonly rateBytesPerSecond?: number | undefined
+  /** The highest rate that can be reached, for the size of the buffer. */
+  readonly bufferRate?: number
+  readonly onBytes: (bytes: number) => void
+}
+
+type Item =
+  | { readonly due: number; readonly chunk: Buffer }
+  | { readonly due: number; readonly last: 'end' | 'reset' }
+
+/** Milliseconds of traffic that are buffered beyond the delay, so that the rate is held between two ticks. */
+const reserveMs = 50
+/** Bytes buffered where no rate is set. */
+const unshapedBuffer = 16 * 1024 * 1024
+
+/** One direction of a connection: reads from a socket, and hands on to the other when its scheduler says so. */
+export class LineFlow {
+  readonly shaped: boolean
+  readonly #source: Socket
+  readonly #sink: Socket
+  readonly #scheduler: LineScheduler
+  readonly #options: LineFlowOptions
+  readonly #budget: LineBudget
+  /** Bytes above which the source is not read. */
+  readonly #limit: number
+  readonly #queue: Item[] = []
+  #queued = 0
+  #room = Promise.withResolvers<void>()
+  #blocked = false
+
+  constructor(source: Socket, sink: Socket, scheduler: LineScheduler, options: LineFlowOptions) {
+    const { bufferRate = Number.POSITIVE_INFINITY, delayMs, shaped = false } = options
+    this.shaped = shaped
+    this.#source = source
+    this.#sink = sink
+    this.#scheduler = scheduler
+    this.#options = options
+    this.#budget = new LineBudget(options.rateBytesPerSecond)
+    this.#limit = Math.min(unshapedBuffer, 64 * 1024 + (bufferRate * (delayMs + reserveMs)) / 1000)
+  }
+
+  /** Starts to read. Everything after that happens by itself. */
+  start(): void {
+    // Errors reach the reader below, or show as a close.
+    this.#source.on('error', () => undefined)
+    this.#sink.on('drain', () => {
+      this.#blocked = false
+      this.#wake()
+    })
+    this.#sink.once('close', () => void this.#abandon())
+    void this.#read()
+  }
+
+  /** Fills the flow's own budget. */
+  prepare(now: number): void {
+    this.#budget.fill(now)
+  }
+
+  /** Hands on at most `most` bytes of what is due; undefined where nothing can be done now. */
+  send(most: number, now: number): number | undefined {
+    if (!this.#isReady(now) || !this.#budget.isOpen) return undefined
+    let left = Math.min(most, this.#budget.portion)
+    let sent = 0
+    this.#sink.cork()
+    while (left > 0 && this.#isReady(now)) {
+      const item = this.#queue.shift()
+      if (item === undefined) break
+      if ('last' in item) {
+        this.#finish(item.last)
+        break
+      }
+      const piece = item.chunk.length <= left ? item.chunk : item.chunk.subarray(0, left)
+      if (piece.length < item.chunk.length) {
+        this.#queue.unshift({ due: item.due, chunk: item.chunk.subarray(piece.length) })
+      }
+      this.#blocked = !this.#sink.write(piece)
+      left -= piece.length
+      sent += piece.length
+    }
+    this.#sink.uncork()
+    this.#queued -= sent
+    this.#budget.use(sent, now)
+    this.#options.onBytes(sent)
+    if (this.#queued < this.#limit) this.#room.resolve()
+    return sent
+  }
+
+  /** When to look again (`now` where it waits for the shared budget); undefined where an event will tell. */
+  nextAt(now: number): number | undefined {
+    const [head] = this.#queue
+    if (head === undefined || this.#blocked || this.#sink.destroyed) return undefined
+    if (head.due > now) return head.due
+    return this.#budget.isOpen ? now : now + this.#budget.want()
+  }
+
+  #isReady(now: number): boolean {
+    const [head] = this.#queue
+    return head !== undefined && head.due <= now && !this.#blocked && !this.#sink.destroyed
+  }
+
+  #wake(): void {
+    const [head] = this.#queue
+    if (head !== undefined) this.#scheduler.wake(this, head.due)
+  }
+
+  #push(item: Item): void {
+    this.#queue.push(item)
+    if (this.#queue.length === 1) this.#wake()
+  }
+
+  #due(): number {
+    return Math.max(performance.now() + this.#options.delayMs, this.#options.notBefore ?? 0)
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for await (const chunk of this.#source.iterator({ destroyOnReturn: false })) {
+        if (this.#sink.destroyed) return
+        this.#queued += chunk.length
+        this.#push({ due: this.#due(), chunk })
+        if (this.#queued < this.#limit) continue
+        this.#room = Promise.withResolvers()
+        await this.#room.promise
+      }
+      this.#push({ due: this.#due(), last: 'end' })
+    } catch {
+      this.#push({ due: this.#due(), last: 'reset' })
+    }
+  }
+
+  #finish(how: 'end' | 'reset'): void {
+    if (how === 'end') this.#sink.end()
+    else void this.#reset()
+  }
+
+  /** Resets the sink, once its peer has all that was sent before. */
+  async #reset(): Promise<void> {
+    if (this.#sink.writableLength > 0)
+      await Promise.race([once(this.#sink, 'drain'), once(this.#sink, 'close')])
+    await sendQueueEmpty(this.#sink)
+    this.#sink.resetAndDestroy()
+  }
+
+  /** The sink is gone: so is, a delay later, a source that has not ended by itself. */
+  async #abandon(): Promise<void> {
+    this.#queue.length = 0
+    this.#queued = 0
+    this.#room.resolve()
+    if (this.#options.delayMs > 0) await sleep(this.#options.delayMs)
+    if (!this.#source.readableEnded) this.#source.resetAndDestroy()
+  }
+}

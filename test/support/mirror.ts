@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { type App, createApp } from '../../src/app.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { createLogger } from '../../src/logging/logger.ts'
+
+export type MirrorOptions = {
+  /** In the form of mirror.yml. */
+  readonly config?: Readonly<Record<string, unknown>>
+  /** The URL of the upstream docker.io; `config.upstreams` wins. */
+  readonly upstream?: string
+  /** An existing data folder, which is then left alone; else a new one that goes with the mirror. */
+  readonly directory?: string
+  readonly environment?: NodeJS.ProcessEnv
+}
+
+/** A mirror in this process that listens on a free port of 127.0.0.1. Dispose to stop it. */
+export type TestMirror = AsyncDisposable & {
+  readonly app: App
+  /** Without a slash at the end. */
+  readonly url: string
+  readonly port: number
+  readonly directory: string
+  /** All that was logged so far. */
+  log(): string
+  /** The figure of a metric of `/metrics`, all labels added up. */
+  metric(name: string): Promise<number>
+}
+
+/** Starts a mirror as `larder serve` does, with its log kept in memory. */
+export async function startMirror(options: MirrorOptions = {}): Promise<TestMirror> {
+  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'larder-')))
+  const { config } = await loadConfig({
+    environment: {},
+    workingDirectory: directory,
+    overrides: {
+      'server.listen': '127.0.0.1:0',
+      'storage.dir': directory,
+      ...(options.upstream === undefined
+        ? {}
+        : { upstreams: [{ name: 'docker.io', url: options.upstream }] }),
+      ...options.config,
+    },
+  })
+  const lines: string[] = []
+  const destination = new PassThrough()
+  destination.setEncoding('utf8').on('data', (line: string) => lines.push(line))
+  const logger = createLogger({ level: 'debug', format: 'json', destination, isTerminal: false })
+  const app = await createApp({ config, logger, environment: options.environment ?? {}, version: 'test' })
+  const [port = 0] = await app.listen()
+  const url = `http://127.0.0.1:${port}`
+  return {
+    app,
+    url,
+    port,
+    directory,
+    log: () => lines.join(''),
+    metric: (name) => readMetric(`${url}/metrics`, name),
+    async [Symbol.asyncDispose]() {
+      await app[Symbol.asyncDispose]()
+      if (options.directory === undefined) await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Adds up the samples of a metric over all its labels. */
+export async function readMetric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(url)).text()
+  const samples = text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+  return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+}

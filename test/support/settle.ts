@@ -1,0 +1,17 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/**
+ * Waits until `condition` holds, looking every `intervalMs` milliseconds.
+ * Throws an Error that names what was awaited after `timeoutMs` milliseconds.
+ */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  options: { timeoutMs?: number; intervalMs?: number; what?: string } = {},
+): Promise<void> {
+  const { timeoutMs = 5000, intervalMs = 2, what = condition.toString() } = options
+  const deadline = performance.now() + timeoutMs
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`still not true after ${timeoutMs} ms: ${what}`)
+    await sleep(intervalMs)
+  }
+}
