@@ -22,6 +22,8 @@ export interface BlobsOptions {
 
 /** Where a blob comes from if it is not here. */
 export interface BlobOrigin {
+  /** The upstream's name, for errors. */
+  readonly upstream: string
   /** Bytes, from a descriptor, where there is one. */
   readonly size: number | undefined
   readonly source: BlobSource
@@ -55,6 +57,11 @@ export class Blobs implements AsyncDisposable {
   /** Fills under way. */
   get fillCount(): number {
     return this.#fills.size
+  }
+
+  /** The size of a stored blob in bytes; undefined where it is not stored. */
+  async size(digest: Digest): Promise<number | undefined> {
+    return this.#small.get(digest)?.length ?? (await this.#options.store.size(digest))
   }
 
   /**

@@ -9,6 +9,8 @@ import type { FetchedBlob } from '../upstream/registry-client.ts'
 export type BlobSource = (options: { position: number; signal: AbortSignal }) => Promise<FetchedBlob>
 
 export interface DownloadOptions {
+  /** The upstream's name, for errors. */
+  readonly upstream: string
   readonly source: BlobSource
   /** Bytes, where they are known before the upstream has answered. */
   readonly size: number | undefined
@@ -113,7 +115,7 @@ export class Download {
     if (!missing(partial)) return partial
     throw new UpstreamError(
       'UNREACHABLE',
-      'upstream',
+      this.#options.upstream,
       `it ended a blob after ${position} of ${partial.size} bytes`,
     )
   }
@@ -130,11 +132,11 @@ export class Download {
       fetched.size !== undefined && partial.size !== undefined && fetched.size !== partial.size
     if (isOtherSize) {
       const message = `it has ${fetched.size} bytes under a digest whose content has ${partial.size}`
-      throw new UpstreamError('INVALID_RESPONSE', 'upstream', message)
+      throw new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)
     }
     if (fetched.start > position) {
       const message = `it sent bytes from ${fetched.start} on when asked for those from ${position} on`
-      throw new UpstreamError('INVALID_RESPONSE', 'upstream', message)
+      throw new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)
     }
   }
 

@@ -10,7 +10,7 @@ import { UpstreamError } from '../upstream/error.ts'
 import { Download, type DownloadOptions } from './download.ts'
 
 export interface FillOptions
-  extends Pick<DownloadOptions, 'source' | 'size' | 'limit' | 'rate' | 'retries' | 'turnMs'> {
+  extends Pick<DownloadOptions, 'upstream' | 'source' | 'size' | 'limit' | 'rate' | 'retries' | 'turnMs'> {
   readonly digest: Digest
   readonly store: BlobStore
   readonly logger: Logger
@@ -72,19 +72,24 @@ export class Fill {
   }
 
   async #run(): Promise<void> {
-    const { digest, logger } = this.#options
+    const { digest, upstream, logger } = this.#options
     try {
       try {
         await this.#fetchAndSeal()
       } catch (error) {
-        if (!(error instanceof RegistryError && error.code === 'DIGEST_INVALID')) throw error
-        logger.warn({ digest, err: error }, 'upstream sent wrong bytes: fetching them once more')
+        if (!isWrongBytes(error)) throw error
+        logger.warn({ upstream, digest, err: error }, 'upstream sent wrong bytes: fetching them once more')
         this.#opened = deferred()
         await this.#fetchAndSeal()
       }
       logger.debug({ digest }, 'blob stored')
-    } catch (error) {
-      if (!this.#stopped.signal.aborted) logger.warn({ digest, err: error }, 'fetching a blob failed')
+    } catch (cause) {
+      const message = 'it sent bytes twice that do not match their digest'
+      const error = isWrongBytes(cause)
+        ? new UpstreamError('INVALID_RESPONSE', upstream, message, { cause })
+        : cause
+      if (!this.#stopped.signal.aborted)
+        logger.warn({ upstream, digest, err: error }, 'fetching a blob failed')
       this.#opened.reject(error)
       this.#started.reject(error)
       throw error
@@ -120,4 +125,8 @@ export class Fill {
       throw error
     }
   }
+}
+
+function isWrongBytes(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'DIGEST_INVALID'
 }

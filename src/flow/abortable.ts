@@ -4,6 +4,8 @@
  */
 export async function abortable<Value>(promise: Promise<Value>, signal?: AbortSignal): Promise<Value> {
   if (!signal) return promise
+  // Whoever leaves before the race below must not make the work's failure one that nobody handles.
+  promise.catch(() => {})
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
   const onAbort = (): void => aborted.reject(signal.reason)

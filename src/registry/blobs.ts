@@ -2,6 +2,7 @@ import type { LimitFunction } from 'p-limit'
 import type { BlobOrigin, Blobs, OpenedBlob } from '../cache/blobs.ts'
 import type { Freshness } from '../cache/freshness.ts'
 import { idOf, type MirroredRepository } from '../cache/manifests.ts'
+import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -20,6 +21,7 @@ export interface RepositoryBlobsOptions {
  */
 export class RepositoryBlobs {
   readonly #options: RepositoryBlobsOptions
+  readonly #establishing = new SingleFlight<string, void>()
 
   constructor(options: RepositoryBlobsOptions) {
     this.#options = options
@@ -37,9 +39,7 @@ export class RepositoryBlobs {
     await freshness.throwRemembered(id, digest)
     try {
       const opened = await blobs.open(digest, this.#originOf(repository, digest, undefined), signal)
-      // Where this request did not bring the bytes, they came by way of another repository.
-      if (opened.status !== 'miss') await this.#confirm(repository, digest, opened)
-      await catalog.saveBlob(id, { digest, size: opened.reader.size })
+      await this.#establishRight(repository, digest, opened)
       return opened
     } catch (error) {
       await freshness.rememberRefusal(id, digest, error)
@@ -47,20 +47,54 @@ export class RepositoryBlobs {
     }
   }
 
-  async #confirm({ upstream, name }: MirroredRepository, digest: Digest, opened: OpenedBlob): Promise<void> {
-    let isConfirmed = false
+  /**
+   * What a HEAD tells of a blob, in bytes. Fetches nothing: a client that only asks must not cause a download.
+   * Throws as `open` does.
+   */
+  async head(
+    repository: MirroredRepository,
+    digest: Digest,
+  ): Promise<{ size: number | undefined; isStored: boolean }> {
+    const { catalog, blobs, freshness } = this.#options
+    const id = idOf(repository)
+    const record = await catalog.blob(id, digest)
+    const stored = await blobs.size(digest)
+    const size = stored ?? record?.size
+    if (record && size !== undefined) return { size, isStored: stored !== undefined }
+    await freshness.throwRemembered(id, digest)
     try {
-      isConfirmed = await upstream.hasBlob(name, digest)
-    } finally {
-      if (!isConfirmed) await opened.reader[Symbol.asyncDispose]()
+      const told = await repository.upstream.blobSize(repository.name, digest)
+      await catalog.saveBlob(id, { digest, size: stored })
+      return { size: stored ?? told, isStored: stored !== undefined }
+    } catch (error) {
+      await freshness.rememberRefusal(id, digest, error)
+      throw error
     }
-    if (isConfirmed) return
-    throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
+  }
+
+  /**
+   * Where this request brought the bytes, the upstream has said yes; where they came by way of another
+   * repository, it is asked. Once for all who wait for the same.
+   */
+  async #establishRight(repository: MirroredRepository, digest: Digest, opened: OpenedBlob): Promise<void> {
+    const { upstream, name } = repository
+    const { reader, status } = opened
+    try {
+      await this.#establishing.run(`${upstream.name}/${name} ${digest}`, async () => {
+        if (status !== 'miss' && !(await upstream.hasBlob(name, digest))) {
+          throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
+        }
+        await this.#options.catalog.saveBlob(idOf(repository), { digest, size: reader.size })
+      })
+    } catch (error) {
+      await reader[Symbol.asyncDispose]()
+      throw error
+    }
   }
 
   #originOf({ upstream, name }: MirroredRepository, digest: Digest, size: number | undefined): BlobOrigin {
     const limit = this.#options.limits.get(upstream.name)
     if (!limit) throw new TypeError(`there is no limiter for ${upstream.name}`)
-    return { size, limit, source: (options) => upstream.blob(name, digest, options) }
+    return { upstream: upstream.name, size, limit, source: (options) => upstream.blob(name, digest, options) }
   }
 }

@@ -112,26 +112,32 @@ export class RegistryClient implements AsyncDisposable {
       response.discard()
       throw new UpstreamError('INVALID_RESPONSE', this.name, 'it sent a part of a blob without telling which')
     }
-    const length = Number(response.headers['content-length'] ?? Number.NaN)
-    const whole = Number.isSafeInteger(length) ? length : undefined
     return {
       start: response.status === 206 ? (range?.start ?? 0) : 0,
-      size: response.status === 206 ? range?.size : whole,
+      size: response.status === 206 ? range?.size : contentLength(response),
       body: () => this.#counted(response),
       discard: () => response.discard(),
     }
   }
 
-  /** Whether the repository has the blob (end-2, HEAD). */
+  /** Whether the repository has the blob (end-2, HEAD). A redirect to its bytes says so. */
   async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
     try {
-      const response = await this.#connection.request('HEAD', { repository, path: `blobs/${digest}` })
+      const query = { repository, path: `blobs/${digest}`, keepRedirect: true }
+      const response = await this.#connection.request('HEAD', query)
       response.discard()
       return true
     } catch (error) {
       if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false
       throw error
     }
+  }
+
+  /** The size of a blob in bytes (end-2, HEAD); undefined where the upstream does not tell. */
+  async blobSize(repository: RepositoryName, digest: Digest): Promise<number | undefined> {
+    const response = await this.#connection.request('HEAD', { repository, path: `blobs/${digest}` })
+    response.discard()
+    return contentLength(response)
   }
 
   /** A page of the repository's tags (end-8). `n` and `last` as the client sent them. */
@@ -184,6 +190,11 @@ function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'head
 function claimedDigest(response: TransportResponse): Digest | undefined {
   const claimed = headerOf(response, 'docker-content-digest')
   return claimed !== undefined && isDigest(claimed) ? claimed : undefined
+}
+
+function contentLength(response: TransportResponse): number | undefined {
+  const length = headerOf(response, 'content-length')
+  return length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined
 }
 
 function headerOf(response: TransportResponse, name: string): string | undefined {

@@ -33,6 +33,8 @@ export interface RegistryQuery {
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
+  /** Whether a redirect is answer enough and comes back as it is. */
+  readonly keepRedirect?: boolean
 }
 
 const maximumErrorBytes = 64 * 1024
@@ -121,7 +123,7 @@ export class RegistryConnection implements AsyncDisposable {
       const response = await this.#requestWithToken(method, query)
       this.#breaker.succeeded()
       this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
-      if (response.status >= 200 && response.status < 300) return response
+      if (response.status >= 200 && response.status < (query.keepRedirect ? 400 : 300)) return response
       throw await this.#failureOf(response)
     } catch (error) {
       if (error instanceof UpstreamError && ['UNREACHABLE', 'TIMED_OUT'].includes(error.code)) {
@@ -156,6 +158,7 @@ export class RegistryConnection implements AsyncDisposable {
       url: this.#urlOf(`${query.repository}/${query.path}`),
       headers: { ...query.headers, ...(authorization === undefined ? {} : { authorization }) },
       signal: query.signal,
+      keepRedirect: query.keepRedirect,
     })
     const kind = `${method} ${query.path.slice(0, query.path.search(/[/?]/))} ${response.status}`
     this.requests.set(kind, (this.requests.get(kind) ?? 0) + 1)

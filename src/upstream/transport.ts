@@ -26,6 +26,8 @@ export interface TransportRequest {
   readonly url: URL
   readonly headers?: Readonly<Record<string, string | string[]>>
   readonly signal?: AbortSignal | undefined
+  /** Whether a redirect is answer enough and comes back as it is. */
+  readonly keepRedirect?: boolean | undefined
 }
 
 /** An answer whose body is read by `body`, or dropped by `discard`, exactly once. */
@@ -71,7 +73,8 @@ export class Transport implements Disposable {
     for (let redirects = 0; ; redirects += 1) {
       const response = await this.#send({ ...request, url, headers })
       const { location } = response.headers
-      if (!redirectStatuses.has(response.status) || location === undefined) return response
+      const isRedirect = redirectStatuses.has(response.status) && location !== undefined
+      if (!isRedirect || request.keepRedirect) return response
       response.discard()
       if (redirects === maximumRedirects) throw this.#refused(`more than ${maximumRedirects} redirects`)
       const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined

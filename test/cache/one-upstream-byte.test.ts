@@ -20,6 +20,7 @@ test('100 clients on one cold blob behind a slow line: the line carries it once,
   for (const { digest, isComplete } of pulled) assert.deepEqual([digest, isComplete], [blob.digest, true])
   assert.ok(hub.bytesSent(blob.digest) <= size * 1.01, `${hub.bytesSent(blob.digest)} bytes upstream`)
   assert.equal(hub.count({ listener: 'cdn', method: 'GET' }), 1)
+  assert.ok(hub.count({ method: 'HEAD' }) <= 1, `${hub.count({ method: 'HEAD' })} questions beside it`)
 })
 
 test('a blob that is asked for by several routes and offsets at once crosses the line once', async () => {

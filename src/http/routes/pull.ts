@@ -78,7 +78,8 @@ export class PullRoutes {
       return
     }
     reply.header('content-type', manifest.mediaType).header('content-length', manifest.bytes.length)
-    reply.send(request.method === 'HEAD' ? null : asBuffer(manifest.bytes))
+    // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
+    reply.send(asBuffer(manifest.bytes))
   }
 
   async #blob(
@@ -87,17 +88,11 @@ export class PullRoutes {
     repository: MirroredRepository,
     digest: Digest,
   ): Promise<void> {
+    if (request.method === 'HEAD') return this.#blobHead(reply, repository, digest)
     const client = clientSignal(reply)
     const { reader, status } = await this.#options.blobs.open(repository, digest, client)
     await using _ = reader
-    const entityTag = `"${digest}"`
-    reply
-      .header('docker-content-digest', digest)
-      .header('etag', entityTag)
-      .header('accept-ranges', 'bytes')
-      .header('content-type', 'application/octet-stream')
-      .header('cache-control', 'max-age=31536000, immutable')
-      .header(cacheHeader, status)
+    const entityTag = describeBlob(reply, digest, status)
     if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
       reply.code(304).send()
       return
@@ -112,8 +107,14 @@ export class PullRoutes {
     const { start, end } = range ?? { start: 0, end: reader.size }
     if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
     reply.header('content-length', end - start)
-    if (request.method === 'HEAD') reply.send(null)
-    else await this.#sendBody(reply, reader, { start, end }, client)
+    await this.#sendBody(reply, reader, { start, end }, client)
+  }
+
+  async #blobHead(reply: FastifyReply, repository: MirroredRepository, digest: Digest): Promise<void> {
+    const { size, isStored } = await this.#options.blobs.head(repository, digest)
+    describeBlob(reply, digest, isStored ? 'hit' : 'miss')
+    if (size !== undefined) reply.header('content-length', size)
+    reply.send(null)
   }
 
   /** From here on an error can no longer be told: the connection is destroyed, so that no body looks complete. */
@@ -152,6 +153,19 @@ export class PullRoutes {
     reply.header(cacheHeader, status).type('application/json; charset=utf-8')
     reply.send(JSON.stringify({ name, tags: n === 0 ? [] : tags }))
   }
+}
+
+/** Sets the headers that are the same for all answers about a blob; returns its entity tag. */
+function describeBlob(reply: FastifyReply, digest: Digest, status: CacheStatus): string {
+  const entityTag = `"${digest}"`
+  reply
+    .header('docker-content-digest', digest)
+    .header('etag', entityTag)
+    .header('accept-ranges', 'bytes')
+    .header('content-type', 'application/octet-stream')
+    .header('cache-control', 'max-age=31536000, immutable')
+    .header(cacheHeader, status)
+  return entityTag
 }
 
 /** Tells the client how old the copy is; RFC 9111 5.1, 5.5 and distribution-spec "Warnings". */

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { pull } from '../support/client.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
+import { buildImage } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+
+const image = buildImage({ layers: [100_000] })
+
+test('it starts without any upstream, serves what it has, and answers unknown names at once', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'larder-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  await using hub = await startDockerHub()
+  hub.addImage('library/app', 'latest', image)
+  const paths = [
+    'manifests/latest',
+    `manifests/${image.manifest.digest}`,
+    ...[image.config, ...image.layers].map(({ digest }) => `blobs/${digest}`),
+  ]
+  {
+    await using mirror = await startMirror({ upstream: hub.url, directory })
+    for (const path of paths) await pull(`${mirror.url}/v2/library/app/${path}`)
+  }
+  await hub.stop()
+  await using mirror = await startMirror({ upstream: hub.url, directory })
+  for (const path of paths) {
+    const { status, isComplete, headers } = await pull(`${mirror.url}/v2/library/app/${path}`)
+    assert.deepEqual([status, isComplete], [200, true], path)
+    assert.equal(headers['x-larder-cache'], path === 'manifests/latest' ? 'stale' : 'hit')
+  }
+  for (const path of ['other/manifests/latest', `other/blobs/${image.config.digest}`, 'other/tags/list']) {
+    const { status, text, totalMs } = await pull(`${mirror.url}/v2/library/${path}`)
+    assert.equal(status, 503, path)
+    assert.match(text, /docker\.io: .*cannot be reached|ECONNREFUSED/)
+    assert.ok(totalMs < 2000, `${totalMs} ms`)
+  }
+  assert.equal((await pull(`${mirror.url}/v2/`)).status, 200)
+  assert.equal((await pull(`${mirror.url}/readyz`)).status, 200)
+  const tags = await pull(`${mirror.url}/v2/library/app/tags/list`)
+  assert.deepEqual(JSON.parse(tags.text), { name: 'library/app', tags: ['latest'] })
+  await hub.start()
+  await until(async () => (await mirror.metric('larder_upstream_reachable')) === 1, { timeoutMs: 20_000 })
+  assert.equal((await pull(`${mirror.url}/v2/library/other/manifests/latest`)).status, 404)
+})
+
+test('a dead upstream costs milliseconds: its circuit is open, and no request waits for it', async () => {
+  await using hub = await startDockerHub()
+  await using mirror = await startMirror({ upstream: hub.url })
+  await hub.stop()
+  await mirror.app.upstreams[0]?.checkReachable()
+  assert.equal(await mirror.metric('larder_upstream_reachable'), 0)
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_, index) => pull(`${mirror.url}/v2/library/n${index}/manifests/latest`)),
+  )
+  for (const { status, totalMs } of answers) {
+    assert.equal(status, 503)
+    assert.ok(totalMs < 1000, `${totalMs} ms`)
+  }
+})
+
+test('a rate limit: what is cached is served, the rest gets 503 with Retry-After, and nobody hammers', async () => {
+  await using hub = await startDockerHub({ quota: 1 })
+  hub.addImage('library/app', 'latest', image)
+  hub.addImage('library/other', 'latest', image)
+  await using mirror = await startMirror({ upstream: hub.url, config: { 'cache.revalidate': 0 } })
+  await pull(`${mirror.url}/v2/library/app/manifests/latest`)
+  assert.equal(await mirror.metric('larder_upstream_ratelimit_remaining'), 0)
+  const limited = await pull(`${mirror.url}/v2/library/other/manifests/latest`)
+  assert.equal(limited.status, 503)
+  assert.match(String(limited.headers['retry-after']), /^\d+$/)
+  assert.equal(JSON.parse(limited.text).errors[0].code, 'TOOMANYREQUESTS')
+  hub.reset()
+  await pull(`${mirror.url}/v2/library/other/manifests/latest`)
+  assert.equal(hub.count({ listener: 'registry', method: 'GET' }), 0)
+  // The HEAD that revalidates is free, so that the cached one stays fresh.
+  const cached = await pull(`${mirror.url}/v2/library/app/manifests/latest`)
+  assert.equal(cached.headers['x-larder-cache'], 'revalidated')
+})
