@@ -16,11 +16,13 @@ import { Listener } from './http/listener.ts'
 import { Metrics } from './http/metrics.ts'
 import { buildServer } from './http/server.ts'
 import { RepositoryBlobs } from './registry/blobs.ts'
+import { Visibility } from './registry/visibility.ts'
 import { lockDirectory } from './storage/directory-lock.ts'
 import { FileBlobStore } from './storage/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite-catalog.ts'
 import { RegistryClient } from './upstream/registry-client.ts'
 import { Router } from './upstream/router.ts'
+import type { Credentials } from './upstream/token-source.ts'
 
 export interface AppOptions {
   readonly config: Config
@@ -61,9 +63,14 @@ export async function createApp({ config, logger, environment, version }: AppOpt
   const catalog = building.use(await SqliteCatalog.open(join(directory, 'catalog.db')))
   const cache = expiringStore(logger)
   const upstreams: RegistryClient[] = []
+  const anonymous = new Map<string, RegistryClient>()
   for (const upstream of config.upstreams) {
-    const client = await registryClient(upstream, { config, logger, environment, version }, cache)
-    upstreams.push(building.use(client))
+    const client = (credentials: Credentials | undefined) =>
+      registryClient(upstream, credentials, { config, logger, environment, version }, cache)
+    const { name, username, password } = upstream
+    const hasAccount = username !== undefined && password !== undefined
+    upstreams.push(building.use(await client(hasAccount ? { username, password } : undefined)))
+    if (hasAccount) anonymous.set(name, building.use(await client(undefined)))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const blobs = building.use(
@@ -83,6 +90,7 @@ export async function createApp({ config, logger, environment, version }: AppOpt
   const pool = new BufferPool(transferMemory)
   const server = await buildServer({
     router: new Router(upstreams),
+    visibility: new Visibility({ catalog, cache, anonymous, revalidateMs: revalidate }),
     manifests,
     blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits }),
     tagLists,
@@ -108,14 +116,15 @@ export async function createApp({ config, logger, environment, version }: AppOpt
 }
 
 async function registryClient(
-  { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
+  { name, url, ca, realms, proxy }: UpstreamConfig,
+  credentials: Credentials | undefined,
   { config, logger, environment, version }: AppOptions,
   cache: Keyv,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
     url: new URL(url),
-    credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
+    credentials,
     realms,
     ca: ca === undefined ? undefined : await readFile(ca, 'utf8'),
     proxyEnvironment:

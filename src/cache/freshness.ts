@@ -18,8 +18,6 @@ interface Refusal {
   readonly message: string
 }
 
-const refusals: ReadonlySet<UpstreamErrorCode> = new Set(['NOT_FOUND', 'UNAUTHORIZED', 'FORBIDDEN'])
-
 /**
  * Remembers for a while what an upstream said: that a tag is as we know it, or that something is not there. A
  * failure of the memory counts as "not remembered".
@@ -50,7 +48,7 @@ export class Freshness {
 
   /** Remembers a refusal; other errors are passing and are not. */
   async rememberRefusal(repository: RepositoryId, reference: Reference, error: unknown): Promise<void> {
-    if (!(error instanceof UpstreamError && refusals.has(error.code))) return
+    if (!(error instanceof UpstreamError && error.isRefusal)) return
     const message = error.message.slice(`${error.upstream}: `.length)
     const refusal: Refusal = { code: error.code, message }
     await this.#set(keyOf('refused', repository, reference), refusal, this.#options.negativeMs)

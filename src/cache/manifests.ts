@@ -87,7 +87,7 @@ export class Manifests {
     try {
       return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
     } catch (error) {
-      if (!(error instanceof UpstreamError) || isRefusal(error)) throw error
+      if (!(error instanceof UpstreamError) || error.isRefusal) throw error
       logger.info({ repository: keyOf(id), tag, err: error }, 'upstream failed: serving the copy')
       return stale
     }
@@ -193,10 +193,6 @@ function verify(
     const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
     throw new UpstreamError('INVALID_RESPONSE', upstream, message, { cause: error })
   }
-}
-
-function isRefusal({ code }: UpstreamError): boolean {
-  return code === 'NOT_FOUND' || code === 'UNAUTHORIZED' || code === 'FORBIDDEN'
 }
 
 function keyOf({ upstream, name }: RepositoryId): string {

@@ -11,6 +11,7 @@ export const writeStatements = {
     ON CONFLICT DO UPDATE SET media_type = excluded.media_type`,
   linkBlob: `INSERT INTO repository_blob VALUES (${repository}, ?, ?)
     ON CONFLICT DO UPDATE SET size = coalesce(excluded.size, size)`,
+  setPublic: 'UPDATE repository SET is_public = ?3 WHERE upstream = ?1 AND name = ?2',
   setTag: `INSERT INTO tag VALUES (${repository}, ?, ?, ?)
     ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`,
 } as const
@@ -21,6 +22,7 @@ export const readStatements = {
   tags: `SELECT name FROM tag WHERE repository = ${repository} ORDER BY name`,
   manifest: `SELECT media_type, bytes FROM repository_manifest JOIN manifest USING (digest)
     WHERE repository = ${repository} AND digest = ?`,
+  isPublic: 'SELECT is_public FROM repository WHERE upstream = ? AND name = ?',
   blob: `SELECT size FROM repository_blob WHERE repository = ${repository} AND digest = ?`,
 } as const
 

@@ -53,6 +53,10 @@ export interface Catalog extends AsyncDisposable {
   ): Promise<void>
   /** Points a tag at a manifest of its repository; a move is kept in the tag's history. */
   saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void>
+  /** Whether everybody may read the repository, when that was last found out; undefined where it never was. */
+  isPublic(repository: RepositoryId): Promise<boolean | undefined>
+  /** Records whether everybody may read the repository. */
+  savePublic(repository: RepositoryId, isPublic: boolean): Promise<void>
   /** Lets a repository read a blob, because its upstream confirmed it. */
   saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void>
 }

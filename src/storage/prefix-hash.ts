@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../oci/digest.ts'
+import { fileErrorCode } from './file-errors.ts'
 import type { JournalRecord } from './partial-journal.ts'
 import { Ranges, type ReadonlyRanges } from './ranges.ts'
 
@@ -53,8 +54,8 @@ export class PrefixHash {
   }
 
   /**
-   * Reads what the journal of an earlier process vouches for, drops what a power cut tore, and hashes the
-   * prefix, in one pass over the file. Returns the ranges that are good.
+   * Reads what the journal of an earlier process vouches for, drops what a power cut tore or the disk cannot
+   * read, and hashes the prefix, in one pass over the file. Returns the ranges that are good.
    */
   async recover(records: readonly JournalRecord[]): Promise<Ranges> {
     const present = new Ranges()
@@ -65,7 +66,7 @@ export class PrefixHash {
       const read = await this.#readPieces(buffer, start, start + length, (piece) => {
         actual = crc32(piece, actual)
         if (before) this.#hash.update(piece)
-      })
+      }).catch(noneIfUnreadable)
       if (read === length && actual === checksum) {
         present.add(start, start + length)
         if (before) this.#hashedUntil = start + length
@@ -73,6 +74,8 @@ export class PrefixHash {
         this.#hash = before
       }
     }
+    // Records overlap where a torn run was fetched again in other pieces: then some start behind the hashed part.
+    await this.#catchUp(present)
     return present
   }
 
@@ -106,4 +109,10 @@ export class PrefixHash {
     }
     return read
   }
+}
+
+/** Turns a sector that cannot be read (EIO) into no bytes; every other error is thrown on. */
+function noneIfUnreadable(error: unknown): number {
+  if (fileErrorCode(error) === 'EIO') return 0
+  throw error
 }

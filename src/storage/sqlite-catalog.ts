@@ -27,6 +27,7 @@ export class SqliteCatalog implements Catalog {
       tag: reader.prepare(readStatements.tag),
       tags: reader.prepare(readStatements.tags),
       manifest: reader.prepare(readStatements.manifest),
+      isPublic: reader.prepare(readStatements.isPublic),
       blob: reader.prepare(readStatements.blob),
     }
     writer.on('message', (reply: WriterReply) => this.#settle(reply))
@@ -85,6 +86,16 @@ export class SqliteCatalog implements Catalog {
   async saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void> {
     const parameters = [...keyOf(repository), tag, record.digest, record.checkedAt]
     await this.#write(repository, [{ statement: 'setTag', parameters }])
+  }
+
+  async isPublic(repository: RepositoryId): Promise<boolean | undefined> {
+    const row = this.#statements.isPublic.get(repository.upstream, repository.name)
+    return row && row.is_public !== null ? row.is_public === 1 : undefined
+  }
+
+  async savePublic(repository: RepositoryId, isPublic: boolean): Promise<void> {
+    const parameters = [...keyOf(repository), Number(isPublic)]
+    await this.#write(repository, [{ statement: 'setPublic', parameters }])
   }
 
   async saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void> {

@@ -8,13 +8,16 @@ import ipaddr from 'ipaddr.js'
  * to, so a name that resolves to another address the second time gains nothing (threat: DNS rebinding).
  */
 export class AddressPolicy {
-  /** Hosts that the operator configured: the upstream and its proxy. */
+  /** Hosts that the operator configured for the upstream. */
   readonly #configuredHosts: ReadonlySet<string>
+  /** Hosts that we connect to, whatever their address is, but that the upstream may not send us to. */
+  readonly #proxies: ReadonlySet<string>
   readonly #allowedRanges = new Set<string>(['unicast'])
 
-  /** `hosts` without brackets or port. */
-  constructor(hosts: readonly string[]) {
+  /** Hosts and proxies without brackets or port. A proxy at a private address opens its network to nobody else. */
+  constructor(hosts: readonly string[], proxies: readonly string[] = []) {
     this.#configuredHosts = new Set(hosts)
+    this.#proxies = new Set(proxies)
     for (const host of hosts) {
       if (ipaddr.isValid(host)) this.#allowedRanges.add(rangeOf(host))
     }
@@ -23,7 +26,8 @@ export class AddressPolicy {
   /** Tells whether the host of a URL may be connected to, as far as its spelling tells. */
   allowsHost(hostname: string): boolean {
     const host = hostname.replace(/^\[|\]$/g, '')
-    return this.#configuredHosts.has(host) || !ipaddr.isValid(host) || this.#allows(host)
+    if (this.#configuredHosts.has(host)) return true
+    return ipaddr.isValid(host) ? this.#allows(host) : !this.#proxies.has(host)
   }
 
   /** A replacement for `dns.lookup` that leaves out the addresses that are not allowed. */
@@ -47,6 +51,7 @@ export class AddressPolicy {
       for (const { address } of addresses) this.#allowedRanges.add(rangeOf(address))
       return [...addresses]
     }
+    if (this.#proxies.has(hostname)) return [...addresses]
     return addresses.filter(({ address }) => this.#allows(address))
   }
 

@@ -26,6 +26,8 @@ const outages: ReadonlySet<UpstreamErrorCode> = new Set([
   'SERVER_ERROR',
 ])
 
+const refusals: ReadonlySet<UpstreamErrorCode> = new Set(['NOT_FOUND', 'UNAUTHORIZED', 'FORBIDDEN'])
+
 /** A failure on the upstream's side of the house, with the upstream's name. */
 export class UpstreamError extends Error {
   readonly code: UpstreamErrorCode
@@ -48,6 +50,11 @@ export class UpstreamError extends Error {
     this.upstream = upstream
     this.status = options.status
     this.retryAfterSeconds = options.retryAfterSeconds
+  }
+
+  /** Whether the upstream has decided: it is not there, or not for us. */
+  get isRefusal(): boolean {
+    return refusals.has(this.code)
   }
 
   /** Whether it says nothing about the content: the same question may get an answer later. */

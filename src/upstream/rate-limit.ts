@@ -7,6 +7,8 @@ export interface RateLimit {
 }
 
 const retryAfter = { default: 60, maximum: 3600 }
+/** `Date.parse` takes much that is no date, such as "-5". */
+const httpDate = /^[A-Z][a-z]{2,8}, .{1,30} GMT$/
 
 /** Parses `ratelimit-limit: 100;w=21600` and `ratelimit-remaining`; undefined where neither is there. */
 export function parseRateLimit(headers: Readonly<Record<string, unknown>>): RateLimit | undefined {
@@ -26,7 +28,8 @@ export function parseRateLimit(headers: Readonly<Record<string, unknown>>): Rate
  */
 export function parseRetryAfter(header: unknown, now: number = Date.now()): number {
   const text = typeof header === 'string' ? header.trim() : ''
-  const seconds = /^\d{1,15}$/.test(text) ? Number(text) : (Date.parse(text) - now) / 1000
+  const date = httpDate.test(text) ? Date.parse(text) : Number.NaN
+  const seconds = /^\d{1,15}$/.test(text) ? Number(text) : (date - now) / 1000
   if (Number.isNaN(seconds)) return retryAfter.default
   return Math.min(Math.max(Math.ceil(seconds), 1), retryAfter.maximum)
 }

@@ -58,7 +58,7 @@ export class Transport implements Disposable {
   constructor(options: TransportOptions) {
     this.#options = options
     const { proxyEnvironment } = options
-    this.#addresses = new AddressPolicy([hostOf(options.url), ...proxyHosts(proxyEnvironment)])
+    this.#addresses = new AddressPolicy([hostOf(options.url)], proxyHosts(proxyEnvironment))
     const shared = { keepAlive: true, proxyEnv: proxyEnvironment }
     this.#agents = { http: new http.Agent(shared), https: new https.Agent(shared) }
   }

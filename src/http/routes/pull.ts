@@ -9,6 +9,7 @@ import { formatNextLink } from '../../oci/link.ts'
 import { parseRange } from '../../oci/range.ts'
 import type { Reference } from '../../oci/reference.ts'
 import type { RepositoryBlobs } from '../../registry/blobs.ts'
+import type { Visibility } from '../../registry/visibility.ts'
 import type { BlobReader } from '../../storage/blob-reader.ts'
 import type { RegistryClient } from '../../upstream/registry-client.ts'
 import type { Router } from '../../upstream/router.ts'
@@ -18,6 +19,7 @@ import { sendBlob } from '../send-blob.ts'
 
 export interface PullRoutesOptions {
   readonly router: Router<RegistryClient>
+  readonly visibility: Visibility
   readonly manifests: Manifests
   readonly blobs: RepositoryBlobs
   readonly tagLists: TagLists
@@ -49,18 +51,25 @@ export class PullRoutes {
       case 'unknown':
         throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 })
       case 'manifest':
-        return this.#manifest(request, reply, this.#repository(url, target.name, reply), target.reference)
+        return this.#manifest(
+          request,
+          reply,
+          await this.#repository(url, target.name, reply),
+          target.reference,
+        )
       case 'blob':
-        return this.#blob(request, reply, this.#repository(url, target.name, reply), target.digest)
+        return this.#blob(request, reply, await this.#repository(url, target.name, reply), target.digest)
       case 'tags':
         return this.#tags(reply, url, target.name)
     }
   }
 
-  #repository(url: RegistryUrl, name: string, reply: FastifyReply): MirroredRepository {
+  async #repository(url: RegistryUrl, name: string, reply: FastifyReply): Promise<MirroredRepository> {
     const { upstream, name: repository } = this.#options.router.route(name, url.namespace)
     if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
-    return { upstream, name: repository }
+    const mirrored = { upstream, name: repository }
+    await this.#options.visibility.assertPublic(mirrored)
+    return mirrored
   }
 
   async #manifest(
@@ -139,7 +148,7 @@ export class PullRoutes {
   }
 
   async #tags(reply: FastifyReply, url: RegistryUrl, name: string): Promise<void> {
-    const repository = this.#repository(url, name, reply)
+    const repository = await this.#repository(url, name, reply)
     const n = parsePageSize(url.query.get('n'))
     const last = url.query.get('last') ?? undefined
     // The upstream's own answer tells whether the repository exists, also for an empty page.

@@ -4,6 +4,8 @@ export const mirror = `
     id INTEGER PRIMARY KEY,
     upstream TEXT NOT NULL,
     name TEXT NOT NULL,
+    -- 1 or 0 by an anonymous question to the upstream; NULL where it was not asked.
+    is_public INTEGER,
     UNIQUE (upstream, name)
   ) STRICT;
 
