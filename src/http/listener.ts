@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { frontDoor } from './front-door.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
 export type ListenAddress =
@@ -46,9 +47,10 @@ export class Listener implements AsyncDisposable {
 
   /** Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate). */
   static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
+    const guarded = frontDoor(handler)
     const tls = options.tls && (await readCertificate(options.tls))
     const servers = options.addresses.map(() =>
-      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
+      tls ? https.createServer({ ...timeouts, ...tls }, guarded) : http.createServer(timeouts, guarded),
     )
     const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
     const listener = new Listener(options, servers, job)

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -45,7 +44,6 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
       reply,
     )
   })
-  app.addHook('onRequest', async (request) => refuseAmbiguous(request.raw))
   app.addHook('onResponse', async (request, reply) => recordAnswer(options, request, reply))
   const pull = new PullRoutes(options)
   for (const url of ['/v2', '/v2/', '/v2/*']) {
@@ -79,18 +77,6 @@ async function refuseWrite(): Promise<never> {
     'UNSUPPORTED',
     'this mirror only serves pulls: push to the upstream registry itself',
   )
-}
-
-/** Node takes two Host headers and absolute targets; whoever sends them wants two parsers to disagree. */
-function refuseAmbiguous({ url = '', rawHeaders }: IncomingMessage): void {
-  const hosts = rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'host')
-  if (hosts.length > 1 || !url.startsWith('/')) {
-    throw new RegistryError(
-      'UNSUPPORTED',
-      'the request is ambiguous: two Host headers, or a target that is no path',
-      { status: 400 },
-    )
-  }
 }
 
 function kindOf(request: FastifyRequest): RegistryTarget['kind'] {

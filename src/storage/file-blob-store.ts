@@ -31,7 +31,8 @@ export class FileBlobStore implements BlobStore {
     await mkdir(join(directory, 'partial'), { recursive: true })
     const versionPath = join(directory, 'VERSION')
     const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.trim()
-    if (version === undefined) await writeFile(versionPath, `${layoutVersion}\n`)
+    // A power cut just after the first start may leave an empty file.
+    if (!version) await writeFile(versionPath, `${layoutVersion}\n`)
     else if (version !== layoutVersion) {
       throw new Error(
         `${directory} has layout version ${version}, this program knows ${layoutVersion}: start the newer program, or use another folder`,
@@ -92,9 +93,12 @@ export class FileBlobStore implements BlobStore {
   }
 
   async probe(): Promise<void> {
-    const path = join(this.#directory, 'partial', 'probe')
-    await writeFile(path, 'larder')
-    await rm(path)
+    const path = join(this.#directory, 'partial', '.probe')
+    try {
+      await writeFile(path, 'larder')
+    } finally {
+      await rm(path, { force: true })
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -110,11 +114,18 @@ export class FileBlobStore implements BlobStore {
     const target = this.#pathOf(digest)
     const folder = dirname(target)
     const firstMade = await mkdir(folder, { recursive: true })
+    const isNew = (await this.size(digest)) === undefined
     await rename(path, target)
-    await syncFolder(folder)
-    // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
-    for (let made = folder; firstMade && made.length >= firstMade.length; made = dirname(made)) {
-      await syncFolder(dirname(made))
+    try {
+      await syncFolder(folder)
+      // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
+      for (let made = folder; firstMade && made.length >= firstMade.length; made = dirname(made)) {
+        await syncFolder(dirname(made))
+      }
+    } catch (error) {
+      // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
+      if (isNew) await rm(target, { force: true })
+      throw error
     }
   }
 

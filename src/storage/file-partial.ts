@@ -9,7 +9,7 @@ import { absentIfMissing } from './file-errors.ts'
 import type { Partial } from './partial.ts'
 import { PartialJournal } from './partial-journal.ts'
 import { PrefixHash } from './prefix-hash.ts'
-import { Ranges, type ReadonlyRanges } from './ranges.ts'
+import { type ByteInterval, Ranges, type ReadonlyRanges } from './ranges.ts'
 import { RecentBytes } from './recent-bytes.ts'
 import { SharedFile } from './shared-file.ts'
 
@@ -36,6 +36,8 @@ export class FilePartial implements Partial {
   readonly #present: Ranges
   readonly #hooks: Hooks
   readonly #recent = new RecentBytes(mebibyte)
+  /** Writes under way; no two of them overlap. */
+  readonly #writing = new Set<ByteInterval & { readonly done: Promise<void> }>()
   readonly #verified = deferred<void>()
   #arrival = deferred<void>()
   #isVerified = false
@@ -76,6 +78,7 @@ export class FilePartial implements Partial {
       return new FilePartial(path, options, { file, journal, hash, present }, hooks)
     } catch (error) {
       await file.close()
+      if (!earlier) await rm(path, { force: true })
       throw error
     }
   }
@@ -85,14 +88,15 @@ export class FilePartial implements Partial {
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
-    if (this.#failure) throw this.#failure
-    const gap = this.#present.firstGap(position + bytes.length, position)
-    if (!gap) return
-    if (gap.end - gap.start < bytes.length) {
-      await this.#writeNew(gap.start, bytes.subarray(gap.start - position, gap.end - position))
-      return this.write(gap.end, bytes.subarray(gap.end - position))
+    for (;;) {
+      if (this.#failure) throw this.#failure
+      const gap = this.#present.firstGap(position + bytes.length, position)
+      if (!gap) return
+      // Two writers of one place at a time could leave other bytes in the file than in the hash.
+      const earlier = [...this.#writing].find(({ start, end }) => start < gap.end && end > gap.start)
+      if (earlier) await earlier.done
+      else await this.#writeGap(gap, bytes.subarray(gap.start - position, gap.end - position))
     }
-    await this.#writeNew(position, bytes)
   }
 
   reader(): BlobReader | undefined {
@@ -135,8 +139,7 @@ export class FilePartial implements Partial {
     } catch (error) {
       return this.#reject(new Error(`${expected} could not be stored`, { cause: error }))
     }
-    await this.#end()
-    await rm(journalPathOf(this.#path), { force: true })
+    await this.#end([journalPathOf(this.#path)])
   }
 
   async suspend(reason: Error): Promise<void> {
@@ -152,13 +155,23 @@ export class FilePartial implements Partial {
   async discard(reason: Error): Promise<void> {
     if (this.#ended) return
     this.#fail(reason)
-    await this.#end()
-    await rm(journalPathOf(this.#path), { force: true })
-    await rm(this.#path, { force: true })
+    await this.#end([journalPathOf(this.#path), this.#path])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.suspend(new Error(`partial ${this.id} was closed before it was whole`))
+  }
+
+  async #writeGap({ start, end }: ByteInterval, bytes: Uint8Array): Promise<void> {
+    const done = deferred<void>()
+    const writing = { start, end, done: done.promise }
+    this.#writing.add(writing)
+    try {
+      await this.#writeNew(start, bytes)
+    } finally {
+      this.#writing.delete(writing)
+      done.resolve()
+    }
   }
 
   async #writeNew(position: number, bytes: Uint8Array): Promise<void> {
@@ -175,15 +188,18 @@ export class FilePartial implements Partial {
   }
 
   async #read(buffer: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
-    if (position >= (this.size ?? 0) || buffer.length === 0) return 0
+    const size = this.size ?? 0
+    if (position >= size || buffer.length === 0) return 0
     for (;;) {
       signal?.throwIfAborted()
-      const available = this.#present.presentUntil(position) - position
+      const available = Math.min(this.#present.presentUntil(position), size) - position
       if (available > 0) {
         const wanted = buffer.subarray(0, Math.min(buffer.length, available))
         const copied = this.#recent.read(wanted, position)
         if (copied > 0) return copied
-        return (await this.#file.handle.read(wanted, 0, wanted.length, position)).bytesRead
+        const { bytesRead } = await this.#file.handle.read(wanted, 0, wanted.length, position)
+        if (bytesRead === 0) throw new Error(`partial ${this.id} became shorter while it was read`)
+        return bytesRead
       }
       if (this.#failure) throw this.#failure
       await abortable(this.#arrival.promise, signal)
@@ -223,14 +239,19 @@ export class FilePartial implements Partial {
     this.#wakeReaders()
   }
 
-  async #end(): Promise<void> {
+  /** Closes it and removes `files`; its name is free for another one after that, not before. */
+  async #end(files: readonly string[] = []): Promise<void> {
     if (this.#ended) return
     this.#ended = true
     this.#recent.clear()
-    await Promise.allSettled([this.#hash.settled(), this.#syncing])
-    await this.#journal.close()
-    await this.#file.release()
-    this.#hooks.onEnd()
+    try {
+      await Promise.allSettled([this.#hash.settled(), this.#syncing])
+      await this.#journal.close()
+      await this.#file.release()
+      for (const file of files) await rm(file, { force: true })
+    } finally {
+      this.#hooks.onEnd()
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { type FileHandle, open, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { absentIfMissing } from './file-errors.ts'
 
@@ -30,17 +30,29 @@ export class PartialJournal {
 
   /** Starts a new journal at `path`, in place of any that is there. `size` in bytes, where it is known. */
   static async create(path: string, size: number | undefined): Promise<PartialJournal> {
-    const file = await open(path, 'w')
-    await file.appendFile(`${version} ${size ?? '-'}\n`)
-    return new PartialJournal(file)
+    try {
+      return await PartialJournal.#begin(path, 'w', `${version} ${size ?? '-'}\n`)
+    } catch (error) {
+      await rm(path, { force: true })
+      throw error
+    }
   }
 
   /** Goes on with the journal at `path`. */
   static async resume(path: string): Promise<PartialJournal> {
-    const file = await open(path, 'a')
     // A power cut may have left half a line: a newline of our own ends it, and its checksum drops it.
-    await file.appendFile('\n')
-    return new PartialJournal(file)
+    return PartialJournal.#begin(path, 'a', '\n')
+  }
+
+  static async #begin(path: string, flags: 'a' | 'w', text: string): Promise<PartialJournal> {
+    const file = await open(path, flags)
+    try {
+      await file.appendFile(text)
+      return new PartialJournal(file)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
   }
 
   /** The records at `path`; undefined where there is no journal of this version for `size`. */

@@ -43,6 +43,8 @@ export interface TransportResponse {
 
 /** Milliseconds: three tries of a SYN; satellites take more than a second for one. */
 const connectMs = 8000
+/** Bytes of an unwanted answer that are read; more cost more than a new connection. */
+const drainBytes = 16 * 1024
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const maximumRedirects = 5
 
@@ -114,6 +116,7 @@ export class Transport implements Disposable {
       retry: { limit: 0 },
       timeout: { lookup: connectMs, connect: connectMs, secureConnect: connectMs, response: stallMs },
     })
+    stream.once('request', (sent: http.ClientRequest) => this.#limitTunnel(stream, sent))
     let response: http.IncomingMessage
     try {
       ;[response] = await once(stream, 'response')
@@ -128,7 +131,37 @@ export class Transport implements Disposable {
       headers: response.headers,
       url,
       body: () => this.#read(stream, signal),
-      discard: () => stream.destroy(),
+      discard: () => void this.#drain(stream, method === 'HEAD' ? 0 : response.headers['content-length']),
+    }
+  }
+
+  /** Gives up a proxy that accepts a connection and never opens the tunnel: got counts from the socket on only. */
+  #limitTunnel(stream: Request, sent: http.ClientRequest): void {
+    const late = (): void => {
+      const message = `no connection within ${connectMs / 1000} s`
+      stream.destroy(new UpstreamError('TIMED_OUT', this.#options.upstream, message))
+    }
+    const timer = setTimeout(late, connectMs)
+    for (const event of ['socket', 'close']) sent.once(event, () => clearTimeout(timer))
+  }
+
+  /** Reads what is left of a small answer: its connection can then serve again, and a new one takes round trips. */
+  async #drain(stream: Request, length: number | string | undefined): Promise<void> {
+    const watchdog = setTimeout(() => stream.destroy(), this.#options.stallMs)
+    watchdog.unref()
+    try {
+      let left = Number(length ?? 0) > drainBytes ? 0 : drainBytes
+      if (left > 0) {
+        for await (const chunk of stream) {
+          left -= chunk.length
+          if (left < 0) break
+        }
+      }
+    } catch {
+      // Nobody wants this answer any more, hence nobody wants to know how it ended.
+    } finally {
+      clearTimeout(watchdog)
+      stream.destroy()
     }
   }
 
@@ -164,11 +197,13 @@ export class Transport implements Disposable {
     }
     if (!('error' in end)) return
     signal?.throwIfAborted()
-    throw end.error instanceof UpstreamError ? end.error : this.#translate(end.error)
+    throw this.#translate(end.error)
   }
 
   #translate(error: unknown): UpstreamError {
     const { upstream } = this.#options
+    // Got wraps what its stream is destroyed with.
+    if (error instanceof RequestError && error.cause instanceof UpstreamError) return error.cause
     const message = error instanceof Error ? error.message : String(error)
     if (error instanceof TimeoutError)
       return new UpstreamError('TIMED_OUT', upstream, message, { cause: error })

@@ -49,7 +49,10 @@ export async function startMirror(options: MirrorOptions = {}): Promise<TestMirr
   destination.setEncoding('utf8').on('data', (line: string) => lines.push(line))
   const logger = createLogger({ level: 'debug', format: 'json', destination, isTerminal: false })
   const app = await createApp({ config, logger, environment: options.environment ?? {}, version: 'test' })
-  const [port = 0] = await app.listen()
+  const [port = 0] = await app.listen().catch(async (error) => {
+    await app[Symbol.asyncDispose]()
+    throw error
+  })
   const url = `http://127.0.0.1:${port}`
   return {
     app,
