@@ -10,10 +10,10 @@ const dockerHub = {
 } as const
 
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
+// A name's first part in a URL: usually a host, but "campus" will do where `url` says where that is.
+const registryName = new RegExp(`^${label}(?:\\.${label})*(?::\\d{1,5})?$`)
 // As Docker tells a host from a name's first part: it has a dot or a port, or it is "localhost".
-const registryHost = new RegExp(
-  `^(?:localhost|${label}(?:\\.${label})+|${label}(?:\\.${label})*(?=:))(?::\\d{1,5})?$`,
-)
+const registryHost = /[.:]|^localhost$/
 const dockerHubAlias = /^(?:(?:registry-1|index|registry)\.docker\.io|(?:[a-z0-9-]+\.)*docker\.com)$/
 
 const name = setting(
@@ -23,7 +23,7 @@ const name = setting(
         code: 'custom',
         message: `Docker Hub is called "docker.io" here; got ${describeValue(input)}`,
       })
-    } else if (!registryHost.test(input)) {
+    } else if (!registryName.test(input)) {
       const message = `expected a registry's host such as ghcr.io or localhost:5001; got ${describeValue(input)}`
       context.addIssue({ code: 'custom', message })
     }
@@ -110,6 +110,7 @@ const entry = z.strictObject(
 /** One entry of `upstreams`. In code `url` and `realms` are always there, without a slash at the end. */
 export const upstreamSchema = entry
   .superRefine((upstream, context) => checkCredentials(upstream, context), { when: isMap })
+  .superRefine((upstream, context) => checkHasUrl(upstream, context), { when: isMap })
   .superRefine((upstream, context) => checkRealms(upstream, context), { when: isMap })
   .transform(({ url, realms = [], ...rest }) => {
     const isDockerHub = rest.name === dockerHub.name && (url === undefined || url === dockerHub.url)
@@ -144,6 +145,12 @@ function checkCredentials(upstream: UnfinishedUpstream, context: z.RefinementCtx
   }
 }
 
+function checkHasUrl({ name, url }: UnfinishedUpstream, context: z.RefinementCtx): void {
+  if (typeof name !== 'string' || url !== undefined || registryHost.test(name)) return
+  const message = `"${name}" is not a host: it needs a url that says where the registry is`
+  context.addIssue({ code: 'custom', path: ['name'], message })
+}
+
 function checkRealms(upstream: UnfinishedUpstream, context: z.RefinementCtx): void {
   if (!Array.isArray(upstream.realms) || String(upstream.url).startsWith('http:')) return
   for (const [index, realm] of upstream.realms.entries()) {
@@ -169,7 +176,8 @@ function parseRealm(input: string): string {
   const url = parseUrl(input.includes('://') ? input : `https://${input}`, 'https://auth.example.com')
   if (url.username !== '' || url.password !== '')
     throw new UnitError('a realm must not hold a user name or password')
-  return url.origin
+  // A bare host stands for any port and, where the registry itself is at http, for http too.
+  return input.includes('://') ? url.origin : url.host
 }
 
 function parseProxy(input: string): string {

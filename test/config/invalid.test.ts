@@ -117,7 +117,7 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ],
   [
     'upstreams:\n  - name: hub\n',
-    '2:11 upstreams.0.name: expected a registry\'s host such as ghcr.io or localhost:5001; got "hub"',
+    '2:11 upstreams.0.name: "hub" is not a host: it needs a url that says where the registry is',
   ],
   [
     'upstreams:\n  - name: hub.docker.com\n',

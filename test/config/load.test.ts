@@ -164,7 +164,7 @@ upstreams:
   assert.deepEqual([revalidate, serveStale], [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY])
   assert.deepEqual([config.limits.rate, config.limits.stall, config.limits.retries], [1e6, 60_000, 0])
   assert.deepEqual(config.upstreams, [
-    { name: 'localhost:5001', url: 'http://127.0.0.1:5001', realms: ['http://a.lan', 'https://b.lan'] },
+    { name: 'localhost:5001', url: 'http://127.0.0.1:5001', realms: ['http://a.lan', 'b.lan'] },
     { name: 'ghcr.io', url: 'https://ghcr.io', realms: [] },
   ])
   assert.deepEqual(origins.get('limits.stall'), { source: 'file', where: 'mirror.yml:2:3' })
