@@ -82,8 +82,7 @@ export class RegistryClient implements AsyncDisposable {
 
   /** GET of a manifest (end-3). At most 4 MiB are read. */
   async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
-    const response = await this.#getSmall({ repository, ...manifestQuery(reference) }, true)
-    const bytes = await readBody(response, this.name, maximumManifestBytes)
+    const { response, bytes } = await this.#getSmall({ repository, ...manifestQuery(reference) }, true)
     return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
   }
 
@@ -145,8 +144,7 @@ export class RegistryClient implements AsyncDisposable {
     const query = new URLSearchParams()
     if (page.n !== undefined) query.set('n', String(page.n))
     if (page.last !== undefined) query.set('last', page.last)
-    const response = await this.#getSmall({ repository, path: `tags/list?${query}` }, false)
-    const bytes = await readBody(response, this.name, maximumManifestBytes)
+    const { response, bytes } = await this.#getSmall({ repository, path: `tags/list?${query}` }, false)
     const link = parseLink(headerOf(response, 'link')).find(({ relation }) => relation === 'next')
     const next = link && URL.canParse(link.target, response.url.href) && new URL(link.target, response.url)
     try {
@@ -161,11 +159,15 @@ export class RegistryClient implements AsyncDisposable {
     await this.#connection[Symbol.asyncDispose]()
   }
 
-  /** A GET of something small, tried again where the other side failed. */
-  async #getSmall(query: RegistryQuery, countsAsPull: boolean): Promise<TransportResponse> {
+  /** A GET of something small, with its body, tried again where the other side or the line failed. */
+  async #getSmall(
+    query: RegistryQuery,
+    countsAsPull: boolean,
+  ): Promise<{ response: TransportResponse; bytes: Buffer }> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.#connection.request('GET', query, countsAsPull)
+        const response = await this.#connection.request('GET', query, countsAsPull)
+        return { response, bytes: await readBody(response, this.name, maximumManifestBytes) }
       } catch (error) {
         const waitMs = retryDelays[attempt]
         const isPassing = error instanceof UpstreamError && /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code)

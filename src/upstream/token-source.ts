@@ -46,7 +46,15 @@ export class TokenSource {
 
   /** The Authorization header for `scope`; undefined while the upstream has not asked for one. */
   async authorization(scope: string): Promise<string | undefined> {
-    return this.#challenge && this.#answer(this.#challenge, scope)
+    const challenge = this.#challenge
+    if (!challenge) return undefined
+    try {
+      return await this.#answer(challenge, scope)
+    } catch (error) {
+      // Its token service may have moved: the next request comes without a token, to be told where to get one.
+      if (this.#challenge === challenge) this.#challenge = undefined
+      throw error
+    }
   }
 
   /**
@@ -63,12 +71,12 @@ export class TokenSource {
     if (!challenge || (isBasic(challenge) && !this.#options.credentials)) {
       throw this.#error('UNAUTHORIZED', 'it asks for a login that is not configured')
     }
-    this.#challenge = challenge
     const answer = await this.#answer(challenge, scope)
+    this.#challenge = challenge
     if (answer !== used) return answer
     if (isBasic(challenge))
       throw this.#error('UNAUTHORIZED', 'it refuses the configured user name and password')
-    await this.#options.cache.delete(this.#keyOf(challenge, scope))
+    await this.#options.cache.delete(this.#keyOf(challenge, scope)).catch(() => false)
     return this.#answer(challenge, scope)
   }
 

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { promisify } from 'node:util'
+import Keyv from 'keyv'
+import { pino } from 'pino'
+import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
+import { RegistryClient } from '../../src/upstream/registry-client.ts'
+import type { RegistryConnectionOptions } from '../../src/upstream/registry-connection.ts'
+import { Transport, type TransportOptions } from '../../src/upstream/transport.ts'
+
+/** A request that a `listen` server received. */
+export type SeenRequest = {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingHttpHeaders
+}
+
+/** A local server, closed with the test. */
+export type TestServer = {
+  /** Without a slash at the end. */
+  readonly url: string
+  readonly port: number
+  readonly server: Server
+  readonly requests: SeenRequest[]
+  /** Connections ever accepted. */
+  readonly connections: () => number
+}
+
+export type Certificate = { readonly key: string; readonly cert: string }
+
+/** Serves `handler` on a free port of `address`; over TLS with a certificate. */
+export async function listen(
+  t: TestContext,
+  handler: RequestListener,
+  options: { tls?: Certificate; address?: string } = {},
+): Promise<TestServer> {
+  const { tls, address = '127.0.0.1' } = options
+  const requests: SeenRequest[] = []
+  const observed: RequestListener = (request, response) => {
+    requests.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers })
+    handler(request, response)
+  }
+  const server = tls ? https.createServer(tls, observed) : createServer(observed)
+  server.keepAliveTimeout = 60_000
+  let connections = 0
+  server.on('connection', () => {
+    connections += 1
+  })
+  await new Promise<void>((resolve) => server.listen(0, address, resolve))
+  t.after(() => {
+    server.closeAllConnections()
+    return new Promise((resolve) => server.close(resolve))
+  })
+  const { port } = server.address() as AddressInfo
+  const url = `${tls ? 'https' : 'http'}://${address}:${port}`
+  return { url, port, server, requests, connections: () => connections }
+}
+
+/** A transport to `url`, disposed of with the test. */
+export function transportTo(t: TestContext, url: string, options: Partial<TransportOptions> = {}): Transport {
+  const defaults = { upstream: 'docker.io', ca: undefined, proxyEnvironment: {}, stallMs: 5000 }
+  const transport = new Transport({ ...defaults, userAgent: 'larder/test', url: new URL(url), ...options })
+  t.after(() => transport[Symbol.dispose]())
+  return transport
+}
+
+export type ClientOptions = Partial<Omit<RegistryConnectionOptions, 'url'>>
+
+/** A client of the registry at `url`, disposed of with the test. */
+export function clientOf(t: TestContext, url: string, options: ClientOptions = {}): RegistryClient {
+  const client = new RegistryClient({
+    name: 'docker.io',
+    url: new URL(url),
+    credentials: undefined,
+    realms: [],
+    ca: undefined,
+    proxyEnvironment: {},
+    stallMs: 5000,
+    userAgent: 'larder/test',
+    cache: new Keyv(),
+    logger: pino({ level: 'silent' }),
+    ...options,
+  })
+  t.after(() => client[Symbol.asyncDispose]())
+  return client
+}
+
+/** Asserts that `promise` rejects with an UpstreamError of this code, whose message matches. */
+export async function failsWith(
+  promise: Promise<unknown>,
+  code: UpstreamErrorCode,
+  message = /./,
+): Promise<void> {
+  await assert.rejects(promise, { name: 'UpstreamError', code, message })
+}
+
+/** Reads a body to its end. */
+export async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of body) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+/** A self-signed certificate for names such as `DNS:localhost` or `IP:127.0.0.1`. */
+export async function selfSigned(names: string): Promise<Certificate> {
+  const folder = await mkdtemp(join(tmpdir(), 'larder-tls-'))
+  try {
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+    const subject = ['-days', '3', '-subj', '/CN=larder-test', '-addext', `subjectAltName=${names}`]
+    await promisify(execFile)('openssl', [
+      ...['req', '-x509', ...curve, '-keyout', key, '-out', cert],
+      ...subject,
+    ])
+    return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
