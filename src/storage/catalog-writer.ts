@@ -1,6 +1,7 @@
 /**
  * The worker thread that writes the catalog: an fsync may take 100 ms on an SD card, and nothing else may wait
- * for it. Transactions that queue up while one is being synced are committed together.
+ * for it. Transactions that queue up while one is being synced are committed together. Its first message says
+ * that it is ready, each later one is a `WriterReply`.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -33,6 +34,8 @@ port.on('message', (request: WriterRequest) => {
   if (queue.length === 0) setImmediate(commitQueued)
   queue.push(request)
 })
+
+port.postMessage('ready')
 
 function commitQueued(): void {
   const batch = queue

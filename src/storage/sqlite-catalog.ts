@@ -44,7 +44,8 @@ export class SqliteCatalog implements Catalog {
       // The writer is a file beside this one, with this one's ending: .ts here, .js in the built package.
       const source = new URL(import.meta.url.replace(/sqlite-catalog(\.\w+)$/, 'catalog-writer$1'))
       const writer = new Worker(source, { workerData: { path } })
-      await once(writer, 'online')
+      // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
+      await once(writer, 'message')
       return new SqliteCatalog(database, writer)
     } catch (error) {
       database.close()

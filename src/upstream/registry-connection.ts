@@ -123,7 +123,11 @@ export class RegistryConnection implements AsyncDisposable {
       const response = await this.#requestWithToken(method, query)
       this.#breaker.succeeded()
       this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
-      if (response.status >= 200 && response.status < (query.keepRedirect ? 400 : 300)) return response
+      if (
+        response.status >= 200 &&
+        response.status < (query.keepRedirect && response.headers.location ? 400 : 300)
+      )
+        return response
       throw await this.#failureOf(response)
     } catch (error) {
       if (error instanceof UpstreamError && ['UNREACHABLE', 'TIMED_OUT'].includes(error.code)) {

@@ -2,6 +2,7 @@ import type Keyv from 'keyv'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { UpstreamError } from './error.ts'
+import { parseRetryAfter } from './rate-limit.ts'
 import { acceptRealm } from './realm.ts'
 import { readBody, type Transport } from './transport.ts'
 
@@ -121,7 +122,13 @@ export class TokenSource {
       headers: credentials ? { authorization: basic(credentials) } : {},
     })
     const body = await readBody(response, upstream, maximumTokenBytes)
-    if (response.status >= 500 || response.status === 429) {
+    if (response.status === 429) {
+      throw new UpstreamError('RATE_LIMITED', upstream, 'its token service limits our requests', {
+        status: 429,
+        retryAfterSeconds: parseRetryAfter(response.headers['retry-after']),
+      })
+    }
+    if (response.status >= 500) {
       throw this.#error('SERVER_ERROR', `its token service answered ${response.status}`, response.status)
     }
     if (response.status !== 200) {

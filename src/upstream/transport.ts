@@ -76,7 +76,7 @@ export class Transport implements Disposable {
       const response = await this.#send({ ...request, url, headers })
       const { location } = response.headers
       const isRedirect = redirectStatuses.has(response.status) && location !== undefined
-      if (!isRedirect || request.keepRedirect) return response
+      if (!isRedirect) return response
       response.discard()
       if (redirects === maximumRedirects) throw this.#refused(`more than ${maximumRedirects} redirects`)
       const next = URL.canParse(location, url.href) ? new URL(location, url) : undefined
@@ -85,6 +85,7 @@ export class Transport implements Disposable {
       if (url.protocol === 'https:' && next.protocol === 'http:') {
         throw this.#refused(`a redirect from https to http, at ${next.host}`)
       }
+      if (request.keepRedirect) return response
       if (next.origin !== url.origin) headers = withoutCredentials(headers)
       next.username = ''
       next.password = ''

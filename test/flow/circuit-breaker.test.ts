@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { CircuitBreaker } from '../../src/flow/circuit-breaker.ts'
+
+const settled = () => new Promise(setImmediate)
+
+/** A breaker that opens at three failures and probes a peer that is dead until `peer.isBack`. */
+function breakerFor(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const peer = { isBack: false }
+  const changes: string[] = []
+  const stillDead = new Error('still dead')
+  const probe = t.mock.fn(async (_signal: AbortSignal) => {
+    if (!peer.isBack) throw stillDead
+  })
+  const breaker = new CircuitBreaker({
+    threshold: 3,
+    probeEveryMs: [100, 400],
+    probe,
+    onChange: (state) => changes.push(state),
+  })
+  const pass = async (milliseconds: number) => {
+    t.mock.timers.tick(milliseconds)
+    await settled()
+  }
+  return { breaker, probe, peer, changes, stillDead, pass }
+}
+
+function failTimes(breaker: CircuitBreaker, times: number): void {
+  for (let i = 1; i <= times; i += 1) breaker.failed(new Error(`failure ${i}`))
+}
+
+test('it opens at the threshold, not before, and names the failure that did it', async (t) => {
+  const { breaker, changes } = breakerFor(t)
+  failTimes(breaker, 2)
+  assert.equal(breaker.isOpen, false)
+  failTimes(breaker, 1)
+  assert.equal(breaker.isOpen, true)
+  assert.match(String(breaker.cause), /failure 1/)
+  failTimes(breaker, 5)
+  assert.deepEqual(changes, ['open'])
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('an answer between starts the count anew', async (t) => {
+  const { breaker } = breakerFor(t)
+  for (let i = 0; i < 10; i += 1) {
+    failTimes(breaker, 2)
+    breaker.succeeded()
+  }
+  assert.equal(breaker.isOpen, false)
+})
+
+test('probes come at doubling intervals up to the last figure', async (t) => {
+  const { breaker, probe, stillDead, pass } = breakerFor(t)
+  failTimes(breaker, 3)
+  assert.equal(probe.mock.callCount(), 0, 'the peer is given some time first')
+  for (const [index, waitMs] of [100, 200, 400, 400].entries()) {
+    await pass(waitMs - 1)
+    assert.equal(probe.mock.callCount(), index)
+    await pass(1)
+    assert.equal(probe.mock.callCount(), index + 1)
+    assert.equal(breaker.isOpen, true)
+  }
+  assert.equal(breaker.cause, stillDead)
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('a probe that succeeds closes it; the next opening needs all failures again', async (t) => {
+  const { breaker, probe, peer, changes, pass } = breakerFor(t)
+  failTimes(breaker, 4)
+  await pass(100)
+  peer.isBack = true
+  await pass(200)
+  assert.equal(breaker.isOpen, false)
+  await pass(10_000)
+  assert.equal(probe.mock.callCount(), 2, 'no probe while it is closed')
+  failTimes(breaker, 2)
+  assert.equal(breaker.isOpen, false)
+  failTimes(breaker, 1)
+  assert.equal(breaker.isOpen, true)
+  assert.deepEqual(changes, ['open', 'closed', 'open'])
+  peer.isBack = false
+  await pass(100)
+  assert.equal(probe.mock.callCount(), 3, 'the intervals start at the first figure again')
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('disposal ends the wait between two probes; later failures open nothing', async (t) => {
+  const { breaker, probe, pass } = breakerFor(t)
+  failTimes(breaker, 3)
+  await breaker[Symbol.asyncDispose]()
+  assert.equal(breaker.isOpen, false)
+  failTimes(breaker, 5)
+  await pass(10_000)
+  assert.equal(probe.mock.callCount(), 0)
+  assert.equal(breaker.isOpen, false)
+})
+
+test('disposal aborts a probe under way and waits for it', async (t) => {
+  const { breaker, probe, pass } = breakerFor(t)
+  const ended = Promise.withResolvers<void>()
+  probe.mock.mockImplementation(() => ended.promise)
+  failTimes(breaker, 3)
+  await pass(100)
+  const disposed = t.mock.fn()
+  const disposing = breaker[Symbol.asyncDispose]().then(disposed)
+  assert.equal(probe.mock.calls[0]?.arguments[0].aborted, true)
+  await settled()
+  assert.equal(disposed.mock.callCount(), 0)
+  ended.reject(new Error('aborted'))
+  await disposing
+})

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { digestHex, digestOf } from '../../src/oci/digest.ts'
+import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import type { Partial } from '../../src/storage/partial.ts'
+import type { ByteInterval } from '../../src/storage/ranges.ts'
+import { SqliteCatalog } from '../../src/storage/sqlite-catalog.ts'
+import { storedBytes } from './blob-store.contract.ts'
+import {
+  crashBlobId,
+  crashBytes,
+  crashContent,
+  crashPartial,
+  crashRepository,
+  crashTag,
+} from './crash-child.ts'
+import { assertSameBytes, filesBelow } from './storage-folder.ts'
+
+/** Checks that all that a reopened partial calls present is as it was written, then fills it and seals it. */
+export async function assertVouchedOnly(partial: Partial, content: Buffer): Promise<void> {
+  {
+    await using reader = partial.reader()
+    for (const { start, end } of partial.present) {
+      const buffer = Buffer.alloc(end - start)
+      for (let at = start; at < end; ) {
+        at += (await reader?.read(buffer.subarray(at - start), at)) ?? end
+      }
+      assertSameBytes(buffer, content.subarray(start, end), `present bytes from ${start}`)
+    }
+  }
+  for (let gap = partial.present.firstGap(content.length); gap; ) {
+    await partial.write(gap.start, content.subarray(gap.start, gap.end))
+    gap = partial.present.firstGap(content.length)
+  }
+  await partial.seal(digestOf(content))
+}
+
+/** Checks the child's fill, of which these ranges had been written; returns how many bytes of them are lost. */
+export async function checkFill(folder: string, written: readonly ByteInterval[]): Promise<number> {
+  await using store = await FileBlobStore.open(folder)
+  await using partial = await store.openPartial(crashPartial)
+  let lost = 0
+  for (const { start, end } of written) {
+    for (let gap = partial.present.firstGap(end, start); gap; gap = partial.present.firstGap(end, gap.end)) {
+      lost += gap.end - gap.start
+    }
+  }
+  await assertVouchedOnly(partial, crashContent)
+  const stored = await storedBytes(store, digestOf(crashContent))
+  assertSameBytes(stored ?? Buffer.alloc(0), crashContent)
+  return lost
+}
+
+/** Checks that each blob whose seal had resolved is there, nothing wrong is, and the next one can be sealed. */
+export async function checkSealed(folder: string, sealed: readonly number[]): Promise<void> {
+  await using store = await FileBlobStore.open(folder)
+  for (const n of sealed) {
+    const bytes = crashBytes(n)
+    const stored = await storedBytes(store, digestOf(bytes))
+    assertSameBytes(stored ?? Buffer.alloc(0), bytes, `blob ${n}`)
+  }
+  for (const path of await filesBelow(join(folder, 'blobs'))) {
+    assert.equal(digestHex(digestOf(await readFile(join(folder, 'blobs', path)))), basename(path))
+  }
+  const next = crashBytes(sealed.length)
+  const id = crashBlobId(sealed.length)
+  await using partial = await store.openPartial({ id, algorithm: 'sha256', size: next.length })
+  await assertVouchedOnly(partial, next)
+}
+
+/** Checks that each tag whose write had resolved is there with its manifest and blob, and that writing goes on. */
+export async function checkTagged(folder: string, tagged: readonly number[]): Promise<void> {
+  await using catalog = await SqliteCatalog.open(join(folder, 'catalog.db'))
+  for (const n of tagged) {
+    const digest = digestOf(crashBytes(n))
+    assert.deepEqual(await catalog.tag(crashRepository, crashTag(n)), { digest, checkedAt: n })
+    const manifest = await catalog.manifest(crashRepository, digest)
+    assertSameBytes(manifest?.bytes ?? Buffer.alloc(0), crashBytes(n), `manifest ${n}`)
+    const blob = { digest: digestOf(Buffer.from(`${n}`)), size: n }
+    assert.deepEqual(await catalog.blob(crashRepository, blob.digest), blob)
+  }
+  // Every other tag that is there points at a manifest that is there.
+  for (const tag of await catalog.tags(crashRepository)) {
+    const record = await catalog.tag(crashRepository, tag)
+    assert.ok(record && (await catalog.manifest(crashRepository, record.digest)), tag)
+  }
+  await catalog.saveTag(crashRepository, crashTag(0), { digest: digestOf(crashBytes(1)), checkedAt: 5 })
+}

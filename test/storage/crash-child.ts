@@ -1,0 +1,96 @@
+/**
+ * Runs in a process of its own that is killed, or whose disk loses power: fills a partial, seals blobs or writes
+ * the catalog in the folder of its second parameter, and tells its parent of each step that has resolved.
+ */
+import { once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { digestOf } from '../../src/oci/digest.ts'
+import type { Tag } from '../../src/oci/reference.ts'
+import type { RepositoryName } from '../../src/oci/repository-name.ts'
+import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import type { Partial } from '../../src/storage/partial.ts'
+import { SqliteCatalog } from '../../src/storage/sqlite-catalog.ts'
+import { testBytes } from './storage-folder.ts'
+
+/** What the child fills its partial with. */
+export const crashContent = testBytes(12_000_000, 9)
+export const crashPartial = { id: 'fill', algorithm: 'sha256', size: crashContent.length } as const
+export const crashRepository = { upstream: 'docker.io', name: 'library/crash' as RepositoryName }
+
+/** The blob or manifest of the child's n-th step. */
+export function crashBytes(n: number): Buffer {
+  return testBytes(50_000 + n, n + 1)
+}
+
+/** The name of the partial by which the child's n-th blob comes. */
+export function crashBlobId(n: number): string {
+  return `blob-${n}`
+}
+
+export function crashTag(n: number): Tag {
+  return `tag-${n}` as Tag
+}
+
+/** Writes ranges from two fronts in turns, as two connections do. */
+async function* fill(folder: string) {
+  const store = await FileBlobStore.open(folder)
+  const partial: Partial = await store.openPartial(crashPartial)
+  const chunk = 40_000
+  const half = crashContent.length / 2
+  for (let at = 0; at < half; at += chunk) {
+    for (const start of [at, half + at]) {
+      await partial.write(start, crashContent.subarray(start, start + chunk))
+      yield { start, end: start + chunk }
+    }
+  }
+}
+
+async function* seal(folder: string) {
+  const store = await FileBlobStore.open(folder)
+  // Half of the folders are there and half are not: making one and syncing it would sync the others too.
+  for (let byte = 0; byte < 256; byte += 2) {
+    await mkdir(join(folder, 'blobs/sha256', byte.toString(16).padStart(2, '0')), { recursive: true })
+  }
+  for (let n = 0; ; n += 1) {
+    const bytes = crashBytes(n)
+    const partial = await store.openPartial({
+      id: crashBlobId(n),
+      algorithm: 'sha256',
+      size: bytes.length,
+    })
+    await partial.write(0, bytes)
+    await partial.seal(digestOf(bytes))
+    yield n
+  }
+}
+
+async function* tag(folder: string) {
+  const catalog = await SqliteCatalog.open(join(folder, 'catalog.db'))
+  for (let n = 0; ; n += 1) {
+    const bytes = crashBytes(n)
+    const digest = digestOf(bytes)
+    const blobs = [{ digest: digestOf(Buffer.from(`${n}`)), size: n }]
+    await catalog.saveManifest(crashRepository, { digest, mediaType: 'application/json', bytes }, blobs)
+    await catalog.saveTag(crashRepository, crashTag(n), { digest, checkedAt: n })
+    yield n
+  }
+}
+
+const works = { fill, seal, tag }
+
+export type CrashWork = keyof typeof works
+
+async function runAndTell(work: CrashWork, folder: string, pace: string): Promise<void> {
+  for await (const step of works[work](folder)) {
+    process.send?.(step)
+    if (pace === 'step') await once(process, 'message')
+    else await new Promise(setImmediate)
+  }
+  await once(process, 'disconnect')
+}
+
+if (import.meta.main) {
+  const [work = '', folder = '', pace = ''] = process.argv.slice(2)
+  await runAndTell(work as CrashWork, folder, pace)
+}

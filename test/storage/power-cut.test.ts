@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { on, once } from 'node:events'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { ByteInterval } from '../../src/storage/ranges.ts'
+import { checkFill, checkSealed, checkTagged } from './crash-checks.ts'
+import type { CrashWork } from './crash-child.ts'
+import { type PowerCutDisk, powerCutDisk, powerCutPrograms } from './power-cut-disk.ts'
+import { reasonToSkip } from './small-disk.ts'
+
+const skip = reasonToSkip(...powerCutPrograms)
+
+/**
+ * Lets a process work on the disk step by step and calls `afterStep` after each, with all the steps it told of;
+ * it waits there meanwhile. Ends after `steps` of them.
+ */
+async function workOnDisk<Step>(
+  options: { work: CrashWork; folder: string; steps: number },
+  afterStep: (told: readonly Step[]) => Promise<void>,
+) {
+  const { work, folder, steps } = options
+  await mkdir(folder)
+  const child = fork(new URL('./crash-child.ts', import.meta.url), [work, folder, 'step'])
+  const exited = once(child, 'exit')
+  const told: Step[] = []
+  try {
+    for await (const [step] of on(child, 'message', { close: ['exit'] })) {
+      told.push(step)
+      await afterStep(told)
+      if (told.length === steps) break
+      child.send('next')
+    }
+    assert.equal(told.length, steps)
+  } finally {
+    // The disk can be unmounted only when nobody has a file open on it.
+    child.kill('SIGKILL')
+    await exited
+  }
+}
+
+/** Cuts the power of the disk right after each step, when nothing that came later can have synced it. */
+async function cutAfterEachStep(
+  { disk, work, steps }: { disk: PowerCutDisk; work: CrashWork; steps: number },
+  check: (folder: string, told: readonly number[]) => Promise<void>,
+) {
+  await workOnDisk<number>({ work, steps, folder: join(disk.folder, work) }, (told) =>
+    disk.cut((folder) => check(join(folder, work), told)),
+  )
+}
+
+test('power cut after a seal had resolved: the blob is there', { skip }, async (t) => {
+  const disk = await powerCutDisk(t)
+  await cutAfterEachStep({ disk, work: 'seal', steps: 8 }, checkSealed)
+})
+
+test('power cut after a write of the catalog had resolved: it is there', { skip }, async (t) => {
+  const disk = await powerCutDisk(t)
+  await cutAfterEachStep({ disk, work: 'tag', steps: 8 }, checkTagged)
+})
+
+test('power cut in the middle of a fill: what it vouches for is right, and it is sealed', {
+  skip,
+}, async (t) => {
+  const disk = await powerCutDisk(t)
+  const options = { work: 'fill', steps: 240, folder: join(disk.folder, 'fill') } as const
+  await workOnDisk<ByteInterval>(options, async (written) => {
+    if (written.length % 60 !== 1) return
+    await disk.cut(async (folder) => void (await checkFill(join(folder, 'fill'), written)))
+  })
+})
