@@ -68,7 +68,7 @@ function tellFailure(error: unknown, { stderr, environment }: CommandLine): numb
     stderr.write(`${hints[code]}\n`)
     return exitCodes.refused
   }
-  if (/^(?:ENOSPC|EROFS|EIO|EDQUOT|ENOTDIR|EPERM)$/.test(code)) {
+  if (/^(?:ENOSPC|EROFS|EIO|EDQUOT|ENOTDIR|EEXIST|EPERM|ERR_SQLITE_ERROR)$/.test(code)) {
     stderr.write(
       'The data folder (storage.dir) cannot be used: free or repair that disk, or set another folder.\n',
     )

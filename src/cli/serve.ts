@@ -1,7 +1,9 @@
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { createApp } from '../app.ts'
+import type { ListenAddress } from '../config/listen-address.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { createLogger } from '../logging/logger.ts'
 import { problemLines } from './config.ts'
@@ -53,7 +55,7 @@ async function welcome(loaded: LoadedConfig, ports: readonly number[], version: 
   const { bavail, bsize } = await statfs(config.storage.dir)
   const scheme = config.server.tls ? 'https' : 'http'
   const [port = 5000] = ports
-  const own = `${scheme}://${lanAddress() ?? '127.0.0.1'}:${port}`
+  const own = `${scheme}://${addressOf(config.server.listen[0])}:${port}`
   const upstreams = config.upstreams.map(({ name }) => name).join(', ')
   const daemon = JSON.stringify({ 'registry-mirrors': [own] })
   return `
@@ -66,14 +68,18 @@ larder ${version}  pull-through mirror of ${upstreams}
            ${daemon}
   and run  sudo systemctl reload docker
   Then     docker pull debian:bookworm-slim
-  Or try it from here at once, without changing anything:
+  Or try it on this machine at once, without changing anything:
            docker pull 127.0.0.1:${port}/debian:bookworm-slim
 
 `
 }
 
-/** The first address that other machines may reach this one by. */
-function lanAddress(): string | undefined {
+/** How other machines reach this one, as far as can be told from here. */
+function addressOf(listen: ListenAddress | undefined): string {
+  const host = listen?.host
+  if (host !== undefined && !/^(?:0\.0\.0\.0|::)$/.test(host)) return host.includes(':') ? `[${host}]` : host
+  // Inside a container the addresses are the container's, which nobody else can reach.
+  if (existsSync('/.dockerenv') || existsSync('/run/.containerenv')) return '<address of this machine>'
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
-  return all.find(({ internal, family }) => !internal && family === 'IPv4')?.address
+  return all.find(({ internal, family }) => !internal && family === 'IPv4')?.address ?? '127.0.0.1'
 }

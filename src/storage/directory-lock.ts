@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { access, constants, mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -6,14 +6,19 @@ import { DatabaseSync } from 'node:sqlite'
 /**
  * Makes sure that one process uses `directory`. The lock is SQLite's own write lock on `<directory>/lock`: the
  * kernel lets go of it when the process ends, however it ends, and it works between containers too, where a
- * file with a process id would lie. Throws an Error with the code LOCKED that names the holder. Dispose to let go.
+ * file with a process id would lie. Throws an Error with the code LOCKED that names the holder, and the
+ * file system's error (EACCES, EROFS) where the folder cannot be written to. Dispose to let go.
  */
 export async function lockDirectory(directory: string): Promise<Disposable> {
   await mkdir(directory, { recursive: true })
+  // SQLite would say "unable to open database file", and neither which nor why.
+  await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   const database = new DatabaseSync(join(directory, 'lock'), { timeout: 0 })
   try {
     database.exec('CREATE TABLE IF NOT EXISTS holder (process TEXT NOT NULL)')
     database.exec('BEGIN IMMEDIATE; DELETE FROM holder')
+    // It is ours: whoever is just reading the name of the holder is worth a moment, and no refusal.
+    database.exec('PRAGMA busy_timeout = 1000')
     database.prepare('INSERT INTO holder VALUES (?)').run(`process ${process.pid} on ${hostname()}`)
     // Commit so that another process can read who holds it, then take the lock again to keep it.
     database.exec('COMMIT; BEGIN IMMEDIATE')

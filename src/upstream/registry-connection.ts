@@ -71,7 +71,8 @@ export class RegistryConnection implements AsyncDisposable {
       probeEveryMs: [1000, 15_000],
       probe: (signal) => this.#ping(signal),
       onChange: (state, cause) => {
-        if (state === 'open') logger.warn({ upstream: name, err: cause }, 'upstream cannot be reached')
+        if (state === 'open')
+          logger.warn({ upstream: name, reason: String(cause) }, 'upstream cannot be reached')
         else logger.info({ upstream: name }, 'upstream is back')
       },
     })
@@ -114,7 +115,10 @@ export class RegistryConnection implements AsyncDisposable {
   ): Promise<TransportResponse> {
     if (this.#breaker.isOpen) {
       const { cause } = this.#breaker
-      const reason = cause instanceof Error ? cause.message : String(cause)
+      const reason = (cause instanceof Error ? cause.message : String(cause)).replace(
+        `${this.#options.name}: `,
+        '',
+      )
       throw this.#error('CIRCUIT_OPEN', `it cannot be reached: ${reason}`)
     }
     const waitSeconds = this.#gate.secondsToWait(countsAsPull)
