@@ -14,7 +14,8 @@ export interface Partial extends AsyncDisposable {
   readonly present: ReadonlyRanges
   /**
    * Writes bytes at a position, in any order. Bytes that are present already are left alone: the first writer
-   * wins. Resolves when readers can have them. Rejects with the file system's error (ENOSPC, EIO, ...).
+   * wins. They are kept by reference for those who follow, so they must not be changed afterwards. Resolves when
+   * readers can have them. Rejects with the file system's error (ENOSPC, EIO, ...).
    */
   write(position: number, bytes: Uint8Array): Promise<void>
   /** A reader that follows the bytes as they arrive; undefined where the size is unknown, or it has ended. */

@@ -5,6 +5,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { lockDirectory } from '../../src/storage/directory-lock.ts'
 import { storageFolder } from './storage-folder.ts'
 
@@ -83,6 +84,18 @@ test('several processes that start at once: one gets it, the others are told LOC
       }),
     )
   }
+})
+
+test('whoever reads the name of the holder at that moment keeps nobody from the lock', async (t) => {
+  const folder = await storageFolder(t)
+  ;(await lockDirectory(folder))[Symbol.dispose]()
+  const worker = new Worker(new URL('./lock-reader.ts', import.meta.url), {
+    workerData: { path: join(folder, 'lock') },
+  })
+  t.after(() => worker.terminate())
+  await once(worker, 'message')
+  using _lock = await lockDirectory(folder)
+  await once(worker, 'exit')
 })
 
 test('two folders do not matter to each other; one that is missing is made', async (t) => {
