@@ -1,16 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { Command, CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
-import { type ConfigCommandIo, configCommand, problemLines } from './config.ts'
+import type { CommandLine } from './command-line.ts'
+import { configCommand, problemLines } from './config.ts'
 import { serve } from './serve.ts'
-
-/** What the program sees of the process. */
-export interface CommandLine extends Omit<ConfigCommandIo, 'setExitCode'> {
-  /** Without the interpreter and the script. */
-  readonly arguments: readonly string[]
-  /** Aborts when the process is asked to stop. */
-  readonly stop: AbortSignal
-}
 
 /** The contract with scripts: docs/operating.md, "Exit codes". */
 const exitCodes = { done: 0, unexpected: 1, usage: 2, configuration: 3, storage: 8, refused: 11 } as const

@@ -6,8 +6,8 @@ import { createApp } from '../app.ts'
 import type { ListenAddress } from '../config/listen-address.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { createLogger } from '../logging/logger.ts'
+import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
-import type { CommandLine } from './larder.ts'
 
 export interface ServeOptions {
   readonly config?: string

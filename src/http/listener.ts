@@ -9,9 +9,7 @@ import { IntervalJob } from '../flow/interval-job.ts'
 import { frontDoor } from './front-door.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
-export type ListenAddress =
-  | { readonly host: string | undefined; readonly port: number }
-  | { readonly path: string }
+type ListenAddress = { readonly host: string | undefined; readonly port: number } | { readonly path: string }
 
 export interface ListenerOptions {
   readonly addresses: readonly ListenAddress[]

@@ -10,14 +10,14 @@ import {
 import { isTag, type Tag } from './reference.ts'
 
 /** What an index says about the machine that a manifest is for (image-spec, "Image Index"). */
-export interface Platform {
+interface Platform {
   readonly os: string
   readonly architecture: string
   readonly variant?: string
 }
 
 /** A typed reference to content (image-spec, "Content Descriptors"). Its `urls` are never kept. */
-export interface Descriptor {
+interface Descriptor {
   /** Lower-case, without parameters; `application/octet-stream` where the manifest has no valid one. */
   readonly mediaType: string
   readonly digest: Digest
