@@ -90,9 +90,9 @@ export async function createApp({ config, logger, environment, version }: AppOpt
   const pool = new BufferPool(transferMemory)
   const server = await buildServer({
     router: new Router(upstreams),
-    visibility: new Visibility({ catalog, cache, anonymous, revalidateMs: revalidate }),
+    visibility: new Visibility({ catalog, cache, anonymous, revalidateMs: revalidate, logger }),
     manifests,
-    blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits }),
+    blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
     tagLists,
     pool,
     logger,

@@ -6,8 +6,10 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
+import { UpstreamError } from '../upstream/error.ts'
 import type { BlobSource } from './download.ts'
 import { Fill } from './fill.ts'
+import { passThrough } from './pass-through.ts'
 
 export interface BlobsOptions {
   readonly store: BlobStore
@@ -39,12 +41,15 @@ export interface OpenedBlob {
 
 /** Bytes: what is not larger is verified before its first byte is served, and kept in memory when it is asked for. */
 const smallSize = 64 * 1024
+const unstorableMs = 5 * 60 * 1000
 const memoryBytes = 32 * 1024 * 1024
 
 /** The blobs that are here or on their way: one fill a digest, whoever asks, and a reader for everybody. */
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions
   readonly #fills = new Map<Digest, Fill>()
+  /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
+  readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
   readonly #small = new LRUCache<Digest, Uint8Array>({
     maxSize: memoryBytes,
     sizeCalculation: (bytes) => bytes.length + 200,
@@ -69,13 +74,17 @@ export class Blobs implements AsyncDisposable {
    * headers of an answer have to leave. Rejects with the fill's failure, or when `signal` aborts; the fill goes on.
    */
   async open(digest: Digest, origin: BlobOrigin, signal?: AbortSignal): Promise<OpenedBlob> {
-    const running = this.#fills.get(digest)
-    if (running) return { reader: await this.#follow(running, origin.size, signal), status: 'joined' }
-    const stored = await this.#openStored(digest)
+    const stored = this.#fills.has(digest) ? undefined : await this.#openStored(digest)
     if (stored) return { reader: stored, status: 'hit' }
-    const meanwhile = this.#fills.get(digest)
-    const fill = meanwhile ?? this.#start(digest, origin)
-    return { reader: await this.#follow(fill, origin.size, signal), status: meanwhile ? 'joined' : 'miss' }
+    const running = this.#fills.get(digest)
+    if (!running && this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
+    const fill = running ?? this.#start(digest, origin)
+    try {
+      return { reader: await this.#follow(fill, origin.size, signal), status: running ? 'joined' : 'miss' }
+    } catch (error) {
+      if (!isStorageFailure(error)) throw error
+      return this.#passThrough(digest, origin)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -86,9 +95,21 @@ export class Blobs implements AsyncDisposable {
   #start(digest: Digest, origin: BlobOrigin): Fill {
     const fill = Fill.start({ ...this.#options, ...origin, digest })
     this.#fills.set(digest, fill)
-    const forget = (): unknown => this.#fills.delete(digest)
-    fill.done.then(forget, forget)
+    fill.done
+      .catch((error: unknown) => {
+        if (isStorageFailure(error)) this.#unstorable.set(digest, true)
+      })
+      .finally(() => this.#fills.delete(digest))
     return fill
+  }
+
+  /** A full or broken disk is our trouble, not the client's. */
+  async #passThrough(digest: Digest, origin: BlobOrigin): Promise<OpenedBlob> {
+    this.#options.logger.error(
+      { digest },
+      'the disk cannot take this blob: handing it through without keeping it',
+    )
+    return { reader: await passThrough({ ...this.#options, ...origin, digest }), status: 'miss' }
   }
 
   async #follow(fill: Fill, size: number | undefined, signal: AbortSignal | undefined): Promise<BlobReader> {
@@ -139,4 +160,10 @@ function readerOf(bytes: Uint8Array): BlobReader {
     },
     [Symbol.asyncDispose]: async () => {},
   }
+}
+
+/** Whether a fill failed at the disk: ENOSPC, EIO, EROFS, EMFILE, ... */
+function isStorageFailure(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof UpstreamError) return false
+  return 'syscall' in error || isStorageFailure(error.cause)
 }

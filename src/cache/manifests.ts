@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -118,7 +119,7 @@ export class Manifests {
       throw error
     }
     const { manifest, parsed } = verify(id.upstream, reference, fetched)
-    await catalog.saveManifest(id, manifest, parsed.blobs)
+    await this.#recorded(catalog.saveManifest(id, manifest, parsed.blobs))
     this.#memory.set(memoryKey(id, manifest.digest), manifest)
     const checkedAt = isDigestReference(reference)
       ? undefined
@@ -140,9 +141,16 @@ export class Manifests {
 
   async #confirm(id: RepositoryId, tag: Tag, digest: Digest): Promise<number> {
     const checkedAt = Date.now()
-    await this.#options.catalog.saveTag(id, tag, { digest, checkedAt })
+    await this.#recorded(this.#options.catalog.saveTag(id, tag, { digest, checkedAt }))
     await this.#options.freshness.confirm(id, tag)
     return checkedAt
+  }
+
+  /** A disk that takes no more writes is no reason to keep an answer back that we have. */
+  async #recorded(writing: Promise<void>): Promise<void> {
+    await bestEffort(writing, (error) =>
+      this.#options.logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
+    )
   }
 
   async #kept(id: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined> {

@@ -1,16 +1,19 @@
 import type { LimitFunction } from 'p-limit'
+import type { Logger } from 'pino'
 import type { BlobOrigin, Blobs, OpenedBlob } from '../cache/blobs.ts'
 import type { Freshness } from '../cache/freshness.ts'
 import { idOf, type MirroredRepository } from '../cache/manifests.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Catalog } from '../storage/catalog.ts'
+import type { BlobRecord, Catalog, RepositoryId } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 
 export interface RepositoryBlobsOptions {
   readonly catalog: Catalog
   readonly blobs: Blobs
   readonly freshness: Freshness
+  readonly logger: Logger
   /** The limiter of an upstream's downloads, by its name. */
   readonly limits: ReadonlyMap<string, LimitFunction>
 }
@@ -64,7 +67,7 @@ export class RepositoryBlobs {
     await freshness.throwRemembered(id, digest)
     try {
       const told = await repository.upstream.blobSize(repository.name, digest)
-      await catalog.saveBlob(id, { digest, size: stored })
+      await this.#record(id, { digest, size: stored })
       return { size: stored ?? told, isStored: stored !== undefined }
     } catch (error) {
       await freshness.rememberRefusal(id, digest, error)
@@ -84,12 +87,20 @@ export class RepositoryBlobs {
         if (status !== 'miss' && !(await upstream.hasBlob(name, digest))) {
           throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
         }
-        await this.#options.catalog.saveBlob(idOf(repository), { digest, size: reader.size })
+        await this.#record(idOf(repository), { digest, size: reader.size })
       })
     } catch (error) {
       await reader[Symbol.asyncDispose]()
       throw error
     }
+  }
+
+  /** Where the disk takes no more writes the upstream is simply asked again the next time. */
+  async #record(id: RepositoryId, blob: BlobRecord): Promise<void> {
+    const { catalog, logger } = this.#options
+    await bestEffort(catalog.saveBlob(id, blob), (error) =>
+      logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
+    )
   }
 
   #originOf({ upstream, name }: MirroredRepository, digest: Digest, size: number | undefined): BlobOrigin {

@@ -1,5 +1,7 @@
 import type Keyv from 'keyv'
+import type { Logger } from 'pino'
 import { idOf, type MirroredRepository } from '../cache/manifests.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -12,6 +14,7 @@ export interface VisibilityOptions {
   readonly anonymous: ReadonlyMap<string, RegistryClient>
   /** Milliseconds for which an answer is trusted. */
   readonly revalidateMs: number
+  readonly logger: Logger
 }
 
 /**
@@ -45,7 +48,7 @@ export class Visibility {
   }
 
   async #ask(repository: MirroredRepository, anonymous: RegistryClient, key: string): Promise<boolean> {
-    const { catalog, cache, revalidateMs } = this.#options
+    const { catalog, cache, revalidateMs, logger } = this.#options
     const id = idOf(repository)
     let isPublic: boolean
     try {
@@ -59,7 +62,9 @@ export class Visibility {
       if (!error.isRefusal) return known
       isPublic = false
     }
-    await catalog.savePublic(id, isPublic)
+    await bestEffort(catalog.savePublic(id, isPublic), (error) =>
+      logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
+    )
     if (revalidateMs > 0) await cache.set(key, isPublic, revalidateMs).catch(() => false)
     return isPublic
   }
