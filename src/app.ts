@@ -31,16 +31,19 @@ export interface AppOptions {
   readonly environment: NodeJS.ProcessEnv
   /** Of the program; upstreams see it as `User-Agent`. */
   readonly version: string
+  /** Milliseconds for which a fill keeps its place while others wait: CRI gives up after 5 min without a byte. */
+  readonly turnMs?: number
 }
 
 /** Entries of what expires: tokens, fresh tags, refusals, lists. The least recently used go first. */
 const expiringEntries = 20_000
+/** Bytes that these entries may take: lists of tags can be long. */
+const expiringBytes = 32 * 1024 * 1024
 /** Bytes that all transfers together hold, before later ones get small buffers only. */
 const transferMemory = 64 * 1024 * 1024
 /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
 const patienceMs = 10_000
-/** Milliseconds for which a fill keeps its place while others wait: CRI gives up after 5 min without a byte. */
-const turnMs = 15_000
+const defaultTurnMs = 15_000
 
 /** The running parts. Dispose to stop them, in the reverse order of their creation. */
 export interface App extends AsyncDisposable {
@@ -55,7 +58,8 @@ export interface App extends AsyncDisposable {
  * The composition root: makes every part with its own options. Throws what the parts throw: a locked or newer
  * folder, a file that cannot be read.
  */
-export async function createApp({ config, logger, environment, version }: AppOptions): Promise<App> {
+export async function createApp(options: AppOptions): Promise<App> {
+  const { config, logger, environment, version, turnMs = defaultTurnMs } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   building.use(await lockDirectory(directory))
@@ -138,7 +142,11 @@ async function registryClient(
 
 /** In memory. A failure of it is a miss to whoever asks; it is told here. */
 function expiringStore(logger: Logger): Keyv {
-  const entries = new LRUCache<string, string>({ max: expiringEntries })
+  const entries = new LRUCache<string, string>({
+    max: expiringEntries,
+    maxSize: expiringBytes,
+    sizeCalculation: (value, key) => 2 * (value.length + key.length) + 200,
+  })
   // Not the cache itself: Keyv passes a time to live where lru-cache takes options.
   const store = {
     get: (key: string) => entries.get(key),

@@ -10,6 +10,9 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
+// Whoever reads the log may go, or its disk fill up: that is no reason to stop serving.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
 process.exit(
   await larder({
     arguments: process.argv.slice(2),

@@ -26,10 +26,17 @@ export interface BlobsOptions {
 export interface BlobOrigin {
   /** The upstream's name, for errors. */
   readonly upstream: string
+  /** The upstream's and the repository's name: whose way to the bytes this is. */
+  readonly repository: string
   /** Bytes, from a descriptor, where there is one. */
   readonly size: number | undefined
   readonly source: BlobSource
   readonly limit: LimitFunction
+}
+
+interface RunningFill {
+  readonly fill: Fill
+  readonly origin: BlobOrigin
 }
 
 export interface OpenedBlob {
@@ -47,7 +54,7 @@ const memoryBytes = 32 * 1024 * 1024
 /** The blobs that are here or on their way: one fill a digest, whoever asks, and a reader for everybody. */
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions
-  readonly #fills = new Map<Digest, Fill>()
+  readonly #fills = new Map<Digest, RunningFill>()
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
   readonly #small = new LRUCache<Digest, Uint8Array>({
@@ -77,30 +84,62 @@ export class Blobs implements AsyncDisposable {
     const stored = this.#fills.has(digest) ? undefined : await this.#openStored(digest)
     if (stored) return { reader: stored, status: 'hit' }
     const running = this.#fills.get(digest)
-    if (!running && this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
-    const fill = running ?? this.#start(digest, origin)
+    const joined = running && (await this.#join(running, origin, signal))
+    if (joined) return { reader: joined, status: 'joined' }
+    if (this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
+    const meanwhile = this.#fills.get(digest)
+    const { fill } = meanwhile ?? this.#start(digest, origin)
     try {
-      return { reader: await this.#follow(fill, origin.size, signal), status: running ? 'joined' : 'miss' }
+      const reader = await this.#follow(fill, origin.size, signal)
+      return { reader, status: meanwhile ? 'joined' : 'miss' }
     } catch (error) {
       if (!isStorageFailure(error)) throw error
       return this.#passThrough(digest, origin)
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const reason = new Error('the mirror is stopping; what was fetched is kept')
-    await Promise.all([...this.#fills.values()].map((fill) => fill.stop(reason)))
+  /**
+   * Follows a fill that runs for somebody else. Undefined where it is of no use: it has failed by the other one's
+   * way (whose repository may not even have the blob), or goes by another size, which one of the two has wrong.
+   */
+  async #join(
+    running: RunningFill,
+    origin: BlobOrigin,
+    signal?: AbortSignal,
+  ): Promise<BlobReader | undefined> {
+    const { fill, origin: other } = running
+    const isOtherSize = origin.size !== undefined && other.size !== undefined && origin.size !== other.size
+    try {
+      if (!isOtherSize) return await this.#follow(fill, origin.size, signal)
+      await abortable(fill.done, signal)
+    } catch (error) {
+      signal?.throwIfAborted()
+      const isOwnWay = other.repository === origin.repository && !isOtherSize
+      if (isOwnWay && !isStorageFailure(error)) throw error
+    }
+    // Not before its partial is closed: the next fill opens the same one.
+    await abortable(
+      fill.done.catch(() => {}),
+      signal,
+    )
+    return undefined
   }
 
-  #start(digest: Digest, origin: BlobOrigin): Fill {
+  async [Symbol.asyncDispose](): Promise<void> {
+    const reason = new Error('the mirror is stopping; what was fetched is kept')
+    await Promise.all([...this.#fills.values()].map(({ fill }) => fill.stop(reason)))
+  }
+
+  #start(digest: Digest, origin: BlobOrigin): RunningFill {
     const fill = Fill.start({ ...this.#options, ...origin, digest })
-    this.#fills.set(digest, fill)
+    const running = { fill, origin }
+    this.#fills.set(digest, running)
     fill.done
       .catch((error: unknown) => {
         if (isStorageFailure(error)) this.#unstorable.set(digest, true)
       })
       .finally(() => this.#fills.delete(digest))
-    return fill
+    return running
   }
 
   /** A full or broken disk is our trouble, not the client's. */

@@ -3,10 +3,10 @@ import { delay } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { FetchedBlob } from '../upstream/registry-client.ts'
+import type { BlobQuery, FetchedBlob } from '../upstream/registry-client.ts'
 
 /** Opens the way to a blob's bytes from a position on, with a fresh redirect and token each time. */
-export type BlobSource = (options: { position: number; signal: AbortSignal }) => Promise<FetchedBlob>
+export type BlobSource = (query: BlobQuery) => Promise<FetchedBlob>
 
 export interface DownloadOptions {
   /** The upstream's name, for errors. */
@@ -38,6 +38,8 @@ const finalAtFirst: ReadonlySet<string> = new Set([
   'RATE_LIMITED',
 ])
 const maximumWaitMs = 30_000
+/** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
+const maximumUnknownSize = 64 * 1024 ** 3
 
 /**
  * Brings the missing bytes of one blob into its partial. A cut, a stall, an expired URL or a 5xx costs nothing
@@ -48,6 +50,7 @@ export class Download {
   readonly #options: DownloadOptions
   #partial: Partial | undefined
   #hasReceived = false
+  #ignoresRange = false
 
   constructor(options: DownloadOptions) {
     this.#options = options
@@ -81,43 +84,65 @@ export class Download {
 
   /** Opens one connection and takes what it gives; the partial where nothing is missing afterwards. */
   async #turn(): Promise<Partial | undefined> {
-    const { source, signal } = this.#options
     const gap = this.#partial && missing(this.#partial)
     if (this.#partial && !gap) return this.#partial
     const position = gap?.start ?? 0
-    const fetched = await source({ position, signal })
+    const fetched = await this.#ask(position)
+    if (!fetched) return this.#partial
+    let isRead = false
     try {
       const partial = this.#partial ?? (await this.#open(fetched.size))
       const isBehind = partial.present.presentUntil(position) > position
       // An earlier attempt left bytes that we could not know of before the size was told: ask for the rest only.
       if (isBehind) return undefined
       this.#check(fetched, position, partial)
-      return await this.#receive(fetched, partial, gap?.end ?? partial.size ?? Number.POSITIVE_INFINITY)
+      isRead = true
+      return await this.#receive(fetched, partial, gap?.end ?? partial.size ?? maximumUnknownSize)
     } finally {
-      fetched.discard()
+      if (!isRead) fetched.discard()
+    }
+  }
+
+  /** Undefined where the upstream says that there is nothing behind `position`, and the size was never known. */
+  async #ask(position: number): Promise<FetchedBlob | undefined> {
+    const { source, rate, signal } = this.#options
+    const pace = rate && ((bytes: number) => rate.take(bytes, signal))
+    try {
+      const fetched = await source({ position, signal, pace })
+      if (fetched.start < position) this.#ignoresRange = true
+      return fetched
+    } catch (error) {
+      const isAtEnd = error instanceof UpstreamError && error.status === 416
+      if (isAtEnd && this.#partial && this.#partial.size === undefined) return undefined
+      throw error
     }
   }
 
   async #receive(fetched: FetchedBlob, partial: Partial, end: number): Promise<Partial | undefined> {
-    const { limit, rate, turnMs, signal, onFirstByte } = this.#options
     const startedAt = performance.now()
     let position = fetched.start
+    let isTurnOver = false
     for await (const chunk of fetched.body()) {
-      await rate?.take(chunk.length, signal)
       await partial.write(position, chunk.subarray(0, Math.max(0, end - position)))
       position += chunk.length
-      if (!this.#hasReceived) onFirstByte()
+      if (!this.#hasReceived) this.#options.onFirstByte()
       this.#hasReceived = true
       if (position >= end) return missing(partial) ? undefined : partial
-      if (limit.pendingCount > 0 && performance.now() - startedAt > turnMs) return undefined
+      if (isTurnOver || !this.#mustYield(startedAt)) continue
+      isTurnOver = true
+      // What has arrived is still taken.
+      fetched.stop()
     }
-    if (partial.size === undefined) return partial
-    if (!missing(partial)) return partial
-    throw new UpstreamError(
-      'UNREACHABLE',
-      this.#options.upstream,
-      `it ended a blob after ${position} of ${partial.size} bytes`,
-    )
+    if (isTurnOver) return undefined
+    if (partial.size === undefined || !missing(partial)) return partial
+    const message = `it ended a blob after ${position} of ${partial.size} bytes`
+    throw new UpstreamError('UNREACHABLE', this.#options.upstream, message)
+  }
+
+  /** Where the upstream cannot go on in the middle, a turn that ends would start the blob again. */
+  #mustYield(startedAt: number): boolean {
+    const { limit, turnMs } = this.#options
+    return !this.#ignoresRange && limit.pendingCount > 0 && performance.now() - startedAt > turnMs
   }
 
   async #open(size: number | undefined): Promise<Partial> {
@@ -149,7 +174,7 @@ export class Download {
 }
 
 function missing(partial: Partial): { start: number; end: number } | undefined {
-  return partial.present.firstGap(partial.size ?? Number.POSITIVE_INFINITY)
+  return partial.present.firstGap(partial.size ?? maximumUnknownSize)
 }
 
 /** Milliseconds: nothing after progress, then doubling, or what the upstream asks for within reason. */

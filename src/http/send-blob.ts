@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { abortable } from '../flow/abortable.ts'
 import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -28,11 +29,11 @@ export async function sendBlob(
       let bytes = wanted.subarray(0, count)
       await drained
       if (position === end && !reader.isVerified) {
-        await write(response, bytes.subarray(0, -1))
+        await write(response, bytes.subarray(0, -1), signal)
         await reader.verified({ signal })
         bytes = bytes.subarray(-1)
       }
-      drained = write(response, bytes)
+      drained = write(response, bytes, signal)
       drained.catch(() => {})
       ;[reading, draining] = [draining, reading]
     }
@@ -45,10 +46,13 @@ export async function sendBlob(
   }
 }
 
-/** Resolves when the kernel has taken the bytes, so that the buffer may be used again. */
-async function write(response: ServerResponse, bytes: Uint8Array): Promise<void> {
+/**
+ * Resolves when the kernel has taken the bytes, so that the buffer may be used again. An answer that waits behind
+ * another one on a connection that ends is never told of it, hence `signal`.
+ */
+async function write(response: ServerResponse, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
   if (bytes.length === 0) return
   const written = Promise.withResolvers<void>()
   response.write(bytes, (error) => (error ? written.reject(error) : written.resolve()))
-  await written.promise
+  await abortable(written.promise, signal)
 }

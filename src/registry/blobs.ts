@@ -87,7 +87,7 @@ export class RepositoryBlobs {
         if (status !== 'miss' && !(await upstream.hasBlob(name, digest))) {
           throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
         }
-        await this.#record(idOf(repository), { digest, size: reader.size })
+        await this.#record(idOf(repository), { digest, size: reader.isVerified ? reader.size : undefined })
       })
     } catch (error) {
       await reader[Symbol.asyncDispose]()
@@ -106,6 +106,13 @@ export class RepositoryBlobs {
   #originOf({ upstream, name }: MirroredRepository, digest: Digest, size: number | undefined): BlobOrigin {
     const limit = this.#options.limits.get(upstream.name)
     if (!limit) throw new TypeError(`there is no limiter for ${upstream.name}`)
-    return { upstream: upstream.name, size, limit, source: (options) => upstream.blob(name, digest, options) }
+    const repository = `${upstream.name}/${name}`
+    return {
+      upstream: upstream.name,
+      repository,
+      size,
+      limit,
+      source: (options) => upstream.blob(name, digest, options),
+    }
   }
 }

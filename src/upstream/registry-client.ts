@@ -31,8 +31,19 @@ export interface FetchedBlob {
   /** Bytes of the whole blob, where the upstream tells. */
   readonly size: number | undefined
   body(): AsyncGenerator<Buffer, void, undefined>
-  /** Lets go of the connection. */
+  /** Ends the connection; `body` ends after what has arrived. */
+  stop(): void
+  /** Lets go of an answer whose body nobody reads. */
   discard(): void
+}
+
+/** Which part of a blob is wanted. */
+export interface BlobQuery {
+  /** The position of the first byte. */
+  readonly position: number
+  readonly signal: AbortSignal
+  /** Waits until so many bytes may come; more are not asked for before. */
+  readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }
 
 export interface TagPage {
@@ -97,14 +108,10 @@ export class RegistryClient implements AsyncDisposable {
    * GET of a blob from `position` on (end-2), with a fresh redirect each time: signed URLs expire. Tried once;
    * the fill that needs it knows when to try again.
    */
-  async blob(
-    repository: RepositoryName,
-    digest: Digest,
-    options: { position: number; signal: AbortSignal },
-  ): Promise<FetchedBlob> {
-    const { position, signal } = options
+  async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {
+    const { position, signal, pace } = options
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
-    const query = { repository, path: `blobs/${digest}`, headers, signal }
+    const query = { repository, path: `blobs/${digest}`, headers, signal, pace }
     const response = await this.#connection.request('GET', query)
     const range = parseContentRange(headerOf(response, 'content-range'))
     if (response.status === 206 && !range) {
@@ -115,6 +122,7 @@ export class RegistryClient implements AsyncDisposable {
       start: response.status === 206 ? (range?.start ?? 0) : 0,
       size: response.status === 206 ? range?.size : contentLength(response),
       body: () => this.#counted(response),
+      stop: () => response.stop(),
       discard: () => response.discard(),
     }
   }

@@ -33,6 +33,8 @@ export interface RegistryQuery {
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
+  /** Waits until so many bytes of the body may come. */
+  readonly pace?: ((bytes: number) => Promise<void>) | undefined
   /** Whether a redirect is answer enough and comes back as it is. */
   readonly keepRedirect?: boolean
 }
@@ -166,6 +168,7 @@ export class RegistryConnection implements AsyncDisposable {
       url: this.#urlOf(`${query.repository}/${query.path}`),
       headers: { ...query.headers, ...(authorization === undefined ? {} : { authorization }) },
       signal: query.signal,
+      pace: query.pace,
       keepRedirect: query.keepRedirect,
     })
     const kind = `${method} ${query.path.slice(0, query.path.search(/[/?]/))} ${response.status}`

@@ -26,6 +26,8 @@ export interface TransportRequest {
   readonly url: URL
   readonly headers?: Readonly<Record<string, string | string[]>>
   readonly signal?: AbortSignal | undefined
+  /** Waits until so many bytes of the body may come; they are not asked for before. */
+  readonly pace?: ((bytes: number) => Promise<void>) | undefined
   /** Whether a redirect is answer enough and comes back as it is. */
   readonly keepRedirect?: boolean | undefined
 }
@@ -37,12 +39,16 @@ export interface TransportResponse {
   readonly url: URL
   /** The bytes as they arrive. Throws UpstreamError TIMED_OUT on a stall, UNREACHABLE when cut. */
   body(): AsyncGenerator<Buffer, void, undefined>
-  /** Lets go of the connection. */
+  /** Ends the connection; `body` ends without an error after what has arrived. */
+  stop(): void
+  /** Lets go of an answer whose body nobody reads. */
   discard(): void
 }
 
 /** Milliseconds: three tries of a SYN; satellites take more than a second for one. */
 const connectMs = 8000
+/** Milliseconds in which an answer that nobody needs more of may end by itself. */
+const lingerMs = 500
 /** Bytes of an unwanted answer that are read; more cost more than a new connection. */
 const drainBytes = 16 * 1024
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
@@ -131,7 +137,7 @@ export class Transport implements Disposable {
       status: response.statusCode ?? 0,
       headers: response.headers,
       url,
-      body: () => this.#read(stream, signal),
+      ...this.#body(stream, request),
       discard: () => void this.#drain(stream, method === 'HEAD' ? 0 : response.headers['content-length']),
     }
   }
@@ -166,39 +172,53 @@ export class Transport implements Disposable {
     }
   }
 
-  async *#read(stream: Request, signal: AbortSignal | undefined): AsyncGenerator<Buffer, void, undefined> {
+  /** The body of an answer: `bytes` yields what arrives, `stop` ends the connection, and `bytes` after what is here. */
+  #body(stream: Request, { signal, pace }: TransportRequest): Pick<TransportResponse, 'body' | 'stop'> {
     const { stallMs, upstream } = this.#options
-    const arrivals = new Arrivals()
-    let end: { error?: unknown } | undefined
-    const ended = pipeline(stream, arrivals).then(
-      () => {
-        end = {}
-      },
-      (error: unknown) => {
-        end = { error }
-      },
-    )
-    try {
-      for (;;) {
-        const chunk = arrivals.take()
-        if (chunk) {
-          yield chunk
-          continue
-        }
-        if (end) break
-        // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
-        const watchdog = setTimeout(() => {
-          stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
-        }, stallMs)
-        await Promise.race([arrivals.arrival(), ended])
-        clearTimeout(watchdog)
-      }
-    } finally {
+    let isStopped = false
+    const stop = (): void => {
+      isStopped = true
       stream.destroy()
     }
-    if (!('error' in end)) return
-    signal?.throwIfAborted()
-    throw this.#translate(end.error)
+    const translate = (error: unknown) => this.#translate(error)
+    async function* body(): AsyncGenerator<Buffer, void, undefined> {
+      const arrivals = new Arrivals(pace)
+      let end: { error?: unknown } | undefined
+      const ended = pipeline(stream, arrivals).then(
+        () => {
+          end = {}
+        },
+        (error: unknown) => {
+          end = { error }
+        },
+      )
+      try {
+        for (;;) {
+          const chunk = arrivals.take()
+          if (chunk) {
+            yield chunk
+            continue
+          }
+          if (end) break
+          // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
+          const watchdog = setTimeout(() => {
+            stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
+          }, stallMs)
+          await Promise.race([arrivals.arrival(), ended])
+          clearTimeout(watchdog)
+        }
+      } finally {
+        // Whoever has all that was wanted leaves before the end is read; a moment later the connection can serve
+        // again. One that sends on is closed.
+        const closing = setTimeout(() => stream.destroy(), lingerMs)
+        closing.unref()
+        ended.finally(() => clearTimeout(closing))
+      }
+      if (isStopped || !('error' in end)) return
+      signal?.throwIfAborted()
+      throw translate(end.error)
+    }
+    return { body, stop }
   }
 
   #translate(error: unknown): UpstreamError {

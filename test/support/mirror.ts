@@ -14,6 +14,8 @@ export type MirrorOptions = {
   /** An existing data folder, which is then left alone; else a new one that goes with the mirror. */
   readonly directory?: string
   readonly environment?: NodeJS.ProcessEnv
+  /** Milliseconds of a fill's turn while others wait. */
+  readonly turnMs?: number
 }
 
 /** A mirror in this process that listens on a free port of 127.0.0.1. Dispose to stop it. */
@@ -48,7 +50,13 @@ export async function startMirror(options: MirrorOptions = {}): Promise<TestMirr
   const destination = new PassThrough()
   destination.setEncoding('utf8').on('data', (line: string) => lines.push(line))
   const logger = createLogger({ level: 'debug', format: 'json', destination, isTerminal: false })
-  const app = await createApp({ config, logger, environment: options.environment ?? {}, version: 'test' })
+  const app = await createApp({
+    config,
+    logger,
+    environment: options.environment ?? {},
+    version: 'test',
+    ...(options.turnMs === undefined ? {} : { turnMs: options.turnMs }),
+  })
   const [port = 0] = await app.listen().catch(async (error) => {
     await app[Symbol.asyncDispose]()
     throw error

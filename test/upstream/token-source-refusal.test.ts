@@ -130,11 +130,11 @@ const tokenAnswers: readonly [
   what: string,
   status: number,
   body: string,
-  code: 'SERVER_ERROR' | 'UNAUTHORIZED' | 'INVALID_RESPONSE',
+  code: 'SERVER_ERROR' | 'RATE_LIMITED' | 'UNAUTHORIZED' | 'INVALID_RESPONSE',
 ][] = [
   ['500', 500, 'oops', 'SERVER_ERROR'],
   ['503 with an HTML page', 503, '<html>', 'SERVER_ERROR'],
-  ['429', 429, '', 'SERVER_ERROR'],
+  ['429', 429, '', 'RATE_LIMITED'],
   ['401', 401, '{}', 'UNAUTHORIZED'],
   ['403', 403, '{}', 'UNAUTHORIZED'],
   ['404', 404, '', 'UNAUTHORIZED'],

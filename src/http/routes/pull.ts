@@ -116,6 +116,8 @@ export class PullRoutes {
     const { start, end } = range ?? { start: 0, end: reader.size }
     if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
     reply.header('content-length', end - start)
+    // Without a body there is no last byte to hold back: that the blob is empty is only a claim until then.
+    if (start === end) await reader.verified({ signal: client })
     await this.#sendBody(reply, reader, { start, end }, client)
   }
 
@@ -195,11 +197,21 @@ function parsePageSize(text: string | null): number | undefined {
   throw new RegistryError('PAGINATION_NUMBER_INVALID', `n must be a number from 0 to ${maximumPageSize}`)
 }
 
-/** Aborts when the client is gone before the answer ended. */
+/**
+ * Aborts when the client is gone before the answer ended. It listens to the socket too: an answer that waits behind
+ * another one on the same connection (pipelining) is not told.
+ */
 function clientSignal(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
-  reply.raw.on('close', () => {
-    if (!reply.raw.writableFinished) gone.abort(new Error('the client has left'))
+  const { raw } = reply
+  const { socket } = reply.request.raw
+  const onClose = (): void => {
+    if (!raw.writableFinished) gone.abort(new Error('the client has left'))
+  }
+  socket.once('close', onClose)
+  raw.once('close', () => {
+    socket.off('close', onClose)
+    onClose()
   })
   return gone.signal
 }
