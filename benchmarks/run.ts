@@ -1,0 +1,55 @@
+import { parseArgs } from 'node:util'
+import { cached } from './cached.ts'
+import { fanIn } from './fan-in.ts'
+import { lineDrops } from './line-drops.ts'
+import { memory } from './memory.ts'
+import { midway } from './midway.ts'
+import type { Benchmark, Setting } from './support/benchmark.ts'
+import { dockerRegistry, dockerRegistryVersion, larder } from './support/contenders.ts'
+import { describeMachine, writeResults } from './support/report.ts'
+import { markdown } from './support/table.ts'
+
+const benchmarks: readonly Benchmark[] = [fanIn, midway, lineDrops, cached, memory]
+const usage = `npm run bench -- [--quick] [--write] [${benchmarks.map(({ name }) => name).join('] [')}]`
+
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort())
+// Whoever read this has gone, as `head` does.
+for (const output of [process.stdout, process.stderr]) output.on('error', () => stop.abort())
+try {
+  await main()
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`${stop.signal.aborted ? 'stopped; nothing is left running' : message}\n`)
+  process.exitCode = stop.signal.aborted ? 130 : 1
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: 'boolean' }, write: { type: 'boolean' }, help: { type: 'boolean' } },
+  })
+  const unknown = positionals.filter((name) => !benchmarks.some((one) => one.name === name))
+  if (values.help || unknown.length > 0) {
+    if (unknown.length > 0) throw new Error(`there is no benchmark ${unknown.join(', ')}\nusage: ${usage}`)
+    process.stdout.write(`usage: ${usage}\n`)
+    return
+  }
+  const version = await dockerRegistryVersion()
+  const setting: Setting = {
+    contenders: version === undefined ? [larder] : [larder, dockerRegistry],
+    isQuick: values.quick ?? false,
+    tell: (text) => process.stderr.write(`  ${text}\n`),
+    signal: stop.signal,
+  }
+  const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  const sections = [describeMachine(version)]
+  process.stdout.write(`${sections[0]}\n\n`)
+  for (const benchmark of chosen) {
+    const table = await benchmark.run(setting)
+    const section = `### ${benchmark.title} (\`${benchmark.name}\`)\n\n${markdown(table)}`
+    process.stdout.write(`${section}\n\n`)
+    sections.push(section)
+  }
+  if (values.write) await writeResults(sections.join('\n\n'))
+}

@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { ServerProcess } from './server-process.ts'
+
+/** A mirror to be measured. */
+export interface Contender {
+  readonly name: string
+  /** Starts it with nothing in its cache, in front of the registry at a URL. To be disposed of by the caller. */
+  start(upstream: string): Promise<ServerProcess>
+}
+
+const run = promisify(execFile)
+const main = join(import.meta.dirname, '../../src/main.ts')
+
+export const larder: Contender = {
+  name: 'Larder',
+  start: (upstream) =>
+    ServerProcess.start(({ port, directory }) => ({
+      program: process.execPath,
+      arguments: [
+        ...profiling(),
+        main,
+        'serve',
+        '--listen',
+        `127.0.0.1:${port}`,
+        '--data',
+        join(directory, 'data'),
+      ],
+      environment: { MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]) },
+    })),
+}
+
+/** Debian's package of distribution 2.8, with its defaults, as a pull-through cache. */
+export const dockerRegistry: Contender = {
+  name: 'docker-registry',
+  start: (upstream) =>
+    ServerProcess.start(async ({ port, directory }) => {
+      const file = join(directory, 'config.yml')
+      await writeFile(file, registryConfig({ port, directory, upstream }))
+      return { program: 'docker-registry', arguments: ['serve', file] }
+    }),
+}
+
+/** The first line of what it says about itself; undefined where it is not installed. */
+export async function dockerRegistryVersion(): Promise<string | undefined> {
+  try {
+    const { stdout } = await run('docker-registry', ['--version'])
+    return stdout.trim().split(' ').at(-1)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** JSON is YAML. */
+function registryConfig({
+  port,
+  directory,
+  upstream,
+}: {
+  port: number
+  directory: string
+  upstream: string
+}): string {
+  return JSON.stringify({
+    version: '0.1',
+    storage: {
+      cache: { blobdescriptor: 'inmemory' },
+      filesystem: { rootdirectory: join(directory, 'data') },
+      delete: { enabled: true },
+    },
+    http: { addr: `127.0.0.1:${port}` },
+    proxy: { remoteurl: upstream },
+  })
+}
+
+/** LARDER_CPU_PROFILE names a folder to write profiles of Larder to. */
+function profiling(): string[] {
+  const folder = process.env.LARDER_CPU_PROFILE
+  return folder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
+}

@@ -1,0 +1,59 @@
+import type { Fault, FaultMatcher } from '../../test/support/hub-faults.ts'
+
+/** What the look-alike's process can be asked for. */
+export interface HubControl {
+  /** Opens the line and the registry behind it. Once, before everything else. */
+  start(options: HubProcessOptions): Promise<{ url: string }>
+  /** Adds an image whose layers have these sizes in bytes; the same seed gives the same bytes. */
+  addImage(options: ImageRequest): Promise<ImageSummary>
+  traffic(): Promise<Traffic>
+  /** Breaks the next `times` matching answers, or all until `clearFaults`. */
+  fault(matcher: Omit<FaultMatcher, 'path'>, fault: Fault, times?: number): Promise<void>
+  clearFaults(): Promise<void>
+}
+
+export interface HubProcessOptions {
+  /** Bytes a second that everybody shares; undefined for no line at all, which saves the proxy's own time. */
+  readonly bytesPerSecond?: number
+  /** Milliseconds there and back. */
+  readonly roundTripMs?: number
+}
+
+export interface ImageRequest {
+  readonly repository: string
+  readonly tag: string
+  readonly layerSizes: readonly number[]
+  readonly seed: string
+}
+
+export interface ImageSummary {
+  readonly repository: string
+  readonly tag: string
+  readonly manifest: BlobSummary
+  readonly config: BlobSummary
+  readonly layers: readonly BlobSummary[]
+}
+
+export interface BlobSummary {
+  readonly digest: string
+  /** Bytes. */
+  readonly size: number
+}
+
+export interface Traffic {
+  /** Bytes that came over the line so far, headers too; without a line those of manifests and blobs. */
+  readonly bytes: number
+  /** GETs of manifests that were answered, which is what Docker Hub counts as pulls. */
+  readonly pulls: number
+}
+
+/** A question to the process and its answer, as they travel. */
+export interface HubCall {
+  readonly id: number
+  readonly method: keyof HubControl
+  readonly parameters: readonly unknown[]
+}
+
+export type HubAnswer =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly failure: string }

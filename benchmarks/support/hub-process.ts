@@ -1,0 +1,87 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import type {
+  HubAnswer,
+  HubCall,
+  HubControl,
+  HubProcessOptions,
+  ImageRequest,
+  ImageSummary,
+  Traffic,
+} from './hub-control.ts'
+
+/**
+ * The look-alike of Docker Hub behind its line, in a process of its own, so that neither its time nor its memory
+ * is counted as anybody else's. Dispose to end it.
+ */
+export class HubProcess implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  #calls = 0
+  #url = ''
+
+  private constructor(child: ChildProcess) {
+    this.#child = child
+  }
+
+  static async start(options: HubProcessOptions = {}): Promise<HubProcess> {
+    const child = fork(new URL('./hub-child.ts', import.meta.url), { execArgv: [] })
+    const hub = new HubProcess(child)
+    child.on('message', (answer: HubAnswer) => hub.#settle(answer))
+    child.on('exit', () => hub.#abandon())
+    const { url } = await hub.#call('start', options)
+    hub.#url = url
+    return hub
+  }
+
+  /** The registry's base, without a slash at the end. */
+  get url(): string {
+    return this.#url
+  }
+
+  addImage(options: ImageRequest): Promise<ImageSummary> {
+    return this.#call('addImage', options)
+  }
+
+  traffic(): Promise<Traffic> {
+    return this.#call('traffic')
+  }
+
+  fault(...parameters: Parameters<HubControl['fault']>): Promise<void> {
+    return this.#call('fault', ...parameters)
+  }
+
+  clearFaults(): Promise<void> {
+    return this.#call('clearFaults')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const ended = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await ended
+  }
+
+  #call<Method extends keyof HubControl>(
+    method: Method,
+    ...parameters: Parameters<HubControl[Method]>
+  ): ReturnType<HubControl[Method]> {
+    const id = ++this.#calls
+    const answer = Promise.withResolvers<unknown>()
+    this.#waiting.set(id, answer)
+    const call: HubCall = { id, method, parameters }
+    this.#child.send(call, (error) => error && answer.reject(error))
+    return answer.promise as ReturnType<HubControl[Method]>
+  }
+
+  #settle(answer: HubAnswer): void {
+    const waiting = this.#waiting.get(answer.id)
+    this.#waiting.delete(answer.id)
+    if ('failure' in answer) waiting?.reject(new Error(answer.failure))
+    else waiting?.resolve(answer.result)
+  }
+
+  #abandon(): void {
+    for (const { reject } of this.#waiting.values()) reject(new Error('the look-alike has ended'))
+  }
+}
