@@ -100,7 +100,8 @@ export class Blobs implements AsyncDisposable {
 
   /**
    * Follows a fill that runs for somebody else. Undefined where it is of no use: it has failed by the other one's
-   * way (whose repository may not even have the blob), or goes by another size, which one of the two has wrong.
+   * way (whose repository may not even have the blob), or before this one came, or goes by another size, which one of
+   * the two has wrong.
    */
   async #join(
     running: RunningFill,
@@ -109,12 +110,13 @@ export class Blobs implements AsyncDisposable {
   ): Promise<BlobReader | undefined> {
     const { fill, origin: other } = running
     const isOtherSize = origin.size !== undefined && other.size !== undefined && origin.size !== other.size
+    const wasFailing = fill.isFailing
     try {
-      if (!isOtherSize) return await this.#follow(fill, origin.size, signal)
+      if (!isOtherSize && !wasFailing) return await this.#follow(fill, origin.size, signal)
       await abortable(fill.done, signal)
     } catch (error) {
       signal?.throwIfAborted()
-      const isOwnWay = other.repository === origin.repository && !isOtherSize
+      const isOwnWay = !wasFailing && other.repository === origin.repository && !isOtherSize
       if (isOwnWay && !isStorageFailure(error)) throw error
     }
     // Not before its partial is closed: the next fill opens the same one.

@@ -1,6 +1,7 @@
 import type { LimitFunction } from 'p-limit'
 import { delay } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { BlobQuery, FetchedBlob } from '../upstream/registry-client.ts'
@@ -38,6 +39,8 @@ const finalAtFirst: ReadonlySet<string> = new Set([
   'RATE_LIMITED',
 ])
 const maximumWaitMs = 30_000
+/** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
+const worthwhileBytes = 16 * 1024
 /** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
 const maximumUnknownSize = 64 * 1024 ** 3
 
@@ -70,7 +73,7 @@ export class Download {
         if (partial) return partial
         failures = 0
       } catch (error) {
-        failures = this.#present > before ? 0 : failures + 1
+        failures = this.#present - before >= worthwhileBytes ? 0 : failures + 1
         if (!this.#isWorthAnotherTry(error, failures)) throw error
         await delay(waitAfter(error, failures), signal)
       }
@@ -155,6 +158,10 @@ export class Download {
   #check(fetched: FetchedBlob, position: number, partial: Partial): void {
     const isOtherSize =
       fetched.size !== undefined && partial.size !== undefined && fetched.size !== partial.size
+    if (isOtherSize && this.#present === 0) {
+      // The size we went by may be the lie: of a manifest, or of a portal's page a while ago.
+      throw new RegistryError('SIZE_INVALID', `expected ${partial.size} bytes, it has ${fetched.size}`)
+    }
     if (isOtherSize) {
       const message = `it has ${fetched.size} bytes under a digest whose content has ${partial.size}`
       throw new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)

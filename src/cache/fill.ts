@@ -26,6 +26,7 @@ export class Fill {
   readonly #stopped = new AbortController()
   readonly #started = deferred<void>()
   readonly #done: Promise<void>
+  #isFailing = false
   /** The partial that readers follow; undefined where the blob turned out to be stored. */
   #opened = deferred<Partial | undefined>()
 
@@ -43,6 +44,11 @@ export class Fill {
   /** Resolves when the blob is stored. Rejects when the fill failed for good, or was stopped. */
   get done(): Promise<void> {
     return this.#done
+  }
+
+  /** Whether it has failed and is only tidying up: whoever comes now had better wait for `done` and start anew. */
+  get isFailing(): boolean {
+    return this.#isFailing
   }
 
   /** Resolves when the first bytes are here, also those that an earlier attempt left. Rejects as `done` does. */
@@ -72,15 +78,19 @@ export class Fill {
   }
 
   async #run(): Promise<void> {
-    const { digest, upstream, logger } = this.#options
+    const { digest, upstream, store, logger } = this.#options
     try {
       try {
-        await this.#fetchAndSeal()
+        await this.#fetchAndSeal(this.#options.size ?? (await store.partialSize(partialId(digest))))
       } catch (error) {
         if (!isWrongBytes(error)) throw error
-        logger.warn({ upstream, digest, err: error }, 'upstream sent wrong bytes: fetching them once more')
+        logger.warn(
+          { upstream, digest, reason: error.message },
+          'upstream sent other bytes than expected: once more',
+        )
         this.#opened = deferred()
-        await this.#fetchAndSeal()
+        this.#isFailing = false
+        await this.#fetchAndSeal(undefined)
       }
       logger.debug({ digest }, 'blob stored')
     } catch (cause) {
@@ -96,7 +106,8 @@ export class Fill {
     }
   }
 
-  async #fetchAndSeal(): Promise<void> {
+  /** `size` is what we expect; where the upstream says otherwise before a byte has come, it is asked to decide. */
+  async #fetchAndSeal(size: number | undefined): Promise<void> {
     const { digest, store } = this.#options
     if ((await store.size(digest)) !== undefined) {
       this.#opened.resolve(undefined)
@@ -106,11 +117,12 @@ export class Fill {
     let partial: Partial | undefined
     const download = new Download({
       ...this.#options,
+      size,
       signal: this.#stopped.signal,
       onFirstByte: this.#started.resolve,
-      open: async (size) => {
+      open: async (known) => {
         const algorithm = digestAlgorithm(digest)
-        partial = await store.openPartial({ id: `${algorithm}-${digestHex(digest)}`, algorithm, size })
+        partial = await store.openPartial({ id: partialId(digest), algorithm, size: known })
         this.#opened.resolve(partial)
         return partial
       },
@@ -118,15 +130,22 @@ export class Fill {
     try {
       await (await download.run()).seal(digest)
     } catch (error) {
+      this.#isFailing = true
       const reason = error instanceof Error ? error : new Error(String(error))
       // A disk that failed is not trusted with the bytes; what an upstream failed at goes on later.
-      if (this.#stopped.signal.aborted || error instanceof UpstreamError) await partial?.suspend(reason)
+      const isWorthKeeping = error instanceof UpstreamError && error.code !== 'INVALID_RESPONSE'
+      if (this.#stopped.signal.aborted || isWorthKeeping) await partial?.suspend(reason)
       else await partial?.discard(reason)
       throw error
     }
   }
 }
 
-function isWrongBytes(error: unknown): boolean {
-  return error instanceof RegistryError && error.code === 'DIGEST_INVALID'
+function isWrongBytes(error: unknown): error is RegistryError {
+  return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
+}
+
+/** The same for every process, so that the next one finds what this one left. */
+function partialId(digest: Digest): string {
+  return `${digestAlgorithm(digest)}-${digestHex(digest)}`
 }

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import { abortable } from '../flow/abortable.ts'
 import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -18,6 +17,7 @@ export async function sendBlob(
 ): Promise<void> {
   let reading = pool.acquire(end - start)
   let draining = pool.acquire(end - start)
+  const write = writerOf(response, signal)
   let drained: Promise<void> = Promise.resolve()
   let isClean = false
   try {
@@ -29,11 +29,11 @@ export async function sendBlob(
       let bytes = wanted.subarray(0, count)
       await drained
       if (position === end && !reader.isVerified) {
-        await write(response, bytes.subarray(0, -1), signal)
+        await write(bytes.subarray(0, -1))
         await reader.verified({ signal })
         bytes = bytes.subarray(-1)
       }
-      drained = write(response, bytes, signal)
+      drained = write(bytes)
       drained.catch(() => {})
       ;[reading, draining] = [draining, reading]
     }
@@ -47,12 +47,19 @@ export async function sendBlob(
 }
 
 /**
- * Resolves when the kernel has taken the bytes, so that the buffer may be used again. An answer that waits behind
- * another one on a connection that ends is never told of it, hence `signal`.
+ * Writes to an answer. Each write resolves when the kernel has taken the bytes, so that the buffer may be used
+ * again. An answer that waits behind another one on a connection that ends is never told of it, hence `signal`;
+ * one listener serves all writes.
  */
-async function write(response: ServerResponse, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-  if (bytes.length === 0) return
-  const written = Promise.withResolvers<void>()
-  response.write(bytes, (error) => (error ? written.reject(error) : written.resolve()))
-  await abortable(written.promise, signal)
+function writerOf(response: ServerResponse, signal: AbortSignal): (bytes: Uint8Array) => Promise<void> {
+  let fail: (reason: unknown) => void = () => {}
+  signal.addEventListener('abort', () => fail(signal.reason), { once: true })
+  return (bytes) => {
+    signal.throwIfAborted()
+    if (bytes.length === 0) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      fail = reject
+      response.write(bytes, (error) => (error ? reject(error) : resolve()))
+    })
+  }
 }

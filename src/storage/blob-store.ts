@@ -18,6 +18,8 @@ export interface BlobStore extends AsyncDisposable {
    * where it is open already.
    */
   openPartial(options: PartialOptions): Promise<Partial>
+  /** The size in bytes that an earlier process expected of the partial `id`; undefined where there is none. */
+  partialSize(id: string): Promise<number | undefined>
   /** Rejects where the store cannot be written to, with the file system's error. */
   probe(): Promise<void>
 }

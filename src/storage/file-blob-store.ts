@@ -6,6 +6,7 @@ import type { BlobStore, PartialOptions } from './blob-store.ts'
 import { absentIfMissing } from './file-errors.ts'
 import { FilePartial } from './file-partial.ts'
 import type { Partial } from './partial.ts'
+import { PartialJournal } from './partial-journal.ts'
 
 const layoutVersion = '1'
 /** A partial that nobody asked for in this time goes at the next start. */
@@ -90,6 +91,10 @@ export class FileBlobStore implements BlobStore {
       this.#openPartials.delete(id)
       throw error
     }
+  }
+
+  async partialSize(id: string): Promise<number | undefined> {
+    return PartialJournal.size(`${join(this.#directory, 'partial', id)}.journal`)
   }
 
   async probe(): Promise<void> {

@@ -17,6 +17,9 @@ const mebibyte = 1024 * 1024
 /** What a power cut may take: the data is synced at least this often while it arrives. */
 const syncAfter = { bytes: 64 * mebibyte, milliseconds: 5000 }
 
+/** Readers that follow are woken for this much, or after this time. */
+const announceAfter = { bytes: 256 * 1024, milliseconds: 5 }
+
 /** What the store does for its partials. */
 interface Hooks {
   /** Moves the file at `path` to its place under `digest`, durably. */
@@ -43,6 +46,8 @@ export class FilePartial implements Partial {
   #isVerified = false
   #failure: Error | undefined
   #ended = false
+  #unannounced = 0
+  #announcing: NodeJS.Timeout | undefined
   #unsyncedBytes = 0
   #syncedAt = performance.now()
   #syncing: Promise<void> | undefined
@@ -103,13 +108,23 @@ export class FilePartial implements Partial {
     if (this.size === undefined || this.#ended) return undefined
     const file = this.#file.retain()
     const isVerified = (): boolean => this.#isVerified
+    let watched: AbortSignal | undefined
+    /** One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads. */
+    const watch = (signal: AbortSignal | undefined): void => {
+      if (signal === undefined || signal === watched) return
+      watched = signal
+      signal.addEventListener('abort', () => this.#wakeReaders(), { once: true })
+    }
     return {
       size: this.size,
       get isVerified() {
         return isVerified()
       },
       verified: (options) => abortable(this.#verified.promise, options?.signal),
-      read: (buffer, position, options) => this.#read(buffer, position, options?.signal),
+      read: (buffer, position, options) => {
+        watch(options?.signal)
+        return this.#read(buffer, position, options?.signal)
+      },
       [Symbol.asyncDispose]: () => file.release(),
     }
   }
@@ -182,7 +197,7 @@ export class FilePartial implements Partial {
     this.#present.add(position, position + bytes.length)
     this.#recent.add(position, bytes)
     this.#hash.advance(position, bytes, this.#present)
-    this.#wakeReaders()
+    this.#announce(bytes.length)
     this.#syncIfDue(bytes.length)
     await this.#journal.note(position, bytes)
   }
@@ -202,11 +217,22 @@ export class FilePartial implements Partial {
         return bytesRead
       }
       if (this.#failure) throw this.#failure
-      await abortable(this.#arrival.promise, signal)
+      await this.#arrival.promise
     }
   }
 
+  /** A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them. */
+  #announce(written: number): void {
+    this.#unannounced += written
+    const isWhole = this.size !== undefined && this.#present.firstGap(this.size) === undefined
+    if (isWhole || this.#unannounced >= announceAfter.bytes) this.#wakeReaders()
+    else this.#announcing ??= setTimeout(() => this.#wakeReaders(), announceAfter.milliseconds)
+  }
+
   #wakeReaders(): void {
+    clearTimeout(this.#announcing)
+    this.#announcing = undefined
+    this.#unannounced = 0
     const waiting = this.#arrival
     this.#arrival = deferred()
     waiting.resolve()

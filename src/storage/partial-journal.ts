@@ -63,6 +63,13 @@ export class PartialJournal {
     return lines.flatMap((line) => parseRecord(line) ?? [])
   }
 
+  /** The size in bytes that the journal at `path` is about; undefined where there is none, or it is unknown. */
+  static async size(path: string): Promise<number | undefined> {
+    const header = (await absentIfMissing(readFile(path, 'utf8')))?.split('\n', 1)[0] ?? ''
+    const match = header.startsWith(`${version} `) ? /^\d+$/.exec(header.slice(version.length + 1)) : null
+    return match ? Number(match[0]) : undefined
+  }
+
   /** Notes bytes that are in the file now, and writes the notes down where they are due. */
   async note(position: number, bytes: Uint8Array): Promise<void> {
     const before = this.#pending.get(position)

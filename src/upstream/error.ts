@@ -37,12 +37,19 @@ export class UpstreamError extends Error {
   readonly status: number | undefined
   /** Seconds until it is worth asking again, if known. */
   readonly retryAfterSeconds: number | undefined
+  /** Whether it was another host that failed: storage that the registry redirects to. */
+  readonly isElsewhere: boolean
 
   constructor(
     code: UpstreamErrorCode,
     upstream: string,
     message: string,
-    options: { status?: number; retryAfterSeconds?: number | undefined; cause?: unknown } = {},
+    options: {
+      status?: number
+      retryAfterSeconds?: number | undefined
+      cause?: unknown
+      isElsewhere?: boolean
+    } = {},
   ) {
     super(`${upstream}: ${message}`, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'UpstreamError'
@@ -50,6 +57,7 @@ export class UpstreamError extends Error {
     this.upstream = upstream
     this.status = options.status
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.isElsewhere = options.isElsewhere ?? false
   }
 
   /** Whether the upstream has decided: it is not there, or not for us. */

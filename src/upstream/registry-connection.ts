@@ -136,7 +136,11 @@ export class RegistryConnection implements AsyncDisposable {
         return response
       throw await this.#failureOf(response)
     } catch (error) {
-      if (error instanceof UpstreamError && ['UNREACHABLE', 'TIMED_OUT'].includes(error.code)) {
+      if (
+        error instanceof UpstreamError &&
+        !error.isElsewhere &&
+        ['UNREACHABLE', 'TIMED_OUT'].includes(error.code)
+      ) {
         this.#breaker.failed(error)
       }
       throw error

@@ -79,7 +79,10 @@ export class Transport implements Disposable {
     let { url } = request
     let headers = request.headers ?? {}
     for (let redirects = 0; ; redirects += 1) {
-      const response = await this.#send({ ...request, url, headers })
+      const response = await this.#send({ ...request, url, headers }).catch((error: unknown) => {
+        // What a redirect led to says nothing about the registry itself.
+        throw redirects > 0 && error instanceof UpstreamError ? elsewhere(error, url) : error
+      })
       const { location } = response.headers
       const isRedirect = redirectStatuses.has(response.status) && location !== undefined
       if (!isRedirect) return response
@@ -124,6 +127,10 @@ export class Transport implements Disposable {
       timeout: { lookup: connectMs, connect: connectMs, secureConnect: connectMs, response: stallMs },
     })
     stream.once('request', (sent: http.ClientRequest) => this.#limitTunnel(stream, sent))
+    // An error after the answer reaches whoever reads the body; where nobody does, it must not end the process. It
+    // may come in the same packet as the answer, before anybody can read.
+    stream.on('error', () => {})
+    stream.once('upgrade', () => stream.destroy(this.#invalid('it wants to speak another protocol')))
     let response: http.IncomingMessage
     try {
       ;[response] = await once(stream, 'response')
@@ -131,8 +138,6 @@ export class Transport implements Disposable {
       signal?.throwIfAborted()
       throw this.#translate(error)
     }
-    // An error after the answer reaches whoever reads the body; where nobody does, it must not end the process.
-    stream.on('error', () => {})
     return {
       status: response.statusCode ?? 0,
       headers: response.headers,
@@ -232,6 +237,10 @@ export class Transport implements Disposable {
     return new UpstreamError('UNREACHABLE', upstream, message, { cause: error })
   }
 
+  #invalid(message: string): UpstreamError {
+    return new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)
+  }
+
   #refused(what: string): UpstreamError {
     return new UpstreamError('REFUSED', this.#options.upstream, `refused to follow: ${what}`)
   }
@@ -271,4 +280,10 @@ function proxyHosts(environment: NodeJS.ProcessEnv): string[] {
   return Object.entries(environment).flatMap(([name, value]) =>
     /^https?_proxy$/i.test(name) && value && URL.canParse(value) ? [hostOf(new URL(value))] : [],
   )
+}
+
+/** The same failure, of another host than the registry's own. */
+function elsewhere(error: UpstreamError, { host }: URL): UpstreamError {
+  const message = `${host}, to which it redirects: ${error.message.slice(error.upstream.length + 2)}`
+  return new UpstreamError(error.code, error.upstream, message, { cause: error, isElsewhere: true })
 }
