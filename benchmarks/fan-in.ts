@@ -1,6 +1,6 @@
 import { type Benchmark, inTurn, type Setting } from './support/benchmark.ts'
 import { get } from './support/client-connection.ts'
-import type { Contender } from './support/contenders.ts'
+import { type Contender, larder } from './support/contenders.ts'
 import { blobUrl, isWhole, layerOf, setStage, settledTraffic } from './support/pulls.ts'
 import { type ComparedRow, compare } from './support/table.ts'
 import { megabits, megabyte, showMultiple } from './support/units.ts'
@@ -11,6 +11,8 @@ interface Case {
   readonly size: number
   readonly megabitsPerSecond: number
   readonly runs: number
+  /** A mirror that fetches once a client would need most of an hour for it. */
+  readonly isLarderAlone?: boolean
 }
 
 interface Outcome {
@@ -28,6 +30,7 @@ const cases: readonly Case[] = [
   { clients: 1, size: 32 * megabyte, megabitsPerSecond: 200, runs: 3 },
   { clients: 10, size: 32 * megabyte, megabitsPerSecond: 200, runs: 3 },
   { clients: 100, size: 8 * megabyte, megabitsPerSecond: 200, runs: 2 },
+  { clients: 100, size: 32 * megabyte, megabitsPerSecond: 20, runs: 1, isLarderAlone: true },
 ]
 const quickCases: readonly Case[] = [
   { clients: 1, size: megabyte, megabitsPerSecond: 80, runs: 1 },
@@ -47,7 +50,9 @@ export const fanIn: Benchmark = {
   },
 }
 
-async function rowsOf(one: Case, setting: Setting): Promise<ComparedRow[]> {
+async function rowsOf(one: Case, all: Setting): Promise<ComparedRow[]> {
+  const contenders = all.contenders.filter((contender) => contender === larder || !one.isLarderAlone)
+  const setting = { ...all, contenders }
   const label = `${one.clients} on ${one.size / megabyte} MB, ${one.megabitsPerSecond} Mbit/s`
   const results = await inTurn(setting, { label, runs: one.runs }, (contender) =>
     measure(contender, one, setting.signal),

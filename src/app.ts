@@ -64,7 +64,11 @@ export async function createApp(options: AppOptions): Promise<App> {
   const directory = config.storage.dir
   building.use(await lockDirectory(directory))
   const store = building.use(await FileBlobStore.open(directory))
-  const catalog = building.use(await SqliteCatalog.open(join(directory, 'catalog.db')))
+  const catalog = building.use(
+    await SqliteCatalog.open(join(directory, 'catalog.db'), (keptAs) =>
+      logger.error({ keptAs }, 'the catalog is damaged: it was set aside, and a new one is begun'),
+    ),
+  )
   const cache = expiringStore(logger)
   const upstreams: RegistryClient[] = []
   const anonymous = new Map<string, RegistryClient>()

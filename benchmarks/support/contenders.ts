@@ -21,6 +21,8 @@ export const larder: Contender = {
       program: process.execPath,
       arguments: [
         ...profiling(),
+        // As `npm start` and the container have it.
+        '--max-semi-space-size=4',
         main,
         'serve',
         '--listen',

@@ -9,6 +9,7 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { BlobSource } from './download.ts'
 import { Fill } from './fill.ts'
+import { Integrity } from './integrity.ts'
 import { passThrough } from './pass-through.ts'
 
 export interface BlobsOptions {
@@ -54,6 +55,7 @@ const memoryBytes = 32 * 1024 * 1024
 /** The blobs that are here or on their way: one fill a digest, whoever asks, and a reader for everybody. */
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions
+  readonly #integrity: Integrity
   readonly #fills = new Map<Digest, RunningFill>()
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
@@ -64,6 +66,7 @@ export class Blobs implements AsyncDisposable {
 
   constructor(options: BlobsOptions) {
     this.#options = options
+    this.#integrity = new Integrity(options)
   }
 
   /** Fills under way. */
@@ -137,6 +140,7 @@ export class Blobs implements AsyncDisposable {
     const running = { fill, origin }
     this.#fills.set(digest, running)
     fill.done
+      .then(() => this.#integrity.trust(digest))
       .catch((error: unknown) => {
         if (isStorageFailure(error)) this.#unstorable.set(digest, true)
       })
@@ -165,7 +169,8 @@ export class Blobs implements AsyncDisposable {
     if (kept) return readerOf(kept)
     const { store, logger } = this.#options
     const reader = await store.open(digest)
-    if (!reader || reader.size > smallSize) return reader
+    if (!reader) return undefined
+    if (reader.size > smallSize) return this.#integrity.guard(digest, reader)
     await using small = reader
     const bytes = await readAll(small)
     if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {

@@ -98,8 +98,9 @@ export class Fill {
       const error = isWrongBytes(cause)
         ? new UpstreamError('INVALID_RESPONSE', upstream, message, { cause })
         : cause
-      if (!this.#stopped.signal.aborted)
-        logger.warn({ upstream, digest, err: error }, 'fetching a blob failed')
+      // An upstream's failure needs no stack: its message says it all.
+      const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
+      if (!this.#stopped.signal.aborted) logger.warn({ upstream, digest, ...told }, 'fetching a blob failed')
       this.#opened.reject(error)
       this.#started.reject(error)
       throw error

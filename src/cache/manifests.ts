@@ -89,7 +89,7 @@ export class Manifests {
       return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
-      logger.info({ repository: keyOf(id), tag, err: error }, 'upstream failed: serving the copy')
+      logger.info({ repository: keyOf(id), tag, reason: error.message }, 'upstream failed: serving the copy')
       return stale
     }
   }

@@ -46,7 +46,7 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   if (!stop.aborted) await once(stop, 'abort')
   const grace = config.server.shutdownGrace / 1000
   logger.info(
-    `stopping: running transfers have ${grace} s to finish; what is not whole goes on at the next start`,
+    `stopping: running transfers have ${grace} s to finish, or a second signal ends them; what is not whole goes on later`,
   )
 }
 

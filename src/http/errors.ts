@@ -4,6 +4,8 @@ import type { RegistryTarget } from './name-routing.ts'
 
 /** An answer in the shape of the specification ("Error Codes"). */
 export interface ErrorAnswer {
+  readonly code: RegistryErrorCode
+  readonly message: string
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
@@ -15,12 +17,15 @@ export interface ErrorAnswer {
  */
 export function answerError(error: unknown, kind: RegistryTarget['kind']): ErrorAnswer {
   const known = toRegistryError(error, kind)
-  const { code, message, detail, status, retryAfterSeconds } = known
+  const { code, message, detail, status, retryAfterSeconds, allow } = known
   return {
+    code,
+    message,
     status,
     headers: {
       'content-type': 'application/json; charset=utf-8',
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+      ...(allow === undefined ? {} : { allow }),
     },
     body: JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] }),
   }

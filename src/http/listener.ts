@@ -3,6 +3,7 @@ import { readFile, rm } from 'node:fs/promises'
 import http, { type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
@@ -96,6 +97,12 @@ async function readCertificate(files: {
   key: string
 }): Promise<{ cert: Buffer; key: Buffer }> {
   const [cert, key] = await Promise.all([readFile(files.certificate), readFile(files.key)])
+  try {
+    createSecureContext({ cert, key })
+  } catch (error) {
+    const message = `server.tls: ${files.certificate} and ${files.key} are not a certificate and its key in PEM`
+    throw new Error(message, { cause: error })
+  }
   return { cert, key }
 }
 

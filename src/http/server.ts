@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -20,6 +21,12 @@ export interface ServerOptions extends PullRoutesOptions {
   readonly probe: () => Promise<void>
 }
 
+/** On every answer, for clients that look for them on errors too. */
+const registryHeaders = {
+  'docker-distribution-api-version': 'registry/2.0',
+  'x-content-type-options': 'nosniff',
+}
+
 /** A tag has up to 128 characters and a sha512 digest 135; Fastify's default of 100 would answer 404. */
 const maximumParameterLength = 1024
 
@@ -28,6 +35,7 @@ const maximumParameterLength = 1024
  * and tests use `inject`.
  */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
+  const refusals = new WeakMap<IncomingMessage, string>()
   const app = Fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -44,7 +52,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
       reply,
     )
   })
-  app.addHook('onResponse', async (request, reply) => recordAnswer(options, request, reply))
+  app.addHook('onResponse', async (request, reply) =>
+    recordAnswer(options, request, reply, refusals.get(request.raw)),
+  )
   const pull = new PullRoutes(options)
   for (const url of ['/v2', '/v2/', '/v2/*']) {
     app.route({ method: ['GET', 'HEAD'], url, handler: (request, reply) => pull.handle(request, reply) })
@@ -60,23 +70,21 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
 
   function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     if (isUnexpected(error)) options.logger.error({ err: error, url: request.raw.url }, 'a request failed')
-    const { status, headers, body } = answerError(error, kindOf(request))
+    const { status, headers, body, code, message } = answerError(error, kindOf(request))
+    refusals.set(request.raw, `${code}: ${message}`)
     // A body that was not read would be taken for the next request.
     if (request.raw.headers['content-length'] ?? request.raw.headers['transfer-encoding'])
       reply.header('connection', 'close')
     reply.removeHeader('content-length')
-    reply
-      .code(status)
-      .headers(headers)
-      .send(request.method === 'HEAD' ? null : body)
+    reply.code(status).headers({ ...registryHeaders, ...headers })
+    // Also for HEAD, where Node drops the body: the length is that of the GET.
+    reply.send(body)
   }
 }
 
 async function refuseWrite(): Promise<never> {
-  throw new RegistryError(
-    'UNSUPPORTED',
-    'this mirror only serves pulls: push to the upstream registry itself',
-  )
+  const message = 'this mirror only serves pulls: push to the upstream registry itself'
+  throw new RegistryError('UNSUPPORTED', message, { allow: 'GET, HEAD' })
 }
 
 function kindOf(request: FastifyRequest): RegistryTarget['kind'] {
@@ -92,6 +100,7 @@ function recordAnswer(
   { metrics, logger }: ServerOptions,
   request: FastifyRequest,
   reply: FastifyReply,
+  refusal: string | undefined,
 ): void {
   const { url = '' } = request.raw
   if (!url.startsWith('/v2')) return
@@ -115,6 +124,7 @@ function recordAnswer(
       status: reply.raw.statusCode,
       ...(cache ? { cache } : {}),
       ...(isComplete ? { bytes } : { aborted: true }),
+      ...(refusal === undefined ? {} : { error: refusal }),
       ms: Math.round(reply.elapsedTime),
       client: request.ip,
       agent: request.headers['user-agent'],

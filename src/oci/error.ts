@@ -33,11 +33,19 @@ export class RegistryError extends Error {
   readonly detail: unknown
   /** Seconds after which the client may try again, if known (RFC 9110 10.2.3). */
   readonly retryAfterSeconds: number | undefined
+  /** The methods that would do, for a 405 (RFC 9110 10.2.1). */
+  readonly allow: string | undefined
 
   constructor(
     code: RegistryErrorCode,
     message: string,
-    options: { status?: number; detail?: unknown; retryAfterSeconds?: number; cause?: unknown } = {},
+    options: {
+      status?: number
+      detail?: unknown
+      retryAfterSeconds?: number
+      allow?: string
+      cause?: unknown
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'RegistryError'
@@ -45,5 +53,6 @@ export class RegistryError extends Error {
     this.status = options.status ?? statusByCode[code]
     this.detail = options.detail
     this.retryAfterSeconds = options.retryAfterSeconds
+    this.allow = options.allow
   }
 }

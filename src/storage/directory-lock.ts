@@ -1,7 +1,8 @@
-import { access, constants, mkdir } from 'node:fs/promises'
+import { access, constants, mkdir, rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { sqliteBusy, sqliteCode, sqliteCorrupt, sqliteFull, sqliteNotADatabase } from './sqlite-errors.ts'
 
 /**
  * Makes sure that one process uses `directory`. The lock is SQLite's own write lock on `<directory>/lock`: the
@@ -13,15 +14,22 @@ export async function lockDirectory(directory: string): Promise<Disposable> {
   await mkdir(directory, { recursive: true })
   // SQLite would say "unable to open database file", and neither which nor why.
   await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
-  const database = new DatabaseSync(join(directory, 'lock'), { timeout: 0 })
+  const path = join(directory, 'lock')
   try {
-    database.exec('CREATE TABLE IF NOT EXISTS holder (process TEXT NOT NULL)')
-    database.exec('BEGIN IMMEDIATE; DELETE FROM holder')
-    // It is ours: whoever is just reading the name of the holder is worth a moment, and no refusal.
-    database.exec('PRAGMA busy_timeout = 1000')
-    database.prepare('INSERT INTO holder VALUES (?)').run(`process ${process.pid} on ${hostname()}`)
-    // Commit so that another process can read who holds it, then take the lock again to keep it.
-    database.exec('COMMIT; BEGIN IMMEDIATE')
+    return takeLock(directory, path)
+  } catch (error) {
+    if (!isDamaged(error)) throw error
+    // It holds nothing of value, and what is no database holds no lock either.
+    await rm(path, { force: true })
+    return takeLock(directory, path)
+  }
+}
+
+function takeLock(directory: string, path: string): Disposable {
+  const database = new DatabaseSync(path, { timeout: 0 })
+  try {
+    nameHolder(database)
+    database.exec('BEGIN IMMEDIATE')
   } catch (error) {
     const holder = readHolder(database)
     database.close()
@@ -32,9 +40,29 @@ export async function lockDirectory(directory: string): Promise<Disposable> {
   return { [Symbol.dispose]: () => database.close() }
 }
 
-/** SQLITE_BUSY: another connection holds the lock. */
+/** Commits who it is, so that another process can read it while the lock is held. A full disk is no obstacle. */
+function nameHolder(database: DatabaseSync): void {
+  try {
+    database.exec('CREATE TABLE IF NOT EXISTS holder (process TEXT NOT NULL)')
+    database.exec('BEGIN IMMEDIATE; DELETE FROM holder')
+    // It is ours: whoever is just reading the name of the holder is worth a moment, and no refusal.
+    database.exec('PRAGMA busy_timeout = 1000')
+    database.prepare('INSERT INTO holder VALUES (?)').run(`process ${process.pid} on ${hostname()}`)
+    database.exec('COMMIT')
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK')
+    if (sqliteCode(error) !== sqliteFull) throw error
+  }
+}
+
+/** Another connection holds the lock. */
 function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'errcode' in error && error.errcode === 5
+  return sqliteCode(error) === sqliteBusy
+}
+
+function isDamaged(error: unknown): boolean {
+  const code = sqliteCode(error)
+  return code === sqliteCorrupt || code === sqliteNotADatabase
 }
 
 function readHolder(database: DatabaseSync): string {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { rename, rm } from 'node:fs/promises'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import type { Digest } from '../oci/digest.ts'
@@ -7,6 +8,7 @@ import type { BlobRecord, Catalog, ManifestRecord, RepositoryId, TagRecord } fro
 import { type CatalogWrite, readStatements, type SqlValue } from './catalog-statements.ts'
 import type { WriterReply } from './catalog-writer.ts'
 import { migrate } from './migrations/migrate.ts'
+import { sqliteCode, sqliteCorrupt, sqliteNotADatabase } from './sqlite-errors.ts'
 
 /**
  * The catalog in SQLite (WAL). Reads run here, on a connection of their own; writes run in a worker thread, so
@@ -35,8 +37,26 @@ export class SqliteCatalog implements Catalog {
     writer.on('exit', () => this.#failAll(new Error("the catalog's writer has ended")))
   }
 
-  /** Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. */
-  static async open(path: string): Promise<SqliteCatalog> {
+  /**
+   * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
+   * one is set aside, which `onDamaged` is told: the bytes are in the blob store, and what may be read comes back
+   * with the next pulls.
+   */
+  static async open(path: string, onDamaged?: (keptAs: string) => void): Promise<SqliteCatalog> {
+    try {
+      return await SqliteCatalog.#openFile(path)
+    } catch (error) {
+      const code = sqliteCode(error)
+      if (code !== sqliteCorrupt && code !== sqliteNotADatabase) throw error
+      const keptAs = `${path}.damaged-${new Date().toISOString().replaceAll(':', '')}`
+      await rename(path, keptAs)
+      for (const ending of ['-wal', '-shm']) await rm(path + ending, { force: true })
+      onDamaged?.(keptAs)
+      return SqliteCatalog.#openFile(path)
+    }
+  }
+
+  static async #openFile(path: string): Promise<SqliteCatalog> {
     const database = new DatabaseSync(path, { timeout: 10_000 })
     try {
       database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')

@@ -35,8 +35,12 @@ export class Router<Upstream extends { readonly name: string }> {
   route(path: string, namespace: string | undefined): Route<Upstream> {
     if (namespace !== undefined) return routeTo(this.#byNamespace(namespace), path)
     const slash = path.indexOf('/')
-    const named = slash > 0 ? this.#find(path.slice(0, slash)) : undefined
-    return named ? routeTo(named, path.slice(slash + 1)) : routeTo(this.#first, path)
+    const first = slash > 0 ? path.slice(0, slash) : ''
+    const named = this.#find(first)
+    if (named) return routeTo(named, path.slice(slash + 1))
+    // As Docker tells a registry from a name's first part; the first upstream need not learn of it.
+    if (/[.:]/.test(first) || first === 'localhost') throw this.#notServed(first)
+    return routeTo(this.#first, path)
   }
 
   #byNamespace(namespace: string): Upstream {
@@ -45,10 +49,13 @@ export class Router<Upstream extends { readonly name: string }> {
     }
     const upstream = this.#find(namespace.toLowerCase())
     if (upstream) return upstream
-    throw new RegistryError(
-      'NAME_UNKNOWN',
-      `this mirror does not serve ${namespace}; it serves ${[...this.#byName.keys()].join(', ')} (upstreams in mirror.yml)`,
-    )
+    throw this.#notServed(namespace)
+  }
+
+  #notServed(registry: string): RegistryError {
+    const served = [...this.#byName.keys()].join(', ')
+    const message = `this mirror does not serve ${registry.slice(0, 150)}; it serves ${served} (upstreams in mirror.yml)`
+    return new RegistryError('NAME_UNKNOWN', message)
   }
 
   #find(name: string): Upstream | undefined {

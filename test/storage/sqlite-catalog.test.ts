@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { renameSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
@@ -146,10 +146,14 @@ test('a catalog of a later program is refused with a sentence that says what to 
   assert.equal(database.prepare('SELECT name FROM tag').get()?.name, latest, 'nothing was changed')
 })
 
-test('a file that is no catalog is refused, and not overwritten', async (t) => {
-  const path = join(await storageFolder(t), 'catalog.db')
-  await writeFile(path, 'this is something else, and longer than the header of a database file is'.repeat(20))
-  await assert.rejects(SqliteCatalog.open(path), /not a database/)
+test('a file that is no catalog is set aside, and an empty one is begun', async (t) => {
+  const folder = await storageFolder(t)
+  const path = join(folder, 'catalog.db')
+  await writeFile(path, 'no database'.repeat(1000))
+  const keptAs = Promise.withResolvers<string>()
+  await using catalog = await SqliteCatalog.open(path, keptAs.resolve)
+  assert.equal(await readFile(await keptAs.promise, 'utf8'), 'no database'.repeat(1000))
+  assert.deepEqual(await catalog.tags(repositoryOf('docker.io', 'library/app')), [])
 })
 
 test('where the writer cannot open the file, opening the catalog rejects', async (t) => {

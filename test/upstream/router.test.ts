@@ -33,7 +33,8 @@ const cases: readonly [path: string, namespace: string | undefined, expected: st
   ['registry.lan:5000/acme/app', undefined, 'registry.lan:5000 acme/app'],
   ['quay.io/quay.io/app', undefined, 'quay.io quay.io/app'],
   ['quay.io', undefined, 'docker.io library/quay.io'],
-  ['evil.test/acme/app', undefined, 'docker.io evil.test/acme/app'],
+  ['evil.test/acme/app', undefined, '404 NAME_UNKNOWN'],
+  ['localhost/app', undefined, '404 NAME_UNKNOWN'],
 
   // A namespace wins, and the path is the whole name then.
   ['acme/app', 'quay.io', 'quay.io acme/app'],
@@ -87,7 +88,7 @@ test('library/ is for Docker Hub alone, wherever it stands in the list', () => {
 test('the other names of Docker Hub mean nothing where it is not configured', () => {
   const other = new Router([{ name: 'quay.io' }])
   assert.equal(routed('alpine', 'index.docker.io', other), '404 NAME_UNKNOWN')
-  assert.equal(routed('index.docker.io/a', undefined, other), 'quay.io index.docker.io/a')
+  assert.equal(routed('index.docker.io/a', undefined, other), '404 NAME_UNKNOWN')
 })
 
 test('an upstream that is configured as registry-1.docker.io is itself', () => {

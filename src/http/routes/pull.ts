@@ -145,7 +145,9 @@ export class PullRoutes {
       await sendBlob(raw, reader, range, { pool, signal: client })
     } catch (error) {
       raw.destroy()
-      if (!client.aborted) logger.warn({ err: error, url: reply.request.url }, 'a transfer was broken off')
+      // The fill tells the whole story, with the stack where there is one.
+      const reason = error instanceof Error ? error.message : String(error)
+      if (!client.aborted) logger.warn({ reason, url: reply.request.url }, 'a transfer was broken off')
     }
   }
 
