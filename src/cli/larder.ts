@@ -57,7 +57,7 @@ function tellFailure(error: unknown, { stderr, environment }: CommandLine): numb
   const message = error instanceof Error ? error.message : String(error)
   stderr.write(`larder: ${message}\n`)
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'LOCKED') {
+  if (isHinted(code)) {
     stderr.write(`${hints[code]}\n`)
     return exitCodes.refused
   }
@@ -71,9 +71,15 @@ function tellFailure(error: unknown, { stderr, environment }: CommandLine): numb
   return exitCodes.unexpected
 }
 
+function isHinted(code: string): code is keyof typeof hints {
+  return code in hints
+}
+
 const hints = {
   EADDRINUSE: 'Another program listens there: stop it, or set server.listen (or --listen) to another port.',
   EACCES: 'It is not allowed: choose a port above 1023 or a folder that this user may write to.',
+  EADDRNOTAVAIL: 'No network card of this machine has that address: see server.listen (or --listen).',
+  ENOTFOUND: 'That name has no address: see server.listen (or --listen).',
   LOCKED: 'One process a folder.',
 } as const
 

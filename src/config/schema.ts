@@ -116,7 +116,10 @@ const cache = section({
 
 const limits = section({
   downloads: setting(count(1, 1000).prefault(3), { description: 'Blobs that are fetched at a time.' }),
-  connections: setting(count(1, 16).prefault(4), { description: 'Connections for one blob, at most.' }),
+  connections: setting(count(1, 16).prefault(4), {
+    description: 'Connections for one blob, at most.',
+    reserved: 'parallel fetching',
+  }),
   rate: rate({
     description: 'The limit for all downloads together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
     default: 'off',

@@ -189,7 +189,9 @@ function parseUrl(input: string, example: string): URL {
   // The text is repeated only where it cannot hold a password.
   const got = input.includes('@') ? 'something else' : describeValue(input)
   if (url && /^https?:\/\//i.test(input) && url.hostname !== '') return url
-  const hint = /^[a-z0-9.-]+(?::\d+)?(?:\/.*)?$/i.test(input) ? ': begin with https://' : ''
+  const hint = /^[a-z0-9.-]+(?::\d+)?(?:\/.*)?$/i.test(input)
+    ? `: begin with ${example.slice(0, example.indexOf('//') + 2)}`
+    : ''
   throw new UnitError(`expected an http or https URL such as ${example}; got ${got}${hint}`)
 }
 

@@ -175,7 +175,8 @@ export class RegistryConnection implements AsyncDisposable {
       pace: query.pace,
       keepRedirect: query.keepRedirect,
     })
-    const kind = `${method} ${query.path.slice(0, query.path.search(/[/?]/))} ${response.status}`
+    const what = query.path.slice(0, query.path.search(/[/?]/)).replace(/(manifest|blob)s/, '$1')
+    const kind = `${method} ${what} ${response.status}`
     this.requests.set(kind, (this.requests.get(kind) ?? 0) + 1)
     return response
   }

@@ -132,7 +132,9 @@ export class TokenSource {
       throw this.#error('SERVER_ERROR', `its token service answered ${response.status}`, response.status)
     }
     if (response.status !== 200) {
-      throw this.#error('UNAUTHORIZED', `its token service answered ${response.status}`, response.status)
+      const isRefused = credentials && (response.status === 401 || response.status === 403)
+      const what = isRefused ? 'refuses the configured user name and password' : `answered ${response.status}`
+      throw this.#error('UNAUTHORIZED', `its token service ${what}`, response.status)
     }
     this.#options.onTokenFetched?.()
     const { token, lifetimeSeconds } = parseTokenAnswer(body) ?? {}

@@ -225,9 +225,9 @@ test('what an upstream answered is counted by kind', async (t) => {
   await client.hasBlob(repository, missing)
   await client.tags(repository, { n: 1 })
   assert.deepEqual(Object.fromEntries(client.counters.requests), {
-    'HEAD manifests 401': 1,
-    'HEAD manifests 200': 1,
-    'HEAD blobs 404': 1,
+    'HEAD manifest 401': 1,
+    'HEAD manifest 200': 1,
+    'HEAD blob 404': 1,
     'GET tags 200': 1,
   })
 })

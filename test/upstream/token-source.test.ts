@@ -126,7 +126,7 @@ for (const [answer, kept] of lifetimes) {
     t.mock.timers.setTime(1_000_000 + kept * 1000 + 1)
     await client.manifestDigest(alpine, latest)
     assert.equal(tokens.requests.length, 2)
-    assert.equal(client.counters.requests.get('HEAD manifests 401'), 1, 'the upstream never saw an old token')
+    assert.equal(client.counters.requests.get('HEAD manifest 401'), 1, 'the upstream never saw an old token')
   })
 }
 
@@ -241,7 +241,7 @@ test('Basic with the wrong password is UNAUTHORIZED, without a second try', asyn
 test('the wrong password at the token service is UNAUTHORIZED', async (t) => {
   await using hub = await hubWithImages()
   const client = clientOf(t, hub.url, { credentials: { username: 'operator', password: 'wrong' } })
-  await failsWith(client.manifestDigest(alpine, latest), 'UNAUTHORIZED', /token service answered 401/)
+  await failsWith(client.manifestDigest(alpine, latest), 'UNAUTHORIZED', /refuses the configured user name and password/)
 })
 
 test('a private repository takes an account that may read it', async (t) => {
