@@ -241,7 +241,11 @@ test('Basic with the wrong password is UNAUTHORIZED, without a second try', asyn
 test('the wrong password at the token service is UNAUTHORIZED', async (t) => {
   await using hub = await hubWithImages()
   const client = clientOf(t, hub.url, { credentials: { username: 'operator', password: 'wrong' } })
-  await failsWith(client.manifestDigest(alpine, latest), 'UNAUTHORIZED', /refuses the configured user name and password/)
+  await failsWith(
+    client.manifestDigest(alpine, latest),
+    'UNAUTHORIZED',
+    /refuses the configured user name and password/,
+  )
 })
 
 test('a private repository takes an account that may read it', async (t) => {
