@@ -10,7 +10,7 @@ COPY src src
 RUN npm run build && npm prune --ignore-scripts --omit=dev
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production MIRROR_STORAGE_DIR=/data
+ENV NODE_ENV=production MIRROR_STORAGE_DIR=/data MALLOC_ARENA_MAX=1
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY --from=build /app/node_modules node_modules
@@ -26,4 +26,4 @@ EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
   CMD ["node", "--eval", "fetch((process.env.MIRROR_URL || 'http://127.0.0.1:5000') + '/healthz').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # Small objects die young here; more room for them only holds memory (docs/decisions/0010).
-ENTRYPOINT ["node", "--max-semi-space-size=4", "/app/dist/main.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/dist/main.js"]

@@ -40,7 +40,7 @@ const expiringEntries = 20_000
 /** Bytes that these entries may take: lists of tags can be long. */
 const expiringBytes = 32 * 1024 * 1024
 /** Bytes that all transfers together hold, before later ones get small buffers only. */
-const transferMemory = 32 * 1024 * 1024
+const transferMemory = 16 * 1024 * 1024
 /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
 const patienceMs = 10_000
 const defaultTurnMs = 15_000

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=1
 import { larder } from './cli/larder.ts'
 
 const stop = new AbortController()

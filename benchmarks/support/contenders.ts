@@ -12,7 +12,7 @@ export interface Contender {
 }
 
 const run = promisify(execFile)
-const main = join(import.meta.dirname, '../../src/main.ts')
+const main = join(import.meta.dirname, '../../dist/main.js')
 
 export const larder: Contender = {
   name: 'Larder',
@@ -21,8 +21,8 @@ export const larder: Contender = {
       program: process.execPath,
       arguments: [
         ...profiling(),
-        // As `npm start` and the container have it.
-        '--max-semi-space-size=4',
+        // As the container has it, and built as it is there.
+        '--max-semi-space-size=1',
         main,
         'serve',
         '--listen',
@@ -30,7 +30,10 @@ export const larder: Contender = {
         '--data',
         join(directory, 'data'),
       ],
-      environment: { MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]) },
+      environment: {
+        MALLOC_ARENA_MAX: '1',
+        MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]),
+      },
     })),
 }
 
