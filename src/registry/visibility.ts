@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { idOf, type MirroredRepository } from '../cache/manifests.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
-import type { Catalog } from '../storage/catalog.ts'
+import type { Catalog, RepositoryId } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 
@@ -48,7 +48,7 @@ export class Visibility {
   }
 
   async #ask(repository: MirroredRepository, anonymous: RegistryClient, key: string): Promise<boolean> {
-    const { catalog, cache, revalidateMs, logger } = this.#options
+    const { catalog, cache, revalidateMs } = this.#options
     const id = idOf(repository)
     let isPublic: boolean
     try {
@@ -62,10 +62,17 @@ export class Visibility {
       if (!error.isRefusal) return known
       isPublic = false
     }
+    await this.#record(id, isPublic)
+    if (revalidateMs > 0) await cache.set(key, isPublic, revalidateMs).catch(() => false)
+    return isPublic
+  }
+
+  /** Names that never were anything else than refused leave no trace: whoever makes them up could fill the disk. */
+  async #record(id: RepositoryId, isPublic: boolean): Promise<void> {
+    const { catalog, logger } = this.#options
+    if (!isPublic && (await catalog.isPublic(id)) === undefined) return
     await bestEffort(catalog.savePublic(id, isPublic), (error) =>
       logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
     )
-    if (revalidateMs > 0) await cache.set(key, isPublic, revalidateMs).catch(() => false)
-    return isPublic
   }
 }
