@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { connect } from 'node:tls'
+import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+import { selfSigned } from '../upstream/fixtures.ts'
+
+/** A folder with a certificate and its key, which can be renewed. */
+async function certificateFolder(t: TestContext) {
+  const folder = await mkdtemp(join(tmpdir(), 'larder-tls-'))
+  t.after(() => rm(folder, { recursive: true, force: true }))
+  const [certificate, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
+  const renew = async (): Promise<void> => {
+    const made = await selfSigned('DNS:localhost')
+    await writeFile(key, made.key)
+    await writeFile(certificate, made.cert)
+  }
+  await renew()
+  return { certificate, key, renew }
+}
+
+/** The fingerprint of the certificate that a port shows, and the status line of `GET /v2/`. */
+async function ask(port: number): Promise<{ fingerprint: string; status: string }> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  await once(socket, 'secureConnect')
+  const fingerprint = socket.getPeerCertificate().fingerprint256
+  socket.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  let answer = ''
+  for await (const chunk of socket) answer += chunk
+  return { fingerprint, status: answer.split('\r\n')[0] ?? '' }
+}
+
+test('with a certificate it speaks TLS, and takes a renewed one without a restart', {
+  timeout: 40_000,
+}, async (t) => {
+  const { certificate, key, renew } = await certificateFolder(t)
+  const config = { 'server.tls.certificate': certificate, 'server.tls.key': key }
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', config })
+  const first = await ask(mirror.port)
+  assert.equal(first.status, 'HTTP/1.1 200 OK')
+  await renew()
+  const changed = async (): Promise<boolean> => (await ask(mirror.port)).fingerprint !== first.fingerprint
+  await until(changed, { timeoutMs: 25_000, intervalMs: 500 })
+  assert.match(mirror.log(), /took the changed certificate/)
+})
+
+test('a certificate file that is none is named, and nothing listens', async (t) => {
+  const { certificate, key } = await certificateFolder(t)
+  await writeFile(certificate, 'no certificate')
+  const config = { 'server.tls.certificate': certificate, 'server.tls.key': key }
+  await assert.rejects(startMirror({ upstream: 'http://127.0.0.1:9', config }), /server\.tls: .*tls\.crt/)
+})
