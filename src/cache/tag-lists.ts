@@ -23,6 +23,9 @@ interface KeptPage extends TagPage {
   readonly fetchedAt: number
 }
 
+/** Tags of one list that are kept. */
+const maximumKeptTags = 5000
+
 /** The lists of tags of mirrored repositories, passed through from the upstream and kept for a while. */
 export class TagLists {
   readonly #options: TagListsOptions
@@ -61,6 +64,8 @@ export class TagLists {
     const { cache, serveStaleMs } = this.#options
     const fetched = await repository.upstream.tags(repository.name, page)
     const kept = { ...fetched, fetchedAt: Date.now() }
+    // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
+    if (kept.tags.length > maximumKeptTags) return kept
     await cache.set(key, kept, Math.min(serveStaleMs, 2 ** 31)).catch(() => false)
     return kept
   }
