@@ -76,7 +76,7 @@ test('the file is looked for in five places, the first wins', async (t) => {
   const folder = await configFolder(t, {
     'named.yml': 'limits: {retries: 1}',
     'variable.yml': 'limits: {retries: 2}',
-    'work/mirror.yml': 'limits: {retries: 3}',
+    'here/mirror.yml': 'limits: {retries: 3}',
     'xdg/larder/mirror.yml': 'limits: {retries: 4}',
     'home/.config/larder/mirror.yml': 'limits: {retries: 5}',
   })
@@ -91,9 +91,9 @@ test('the file is looked for in five places, the first wins', async (t) => {
     const loaded = await loadConfig({ ...options, workingDirectory: join(folder, options.in) })
     return [loaded.config.limits.retries, loaded.file?.slice(folder.length)]
   }
-  assert.deepEqual(await found({ file: '../named.yml', environment, in: 'work' }), [1, '/named.yml'])
-  assert.deepEqual(await found({ environment, in: 'work' }), [2, '/variable.yml'])
-  assert.deepEqual(await found({ environment: unnamed, in: 'work' }), [3, '/work/mirror.yml'])
+  assert.deepEqual(await found({ file: '../named.yml', environment, in: 'here' }), [1, '/named.yml'])
+  assert.deepEqual(await found({ environment, in: 'here' }), [2, '/variable.yml'])
+  assert.deepEqual(await found({ environment: unnamed, in: 'here' }), [3, '/here/mirror.yml'])
   assert.deepEqual(await found({ environment: unnamed, in: 'elsewhere' }), [4, '/xdg/larder/mirror.yml'])
   const homeOnly = { HOME: environment.HOME }
   assert.deepEqual(await found({ environment: homeOnly, in: 'elsewhere' }), [
