@@ -8,6 +8,7 @@ export type RegistryTarget =
   | { readonly kind: 'manifest'; readonly name: string; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly name: string; readonly digest: Digest }
   | { readonly kind: 'tags'; readonly name: string }
+  | { readonly kind: 'referrers'; readonly name: string; readonly digest: Digest }
   | { readonly kind: 'unknown' }
 
 export interface RegistryUrl {
@@ -42,6 +43,7 @@ function parseTarget(path: string): RegistryTarget {
   if (name === '' || last === undefined) return { kind: 'unknown' }
   if (before === 'manifests') return { kind: 'manifest', name, reference: parseReference(last) }
   if (before === 'blobs') return { kind: 'blob', name, digest: parseDigest(last) }
+  if (before === 'referrers') return { kind: 'referrers', name, digest: parseDigest(last) }
   if (before === 'tags' && last === 'list') return { kind: 'tags', name }
   return { kind: 'unknown' }
 }

@@ -1,0 +1,35 @@
+import type { FastifyReply } from 'fastify'
+import type { CacheStatus, Manifests, ServedManifest } from '../../cache/manifests.ts'
+import { matchesEntityTag } from '../../oci/conditional.ts'
+import { type Answerer, cacheHeader } from './question.ts'
+
+/** Manifests by tag and by digest (distribution-spec end-3). */
+export function manifestRoute({ manifests }: { manifests: Manifests }): Answerer<'manifest'> {
+  return async ({ request, reply, repository, target }) => {
+    const manifest = await manifests.get(repository, target.reference)
+    const entityTag = `"${manifest.digest}"`
+    reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)
+    describeFreshness(reply, manifest)
+    if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
+      reply.code(304).send()
+      return
+    }
+    reply.header('content-type', manifest.mediaType).header('content-length', manifest.bytes.length)
+    // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
+    reply.send(asBuffer(manifest.bytes))
+  }
+}
+
+/** Tells the client how old the copy is; RFC 9111 5.1, 5.5 and distribution-spec "Warnings". */
+function describeFreshness(reply: FastifyReply, { status, checkedAt }: ServedManifest): void {
+  reply.header(cacheHeader, status satisfies CacheStatus)
+  if (checkedAt === undefined) return
+  reply.header('age', Math.max(0, Math.round((Date.now() - checkedAt) / 1000)))
+  if (status !== 'stale') return
+  const since = new Date(checkedAt).toISOString()
+  reply.header('warning', `299 - "the upstream does not answer; this tag was last checked at ${since}"`)
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
