@@ -173,7 +173,7 @@ export class RegistryConnection implements AsyncDisposable {
       headers: { ...query.headers, ...(authorization === undefined ? {} : { authorization }) },
       signal: query.signal,
       pace: query.pace,
-      keepRedirect: query.keepRedirect,
+      redirects: query.keepRedirect ? { keep: () => true } : undefined,
     })
     const what = query.path.slice(0, query.path.search(/[/?]/)).replace(/(manifest|blob)s/, '$1')
     const kind = `${method} ${what} ${response.status}`

@@ -28,8 +28,18 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined
   /** Waits until so many bytes of the body may come; they are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
-  /** Whether a redirect is answer enough and comes back as it is. */
-  readonly keepRedirect?: boolean | undefined
+  readonly redirects?: RedirectRules | undefined
+}
+
+/** What whoever asks wants done at a redirect, beyond the rules that hold for all of them. */
+export interface RedirectRules {
+  /** Whether a redirect to `next` is answer enough and comes back as it is. */
+  keep?(next: URL): boolean
+  /**
+   * The Authorization header for `next`, in place of what was sent so far; `isAway` from the moment on at which the
+   * first origin was left. What it throws ends the request.
+   */
+  authorize?(next: URL, isAway: boolean): Promise<string | undefined>
 }
 
 /** An answer whose body is read by `body`, or dropped by `discard`, exactly once. */
@@ -72,12 +82,14 @@ export class Transport implements Disposable {
   }
 
   /**
-   * Sends a request and follows up to five redirects. `Authorization` goes to the first origin only; https is
-   * never left for http; addresses follow `AddressPolicy`. Throws UpstreamError.
+   * Sends a request and follows up to five redirects. `Authorization` goes to the first origin only, unless
+   * `redirects` has one for another; https is never left for http; addresses follow `AddressPolicy`. Throws
+   * UpstreamError.
    */
   async request(request: TransportRequest): Promise<TransportResponse> {
     let { url } = request
     let headers = request.headers ?? {}
+    let isAway = false
     for (let redirects = 0; ; redirects += 1) {
       const response = await this.#send({ ...request, url, headers }).catch((error: unknown) => {
         // What a redirect led to says nothing about the registry itself.
@@ -94,10 +106,16 @@ export class Transport implements Disposable {
       if (url.protocol === 'https:' && next.protocol === 'http:') {
         throw this.#refused(`a redirect from https to http, at ${next.host}`)
       }
-      if (request.keepRedirect) return response
-      if (next.origin !== url.origin) headers = withoutCredentials(headers)
+      if (request.redirects?.keep?.(next)) return response
       next.username = ''
       next.password = ''
+      isAway ||= next.origin !== url.origin
+      if (isAway) headers = withoutCredentials(headers)
+      if (request.redirects?.authorize) {
+        const { authorization: _, ...others } = headers
+        const authorization = await request.redirects.authorize(next, isAway)
+        headers = authorization === undefined ? others : { ...others, authorization }
+      }
       url = next
     }
   }
