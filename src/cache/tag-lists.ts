@@ -1,8 +1,10 @@
 import type Keyv from 'keyv'
 import { SingleFlight } from '../flow/single-flight.ts'
+import { type PageQuery, withPageSize } from '../oci/page-query.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { TagPage } from '../upstream/registry-client.ts'
+import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
 import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
 
 export interface TagListsOptions {
@@ -25,6 +27,8 @@ interface KeptPage extends TagPage {
 
 /** Tags of one list that are kept. */
 const maximumKeptTags = 5000
+/** The size of page that is asked for where the upstream finds the client's too large; none has a lower limit. */
+const modestPageSize = 100
 
 /** The lists of tags of mirrored repositories, passed through from the upstream and kept for a while. */
 export class TagLists {
@@ -39,10 +43,10 @@ export class TagLists {
    * A page as the upstream has it. While the upstream fails: what was kept of it, else the tags that are cached
    * here, if there are any. Throws UpstreamError otherwise.
    */
-  async list(repository: MirroredRepository, page: { n?: number; last?: string }): Promise<ServedTagPage> {
+  async list(repository: MirroredRepository, page: PageQuery): Promise<ServedTagPage> {
     const { cache, revalidateMs } = this.#options
     const id = idOf(repository)
-    const key = `tags ${id.upstream}/${id.name} ${page.n ?? ''} ${page.last ?? ''}`
+    const key = `tags ${id.upstream}/${id.name} ${page.text}`
     const kept = await cache.get<KeptPage>(key).catch(() => undefined)
     if (kept && Date.now() - kept.fetchedAt < revalidateMs) return { ...kept, status: 'hit' }
     try {
@@ -56,13 +60,9 @@ export class TagLists {
     }
   }
 
-  async #fetch(
-    repository: MirroredRepository,
-    page: { n?: number; last?: string },
-    key: string,
-  ): Promise<KeptPage> {
+  async #fetch({ upstream, name }: MirroredRepository, page: PageQuery, key: string): Promise<KeptPage> {
     const { cache, serveStaleMs } = this.#options
-    const fetched = await repository.upstream.tags(repository.name, page)
+    const fetched = await askTags(upstream, name, page)
     const kept = { ...fetched, fetchedAt: Date.now() }
     // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
     if (kept.tags.length > maximumKeptTags) return kept
@@ -72,12 +72,28 @@ export class TagLists {
 
   async #cachedPage(
     repository: MirroredRepository,
-    { n, last }: { n?: number; last?: string },
+    { n, last, isForeign }: PageQuery,
   ): Promise<TagPage | undefined> {
+    // Where the upstream's own mark begins only the upstream knows; the first page again would be a circle.
+    if (isForeign && last === undefined) return undefined
     const all = await this.#options.catalog.tags(idOf(repository))
     if (all.length === 0) return undefined
     const after = last === undefined ? all : all.filter((tag) => tag > last)
     const tags = after.slice(0, n)
-    return { tags, next: tags.length < after.length ? tags.at(-1) : undefined }
+    const end = tags.length < after.length ? tags.at(-1) : undefined
+    const next = end === undefined ? undefined : new URLSearchParams({ n: String(n), last: end }).toString()
+    return { tags, next }
+  }
+}
+
+/** Some registries refuse a page that is larger than they like instead of sending a smaller one. */
+async function askTags(upstream: RegistryClient, name: RepositoryName, page: PageQuery): Promise<TagPage> {
+  try {
+    return await upstream.tags(name, page.text)
+  } catch (error) {
+    const isTooLarge =
+      error instanceof UpstreamError && error.status === 400 && (page.n ?? 0) > modestPageSize
+    if (!isTooLarge) throw error
+    return upstream.tags(name, withPageSize(page.text, modestPageSize))
   }
 }

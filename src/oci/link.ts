@@ -1,5 +1,5 @@
 /** One relation of a Link header. */
-export interface Link {
+interface Link {
   /** The URI reference as the sender wrote it: relative or absolute, and not validated in any way. */
   readonly target: string
   /** Lower-case, such as `next`. */
@@ -9,13 +9,21 @@ export interface Link {
 /** Characters; Node.js refuses longer headers by default, and none that is honest comes near. */
 const maximumHeaderLength = 16 * 1024
 
+/** What a Link header holds. */
+export interface Links {
+  readonly links: readonly Link[]
+  /** Whether it was read to its end: nothing in it is malformed. */
+  readonly isWhole: boolean
+}
+
 /**
  * Reads a Link header (RFC 8288 3), one entry for each relation of each link. Links without `rel` are dropped.
  * Reading stops at the first thing that is malformed and keeps the links before it. Never throws.
  */
-export function parseLink(header: string | undefined): Link[] {
+export function parseLinks(header: string | undefined): Links {
   const links: Link[] = []
-  if (header === undefined || header.length > maximumHeaderLength) return links
+  if (header === undefined) return { links, isWhole: true }
+  if (header.length > maximumHeaderLength) return { links, isWhole: false }
 
   const opening = /[ \t,]*<([^>]*)>/y
   const parameter = /[ \t]*;[ \t;]*(?:([^\s=;,<>"]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?)?/y
@@ -35,19 +43,19 @@ export function parseLink(header: string | undefined): Link[] {
       // Only the first rel counts (RFC 8288 3.3).
       if (name?.toLowerCase() === 'rel') relations ??= quoted?.replace(/\\(.)/g, '$1') ?? token ?? ''
     }
-    if (take(ending) === null) break
+    if (take(ending) === null) return { links, isWhole: false }
     for (const relation of (relations ?? '').toLowerCase().split(/[ \t]+/)) {
       if (relation !== '') links.push({ target: link[1] ?? '', relation })
     }
   }
-  return links
+  return { links, isWhole: /^[ \t,]*$/.test(header.slice(position)) }
 }
 
 /**
  * The Link header that leads to the next page (distribution-spec end-8b): `<path?query>; rel="next"`.
- * `path` is one of our own routes and goes out as it is; the parameters are percent-encoded.
+ * `path` is one of our own routes and goes out as it is; in the query only what would end the link is encoded.
  */
-export function formatNextLink(path: string, parameters: Record<string, string>): string {
-  const query = new URLSearchParams(parameters).toString()
-  return `<${path}${query === '' ? '' : `?${query}`}>; rel="next"`
+export function formatNextLink(path: string, query: string): string {
+  const safe = query.replaceAll(/[^!-~]|[<>"]/gu, encodeURIComponent)
+  return `<${path}${safe === '' ? '' : `?${safe}`}>; rel="next"`
 }

@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from './digest.ts'
 import { RegistryError } from './error.ts'
+import { isJsonObject, type JsonObject, parseJsonObject, textOf } from './json.ts'
 import {
   isIndexMediaType,
   isManifestMediaType,
@@ -40,10 +41,6 @@ export interface ParsedManifest {
 /** Bytes; the size of manifest that the distribution-spec asks registries to accept at least. */
 export const maximumManifestBytes = 4 * 1024 * 1024
 
-const maximumDepth = 64
-
-type Json = Readonly<Record<string, unknown>>
-
 /** What the fields of a manifest make of it, whatever its media type says. */
 type Shape = 'index' | 'image' | 'schema1'
 
@@ -67,7 +64,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
       { status: 413 },
     )
   }
-  const body = parseObject(bytes, invalid)
+  const body = parseJsonObject(bytes, invalid)
   const shape = shapeOf(body)
   const mediaType = settleMediaType(body, parseMediaType(contentType), shape)
   const blobs =
@@ -90,7 +87,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
 export function parseTagList(bytes: Uint8Array): { tags: Tag[] } {
   const fail = (problem: string, cause?: unknown) =>
     new RegistryError('UNKNOWN', `The tag list of the upstream ${problem}`, { status: 502, cause })
-  const { name, tags } = parseObject(bytes, fail)
+  const { name, tags } = parseJsonObject(bytes, fail)
   if (typeof name !== 'string') throw fail('has no name')
   if (tags === null) return { tags: [] }
   if (!Array.isArray(tags)) throw fail('has no list of tags')
@@ -101,45 +98,7 @@ function invalid(problem: string, cause?: unknown): RegistryError {
   return new RegistryError('MANIFEST_INVALID', `The manifest ${problem}`, { cause })
 }
 
-function parseObject(bytes: Uint8Array, fail: (problem: string, cause?: unknown) => RegistryError): Json {
-  if (nestsDeeper(bytes, maximumDepth)) throw fail(`nests deeper than ${maximumDepth} levels`)
-  let value: unknown
-  try {
-    // A byte order mark is kept, so that JSON.parse refuses it like Go's parser does.
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
-  } catch (error) {
-    throw fail('is not JSON in UTF-8', error)
-  }
-  if (!isObject(value)) throw fail('is not a JSON object')
-  return value
-}
-
-/** Works on the bytes, before anything is parsed: no byte of a longer UTF-8 sequence looks like ASCII. */
-function nestsDeeper(bytes: Uint8Array, maximum: number): boolean {
-  let depth = 0
-  let quoted = false
-  for (let index = 0; index < bytes.length; index++) {
-    const byte = bytes[index]
-    if (quoted) {
-      if (byte === 0x5c) index++
-      else if (byte === 0x22) quoted = false
-    } else if (byte === 0x22) {
-      quoted = true
-    } else if (byte === 0x7b || byte === 0x5b) {
-      depth++
-      if (depth > maximum) return true
-    } else if (byte === 0x7d || byte === 0x5d) {
-      depth--
-    }
-  }
-  return false
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function shapeOf(body: Json): Shape | undefined {
+function shapeOf(body: JsonObject): Shape | undefined {
   const has = (key: string) => body[key] !== undefined && body[key] !== null
   const shapes: Shape[] = []
   if (has('manifests')) shapes.push('index')
@@ -149,7 +108,7 @@ function shapeOf(body: Json): Shape | undefined {
   return shapes[0]
 }
 
-function settleMediaType(body: Json, announced: string | undefined, shape: Shape | undefined): string {
+function settleMediaType(body: JsonObject, announced: string | undefined, shape: Shape | undefined): string {
   const declared = declaredMediaType(body)
   const both = isManifestMediaType(announced) && isManifestMediaType(declared)
   if (both && announced !== declared) {
@@ -163,7 +122,7 @@ function settleMediaType(body: Json, announced: string | undefined, shape: Shape
   return mediaType
 }
 
-function declaredMediaType(body: Json): string | undefined {
+function declaredMediaType(body: JsonObject): string | undefined {
   const { mediaType } = body
   if (mediaType === undefined || mediaType === null || mediaType === '') return undefined
   const parsed = typeof mediaType === 'string' ? parseMediaType(mediaType) : undefined
@@ -171,7 +130,7 @@ function declaredMediaType(body: Json): string | undefined {
   return parsed
 }
 
-function deducedMediaType(body: Json, shape: Shape | undefined): string | undefined {
+function deducedMediaType(body: JsonObject, shape: Shape | undefined): string | undefined {
   if (shape === 'schema1' && Array.isArray(body.signatures)) return manifestMediaTypes.dockerSchema1Signed
   return shape && mediaTypeByShape[shape]
 }
@@ -182,26 +141,26 @@ function shapeOfMediaType(mediaType: string): Shape {
 }
 
 /** The elements of an array; `null`, as Go writes an empty one, is none. */
-function list(body: Json, key: string): unknown[] {
+function list(body: JsonObject, key: string): unknown[] {
   const value = body[key] ?? []
   if (!Array.isArray(value)) throw invalid(`has ${key} that are not an array`)
   return value
 }
 
-function optional(body: Json, key: string): unknown[] {
+function optional(body: JsonObject, key: string): unknown[] {
   const value = body[key] ?? undefined
   return value === undefined ? [] : [value]
 }
 
 function parseDescriptor(value: unknown): Descriptor {
-  if (!isObject(value)) throw invalid('has a descriptor that is not an object')
+  if (!isJsonObject(value)) throw invalid('has a descriptor that is not an object')
   const { size } = value
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw invalid('has a descriptor whose size is not a non-negative integer below 2^53')
   }
   const platform = parsePlatform(value.platform)
   return {
-    mediaType: parseMediaType(text(value.mediaType)) ?? 'application/octet-stream',
+    mediaType: parseMediaType(textOf(value.mediaType)) ?? 'application/octet-stream',
     digest: parseContentDigest(value.digest),
     size,
     ...(platform && { platform }),
@@ -209,23 +168,19 @@ function parseDescriptor(value: unknown): Descriptor {
 }
 
 function parseSchema1Layer(value: unknown): Descriptor {
-  const digest = parseContentDigest(isObject(value) ? value.blobSum : undefined)
+  const digest = parseContentDigest(isJsonObject(value) ? value.blobSum : undefined)
   return { mediaType: 'application/octet-stream', digest, size: undefined }
 }
 
 function parseContentDigest(value: unknown): Digest {
   if (typeof value === 'string' && isDigest(value)) return value
-  throw invalid(`has a descriptor with an invalid digest: ${JSON.stringify(text(value)?.slice(0, 150))}`)
+  throw invalid(`has a descriptor with an invalid digest: ${JSON.stringify(textOf(value)?.slice(0, 150))}`)
 }
 
 /** Undefined where the platform is absent or lacks what one is chosen by. */
 function parsePlatform(value: unknown): Platform | undefined {
-  if (!isObject(value)) return undefined
-  const [os, architecture, variant] = [text(value.os), text(value.architecture), text(value.variant)]
+  if (!isJsonObject(value)) return undefined
+  const [os, architecture, variant] = [textOf(value.os), textOf(value.architecture), textOf(value.variant)]
   if (os === undefined || architecture === undefined) return undefined
   return { os, architecture, ...(variant !== undefined && { variant }) }
-}
-
-function text(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined
 }

@@ -53,7 +53,7 @@ export class Visibility {
     let isPublic: boolean
     try {
       // It costs no quota, and tells of the whole repository.
-      await anonymous.tags(repository.name, { n: 1 })
+      await anonymous.tags(repository.name, 'n=1')
       isPublic = true
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error

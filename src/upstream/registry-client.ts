@@ -1,19 +1,22 @@
 import { delay } from '../flow/abortable.ts'
 import { type Digest, isDigest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { parseLink } from '../oci/link.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
-import { manifestAccept } from '../oci/media-type.ts'
+import { manifestAccept, manifestMediaTypes } from '../oci/media-type.ts'
 import { parseContentRange } from '../oci/range.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
+import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { UpstreamError } from './error.ts'
+import { nextPage } from './next-page.ts'
 import type { RateLimit } from './rate-limit.ts'
+import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import {
   RegistryConnection,
   type RegistryConnectionOptions,
   type RegistryQuery,
 } from './registry-connection.ts'
+import { Shortcuts } from './shortcuts.ts'
 import { readBody, type TransportResponse } from './transport.ts'
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
@@ -48,12 +51,13 @@ export interface BlobQuery {
 
 export interface TagPage {
   readonly tags: readonly Tag[]
-  /** The `last` of the next page; undefined where this is the last one. */
+  /** The query of the next page, as the upstream wrote it; undefined where this is the last one. */
   readonly next: string | undefined
 }
 
 /** Milliseconds before each further try of a small request that failed on the other side. */
 const retryDelays = [200, 1000]
+const notImplemented = 501
 
 /**
  * Asks one upstream registry (distribution-spec "Pull", "Listing Tags"). Every method throws UpstreamError; the
@@ -62,11 +66,15 @@ const retryDelays = [200, 1000]
 export class RegistryClient implements AsyncDisposable {
   /** Such as docker.io. */
   readonly name: string
+  /** Which questions are no use here. */
+  readonly shortcuts = new Shortcuts()
+  readonly #url: URL
   readonly #connection: RegistryConnection
   #blobBytes = 0
 
   constructor(options: RegistryConnectionOptions) {
     this.name = options.name
+    this.#url = options.url
     this.#connection = new RegistryConnection(options)
   }
 
@@ -147,20 +155,27 @@ export class RegistryClient implements AsyncDisposable {
     return contentLength(response)
   }
 
-  /** A page of the repository's tags (end-8). `n` and `last` as the client sent them. */
-  async tags(repository: RepositoryName, page: { n?: number; last?: string }): Promise<TagPage> {
-    const query = new URLSearchParams()
-    if (page.n !== undefined) query.set('n', String(page.n))
-    if (page.last !== undefined) query.set('last', page.last)
-    const { response, bytes } = await this.#getSmall({ repository, path: `tags/list?${query}` }, false)
-    const link = parseLink(headerOf(response, 'link')).find(({ relation }) => relation === 'next')
-    const next = link && URL.canParse(link.target, response.url.href) && new URL(link.target, response.url)
-    try {
-      return { ...parseTagList(bytes), next: next ? (next.searchParams.get('last') ?? undefined) : undefined }
-    } catch (error) {
-      if (!(error instanceof RegistryError)) throw error
-      throw new UpstreamError('INVALID_RESPONSE', this.name, error.message, { cause: error })
-    }
+  /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
+  async tags(repository: RepositoryName, query: string): Promise<TagPage> {
+    const path = `tags/list${query === '' ? '' : `?${query}`}`
+    const { response, bytes } = await this.#getSmall({ repository, path }, false)
+    const next = nextPage(response, { upstream: this.name, base: this.#url, path: '/tags/list', query })
+    return { ...this.#parsed(() => parseTagList(bytes)), next }
+  }
+
+  /**
+   * The manifests that refer to `subject`, page by page (end-12), without a filter. Throws UpstreamError also where
+   * the upstream knows no such question.
+   */
+  async referrers(repository: RepositoryName, subject: Digest): Promise<FoundReferrers> {
+    const headers = { accept: manifestMediaTypes.ociIndex }
+    return readReferrerPages(this.name, async (query) => {
+      const path = `referrers/${subject}${query === '' ? '' : `?${query}`}`
+      const { response, bytes } = await this.#getSmall({ repository, path, headers }, false)
+      const referrers = this.#parsed(() => parseReferrers(bytes))
+      const page = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
+      return { referrers, bytes: bytes.length, next: () => nextPage(response, page) }
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -178,10 +193,23 @@ export class RegistryClient implements AsyncDisposable {
         return { response, bytes: await readBody(response, this.name, maximumManifestBytes) }
       } catch (error) {
         const waitMs = retryDelays[attempt]
-        const isPassing = error instanceof UpstreamError && /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code)
+        const isPassing =
+          error instanceof UpstreamError &&
+          /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code) &&
+          error.status !== notImplemented
         if (!isPassing || waitMs === undefined || !this.isReachable) throw error
         await delay(waitMs)
       }
+    }
+  }
+
+  /** What a parser makes of an answer. Throws UpstreamError INVALID_RESPONSE where it refuses it. */
+  #parsed<Value>(parse: () => Value): Value {
+    try {
+      return parse()
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error
+      throw new UpstreamError('INVALID_RESPONSE', this.name, error.message, { cause: error })
     }
   }
 

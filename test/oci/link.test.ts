@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { formatNextLink, parseLink } from '../../src/oci/link.ts'
+import { formatNextLink, parseLinks } from '../../src/oci/link.ts'
 
+const parseLink = (header: string | undefined) => parseLinks(header).links
 const next = (target: string) => ({ target, relation: 'next' })
 
 const cases = [
@@ -40,13 +41,13 @@ for (const [header, expected] of cases) {
     assert.deepEqual(parseLink(header), expected))
 }
 
-test('a next link is written with its parameters encoded', () => {
+test('a next link is written with its query as it is, but nothing that ends the link', () => {
   assert.equal(
-    formatNextLink('/v2/_catalog', { n: '2', last: 'a/b' }),
-    '</v2/_catalog?n=2&last=a%2Fb>; rel="next"',
+    formatNextLink('/v2/_catalog', 'n=2&last=a%2Fb+c~*'),
+    '</v2/_catalog?n=2&last=a%2Fb+c~*>; rel="next"',
   )
-  assert.equal(formatNextLink('/v2/_catalog', {}), '</v2/_catalog>; rel="next"')
-  assert.doesNotMatch(formatNextLink('/x', { last: '>; rel="prev", <\r\n' }), /prev"|\r|\n|<.*</)
+  assert.equal(formatNextLink('/v2/_catalog', ''), '</v2/_catalog>; rel="next"')
+  assert.doesNotMatch(formatNextLink('/x', 'last=>; rel="prev", <\r\n\u{1F40B}'), /prev"|\r|\n|<.*<|[^!-~ ]/u)
 })
 
 test('what is written is read back, alone and after another link', () => {
@@ -56,7 +57,7 @@ test('what is written is read back, alone and after another link', () => {
   )
   fc.assert(
     fc.property(parameters, (query) => {
-      const header = formatNextLink('/v2/library/alpine/tags/list', query)
+      const header = formatNextLink('/v2/library/alpine/tags/list', new URLSearchParams(query).toString())
       const links = parseLink(`<,;">; title="a\\", <b>"; rel=prev , ${header}`)
       assert.deepEqual(parseLink(header), links.slice(1))
       const url = new URL(links[1]?.target ?? '', 'http://registry.example')
@@ -110,6 +111,24 @@ test('a hostile header is read at once, at the maximal length too', () => {
     }
   }
 })
+
+const wholes = [
+  [undefined, true],
+  ['', true],
+  [' , ,', true],
+  ['</a>; rel="next"', true],
+  ['</a>; rel=next , </b>; rel=prev,', true],
+  ['garbage', false],
+  ['<', false],
+  ['</a>; rel="next"x', false],
+  ['</a>; rel=next, junk', false],
+  ['</a>; rel="next"'.padEnd(16_385), false],
+] as const
+
+for (const [header, isWhole] of wholes) {
+  test(`Link ${header?.slice(0, 40)} is ${isWhole ? 'read to its end' : 'malformed'}`, () =>
+    assert.equal(parseLinks(header).isWhole, isWhole))
+}
 
 test('a header beyond the maximal length is ignored', () => {
   const link = '</a>; rel=next'

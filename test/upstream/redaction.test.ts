@@ -51,7 +51,7 @@ async function ask(client: RegistryClient, log: (error: unknown) => void): Promi
   const questions = [
     async () => client.manifestDigest(repository, latest),
     async () => client.manifest(repository, latest),
-    async () => client.tags(repository, {}),
+    async () => client.tags(repository, ''),
     async () => client.hasBlob(repository, layer.digest),
     async () => collect((await client.blob(repository, layer.digest, { position: 0, signal })).body()),
   ]

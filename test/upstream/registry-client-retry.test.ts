@@ -35,7 +35,7 @@ test('a manifest and a list of tags survive two failures', async (t) => {
   hub.fault({}, { status: 503 }, { times: 2 })
   assert.equal((await client.manifest(repository, latest)).bytes.length, image.manifest.size)
   hub.fault({}, { status: 500 }, { times: 2 })
-  assert.deepEqual((await client.tags(repository, {})).tags, ['latest'])
+  assert.deepEqual((await client.tags(repository, '')).tags, ['latest'])
   assert.equal(hub.count(), 6)
 })
 

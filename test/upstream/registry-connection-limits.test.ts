@@ -33,7 +33,7 @@ test('the pull limit stops manifest GETs without asking again; everything else g
   assert.equal(hub.count(), 1, 'no request while we are told to wait')
   assert.equal(await client.manifestDigest(repository, latest), image.manifest.digest)
   assert.equal(await client.hasBlob(repository, image.config.digest), true)
-  assert.deepEqual((await client.tags(repository, {})).tags, ['latest'])
+  assert.deepEqual((await client.tags(repository, '')).tags, ['latest'])
   const blob = await client.blob(repository, image.config.digest, { position: 0, signal })
   blob.discard()
 })
@@ -47,7 +47,7 @@ test('the abuse limit stops everything without asking again', async (t) => {
     () => client.manifest(repository, latest),
     () => client.hasBlob(repository, image.config.digest),
     () => client.blob(repository, image.config.digest, { position: 0, signal }),
-    () => client.tags(repository, {}),
+    () => client.tags(repository, ''),
   ]
   for (const ask of questions) {
     await assert.rejects(ask(), {
@@ -116,7 +116,7 @@ test('the quota is read from manifests, and kept over answers without one', asyn
   await client.manifest(repository, latest)
   await seen(99)
   await client.hasBlob(repository, image.config.digest)
-  await client.tags(repository, {})
+  await client.tags(repository, '')
   await seen(99)
   hub.setRemaining(0)
   await failsWith(client.manifest(repository, latest), 'RATE_LIMITED')

@@ -1,32 +1,21 @@
 import type { TagLists } from '../../cache/tag-lists.ts'
-import { RegistryError } from '../../oci/error.ts'
 import { formatNextLink } from '../../oci/link.ts'
+import { parsePageQuery, withoutNamespace } from '../../oci/page-query.ts'
 import { type Answerer, cacheHeader } from './question.ts'
 
-const maximumPageSize = 10_000
-
-/** Lists of tags (distribution-spec end-8). */
+/** Lists of tags (distribution-spec end-8). The query of the upstream's next page goes out and comes back as it is. */
 export function tagsRoute({ tagLists }: { tagLists: TagLists }): Answerer<'tags'> {
-  return async ({ reply, url, target: { name }, repository }) => {
-    const n = parsePageSize(url.query.get('n'))
-    const last = url.query.get('last') ?? undefined
+  return async ({ request, reply, url, target: { name }, repository }) => {
+    const { url: rawUrl = '' } = request.raw
+    const page = parsePageQuery(rawUrl)
     // The upstream's own answer tells whether the repository exists, also for an empty page.
-    const page = { ...(n === undefined ? {} : { n }), ...(last === undefined ? {} : { last }) }
     const { tags, next, status } = await tagLists.list(repository, page)
-    if (next !== undefined && n !== 0) {
-      const parameters = { ...(url.namespace === undefined ? {} : { ns: url.namespace }), last: next }
-      const link = formatNextLink(`/v2/${name}/tags/list`, { n: String(n ?? tags.length), ...parameters })
-      reply.header('link', link)
+    if (next !== undefined && page.n !== 0) {
+      const namespace = url.namespace === undefined ? [] : [`ns=${encodeURIComponent(url.namespace)}`]
+      const [path = ''] = rawUrl.split('?')
+      reply.header('link', formatNextLink(path, [withoutNamespace(next), ...namespace].join('&')))
     }
     reply.header(cacheHeader, status).type('application/json; charset=utf-8')
-    reply.send(JSON.stringify({ name, tags: n === 0 ? [] : tags }))
+    reply.send(JSON.stringify({ name, tags: page.n === 0 ? [] : tags }))
   }
-}
-
-/** `n` of a paged list (end-8b). Throws RegistryError PAGINATION_NUMBER_INVALID (400). */
-function parsePageSize(text: string | null): number | undefined {
-  if (text === null) return undefined
-  const n = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-  if (n <= maximumPageSize) return n
-  throw new RegistryError('PAGINATION_NUMBER_INVALID', `n must be a number from 0 to ${maximumPageSize}`)
 }

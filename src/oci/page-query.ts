@@ -1,0 +1,63 @@
+import { RegistryError } from './error.ts'
+
+/** The query of a page of a list (distribution-spec end-8b), of which only `n` and `last` are ours to understand. */
+export interface PageQuery {
+  /** As the client wrote it, without "?" and without `ns`: what else is in it is between it and the upstream. */
+  readonly text: string
+  readonly n: number | undefined
+  readonly last: string | undefined
+  /** Whether it has other parameters than these two, such as an upstream's own mark of where a page begins. */
+  readonly isForeign: boolean
+}
+
+/** Entries of a page. */
+const maximumPageSize = 10_000
+/** Characters, and parameters, of a query; an upstream's own marks are far shorter. */
+const maximumLength = 4096
+const maximumParameters = 32
+
+/**
+ * Reads the query of a raw URL. Throws RegistryError PAGINATION_NUMBER_INVALID (400) for an `n` that is no number up
+ * to 10000, UNSUPPORTED (414) for a query that is too long to be passed on.
+ */
+export function parsePageQuery(rawUrl: string): PageQuery {
+  const mark = rawUrl.indexOf('?')
+  const text = withoutNamespace(mark < 0 ? '' : rawUrl.slice(mark + 1))
+  const passed = text === '' ? [] : text.split('&')
+  if (text.length > maximumLength || passed.length > maximumParameters) {
+    const message = `the query has more than ${maximumLength} characters or ${maximumParameters} parameters`
+    throw new RegistryError('UNSUPPORTED', message, { status: 414 })
+  }
+  const values = new URLSearchParams(text)
+  return {
+    text,
+    n: parsePageSize(values.get('n')),
+    last: values.get('last') ?? undefined,
+    isForeign: passed.some((parameter) => !['n', 'last'].includes(nameOf(parameter))),
+  }
+}
+
+/** A query without `ns`, which names a registry to a mirror and means nothing behind it. */
+export function withoutNamespace(text: string): string {
+  return text
+    .split('&')
+    .filter((part) => part !== '' && nameOf(part) !== 'ns')
+    .join('&')
+}
+
+/** The same page with another size. */
+export function withPageSize(text: string, n: number): string {
+  const others = text.split('&').filter((part) => part !== '' && nameOf(part) !== 'n')
+  return [...others, `n=${n}`].join('&')
+}
+
+function nameOf(parameter: string): string {
+  return [...new URLSearchParams(parameter).keys()][0] ?? ''
+}
+
+function parsePageSize(text: string | null): number | undefined {
+  if (text === null) return undefined
+  const n = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  if (n <= maximumPageSize) return n
+  throw new RegistryError('PAGINATION_NUMBER_INVALID', `n must be a number from 0 to ${maximumPageSize}`)
+}

@@ -1,0 +1,130 @@
+import { type Digest, digestAlgorithm, digestHex, isDigest } from './digest.ts'
+import { RegistryError } from './error.ts'
+import { isJsonObject, type JsonObject, parseJsonObject, textOf } from './json.ts'
+import { maximumManifestBytes } from './manifest.ts'
+import { isIndexMediaType, manifestMediaTypes, parseMediaType } from './media-type.ts'
+import type { Tag } from './reference.ts'
+
+/** A manifest that refers to another one (image-spec "Content Descriptors"); never its `urls` or `data`. */
+export interface Referrer {
+  readonly mediaType: string
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+  readonly artifactType?: string
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly platform?: Readonly<Record<string, string | readonly string[]>>
+}
+
+/** Characters (RFC 6838 4.2). */
+const maximumMediaTypeLength = 255
+
+/**
+ * Reads an index of referrers (distribution-spec "Listing Referrers"), be it the answer of the API or what the tag
+ * of the referrers tag schema points at. Entries that are no descriptors are dropped, and so is each field that the
+ * specification does not have; `null`, as Go writes an empty list, is none. The caller limits the size.
+ * Throws RegistryError UNKNOWN (502) for anything that is not an index.
+ */
+export function parseReferrers(bytes: Uint8Array): Referrer[] {
+  const fail = (problem: string, cause?: unknown) =>
+    new RegistryError('UNKNOWN', `The list of referrers of the upstream ${problem}`, { status: 502, cause })
+  const { mediaType, manifests } = parseJsonObject(bytes, fail)
+  if (mediaType !== undefined && !isIndexMediaType(parseMediaType(textOf(mediaType)))) {
+    throw fail('is not an index')
+  }
+  if (manifests === null) return []
+  if (!Array.isArray(manifests)) throw fail('has no list of manifests')
+  return mergeReferrers(manifests.flatMap((value) => parseReferrer(value) ?? []))
+}
+
+/** All of them in order, each digest once: the first one counts. */
+export function mergeReferrers(...lists: readonly (readonly Referrer[])[]): Referrer[] {
+  const byDigest = new Map<Digest, Referrer>()
+  for (const referrer of lists.flat()) {
+    if (!byDigest.has(referrer.digest)) byDigest.set(referrer.digest, referrer)
+  }
+  return [...byDigest.values()]
+}
+
+/** Those of one of these types; all where no type is given. */
+export function filterReferrers(
+  referrers: readonly Referrer[],
+  artifactTypes: readonly string[],
+): readonly Referrer[] {
+  if (artifactTypes.length === 0) return referrers
+  const wanted = new Set(artifactTypes.map((type) => type.toLowerCase()))
+  return referrers.filter(({ artifactType }) => wanted.has(artifactType?.toLowerCase() ?? ''))
+}
+
+/** The tag under which registries without the API keep a manifest's referrers ("Referrers Tag Schema"). */
+export function referrersTag(subject: Digest): Tag {
+  return `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}` as Tag
+}
+
+/**
+ * The index that a client gets (end-12), from the `skip`-th referrer on. More than 4 MiB are several pages, since
+ * clients read no more than that of an answer; `next` is what to skip for the next one.
+ */
+export function formatReferrers(
+  referrers: readonly Referrer[],
+  skip: number,
+): { body: Buffer; next: number | undefined } {
+  const head = `{"schemaVersion":2,"mediaType":"${manifestMediaTypes.ociIndex}","manifests":[`
+  const entries: string[] = []
+  let bytes = head.length + 2
+  let next: number | undefined
+  for (let index = skip; index < referrers.length; index += 1) {
+    const entry = JSON.stringify(referrers[index])
+    bytes += Buffer.byteLength(entry) + 1
+    if (bytes > maximumManifestBytes && entries.length > 0) {
+      next = index
+      break
+    }
+    entries.push(entry)
+  }
+  return { body: Buffer.from(`${head}${entries.join()}]}`), next }
+}
+
+function parseReferrer(value: unknown): Referrer | undefined {
+  if (!isJsonObject(value)) return undefined
+  const mediaType = asMediaType(value.mediaType)
+  const digest = textOf(value.digest)
+  const { size } = value
+  if (mediaType === undefined || digest === undefined || !isDigest(digest)) return undefined
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined
+  const artifactType = asMediaType(value.artifactType)
+  const annotations = isJsonObject(value.annotations) ? onlyTexts(value.annotations) : undefined
+  const platform = isJsonObject(value.platform) ? parsePlatform(value.platform) : undefined
+  return {
+    mediaType,
+    digest,
+    size,
+    ...(artifactType !== undefined && { artifactType }),
+    ...(annotations && { annotations }),
+    ...(platform && { platform }),
+  }
+}
+
+/** As it is: clients compare it to the letter. */
+function asMediaType(value: unknown): string | undefined {
+  const text = textOf(value)
+  return parseMediaType(text) !== undefined && (text?.length ?? 0) <= maximumMediaTypeLength
+    ? text
+    : undefined
+}
+
+function onlyTexts(object: JsonObject): Record<string, string> {
+  const entries = Object.entries(object).filter(
+    (entry): entry is [string, string] => typeof entry[1] === 'string',
+  )
+  return Object.fromEntries(entries)
+}
+
+/** Undefined where it lacks what the specification requires. */
+function parsePlatform(object: JsonObject): Referrer['platform'] {
+  const { architecture, os, variant, 'os.version': version, 'os.features': features } = object
+  if (textOf(architecture) === undefined || textOf(os) === undefined) return undefined
+  const texts = onlyTexts({ architecture, os, variant, 'os.version': version })
+  const names = Array.isArray(features) ? features.filter((name) => typeof name === 'string') : []
+  return names.length > 0 ? { ...texts, 'os.features': names } : texts
+}
