@@ -8,6 +8,7 @@ import type { Logger } from 'pino'
 import { Blobs } from './cache/blobs.ts'
 import { Freshness } from './cache/freshness.ts'
 import { Manifests } from './cache/manifests.ts'
+import { Referrers } from './cache/referrers.ts'
 import { TagLists } from './cache/tag-lists.ts'
 import type { Config, UpstreamConfig } from './config/schema.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
@@ -94,6 +95,17 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
   })
   const tagLists = new TagLists({ catalog, cache, revalidateMs: revalidate, serveStaleMs: serveStale })
+  const referrers = new Referrers({
+    catalog,
+    cache,
+    freshness,
+    revalidateMs: revalidate,
+    negativeMs: negative,
+    serveStaleMs: serveStale,
+    staleAfterMs: staleAfter,
+    patienceMs,
+    logger,
+  })
   const downloadLimits = new Map(upstreams.map(({ name }) => [name, pLimit(config.limits.downloads)]))
   const pool = new BufferPool(transferMemory)
   const server = await buildServer({
@@ -102,6 +114,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     manifests,
     blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
     tagLists,
+    referrers,
     pool,
     logger,
     metrics: new Metrics({ upstreams, fillCount: () => blobs.fillCount, buffersInUse: () => pool.inUse }),

@@ -1,7 +1,7 @@
+import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { run } from '../../test/support/child-process.ts'
-import { pathOf } from '../../test/support/programs.ts'
+import { promisify } from 'node:util'
 import { ServerProcess } from './server-process.ts'
 
 /** A mirror to be measured. */
@@ -11,13 +11,14 @@ export interface Contender {
   start(upstream: string): Promise<ServerProcess>
 }
 
+const run = promisify(execFile)
 const main = join(import.meta.dirname, '../../dist/main.js')
 
 export const larder: Contender = {
   name: 'Larder',
   start: (upstream) =>
     ServerProcess.start(({ port, directory }) => ({
-      program: 'node',
+      program: process.execPath,
       arguments: [
         ...profiling(),
         // As the container has it, and built as it is there.
@@ -49,8 +50,13 @@ export const dockerRegistry: Contender = {
 
 /** The first line of what it says about itself; undefined where it is not installed. */
 export async function dockerRegistryVersion(): Promise<string | undefined> {
-  if (pathOf('docker-registry') === undefined) return undefined
-  return (await run('docker-registry', ['--version'])).trim().split(' ').at(-1)
+  try {
+    const { stdout } = await run('docker-registry', ['--version'])
+    return stdout.trim().split(' ').at(-1)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** JSON is YAML. */

@@ -46,6 +46,11 @@ export class Freshness {
     throw new UpstreamError(kept.code, repository.upstream, kept.message)
   }
 
+  /** Whether the upstream refused it a moment ago. */
+  async isRefused(repository: RepositoryId, reference: Reference): Promise<boolean> {
+    return isRefusal(await this.#get(keyOf('refused', repository, reference)))
+  }
+
   /** Remembers a refusal; other errors are passing and are not. */
   async rememberRefusal(repository: RepositoryId, reference: Reference, error: unknown): Promise<void> {
     if (!(error instanceof UpstreamError && error.isRefusal)) return

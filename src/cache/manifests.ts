@@ -4,15 +4,13 @@ import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
-import { type ParsedManifest, parseManifest } from '../oci/manifest.ts'
-import { isManifestMediaType, parseMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog, ManifestRecord, RepositoryId, TagRecord } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest, RegistryClient } from '../upstream/registry-client.ts'
 import type { Freshness } from './freshness.ts'
+import { verifyManifest } from './verified-manifest.ts'
 
 /** How an answer came about; sent as `X-Larder-Cache`. */
 export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
@@ -118,7 +116,7 @@ export class Manifests {
       await freshness.rememberRefusal(id, reference, error)
       throw error
     }
-    const { manifest, parsed } = verify(id.upstream, reference, fetched)
+    const { manifest, parsed } = verifyManifest(id.upstream, reference, fetched)
     await this.#recorded(catalog.saveManifest(id, manifest, parsed.blobs))
     this.#memory.set(memoryKey(id, manifest.digest), manifest)
     const checkedAt = isDigestReference(reference)
@@ -172,35 +170,6 @@ export class Manifests {
 /** The key of a mirrored repository in the catalog. */
 export function idOf({ upstream, name }: MirroredRepository): RepositoryId {
   return { upstream: upstream.name, name }
-}
-
-/**
- * Nothing an upstream claims is believed: the digest is that of the bytes, and must be the one that was asked for
- * and the one of the header; the content type must agree with the body. Throws UpstreamError INVALID_RESPONSE.
- */
-function verify(
-  upstream: string,
-  reference: Reference,
-  { bytes, contentType, claimedDigest }: FetchedManifest,
-): { manifest: ManifestRecord; parsed: ParsedManifest } {
-  const expected = isDigestReference(reference) ? reference : claimedDigest
-  const digest = digestOf(bytes, expected && digestAlgorithm(expected))
-  const isClaimWrong =
-    claimedDigest !== undefined && digestOf(bytes, digestAlgorithm(claimedDigest)) !== claimedDigest
-  if ((expected && digest !== expected) || isClaimWrong) {
-    const message = `the manifest it sent for ${reference} is ${digest}, not ${expected ?? claimedDigest}`
-    throw new UpstreamError('INVALID_RESPONSE', upstream, message)
-  }
-  try {
-    const parsed = parseManifest(bytes, contentType)
-    const sent = parseMediaType(contentType)
-    const mediaType = isManifestMediaType(sent) ? sent : parsed.mediaType
-    return { manifest: { digest, mediaType, bytes }, parsed }
-  } catch (error) {
-    if (!(error instanceof RegistryError)) throw error
-    const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
-    throw new UpstreamError('INVALID_RESPONSE', upstream, message, { cause: error })
-  }
 }
 
 function keyOf({ upstream, name }: RepositoryId): string {

@@ -14,6 +14,8 @@ export const writeStatements = {
   setPublic: 'UPDATE repository SET is_public = ?3 WHERE upstream = ?1 AND name = ?2',
   setTag: `INSERT INTO tag VALUES (${repository}, ?, ?, ?)
     ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`,
+  setReferrers: `INSERT INTO referrers VALUES (${repository}, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET descriptors = excluded.descriptors, checked_at = excluded.checked_at`,
 } as const
 
 /** The statements that read it; each takes the repository's two parameters first. */
@@ -22,6 +24,7 @@ export const readStatements = {
   tags: `SELECT name FROM tag WHERE repository = ${repository} ORDER BY name`,
   manifest: `SELECT media_type, bytes FROM repository_manifest JOIN manifest USING (digest)
     WHERE repository = ${repository} AND digest = ?`,
+  referrers: `SELECT descriptors, checked_at FROM referrers WHERE repository = ${repository} AND subject = ?`,
   isPublic: 'SELECT is_public FROM repository WHERE upstream = ? AND name = ?',
   blob: `SELECT size FROM repository_blob WHERE repository = ${repository} AND digest = ?`,
 } as const

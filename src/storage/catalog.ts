@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 
 /** A repository of one upstream; the same name elsewhere is another repository. */
@@ -24,6 +25,13 @@ export interface ManifestRecord {
   readonly bytes: Uint8Array
 }
 
+/** What refers to a manifest, as its upstream last said. */
+export interface ReferrersRecord {
+  readonly referrers: readonly Referrer[]
+  /** Milliseconds since the epoch: when the upstream said so. */
+  readonly checkedAt: number
+}
+
 /** A blob that a repository may read. */
 export interface BlobRecord {
   readonly digest: Digest
@@ -43,6 +51,8 @@ export interface Catalog extends AsyncDisposable {
   tags(repository: RepositoryId): Promise<Tag[]>
   /** A manifest of this repository; undefined where only others have it, or nobody. */
   manifest(repository: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined>
+  /** What refers to a manifest; undefined where its upstream was never asked. */
+  referrers(repository: RepositoryId, subject: Digest): Promise<ReferrersRecord | undefined>
   /** A blob that this repository may read; undefined where it may not, whoever else may. */
   blob(repository: RepositoryId, digest: Digest): Promise<BlobRecord | undefined>
   /** Records a manifest and the blobs that it lets its repository read, in one transaction. */
@@ -53,6 +63,8 @@ export interface Catalog extends AsyncDisposable {
   ): Promise<void>
   /** Points a tag at a manifest of its repository; a move is kept in the tag's history. */
   saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void>
+  /** Records what refers to a manifest, in place of what was known; that nothing does is recorded as well. */
+  saveReferrers(repository: RepositoryId, subject: Digest, record: ReferrersRecord): Promise<void>
   /** Whether everybody may read the repository, when that was last found out; undefined where it never was. */
   isPublic(repository: RepositoryId): Promise<boolean | undefined>
   /** Records whether everybody may read the repository. */

@@ -4,7 +4,14 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { Worker } from 'node:worker_threads'
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
-import type { BlobRecord, Catalog, ManifestRecord, RepositoryId, TagRecord } from './catalog.ts'
+import type {
+  BlobRecord,
+  Catalog,
+  ManifestRecord,
+  ReferrersRecord,
+  RepositoryId,
+  TagRecord,
+} from './catalog.ts'
 import { type CatalogWrite, readStatements, type SqlValue } from './catalog-statements.ts'
 import type { WriterReply } from './catalog-writer.ts'
 import { migrate } from './migrations/migrate.ts'
@@ -29,6 +36,7 @@ export class SqliteCatalog implements Catalog {
       tag: reader.prepare(readStatements.tag),
       tags: reader.prepare(readStatements.tags),
       manifest: reader.prepare(readStatements.manifest),
+      referrers: reader.prepare(readStatements.referrers),
       isPublic: reader.prepare(readStatements.isPublic),
       blob: reader.prepare(readStatements.blob),
     }
@@ -107,6 +115,17 @@ export class SqliteCatalog implements Catalog {
   async saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void> {
     const parameters = [...keyOf(repository), tag, record.digest, record.checkedAt]
     await this.#write(repository, [{ statement: 'setTag', parameters }])
+  }
+
+  async referrers(repository: RepositoryId, subject: Digest): Promise<ReferrersRecord | undefined> {
+    const row = this.#statements.referrers.get(repository.upstream, repository.name, subject)
+    return row && { referrers: JSON.parse(String(row.descriptors)), checkedAt: Number(row.checked_at) }
+  }
+
+  async saveReferrers(repository: RepositoryId, subject: Digest, record: ReferrersRecord): Promise<void> {
+    const { referrers, checkedAt } = record
+    const parameters = [...keyOf(repository), subject, JSON.stringify(referrers), checkedAt]
+    await this.#write(repository, [{ statement: 'setReferrers', parameters }])
   }
 
   async isPublic(repository: RepositoryId): Promise<boolean | undefined> {

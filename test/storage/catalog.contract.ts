@@ -115,6 +115,24 @@ function recordContract(open: OpenCatalog): void {
     assert.equal(await catalog.tag(alpine, 'edge' as Tag), undefined)
   })
 
+  test('what refers to a manifest comes back as it was, also that nothing does, also later', async (t) => {
+    const { catalog, reopen } = await open(t)
+    const [subject, other] = [one.digest, digestOf(Buffer.from('x'), 'sha512')]
+    const referrer = { mediaType: 'a/b', digest: two.digest, size: 5, annotations: { 'ä"': '\u0000\ud800' } }
+    assert.equal(await catalog.referrers(alpine, subject), undefined)
+    await catalog.saveReferrers(alpine, subject, { referrers: [referrer], checkedAt: 1 })
+    await catalog.saveReferrers(alpine, other, { referrers: [], checkedAt: 2 })
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
+      assert.deepEqual(await opened.referrers(alpine, subject), { referrers: [referrer], checkedAt: 1 })
+      assert.deepEqual(await opened.referrers(alpine, other), { referrers: [], checkedAt: 2 })
+      for (const elsewhere of others) assert.equal(await opened.referrers(elsewhere, subject), undefined)
+    }
+    const later = await reopen()
+    await later.saveReferrers(alpine, subject, { referrers: [], checkedAt: 3 })
+    assert.deepEqual(await later.referrers(alpine, subject), { referrers: [], checkedAt: 3 })
+  })
+
   test('a size once known is not forgotten', async (t) => {
     const { catalog } = await open(t)
     await catalog.saveBlob(alpine, { ...layer, size: undefined })

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Manifests, MirroredRepository } from '../../cache/manifests.ts'
+import type { Referrers } from '../../cache/referrers.ts'
 import type { TagLists } from '../../cache/tag-lists.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { Visibility } from '../../registry/visibility.ts'
@@ -9,6 +10,7 @@ import { parseRegistryUrl, type RegistryTarget, type RegistryUrl } from '../name
 import { type BlobRouteOptions, blobRoute } from './blobs.ts'
 import { manifestRoute } from './manifests.ts'
 import type { Answerer } from './question.ts'
+import { referrersRoute } from './referrers.ts'
 import { tagsRoute } from './tags.ts'
 
 export interface PullRoutesOptions extends BlobRouteOptions {
@@ -16,12 +18,13 @@ export interface PullRoutesOptions extends BlobRouteOptions {
   readonly visibility: Visibility
   readonly manifests: Manifests
   readonly tagLists: TagLists
+  readonly referrers: Referrers
 }
 
 /** The kinds of things in a repository that are asked for. */
-type RepositoryKind = Exclude<Extract<RegistryTarget, { name: string }>['kind'], 'referrers'>
+type RepositoryKind = Extract<RegistryTarget, { name: string }>['kind']
 
-/** The answers to GET and HEAD below `/v2/` (distribution-spec end-1, end-2, end-3, end-8). */
+/** The answers to GET and HEAD below `/v2/` (distribution-spec end-1, end-2, end-3, end-8, end-12). */
 export class PullRoutes {
   readonly #options: PullRoutesOptions
   readonly #routes: { readonly [Kind in RepositoryKind]: Answerer<Kind> }
@@ -32,6 +35,7 @@ export class PullRoutes {
       manifest: manifestRoute(options),
       blob: blobRoute(options),
       tags: tagsRoute(options),
+      referrers: referrersRoute(options),
     }
   }
 
@@ -45,7 +49,7 @@ export class PullRoutes {
       reply.type('application/json; charset=utf-8').send('{}')
       return
     }
-    if (target.kind === 'unknown' || target.kind === 'referrers') {
+    if (target.kind === 'unknown') {
       throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 })
     }
     const repository = await this.#repository(url, target.name, reply)

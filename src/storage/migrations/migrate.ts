@@ -1,8 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { mirror } from './0001-mirror.ts'
+import { referrers } from './0002-referrers.ts'
 
 /** In order; a landed one never changes. */
-const migrations: readonly string[] = [mirror]
+const migrations: readonly string[] = [mirror, referrers]
 
 /**
  * Brings a catalog to the newest schema, each step in a transaction of its own. Throws where the catalog was
