@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { run } from '../../test/support/child-process.ts'
+import { pathOf } from '../../test/support/programs.ts'
 import { ServerProcess } from './server-process.ts'
 
 /** A mirror to be measured. */
@@ -11,14 +11,13 @@ export interface Contender {
   start(upstream: string): Promise<ServerProcess>
 }
 
-const run = promisify(execFile)
 const main = join(import.meta.dirname, '../../dist/main.js')
 
 export const larder: Contender = {
   name: 'Larder',
   start: (upstream) =>
     ServerProcess.start(({ port, directory }) => ({
-      program: process.execPath,
+      program: 'node',
       arguments: [
         ...profiling(),
         // As the container has it, and built as it is there.
@@ -50,13 +49,8 @@ export const dockerRegistry: Contender = {
 
 /** The first line of what it says about itself; undefined where it is not installed. */
 export async function dockerRegistryVersion(): Promise<string | undefined> {
-  try {
-    const { stdout } = await run('docker-registry', ['--version'])
-    return stdout.trim().split(' ').at(-1)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
+  if (pathOf('docker-registry') === undefined) return undefined
+  return (await run('docker-registry', ['--version'])).trim().split(' ').at(-1)
 }
 
 /** JSON is YAML. */

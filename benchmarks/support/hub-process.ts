@@ -1,5 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { type ForkedNode, forkNode } from '../../test/support/child-process.ts'
 import type {
   HubAnswer,
   HubCall,
@@ -15,17 +15,17 @@ import type {
  * is counted as anybody else's. Dispose to end it.
  */
 export class HubProcess implements AsyncDisposable {
-  readonly #child: ChildProcess
+  readonly #child: ForkedNode
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
   #calls = 0
   #url = ''
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ForkedNode) {
     this.#child = child
   }
 
   static async start(options: HubProcessOptions = {}): Promise<HubProcess> {
-    const child = fork(new URL('./hub-child.ts', import.meta.url), { execArgv: [] })
+    const child = forkNode(new URL('./hub-child.ts', import.meta.url))
     const hub = new HubProcess(child)
     child.on('message', (answer: HubAnswer) => hub.#settle(answer))
     child.on('exit', () => hub.#abandon())

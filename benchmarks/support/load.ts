@@ -1,6 +1,6 @@
-import { execFile, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { promisify } from 'node:util'
+import { forkNode, run } from '../../test/support/child-process.ts'
+import { pathOf } from '../../test/support/programs.ts'
 
 /** GETs of one URL by many connections at a time. */
 export interface LoadRequest {
@@ -25,11 +25,7 @@ export interface LoadResult {
 
 /** Runs the requests in a process of its own, whose memory and time are nobody else's. */
 export async function load(request: LoadRequest, signal: AbortSignal): Promise<LoadResult> {
-  const child = fork(new URL('./load-child.ts', import.meta.url), {
-    execArgv: [],
-    signal,
-    killSignal: 'SIGKILL',
-  })
+  const child = forkNode(new URL('./load-child.ts', import.meta.url), [], { signal })
   child.send(request)
   const [result] = await once(child, 'message', { signal })
   child.disconnect()
@@ -41,16 +37,11 @@ export async function loadSmall(
   request: LoadRequest & { readonly seconds: number },
   signal: AbortSignal,
 ): Promise<LoadResult> {
+  if (pathOf('wrk') === undefined) return load(request, signal)
   const { url, headers = {}, connections, seconds } = request
   const headerArguments = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`])
   const parameters = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, ...headerArguments, url]
-  try {
-    const { stdout } = await promisify(execFile)('wrk', parameters, { signal })
-    return parseWrk(stdout)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return load(request, signal)
-    throw error
-  }
+  return parseWrk(await run('wrk', parameters, { signal, timeoutMs: (seconds + 60) * 1000 }))
 }
 
 /** The figures in what wrk prints. Throws where there are none. */

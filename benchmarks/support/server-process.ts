@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
@@ -6,9 +5,14 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  type BackgroundProcess,
+  type Startable,
+  startInBackground,
+} from '../../test/support/child-process.ts'
 
 export interface ServerCommand {
-  readonly program: string
+  readonly program: Startable
   readonly arguments: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
 }
@@ -22,10 +26,10 @@ const ticksPerSecond = 100
 export class ServerProcess implements AsyncDisposable {
   /** Without a slash at the end. */
   readonly url: string
-  readonly #child: ChildProcess
+  readonly #child: BackgroundProcess
   readonly #parts: AsyncDisposableStack
 
-  private constructor(url: string, child: ChildProcess, parts: AsyncDisposableStack) {
+  private constructor(url: string, child: BackgroundProcess, parts: AsyncDisposableStack) {
     this.url = url
     this.#child = child
     this.#parts = parts
@@ -44,13 +48,9 @@ export class ServerProcess implements AsyncDisposable {
     const port = await freePort()
     const { program, arguments: parameters, environment = {} } = await describe({ port, directory })
     const log = building.use(await open(join(directory, 'output'), 'w+'))
-    const child = spawn(program, parameters, {
-      cwd: directory,
-      env: { ...process.env, ...environment },
-      stdio: ['ignore', log.fd, log.fd],
-      // Ctrl-C is for whoever started this, who then stops the server.
-      detached: true,
-    })
+    // Ctrl-C is for whoever started this, who then stops the server; a proxy of theirs is not for it either.
+    const running = { environment, workingDirectory: directory, output: log.fd }
+    const child = startInBackground(program, parameters, running)
     building.defer(() => end(child))
     building.use(endWithUs(child, directory))
     const url = `http://127.0.0.1:${port}`
@@ -90,7 +90,7 @@ async function freePort(): Promise<number> {
   return port
 }
 
-async function isAnswering(url: string, child: ChildProcess): Promise<boolean> {
+async function isAnswering(url: string, child: BackgroundProcess): Promise<boolean> {
   for (const until = performance.now() + startMs; performance.now() < until; await sleep(20)) {
     if (child.exitCode !== null || child.signalCode !== null) return false
     try {
@@ -106,7 +106,7 @@ async function isAnswering(url: string, child: ChildProcess): Promise<boolean> {
 }
 
 /** Where this process ends without disposing of anything, by a defect say, nothing must be left behind. */
-function endWithUs(child: ChildProcess, directory: string): Disposable {
+function endWithUs(child: BackgroundProcess, directory: string): Disposable {
   const onExit = (): void => {
     child.kill('SIGKILL')
     rmSync(directory, { recursive: true, force: true })
@@ -115,7 +115,7 @@ function endWithUs(child: ChildProcess, directory: string): Disposable {
   return { [Symbol.dispose]: () => void process.off('exit', onExit) }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: BackgroundProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   const ended = once(child, 'exit')
   child.kill('SIGTERM')

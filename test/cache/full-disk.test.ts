@@ -2,14 +2,15 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { reasonToSkip, smallDisk } from '../storage/small-disk.ts'
+import { smallDisk, smallDiskNeeds } from '../storage/small-disk.ts'
 import { type Pulled, pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
+import { reasonToSkip } from '../support/programs.ts'
 
 const mebibyte = 1024 * 1024
-const skip = reasonToSkip('mount', 'umount')
+const skip = reasonToSkip(smallDiskNeeds)
 
 test('a blob that the disk cannot take is handed through whole, and nothing is left of it', {
   skip,

@@ -2,24 +2,18 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ChildServer, finish, run } from './support/child-process.ts'
+import { ChildServer, finish, run } from '../support/child-process.ts'
+import { meets } from '../support/programs.ts'
 import { startLarder } from './support/larder-process.ts'
 import { type NoInternet, startNoInternet } from './support/no-internet.ts'
-import { meets } from './support/programs.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { greeting, helloImage, helloIndex, largeImage } from './support/sample-images.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
 const required = {
-  programs: {
-    ...registryPrograms,
-    containerd: 'containerd',
-    ctr: 'containerd',
-    runc: 'runc',
-    busybox: 'busybox-static',
-  },
+  programs: [...registryPrograms, 'containerd', 'ctr', 'runc', 'busybox'],
   root: true,
-}
+} as const
 
 test('containerd pulls from two registries through one mirror', { timeout: 120_000 }, async (t) => {
   if (!meets(t, required)) return

@@ -1,15 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { meets } from '../support/programs.ts'
 import { type DockerDaemon, dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
-import { meets } from './support/programs.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { greeting, helloImage, helloIndex, largeImage } from './support/sample-images.ts'
 
-const required = {
-  programs: { ...dockerPrograms, ...registryPrograms, busybox: 'busybox-static' },
-  root: true,
-}
+const required = { programs: [...dockerPrograms, ...registryPrograms, 'busybox'], root: true } as const
 
 test('docker pulls and runs through registry-mirrors', { timeout: 120_000 }, async (t) => {
   if (!meets(t, required)) return

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { cp, mkdir, readFile, symlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
+import { finish, run } from '../support/child-process.ts'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
-import { finish, run } from './support/child-process.ts'
+import { meets } from '../support/programs.ts'
 import { startLarder } from './support/larder-process.ts'
-import { meets } from './support/programs.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
 const project = resolve(import.meta.dirname, '../..')
@@ -20,7 +20,7 @@ const sources = [
 test('the package: built, packed and unpacked, it has all that it needs and serves', {
   timeout: 120_000,
 }, async (t) => {
-  if (!meets(t, { programs: { npm: 'npm', tar: 'tar' } })) return
+  if (!meets(t, { programs: ['npm', 'tar'] })) return
   await using scratch = await scratchFolder()
   const folder = await buildCopy(scratch.path)
   const environment = { HOME: scratch.path }
@@ -51,7 +51,7 @@ test('the package: built, packed and unpacked, it has all that it needs and serv
   await t.test('its command runs by its own name, and knows its version', async () => {
     const { version, bin } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8'))
     assert.equal(resolve(unpacked, bin.larder), entry)
-    const told = await finish(process.execPath, [entry, 'version'], { environment })
+    const told = await finish('node', [entry, 'version'], { environment })
     assert.deepEqual(told, { code: 0, stdout: `${version}\n`, stderr: '' })
     assert.match(await readFile(entry, 'utf8'), /^#!\/usr\/bin\/env -S node /)
   })

@@ -2,18 +2,15 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { run } from './support/child-process.ts'
+import { run } from '../support/child-process.ts'
+import { meets } from '../support/programs.ts'
 import { startLarder } from './support/larder-process.ts'
 import { type NoInternet, startNoInternet } from './support/no-internet.ts'
-import { meets } from './support/programs.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { helloImage, helloIndex } from './support/sample-images.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
-const required = {
-  programs: { ...registryPrograms, podman: 'podman', busybox: 'busybox-static' },
-  root: true,
-}
+const required = { programs: [...registryPrograms, 'podman', 'busybox'], root: true } as const
 
 test('podman pulls through the mirror', { timeout: 120_000 }, async (t) => {
   if (!meets(t, required)) return

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { finish } from '../support/child-process.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
-import { finish } from './support/child-process.ts'
 import { larder, sourceEntry, startLarder } from './support/larder-process.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
@@ -64,11 +64,11 @@ test('a data folder that it may not write to: it names the folder, and says what
   await using scratch = await scratchFolder()
   const folder = join(scratch.path, 'data')
   await mkdir(folder, { mode: 0o555 })
-  const serve = [process.execPath, sourceEntry, 'serve', '--listen', '127.0.0.1:0', '--data', folder]
+  const serve = [sourceEntry, 'serve', '--listen', '127.0.0.1:0', '--data', folder]
   // As in a container with a mounted folder of somebody else's. Root may write anywhere unless it gives that up.
-  const asAnybody = ['setpriv', '--bounding-set=-dac_override', ...serve]
-  const [program = '', ...parameters] = process.getuid?.() === 0 ? asAnybody : serve
-  const { code, stderr } = await finish(program, parameters, { timeoutMs: 20_000 })
+  const asAnybody = [['setpriv', '--bounding-set=-dac_override']] as const
+  const by = process.getuid?.() === 0 ? asAnybody : []
+  const { code, stderr } = await finish('node', serve, { by, timeoutMs: 20_000 })
   assert.match(stderr, new RegExp(folder))
   assert.match(stderr, /a folder that this user may write to/)
   assert.equal(code, 11)

@@ -3,15 +3,15 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
-import { run } from './support/child-process.ts'
+import { run } from '../support/child-process.ts'
+import { meets } from '../support/programs.ts'
 import { startLarder } from './support/larder-process.ts'
 import { startNoInternet } from './support/no-internet.ts'
-import { meets } from './support/programs.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { helloIndex, largeImage } from './support/sample-images.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
-const required = { programs: { ...registryPrograms, skopeo: 'skopeo', busybox: 'busybox-static' } }
+const required = { programs: [...registryPrograms, 'skopeo', 'busybox'] } as const
 
 test('skopeo copies through the mirror', { timeout: 120_000 }, async (t) => {
   if (!meets(t, required)) return

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { test } from 'node:test'
 import { abortable, delay } from '../../src/flow/abortable.ts'
+import { run } from '../support/child-process.ts'
 
 test('without a signal the outcome of the promise is passed on', async () => {
   assert.equal(await abortable(Promise.resolve(1)), 1)
@@ -82,6 +81,5 @@ test('delay rejects with the reason of the signal and clears its timer', async (
 test('delay keeps no process alive', async () => {
   const source = new URL('../../src/flow/abortable.ts', import.meta.url)
   const script = `import { delay } from ${JSON.stringify(source.href)}; void delay(3_600_000)`
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', script])
-  assert.deepEqual(await once(child, 'exit'), [0, null])
+  await run('node', ['--input-type=module', '--eval', script])
 })

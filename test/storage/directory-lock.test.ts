@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
@@ -7,11 +6,12 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { lockDirectory } from '../../src/storage/directory-lock.ts'
+import { type ForkedNode, forkNode } from '../support/child-process.ts'
 import { storageFolder } from './storage-folder.ts'
 
 /** A process that has tried to lock the folder, and what it said. */
-async function lockInChild(t: TestContext, folder: string): Promise<{ child: ChildProcess; said: string }> {
-  const child = fork(new URL('./lock-child.ts', import.meta.url), [folder])
+async function lockInChild(t: TestContext, folder: string): Promise<{ child: ForkedNode; said: string }> {
+  const child = forkNode(new URL('./lock-child.ts', import.meta.url), [folder])
   t.after(() => child.kill('SIGKILL'))
   const [said] = await once(child, 'message')
   return { child, said: String(said) }

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
 import { digestOf } from '../../src/oci/digest.ts'
 import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import { run } from '../support/child-process.ts'
+import { reasonToSkip } from '../support/programs.ts'
 import { storeBlob, storedBytes } from './blob-store.contract.ts'
 import { type FaultReport, faultContent, faultPartial } from './fault-child.ts'
-import { reasonToSkip } from './small-disk.ts'
 import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
-const skip = reasonToSkip('strace')
+const skip = reasonToSkip({ programs: ['strace'], root: true })
 const earlier = testBytes(10_000, 4)
 const digest = digestOf(faultContent)
 
@@ -21,17 +20,14 @@ async function storeWithFault(
 ) {
   const child = new URL('./fault-child.ts', import.meta.url).pathname
   const [call = ''] = fault.inject.split(':')
-  const { stdout } = await promisify(execFile)(
-    'strace',
-    [
-      ...['-f', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${fault.inject}`],
-      ...(fault.path === undefined ? [] : ['-P', join(folder, fault.path)]),
-      ...[process.execPath, child, folder, String(fault.clockStepMs ?? 0)],
-    ],
+  const only = fault.path === undefined ? [] : ['-P', join(folder, fault.path)]
+  const trace = ['-f', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${fault.inject}`, ...only]
+  const printed = await run('node', [child, folder, String(fault.clockStepMs ?? 0)], {
+    by: [['strace', ...trace]],
     // One thread, so that calls are counted in the order in which they were made.
-    { env: { ...process.env, UV_THREADPOOL_SIZE: '1', NODE_V8_COVERAGE: '' } },
-  )
-  return JSON.parse(stdout) as FaultReport
+    environment: { UV_THREADPOOL_SIZE: '1' },
+  })
+  return JSON.parse(printed) as FaultReport
 }
 
 /** A folder with one blob in it. */

@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import { run } from '../support/child-process.ts'
+import { reasonToSkip } from '../support/programs.ts'
 import { storeBlob, storedBytes } from './blob-store.contract.ts'
-import { reasonToSkip, run, smallDisk } from './small-disk.ts'
+import { smallDisk, smallDiskNeeds } from './small-disk.ts'
 import { assertSameBytes, filesBelow, testBytes } from './storage-folder.ts'
 
-const skip = reasonToSkip('mount', 'umount')
+const skip = reasonToSkip(smallDiskNeeds)
 const earlier = testBytes(500_000, 1)
 const content = testBytes(4_000_000, 2)
 const fill = { id: 'x', algorithm: 'sha256', size: content.length } as const
@@ -174,10 +176,10 @@ test('a disk that became read-only: reads go on, probe and partials reject with 
   skip,
 }, async (t) => {
   const { folder, store, assertUntouched } = await smallStore(t)
-  run('mount', '-o', 'remount,ro', folder)
+  await run('mount', ['-o', 'remount,ro', folder])
   await assert.rejects(store.probe(), { code: 'EROFS' })
   await assert.rejects(store.openPartial(fill), { code: 'EROFS' })
   await assertUntouched()
-  run('mount', '-o', 'remount,rw', folder)
+  await run('mount', ['-o', 'remount,rw', folder])
   await store.probe()
 })

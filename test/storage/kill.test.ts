@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
+import { forkNode } from '../support/child-process.ts'
 import { checkFill, checkSealed, checkTagged } from './crash-checks.ts'
 import type { CrashWork } from './crash-child.ts'
 import { storageFolder } from './storage-folder.ts'
@@ -11,7 +11,7 @@ const mebibyte = 1024 * 1024
 
 /** Lets a process work in a folder and kills it after its n-th step; returns all the steps it told of. */
 async function killAfter<Step>(t: TestContext, work: CrashWork, folder: string, steps: number) {
-  const child = fork(new URL('./crash-child.ts', import.meta.url), [work, folder, 'run'])
+  const child = forkNode(new URL('./crash-child.ts', import.meta.url), [work, folder, 'run'])
   t.after(() => child.kill('SIGKILL'))
   const told: Step[] = []
   child.on('message', (step) => {

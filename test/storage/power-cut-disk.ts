@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { run } from './small-disk.ts'
+import { run } from '../support/child-process.ts'
 
 /** A disk whose power can be cut, as seen by whoever mounts it afterwards. */
 export interface PowerCutDisk {
@@ -16,7 +16,7 @@ export interface PowerCutDisk {
 }
 
 /** The programs that `powerCutDisk` needs. */
-export const powerCutPrograms = ['mount', 'umount', 'mkfs.xfs', 'mkfs.ext4', 'truncate', 'cp']
+export const powerCutPrograms = ['mount', 'umount', 'mkfs.xfs', 'mkfs.ext4', 'truncate', 'cp'] as const
 
 /**
  * An ext4 image in a file on XFS, both mounted by loop devices: a reflink copy of the image is what the disk had
@@ -26,20 +26,20 @@ export async function powerCutDisk(t: TestContext): Promise<PowerCutDisk> {
   const base = await mkdtemp(join(tmpdir(), 'larder-power-'))
   const mounted: string[] = []
   t.after(async () => {
-    for (const folder of mounted.toReversed()) run('umount', folder)
+    for (const folder of mounted.toReversed()) await run('umount', [folder])
     await rm(base, { recursive: true })
   })
   const mountImage = async (image: string, folder: string): Promise<void> => {
     await mkdir(folder)
-    run('mount', '-o', 'loop', image, folder)
+    await run('mount', ['-o', 'loop', image, folder])
     mounted.push(folder)
   }
   const carrier = join(base, 'carrier')
-  run('truncate', '--size=600M', join(base, 'carrier.img'))
-  run('mkfs.xfs', '-q', '-m', 'reflink=1', join(base, 'carrier.img'))
+  await run('truncate', ['--size=600M', join(base, 'carrier.img')])
+  await run('mkfs.xfs', ['-q', '-m', 'reflink=1', join(base, 'carrier.img')])
   await mountImage(join(base, 'carrier.img'), carrier)
-  run('truncate', '--size=128M', join(carrier, 'disk.img'))
-  run('mkfs.ext4', '-q', join(carrier, 'disk.img'))
+  await run('truncate', ['--size=128M', join(carrier, 'disk.img')])
+  await run('mkfs.ext4', ['-q', join(carrier, 'disk.img')])
   await mountImage(join(carrier, 'disk.img'), join(base, 'disk'))
   let cuts = 0
   return {
@@ -47,13 +47,13 @@ export async function powerCutDisk(t: TestContext): Promise<PowerCutDisk> {
     async cut(check) {
       cuts += 1
       const copy = join(carrier, `cut-${cuts}.img`)
-      run('cp', '--reflink=always', join(carrier, 'disk.img'), copy)
+      await run('cp', ['--reflink=always', join(carrier, 'disk.img'), copy])
       const folder = join(base, `cut-${cuts}`)
       await mountImage(copy, folder)
       try {
         await check(folder)
       } finally {
-        run('umount', folder)
+        await run('umount', [folder])
         mounted.pop()
         await rm(copy)
       }

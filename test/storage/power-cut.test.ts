@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
-import { fork } from 'node:child_process'
 import { on, once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
+import { forkNode } from '../support/child-process.ts'
+import { reasonToSkip } from '../support/programs.ts'
 import { checkFill, checkSealed, checkTagged } from './crash-checks.ts'
 import type { CrashWork } from './crash-child.ts'
 import { type PowerCutDisk, powerCutDisk, powerCutPrograms } from './power-cut-disk.ts'
-import { reasonToSkip } from './small-disk.ts'
 
-const skip = reasonToSkip(...powerCutPrograms)
+const skip = reasonToSkip({ programs: powerCutPrograms, root: true })
 
 /**
  * Lets a process work on the disk step by step and calls `afterStep` after each, with all the steps it told of;
@@ -22,7 +22,7 @@ async function workOnDisk<Step>(
 ) {
   const { work, folder, steps } = options
   await mkdir(folder)
-  const child = fork(new URL('./crash-child.ts', import.meta.url), [work, folder, 'step'])
+  const child = forkNode(new URL('./crash-child.ts', import.meta.url), [work, folder, 'step'])
   const exited = once(child, 'exit')
   const told: Step[] = []
   try {

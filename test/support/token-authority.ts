@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process'
 import { createHash, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { run } from './child-process.ts'
 
 /** One entry of a token's `access` claim (distribution, "Token Authentication Implementation"). */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] }
@@ -167,7 +166,7 @@ async function selfSign(key: KeyObject): Promise<string> {
     const [keyFile, file] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')]
     await writeFile(keyFile, key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
     const subject = ['-days', '30', '-subj', '/CN=larder-test-token-service']
-    await promisify(execFile)('openssl', ['req', '-x509', '-new', '-key', keyFile, '-out', file, ...subject])
+    await run('openssl', ['req', '-x509', '-new', '-key', keyFile, '-out', file, ...subject])
     return await readFile(file, 'utf8')
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
+import { ChildServer } from './child-process.ts'
+import { meets } from './programs.ts'
 import { startTokenService, type TokenService } from './token-service.ts'
 
-const program = '/usr/bin/docker-registry'
 const options = { issuer: 'larder-test', service: 'registry', accounts: { ann: 'secret' } }
 
 /** Starts Debian's docker-registry, trusting a token service, and returns its URL. */
@@ -26,23 +24,14 @@ async function startRegistry(t: TestContext, tokens: TokenService): Promise<stri
   }
   // JSON is YAML.
   await writeFile(join(folder, 'config.yml'), JSON.stringify(config))
-  const child = spawn(program, ['serve', join(folder, 'config.yml')], { stdio: ['ignore', 'ignore', 'pipe'] })
-  const exited = new Promise((resolve) => child.once('exit', resolve))
+  const server = ChildServer.start('docker-registry', ['serve', join(folder, 'config.yml')])
   t.after(async () => {
-    child.kill('SIGKILL')
-    await exited
+    await server.end('SIGKILL')
     await rm(folder, { recursive: true, force: true })
   })
-  const lines: string[] = []
-  for await (const line of createInterface({ input: child.stderr })) {
-    lines.push(line)
-    const address = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1]
-    if (address !== undefined) {
-      child.stderr.resume()
-      return `http://${address}`
-    }
-  }
-  throw new Error(`docker-registry did not start:\n${lines.join('\n')}`)
+  const listening = /listening on (127\.0\.0\.1:\d+)/
+  await server.ready(() => listening.test(server.stderr), 'listens')
+  return `http://${listening.exec(server.stderr)?.[1]}`
 }
 
 async function fetchToken(tokens: TokenService, scope: string, login?: string): Promise<string> {
@@ -72,9 +61,8 @@ test('a token names its issuer, audience, account and access', async () => {
   assert.equal(tokens.issued, 1)
 })
 
-const skip = existsSync(program) ? false : `${program} is not installed`
-
-test('docker-registry accepts the tokens, and only for what they grant', { skip }, async (t) => {
+test('docker-registry accepts the tokens, and only for what they grant', async (t) => {
+  if (!meets(t, { programs: ['docker-registry'] })) return
   await using tokens = await startTokenService(options)
   const registry = await startRegistry(t, tokens)
   const challenge = (await fetch(`${registry}/v2/`)).headers.get('www-authenticate')

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
@@ -7,13 +6,13 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { promisify } from 'node:util'
 import Keyv from 'keyv'
 import { pino } from 'pino'
 import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
 import { RegistryClient } from '../../src/upstream/registry-client.ts'
 import type { RegistryConnectionOptions } from '../../src/upstream/registry-connection.ts'
 import { Transport, type TransportOptions } from '../../src/upstream/transport.ts'
+import { run } from '../support/child-process.ts'
 
 /** A request that a `listen` server received. */
 export type SeenRequest = {
@@ -115,10 +114,7 @@ export async function selfSigned(names: string): Promise<Certificate> {
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
     const subject = ['-days', '3', '-subj', '/CN=larder-test', '-addext', `subjectAltName=${names}`]
-    await promisify(execFile)('openssl', [
-      ...['req', '-x509', ...curve, '-keyout', key, '-out', cert],
-      ...subject,
-    ])
+    await run('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert, ...subject])
     return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }
   } finally {
     await rm(folder, { recursive: true, force: true })

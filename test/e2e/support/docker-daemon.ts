@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ChildServer, type Finished, finish, run } from './child-process.ts'
+import { ChildServer, type Finished, finish, run } from '../../support/child-process.ts'
 import { type NoInternet, startNoInternet } from './no-internet.ts'
 import { scratchFolder } from './scratch-folder.ts'
 
@@ -15,7 +15,7 @@ export type DockerDaemon = AsyncDisposable & {
 }
 
 /** What `startDockerDaemon` needs of the machine. */
-export const dockerPrograms = { docker: 'docker.io', dockerd: 'docker.io', containerd: 'containerd' } as const
+export const dockerPrograms = ['docker', 'dockerd', 'containerd'] as const
 
 /** Starts a Docker daemon whose only way to Docker Hub is `mirror`, a URL. It leaves the machine's network alone. */
 export async function startDockerDaemon(mirror: string): Promise<DockerDaemon> {

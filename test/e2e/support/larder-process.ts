@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { resolve } from 'node:path'
+import { ChildServer, type Finished, finish } from '../../support/child-process.ts'
 import { readMetric } from '../../support/mirror.ts'
 import { until } from '../../support/settle.ts'
-import { ChildServer, type Finished, finish } from './child-process.ts'
 import { scratchFolder } from './scratch-folder.ts'
 
 /** The program as it is in the source tree. */
@@ -63,7 +63,7 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
   }
   const program = options.entry ?? sourceEntry
   const run = { environment, workingDirectory: scratch.path }
-  const server = building.use(ChildServer.start(process.execPath, [program, 'serve'], run))
+  const server = building.use(ChildServer.start('node', [program, 'serve'], run))
   const listening = /listens +http:\/\/\S+:(\d+)\/v2\//
   await server.ready(() => listening.test(server.stderr), 'says where it listens')
   const port = Number(listening.exec(server.stderr)?.[1])
@@ -103,7 +103,7 @@ export async function larder(
 ): Promise<Finished> {
   await using scratch = await scratchFolder()
   const run = { environment: { HOME: scratch.path, ...environment }, workingDirectory: scratch.path }
-  return await finish(process.execPath, [sourceEntry, ...parameters], { ...run, timeoutMs: 20_000 })
+  return await finish('node', [sourceEntry, ...parameters], { ...run, timeoutMs: 20_000 })
 }
 
 function loggedRequests(log: string): LoggedRequest[] {

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ChildServer } from '../../support/child-process.ts'
 import type { TestBlob, TestImage, TestIndex } from '../../support/images.ts'
 import { startTokenService, type TokenService } from '../../support/token-service.ts'
-import { ChildServer } from './child-process.ts'
 import { scratchFolder } from './scratch-folder.ts'
 
 const service = 'registry.test'
@@ -19,8 +19,8 @@ export type RegistryProcess = AsyncDisposable & {
   stop(): Promise<void>
 }
 
-/** The packages whose programs `startRegistry` needs. */
-export const registryPrograms = { 'docker-registry': 'docker-registry', openssl: 'openssl' } as const
+/** What `startRegistry` needs of the machine. */
+export const registryPrograms = ['docker-registry', 'openssl'] as const
 
 /**
  * Starts Debian's registry on a free port. With `auth: 'token'` it wants tokens for pulls too, which anybody gets,

@@ -8,7 +8,7 @@ import {
   type TestBlob,
   type TestImage,
 } from '../../support/images.ts'
-import { busybox } from './programs.ts'
+import { programs } from '../../support/programs.ts'
 
 /** A file of a layer. */
 export type LayerFile = { readonly path: string; readonly content: Uint8Array; readonly mode?: number }
@@ -25,7 +25,7 @@ export type RunnableImageOptions = {
 /** The file that makes an image run: a shell with its tools. */
 export const shellFile = (): LayerFile => ({
   path: 'bin/busybox',
-  content: readFileSync(busybox),
+  content: readFileSync(programs.busybox.path),
   mode: 0o755,
 })
 

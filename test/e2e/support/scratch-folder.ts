@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { run } from './child-process.ts'
+import { run } from '../../support/child-process.ts'
 
 /** A new folder. Dispose to remove it, and all that was mounted below it. */
 export type ScratchFolder = AsyncDisposable & { readonly path: string }
