@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import Keyv from 'keyv'
@@ -13,10 +13,14 @@ import { TagLists } from './cache/tag-lists.ts'
 import type { Config, UpstreamConfig } from './config/schema.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
+import { frontDoor } from './http/front-door.ts'
 import { Listener } from './http/listener.ts'
 import { Metrics } from './http/metrics.ts'
+import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { RepositoryBlobs } from './registry/blobs.ts'
+import { Ledger } from './registry/ledger.ts'
+import { logPull } from './registry/log-pull.ts'
 import { Visibility } from './registry/visibility.ts'
 import { lockDirectory } from './storage/directory-lock.ts'
 import { FileBlobStore } from './storage/file-blob-store.ts'
@@ -34,6 +38,8 @@ export interface AppOptions {
   readonly version: string
   /** Milliseconds for which a fill keeps its place while others wait: CRI gives up after 5 min without a byte. */
   readonly turnMs?: number
+  /** Milliseconds without a request after which a pull has ended; clients pause no longer between two blobs. */
+  readonly pullIdleMs?: number
 }
 
 /** Entries of what expires: tokens, fresh tags, refusals, lists. The least recently used go first. */
@@ -45,12 +51,15 @@ const transferMemory = 16 * 1024 * 1024
 /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
 const patienceMs = 10_000
 const defaultTurnMs = 15_000
+const defaultPullIdleMs = 5000
 
 /** The running parts. Dispose to stop them, in the reverse order of their creation. */
 export interface App extends AsyncDisposable {
   /** The HTTP application, for `inject`. */
   readonly server: FastifyInstance
   readonly upstreams: readonly RegistryClient[]
+  /** What a stop would wait for, or leave for later. */
+  readonly underWay: { readonly requests: number; readonly fills: number }
   /** Listens as configured; returns the ports. */
   listen(): Promise<number[]>
 }
@@ -60,7 +69,14 @@ export interface App extends AsyncDisposable {
  * folder, a file that cannot be read.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, logger, environment, version, turnMs = defaultTurnMs } = options
+  const {
+    config,
+    logger,
+    environment,
+    version,
+    turnMs = defaultTurnMs,
+    pullIdleMs = defaultPullIdleMs,
+  } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   building.use(await lockDirectory(directory))
@@ -108,6 +124,28 @@ export async function createApp(options: AppOptions): Promise<App> {
   })
   const downloadLimits = new Map(upstreams.map(({ name }) => [name, pLimit(config.limits.downloads)]))
   const pool = new BufferPool(transferMemory)
+  const metrics = new Metrics({
+    version,
+    upstreams,
+    fillCount: () => blobs.fillCount,
+    fills: blobs.fills,
+    buffersInUse: () => pool.inUse,
+    stored: () => store.stored,
+    disk: async () => {
+      const { bavail, blocks, bsize } = await statfs(directory)
+      return { free: bavail * bsize, size: blocks * bsize }
+    },
+  })
+  const ledger = building.use(
+    new Ledger({
+      idleMs: pullIdleMs,
+      onPull: (pull) => {
+        metrics.countPull(pull.upstream, pull.outcome)
+        logPull(logger, pull)
+      },
+    }),
+  )
+  const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
     router: new Router(upstreams),
     visibility: new Visibility({ catalog, cache, anonymous, revalidateMs: revalidate, logger }),
@@ -117,7 +155,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     referrers,
     pool,
     logger,
-    metrics: new Metrics({ upstreams, fillCount: () => blobs.fillCount, buffersInUse: () => pool.inUse }),
+    requestLog,
+    metrics,
     probe: () => store.probe(),
   })
   building.defer(() => server.close())
@@ -126,9 +165,14 @@ export async function createApp(options: AppOptions): Promise<App> {
   return {
     server,
     upstreams,
+    get underWay() {
+      return { requests: requestLog.openCount, fills: blobs.fillCount }
+    },
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
-      const listener = await Listener.open(server.routing, { addresses, tls, graceMs, logger })
+      const handler = requestLog.around(frontDoor(server.routing))
+      const onCut = (): void => requestLog.breakOff('the mirror stopped before it was sent whole')
+      const listener = await Listener.open(handler, { addresses, tls, graceMs, onCut, logger })
       parts.use(listener)
       return listener.ports
     },

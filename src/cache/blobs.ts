@@ -9,6 +9,7 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { BlobSource } from './download.ts'
 import { Fill } from './fill.ts'
+import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { Integrity } from './integrity.ts'
 import { passThrough } from './pass-through.ts'
 
@@ -56,6 +57,7 @@ const memoryBytes = 32 * 1024 * 1024
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions
   readonly #integrity: Integrity
+  readonly #counter = new FillCounter()
   readonly #fills = new Map<Digest, RunningFill>()
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
@@ -72,6 +74,11 @@ export class Blobs implements AsyncDisposable {
   /** Fills under way. */
   get fillCount(): number {
     return this.#fills.size
+  }
+
+  /** What became of fills so far, by the name of the upstream. */
+  get fills(): ReadonlyMap<string, FillCounts> {
+    return this.#counter.byUpstream
   }
 
   /** The size of a stored blob in bytes; undefined where it is not stored. */
@@ -136,7 +143,8 @@ export class Blobs implements AsyncDisposable {
   }
 
   #start(digest: Digest, origin: BlobOrigin): RunningFill {
-    const fill = Fill.start({ ...this.#options, ...origin, digest })
+    const counts = this.#counter.of(origin.upstream)
+    const fill = Fill.start({ ...this.#options, ...origin, digest, counts })
     const running = { fill, origin }
     this.#fills.set(digest, running)
     fill.done

@@ -54,6 +54,8 @@ export class Download {
   #partial: Partial | undefined
   #hasReceived = false
   #ignoresRange = false
+  #keptBytes = 0
+  #resumes = 0
 
   constructor(options: DownloadOptions) {
     this.#options = options
@@ -78,6 +80,16 @@ export class Download {
         await delay(waitAfter(error, failures), signal)
       }
     }
+  }
+
+  /** Bytes that an earlier attempt had left. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
+  /** Connections that went on in the middle of the blob. */
+  get resumes(): number {
+    return this.#resumes
   }
 
   /** Bytes that are there, whoever brought them. */
@@ -124,6 +136,7 @@ export class Download {
   async #receive(fetched: FetchedBlob, partial: Partial, end: number): Promise<Partial | undefined> {
     const startedAt = performance.now()
     let position = fetched.start
+    if (position > 0) this.#resumes += 1
     let isTurnOver = false
     for await (const chunk of fetched.body()) {
       await partial.write(position, chunk.subarray(0, Math.max(0, end - position)))
@@ -150,7 +163,8 @@ export class Download {
 
   async #open(size: number | undefined): Promise<Partial> {
     this.#partial = await this.#options.open(size)
-    if (this.#present > 0) this.#options.onFirstByte()
+    this.#keptBytes = this.#present
+    if (this.#keptBytes > 0) this.#options.onFirstByte()
     return this.#partial
   }
 

@@ -8,11 +8,16 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download, type DownloadOptions } from './download.ts'
+import type { FillCounts } from './fill-counts.ts'
 
 export interface FillOptions
   extends Pick<DownloadOptions, 'upstream' | 'source' | 'size' | 'limit' | 'rate' | 'retries' | 'turnMs'> {
   readonly digest: Digest
+  /** The upstream's and the repository's name. */
+  readonly repository: string
   readonly store: BlobStore
+  /** Of its upstream, added to as it goes. */
+  readonly counts: FillCounts
   readonly logger: Logger
 }
 
@@ -78,7 +83,8 @@ export class Fill {
   }
 
   async #run(): Promise<void> {
-    const { digest, upstream, store, logger } = this.#options
+    const { digest, upstream, store, logger, counts } = this.#options
+    counts.started += 1
     try {
       try {
         await this.#fetchAndSeal(this.#options.size ?? (await store.partialSize(partialId(digest))))
@@ -92,7 +98,7 @@ export class Fill {
         this.#isFailing = false
         await this.#fetchAndSeal(undefined)
       }
-      logger.debug({ digest }, 'blob stored')
+      counts.finished += 1
     } catch (cause) {
       const message = 'it sent bytes twice that do not match their digest'
       const error = isWrongBytes(cause)
@@ -100,6 +106,8 @@ export class Fill {
         : cause
       // An upstream's failure needs no stack: its message says it all.
       const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
+      if (this.#stopped.signal.aborted) counts.stopped += 1
+      else counts.failed += 1
       if (!this.#stopped.signal.aborted) logger.warn({ upstream, digest, ...told }, 'fetching a blob failed')
       this.#opened.reject(error)
       this.#started.reject(error)
@@ -109,13 +117,14 @@ export class Fill {
 
   /** `size` is what we expect; where the upstream says otherwise before a byte has come, it is asked to decide. */
   async #fetchAndSeal(size: number | undefined): Promise<void> {
-    const { digest, store } = this.#options
+    const { digest, store, counts } = this.#options
     if ((await store.size(digest)) !== undefined) {
       this.#opened.resolve(undefined)
       this.#started.resolve()
       return
     }
     let partial: Partial | undefined
+    const startedAt = performance.now()
     const download = new Download({
       ...this.#options,
       size,
@@ -129,7 +138,10 @@ export class Fill {
       },
     })
     try {
-      await (await download.run()).seal(digest)
+      const whole = await download.run()
+      const bytes = whole.present.total
+      await whole.seal(digest)
+      this.#tell(download, bytes, performance.now() - startedAt)
     } catch (error) {
       this.#isFailing = true
       const reason = error instanceof Error ? error : new Error(String(error))
@@ -138,7 +150,18 @@ export class Fill {
       if (this.#stopped.signal.aborted || isWorthKeeping) await partial?.suspend(reason)
       else await partial?.discard(reason)
       throw error
+    } finally {
+      counts.resumes += download.resumes
     }
+  }
+
+  /** `size` and what was kept of it in bytes. */
+  #tell({ keptBytes, resumes }: Download, size: number, ms: number): void {
+    const { logger, upstream, repository, digest } = this.#options
+    const bytes = size - keptBytes
+    const bytesPerSecond = Math.round(bytes / Math.max(ms / 1000, 0.001))
+    const fields = { upstream, repository, digest, size, bytes, keptBytes, resumes, ms: Math.round(ms) }
+    logger.info({ ...fields, bytesPerSecond }, 'fetched a blob')
   }
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener } from 'node:http'
+import type { Socket } from 'node:net'
 
 const refusal = JSON.stringify({
   errors: [{ code: 'UNSUPPORTED', message: 'two Host headers, or a target that is not a path' }],
@@ -6,17 +7,23 @@ const refusal = JSON.stringify({
 
 /**
  * Refuses requests that two parsers may read in two ways, before anything is routed: two Host headers, or a target
- * that is no path. Node takes both. The connection is closed, and what was sent behind on it is not looked at.
+ * that is no path. Node takes both. The answer waits for those before it on the connection, which is then closed;
+ * what was sent behind it is not looked at.
  */
 export function frontDoor(next: RequestListener): RequestListener {
+  const refused = new WeakSet<Socket>()
   return (request, response) => {
     const { socket } = request
     // The rest of a pipeline whose first request was refused.
-    if (socket.writableEnded || socket.destroyed) return
+    if (refused.has(socket) || socket.destroyed) return
     if (!isAmbiguous(request)) return next(request, response)
-    socket.end(
-      `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${refusal.length}\r\nConnection: close\r\n\r\n${refusal}`,
-    )
+    refused.add(socket)
+    response.writeHead(400, {
+      'content-type': 'application/json; charset=utf-8',
+      'content-length': refusal.length,
+      connection: 'close',
+    })
+    response.end(refusal)
   }
 }
 

@@ -7,7 +7,6 @@ import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
-import { frontDoor } from './front-door.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
 type ListenAddress = { readonly host: string | undefined; readonly port: number } | { readonly path: string }
@@ -18,6 +17,8 @@ export interface ListenerOptions {
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   /** Milliseconds that running transfers have to finish when it is closed. */
   readonly graceMs: number
+  /** Called when the grace is over, just before the connections that are still there are destroyed. */
+  readonly onCut: () => void
   readonly logger: Logger
 }
 
@@ -46,10 +47,9 @@ export class Listener implements AsyncDisposable {
 
   /** Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate). */
   static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
-    const guarded = frontDoor(handler)
     const tls = options.tls && (await readCertificate(options.tls))
     const servers = options.addresses.map(() =>
-      tls ? https.createServer({ ...timeouts, ...tls }, guarded) : http.createServer(timeouts, guarded),
+      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
     )
     const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
     const listener = new Listener(options, servers, job)
@@ -81,6 +81,7 @@ export class Listener implements AsyncDisposable {
     await this.#certificateJob?.[Symbol.asyncDispose]()
     const closed = this.#servers.filter(({ listening }) => listening).map(closeServer)
     await Promise.race([Promise.all(closed), delay(this.#options.graceMs)])
+    this.#options.onCut()
     for (const server of this.#servers) server.closeAllConnections()
     await Promise.all(closed)
   }

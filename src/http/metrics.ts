@@ -1,20 +1,45 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { FillCounts } from '../cache/fill-counts.ts'
+import type { PullOutcome } from '../registry/ledger.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 
 export interface MetricsSources {
+  /** Of this program. */
+  readonly version: string
   readonly upstreams: readonly RegistryClient[]
   /** Fills under way. */
   readonly fillCount: () => number
+  /** What became of fills so far, by the name of the upstream. */
+  readonly fills: ReadonlyMap<string, FillCounts>
   /** Bytes of memory that transfers hold. */
   readonly buffersInUse: () => number
+  /** What is stored, as far as it was counted. */
+  readonly stored: () => { readonly bytes: number; readonly blobs: number }
+  /** Bytes of the disk that holds the data folder. */
+  readonly disk: () => Promise<{ readonly free: number; readonly size: number }>
+}
+
+/** A request below `/v2/` at its end. */
+export interface CountedRequest {
+  readonly method: string
+  readonly kind: string
+  /** Empty where it was about none. */
+  readonly upstream: string
+  readonly status: number
+  /** As in X-Larder-Cache; empty where there is nothing to tell. */
+  readonly cache: string
+  /** Of blobs, manifests and lists that were sent. */
+  readonly bytes: number
+  readonly seconds: number
 }
 
 /** What `/metrics` shows (Prometheus text format). The figures of the parts are read when it is asked for. */
 export class Metrics {
   readonly registry = new Registry()
-  readonly #requests: Counter<'method' | 'kind' | 'status' | 'cache'>
-  readonly #servedBytes: Counter
-  readonly #firstByte: Histogram<'kind'>
+  readonly #requests: Counter<'method' | 'kind' | 'upstream' | 'status' | 'cache'>
+  readonly #servedBytes: Counter<'upstream' | 'cache'>
+  readonly #pulls: Counter<'upstream' | 'outcome'>
+  readonly #duration: Histogram<'kind'>
 
   constructor(sources: MetricsSources) {
     const { registry } = this
@@ -22,55 +47,121 @@ export class Metrics {
     collectDefaultMetrics({ register: registry })
     this.#requests = new Counter({
       name: 'larder_requests_total',
-      help: 'Requests below /v2/ by what they asked for, status, and how the cache answered',
-      labelNames: ['method', 'kind', 'status', 'cache'],
+      help: 'Requests below /v2/ by what they asked for, status (499: the client left before), and how the cache answered',
+      labelNames: ['method', 'kind', 'upstream', 'status', 'cache'],
       registers,
     })
     this.#servedBytes = new Counter({
       name: 'larder_served_bytes_total',
-      help: 'Bytes of blobs and manifests sent to clients',
+      help: 'Bytes of blobs, manifests and lists sent to clients, also in answers that were not sent whole',
+      labelNames: ['upstream', 'cache'],
       registers,
     })
-    this.#firstByte = new Histogram({
+    this.#pulls = new Counter({
+      name: 'larder_pulls_total',
+      help: 'Images pulled by a client, by how that ended: finished, left, failed, stopped',
+      labelNames: ['upstream', 'outcome'],
+      registers,
+    })
+    this.#duration = new Histogram({
       name: 'larder_request_duration_seconds',
       help: 'Time from a request to the end of its answer',
       labelNames: ['kind'],
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600],
       registers,
     })
-    new Gauge({
-      name: 'larder_fills_running',
-      help: 'Blobs on their way in',
-      registers,
-      collect() {
-        this.set(sources.fillCount())
-      },
-    })
-    new Gauge({
-      name: 'larder_transfer_buffers_bytes',
-      help: 'Memory that transfers to clients hold',
-      registers,
-      collect() {
-        this.set(sources.buffersInUse())
-      },
-    })
+    addOwnMetrics(registers, sources)
+    addFillMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
   }
 
-  /** Counts an answer when it has ended. */
-  count(answer: {
-    method: string
-    kind: string
-    status: number
-    cache: string
-    bytes: number
-    seconds: number
-  }): void {
-    const { method, kind, status, cache } = answer
-    this.#requests.inc({ method, kind, status: String(status), cache })
-    this.#servedBytes.inc(answer.bytes)
-    this.#firstByte.observe({ kind }, answer.seconds)
+  /** Counts a request when it has ended. */
+  count({ method, kind, upstream, status, cache, bytes, seconds }: CountedRequest): void {
+    this.#requests.inc({ method, kind, upstream, status: String(status), cache })
+    if (bytes > 0) this.#servedBytes.inc({ upstream, cache }, bytes)
+    this.#duration.observe({ kind }, seconds)
   }
+
+  /** Counts a pull when it has ended. */
+  countPull(upstream: string, outcome: PullOutcome): void {
+    this.#pulls.inc({ upstream, outcome })
+  }
+}
+
+function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
+  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        this.set(await read())
+      },
+    })
+  new Gauge({
+    name: 'larder_build_info',
+    help: '1; which version of Larder this is, and of Node.js',
+    labelNames: ['version', 'node'],
+    registers,
+  }).set({ version: sources.version, node: process.versions.node }, 1)
+  gauge('larder_fills_running', 'Blobs on their way in', sources.fillCount)
+  gauge('larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', sources.buffersInUse)
+  gauge('larder_cache_bytes', 'Bytes of the blobs that are stored', () => sources.stored().bytes)
+  gauge('larder_cache_blobs', 'Blobs that are stored', () => sources.stored().blobs)
+  new Gauge({
+    name: 'larder_disk_free_bytes',
+    help: 'Free bytes of the disk that holds the data folder',
+    registers,
+    async collect() {
+      const { free, size } = await sources.disk()
+      this.set(free)
+      diskSize.set(size)
+    },
+  })
+  const diskSize = new Gauge({
+    name: 'larder_disk_size_bytes',
+    help: 'Bytes of the disk that holds the data folder',
+    registers,
+  })
+}
+
+function addFillMetrics(registers: Registry[], { fills }: MetricsSources): void {
+  const counter = (
+    name: string,
+    help: string,
+    labelNames: 'outcome'[],
+    read: (counts: FillCounts, add: (labels: { outcome?: string }, value: number) => void) => void,
+  ) =>
+    new Counter<'upstream' | 'outcome'>({
+      name,
+      help,
+      labelNames: ['upstream', ...labelNames],
+      registers,
+      collect() {
+        this.reset()
+        for (const [upstream, counts] of fills)
+          read(counts, (labels, value) => this.inc({ upstream, ...labels }, value))
+      },
+    })
+  counter('larder_fills_started_total', 'Blobs that were begun to be fetched', [], ({ started }, add) =>
+    add({}, started),
+  )
+  counter(
+    'larder_fills_ended_total',
+    'Blobs whose fetching ended: finished, failed, stopped (what was fetched is kept)',
+    ['outcome'],
+    ({ finished, failed, stopped }, add) => {
+      add({ outcome: 'finished' }, finished)
+      add({ outcome: 'failed' }, failed)
+      add({ outcome: 'stopped' }, stopped)
+    },
+  )
+  counter(
+    'larder_fill_resumes_total',
+    'Times that fetching a blob went on in the middle, after a cut, a turn of others or a restart',
+    [],
+    ({ resumes }, add) => add({}, resumes),
+  )
 }
 
 function addUpstreamMetrics(registers: Registry[], upstreams: readonly RegistryClient[]): void {

@@ -3,21 +3,35 @@ import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BufferPool } from './buffer-pool.ts'
 
+/** The client is gone: nothing went wrong on this side. */
+export class ClientLeftError extends Error {
+  constructor(cause: unknown) {
+    super('the client has left', { cause })
+    this.name = 'ClientLeftError'
+  }
+}
+
+/** Told how many bytes of the body were handed to the socket so far. */
+export interface SentCount {
+  bytes: number
+}
+
 /**
  * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. Two buffers a
  * transfer: one is read into while the socket drains the other, so that a slow client holds no more than these.
- * The last byte waits until the digest is verified. Returns the bytes sent. Rejects when the reader fails or
- * `signal` aborts; the caller then destroys the connection, so that a wrong or short body is never completed.
+ * The last byte waits until the digest is verified. `sent` is kept up to date. Rejects when the reader fails, with
+ * ClientLeftError when the connection does, or when `signal` aborts; the caller then destroys the connection, so that
+ * a wrong or short body is never completed.
  */
 export async function sendBlob(
   response: ServerResponse,
   reader: BlobReader,
   { start, end }: ByteRange,
-  { pool, signal }: { pool: BufferPool; signal: AbortSignal },
+  { pool, signal, sent }: { pool: BufferPool; signal: AbortSignal; sent: SentCount },
 ): Promise<void> {
   let reading = pool.acquire(end - start)
   let draining = pool.acquire(end - start)
-  const write = writerOf(response, signal)
+  const write = writerOf(response, signal, sent)
   let drained: Promise<void> = Promise.resolve()
   let isClean = false
   try {
@@ -51,15 +65,20 @@ export async function sendBlob(
  * again. An answer that waits behind another one on a connection that ends is never told of it, hence `signal`;
  * one listener serves all writes.
  */
-function writerOf(response: ServerResponse, signal: AbortSignal): (bytes: Uint8Array) => Promise<void> {
+function writerOf(
+  response: ServerResponse,
+  signal: AbortSignal,
+  sent: SentCount,
+): (bytes: Uint8Array) => Promise<void> {
   let fail: (reason: unknown) => void = () => {}
   signal.addEventListener('abort', () => fail(signal.reason), { once: true })
   return (bytes) => {
     signal.throwIfAborted()
     if (bytes.length === 0) return Promise.resolve()
+    sent.bytes += bytes.length
     return new Promise((resolve, reject) => {
       fail = reject
-      response.write(bytes, (error) => (error ? reject(error) : resolve()))
+      response.write(bytes, (error) => (error ? reject(new ClientLeftError(error)) : resolve()))
     })
   }
 }

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -7,12 +6,13 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import type { Logger } from 'pino'
+import type { CacheStatus } from '../cache/manifests.ts'
 import { RegistryError } from '../oci/error.ts'
-import { answerError, isUnexpected } from './errors.ts'
+import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import { parseRegistryUrl, type RegistryTarget } from './name-routing.ts'
 import { healthRoutes } from './routes/health.ts'
 import { PullRoutes, type PullRoutesOptions } from './routes/pull.ts'
+import { cacheHeader } from './routes/question.ts'
 
 export interface ServerOptions extends PullRoutesOptions {
   readonly metrics: Metrics
@@ -35,7 +35,7 @@ const maximumParameterLength = 1024
  * and tests use `inject`.
  */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
-  const refusals = new WeakMap<IncomingMessage, string>()
+  const { requestLog } = options
   const app = Fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -52,9 +52,13 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
       reply,
     )
   })
-  app.addHook('onResponse', async (request, reply) =>
-    recordAnswer(options, request, reply, refusals.get(request.raw)),
-  )
+  // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
+  app.addHook('onSend', (request, reply, payload, done) => {
+    const record = requestLog.of(request.raw, reply.raw)
+    record.bytes = lengthOf(payload)
+    record.cache ??= reply.getHeader(cacheHeader) as CacheStatus | undefined
+    done()
+  })
   const pull = new PullRoutes(options)
   for (const url of ['/v2', '/v2/', '/v2/*']) {
     app.route({ method: ['GET', 'HEAD'], url, handler: (request, reply) => pull.handle(request, reply) })
@@ -69,9 +73,11 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   return app
 
   function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    if (isUnexpected(error)) options.logger.error({ err: error, url: request.raw.url }, 'a request failed')
-    const { status, headers, body, code, message } = answerError(error, kindOf(request))
-    refusals.set(request.raw, `${code}: ${message}`)
+    const record = requestLog.of(request.raw, reply.raw)
+    const { status, headers, body, code, message } = answerError(error, record.subject?.kind ?? 'unknown')
+    record.error = error
+    record.refusal = `${code}: ${message}`
+    record.bytes = Buffer.byteLength(body)
     // A body that was not read would be taken for the next request.
     if (request.raw.headers['content-length'] ?? request.raw.headers['transfer-encoding'])
       reply.header('connection', 'close')
@@ -87,48 +93,7 @@ async function refuseWrite(): Promise<never> {
   throw new RegistryError('UNSUPPORTED', message, { allow: 'GET, HEAD' })
 }
 
-function kindOf(request: FastifyRequest): RegistryTarget['kind'] {
-  try {
-    return parseRegistryUrl(request.raw.url ?? '').target.kind
-  } catch {
-    return 'unknown'
-  }
-}
-
-/** One line and one count for each answer below /v2/, also for those that a client broke off. */
-function recordAnswer(
-  { metrics, logger }: ServerOptions,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  refusal: string | undefined,
-): void {
-  const { url = '' } = request.raw
-  if (!url.startsWith('/v2')) return
-  const cache = String(reply.getHeader('x-larder-cache') ?? '')
-  const isComplete = reply.raw.writableFinished
-  const hasBody = request.method === 'GET' && reply.raw.statusCode < 300
-  const bytes = hasBody && isComplete ? Number(reply.getHeader('content-length') ?? 0) : 0
-  const seconds = reply.elapsedTime / 1000
-  metrics.count({
-    method: request.method,
-    kind: kindOf(request),
-    status: reply.raw.statusCode,
-    cache,
-    bytes,
-    seconds,
-  })
-  logger.info(
-    {
-      method: request.method,
-      url,
-      status: reply.raw.statusCode,
-      ...(cache ? { cache } : {}),
-      ...(isComplete ? { bytes } : { aborted: true }),
-      ...(refusal === undefined ? {} : { error: refusal }),
-      ms: Math.round(reply.elapsedTime),
-      client: request.ip,
-      agent: request.headers['user-agent'],
-    },
-    'request',
-  )
+function lengthOf(payload: unknown): number {
+  if (typeof payload === 'string') return Buffer.byteLength(payload)
+  return payload instanceof Uint8Array ? payload.length : 0
 }

@@ -1,12 +1,15 @@
 import type { Digest } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
 import type { Partial } from './partial.ts'
+import type { StoredTotal } from './stored-count.ts'
 
 /**
  * Content by its digest. Only what was verified is ever visible. Every implementation passes
  * `test/storage/blob-store.contract.ts`.
  */
 export interface BlobStore extends AsyncDisposable {
+  /** What is stored in all, as far as it was counted since the start. */
+  readonly stored: StoredTotal
   /** The size of a stored blob in bytes; undefined where it is not stored. */
   size(digest: Digest): Promise<number | undefined>
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */

@@ -7,6 +7,7 @@ import { absentIfMissing } from './file-errors.ts'
 import { FilePartial } from './file-partial.ts'
 import type { Partial } from './partial.ts'
 import { PartialJournal } from './partial-journal.ts'
+import { StoredCount, type StoredTotal } from './stored-count.ts'
 
 const layoutVersion = '1'
 /** A partial that nobody asked for in this time goes at the next start. */
@@ -19,9 +20,11 @@ const partialKeptMs = 30 * 24 * 60 * 60 * 1000
 export class FileBlobStore implements BlobStore {
   readonly #directory: string
   readonly #openPartials = new Set<string>()
+  readonly #count: StoredCount
 
   private constructor(directory: string) {
     this.#directory = directory
+    this.#count = new StoredCount(join(directory, 'blobs'))
   }
 
   /**
@@ -41,7 +44,12 @@ export class FileBlobStore implements BlobStore {
     }
     const store = new FileBlobStore(directory)
     await store.#removeForgottenPartials()
+    store.#count.start()
     return store
+  }
+
+  get stored(): StoredTotal {
+    return this.#count.total
   }
 
   async size(digest: Digest): Promise<number | undefined> {
@@ -74,7 +82,11 @@ export class FileBlobStore implements BlobStore {
   }
 
   async delete(digest: Digest): Promise<void> {
-    await rm(this.#pathOf(digest), { force: true })
+    await this.#count.change(folderOf(digest), async () => {
+      const size = await this.size(digest)
+      await rm(this.#pathOf(digest), { force: true })
+      return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
+    })
   }
 
   async openPartial(options: PartialOptions): Promise<Partial> {
@@ -107,19 +119,27 @@ export class FileBlobStore implements BlobStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#count[Symbol.asyncDispose]()
     if (this.#openPartials.size > 0) throw new Error('a partial is still open: its owner must end it first')
   }
 
   #pathOf(digest: Digest): string {
-    const hex = digestHex(digest)
-    return join(this.#directory, 'blobs', digestAlgorithm(digest), hex.slice(0, 2), hex)
+    return join(this.#directory, 'blobs', folderOf(digest), digestHex(digest))
   }
 
   async #publish(path: string, digest: Digest): Promise<void> {
+    await this.#count.change(folderOf(digest), async () => {
+      const { size } = await stat(path)
+      const before = await this.size(digest)
+      await this.#rename(path, digest, before === undefined)
+      return { bytes: size - (before ?? 0), blobs: before === undefined ? 1 : 0 }
+    })
+  }
+
+  async #rename(path: string, digest: Digest, isNew: boolean): Promise<void> {
     const target = this.#pathOf(digest)
     const folder = dirname(target)
     const firstMade = await mkdir(folder, { recursive: true })
-    const isNew = (await this.size(digest)) === undefined
     await rename(path, target)
     try {
       await syncFolder(folder)
@@ -142,6 +162,11 @@ export class FileBlobStore implements BlobStore {
       if (Date.now() - mtimeMs > partialKeptMs) await rm(path, { force: true })
     }
   }
+}
+
+/** `<algorithm>/<first two hex digits>`. */
+function folderOf(digest: Digest): string {
+  return join(digestAlgorithm(digest), digestHex(digest).slice(0, 2))
 }
 
 async function syncFolder(path: string): Promise<void> {

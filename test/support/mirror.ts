@@ -16,6 +16,8 @@ export type MirrorOptions = {
   readonly environment?: NodeJS.ProcessEnv
   /** Milliseconds of a fill's turn while others wait. */
   readonly turnMs?: number
+  /** Milliseconds without a request after which a pull has ended. */
+  readonly pullIdleMs?: number
 }
 
 /** A mirror in this process that listens on a free port of 127.0.0.1. Dispose to stop it. */
@@ -27,6 +29,8 @@ export type TestMirror = AsyncDisposable & {
   readonly directory: string
   /** All that was logged so far. */
   log(): string
+  /** The events among it, parsed; those with this message where one is given. */
+  events(message?: string): readonly Record<string, unknown>[]
   /** The figure of a metric of `/metrics`, all labels added up. */
   metric(name: string): Promise<number>
 }
@@ -56,6 +60,7 @@ export async function startMirror(options: MirrorOptions = {}): Promise<TestMirr
     environment: options.environment ?? {},
     version: 'test',
     ...(options.turnMs === undefined ? {} : { turnMs: options.turnMs }),
+    ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
   })
   const [port = 0] = await app.listen().catch(async (error) => {
     await app[Symbol.asyncDispose]()
@@ -68,6 +73,13 @@ export async function startMirror(options: MirrorOptions = {}): Promise<TestMirr
     port,
     directory,
     log: () => lines.join(''),
+    events: (message) =>
+      lines
+        .join('')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .filter(({ msg }) => message === undefined || msg === message),
     metric: (name) => readMetric(`${url}/metrics`, name),
     async [Symbol.asyncDispose]() {
       await app[Symbol.asyncDispose]()

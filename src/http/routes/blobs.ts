@@ -1,5 +1,4 @@
 import type { FastifyReply } from 'fastify'
-import type { Logger } from 'pino'
 import type { CacheStatus } from '../../cache/manifests.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import type { Digest } from '../../oci/digest.ts'
@@ -8,14 +7,13 @@ import { type ByteRange, parseRange } from '../../oci/range.ts'
 import type { RepositoryBlobs } from '../../registry/blobs.ts'
 import type { BlobReader } from '../../storage/blob-reader.ts'
 import type { BufferPool } from '../buffer-pool.ts'
-import { clientSignal } from '../client-signal.ts'
-import { sendBlob } from '../send-blob.ts'
+import type { RequestRecord } from '../request-record.ts'
+import { ClientLeftError, sendBlob } from '../send-blob.ts'
 import { type Answerer, cacheHeader, type Question, type TargetOf } from './question.ts'
 
 export interface BlobRouteOptions {
   readonly blobs: RepositoryBlobs
   readonly pool: BufferPool
-  readonly logger: Logger
 }
 
 type BlobQuestion = Question<TargetOf<'blob'>>
@@ -35,9 +33,8 @@ async function answerHead({ blobs }: BlobRouteOptions, question: BlobQuestion): 
 }
 
 async function answerGet(options: BlobRouteOptions, question: BlobQuestion): Promise<void> {
-  const { request, reply, repository, target } = question
-  const client = clientSignal(reply)
-  const { reader, status } = await options.blobs.open(repository, target.digest, client)
+  const { request, reply, repository, target, record } = question
+  const { reader, status } = await options.blobs.open(repository, target.digest, record.signal)
   await using _ = reader
   const entityTag = describeBlob(reply, target.digest, status)
   if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
@@ -52,33 +49,34 @@ async function answerGet(options: BlobRouteOptions, question: BlobQuestion): Pro
     throw new RegistryError('SIZE_INVALID', `the blob has ${reader.size} bytes`, { status: 416 })
   }
   const { start, end } = range ?? { start: 0, end: reader.size }
+  record.blob = { size: reader.size, start }
   if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
   reply.header('content-length', end - start)
   // Without a body there is no last byte to hold back: that the blob is empty is only a claim until then.
-  if (start === end) await reader.verified({ signal: client })
-  await sendBody(options, reply, reader, { start, end }, client)
+  if (start === end) await reader.verified({ signal: record.signal })
+  record.cache = status
+  await sendBody(options.pool, reply, reader, { start, end }, record)
 }
 
 /** From here on an error can no longer be told: the connection is destroyed, so that no body looks complete. */
 async function sendBody(
-  { pool, logger }: BlobRouteOptions,
+  pool: BufferPool,
   reply: FastifyReply,
   reader: BlobReader,
   range: ByteRange,
-  client: AbortSignal,
+  record: RequestRecord,
 ): Promise<void> {
   const { raw } = reply
+  const { signal } = record
   reply.hijack()
   raw.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>)
   // Bytes may be a while off; the client's patience ends sooner without headers than without a body.
   if (!reader.isVerified) raw.flushHeaders()
   try {
-    await sendBlob(raw, reader, range, { pool, signal: client })
+    await sendBlob(raw, reader, range, { pool, signal, sent: record })
   } catch (error) {
+    if (!(error instanceof ClientLeftError) && !signal.aborted) record.breakOff(error)
     raw.destroy()
-    // The fill tells the whole story, with the stack where there is one.
-    const reason = error instanceof Error ? error.message : String(error)
-    if (!client.aborted) logger.warn({ reason, url: reply.request.url }, 'a transfer was broken off')
   }
 }
 

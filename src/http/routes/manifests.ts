@@ -5,8 +5,9 @@ import { type Answerer, cacheHeader } from './question.ts'
 
 /** Manifests by tag and by digest (distribution-spec end-3). */
 export function manifestRoute({ manifests }: { manifests: Manifests }): Answerer<'manifest'> {
-  return async ({ request, reply, repository, target }) => {
+  return async ({ request, reply, repository, target, record }) => {
     const manifest = await manifests.get(repository, target.reference)
+    record.manifest = manifest
     const entityTag = `"${manifest.digest}"`
     reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)
     describeFreshness(reply, manifest)

@@ -7,9 +7,11 @@ import type { Visibility } from '../../registry/visibility.ts'
 import type { RegistryClient } from '../../upstream/registry-client.ts'
 import type { Router } from '../../upstream/router.ts'
 import { parseRegistryUrl, type RegistryTarget, type RegistryUrl } from '../name-routing.ts'
+import type { RequestLog } from '../request-log.ts'
+import type { Subject } from '../request-record.ts'
 import { type BlobRouteOptions, blobRoute } from './blobs.ts'
 import { manifestRoute } from './manifests.ts'
-import type { Answerer } from './question.ts'
+import type { Answerer, TargetOf } from './question.ts'
 import { referrersRoute } from './referrers.ts'
 import { tagsRoute } from './tags.ts'
 
@@ -19,6 +21,7 @@ export interface PullRoutesOptions extends BlobRouteOptions {
   readonly manifests: Manifests
   readonly tagLists: TagLists
   readonly referrers: Referrers
+  readonly requestLog: RequestLog
 }
 
 /** The kinds of things in a repository that are asked for. */
@@ -52,17 +55,24 @@ export class PullRoutes {
     if (target.kind === 'unknown') {
       throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 })
     }
-    const repository = await this.#repository(url, target.name, reply)
+    const { requestLog } = this.#options
+    const record = requestLog.of(request.raw, reply.raw)
+    const repository = this.#repository(url, target.name, reply)
+    requestLog.about(record, subjectOf(target, repository))
+    await this.#options.visibility.assertPublic(repository)
     // Each kind's target fits its own route, which TypeScript cannot see through the union.
     const answer = this.#routes[target.kind] as Answerer<RepositoryKind>
-    await answer({ request, reply, url, target, repository })
+    await answer({ request, reply, url, target, repository, record })
   }
 
-  async #repository(url: RegistryUrl, name: string, reply: FastifyReply): Promise<MirroredRepository> {
+  #repository(url: RegistryUrl, name: string, reply: FastifyReply): MirroredRepository {
     const { upstream, name: repository } = this.#options.router.route(name, url.namespace)
     if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
-    const mirrored = { upstream, name: repository }
-    await this.#options.visibility.assertPublic(mirrored)
-    return mirrored
+    return { upstream, name: repository }
   }
+}
+
+function subjectOf(target: TargetOf<RepositoryKind>, { upstream, name }: MirroredRepository): Subject {
+  const reference = 'reference' in target ? target.reference : 'digest' in target ? target.digest : undefined
+  return { kind: target.kind, upstream: upstream.name, repository: name, reference }
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { MirroredRepository } from '../../cache/manifests.ts'
 import type { RegistryTarget, RegistryUrl } from '../name-routing.ts'
+import type { RequestRecord } from '../request-record.ts'
 
 /** What a URL of this kind names, such as the digest of a blob. */
 export type TargetOf<Kind extends RegistryTarget['kind']> = Extract<RegistryTarget, { kind: Kind }>
@@ -12,6 +13,7 @@ export interface Question<Target> {
   readonly url: RegistryUrl
   readonly target: Target
   readonly repository: MirroredRepository
+  readonly record: RequestRecord
 }
 
 /**

@@ -1,0 +1,122 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { CacheStatus } from '../cache/manifests.ts'
+import type { Attendance } from '../registry/ledger.ts'
+import type { RegistryTarget } from './name-routing.ts'
+
+/** How a request ended: sent whole; the client left before; or we broke it off. */
+export type Ending = 'complete' | 'left' | 'broken'
+
+/** What a request turned out to be about, once its repository was found. */
+export interface Subject {
+  readonly kind: RegistryTarget['kind']
+  /** The upstream's name. */
+  readonly upstream: string
+  /** As the upstream knows it. */
+  readonly repository: string
+  /** A tag or a digest; undefined for what is about the repository as a whole. */
+  readonly reference: string | undefined
+}
+
+/** The status that is recorded where no answer was begun, as nginx has it: the client was gone before. */
+const noAnswer = 499
+
+/**
+ * What is known of one request from its first moment to its end, which comes exactly once: when the answer was sent,
+ * or the connection closed under it. Those who answer fill it in; `RequestLog` reads it at the end.
+ */
+export class RequestRecord {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Milliseconds, of `performance.now()`. */
+  readonly startedAt = performance.now()
+  /** The address, without the prefix that IPv4 has on a socket of both families. */
+  readonly client: string
+  subject: Subject | undefined
+  /** How the request stands in the ledger of pulls, where it is of one. */
+  attendance: Attendance | undefined
+  cache: CacheStatus | undefined
+  /** The manifest that was answered with, also to a HEAD. */
+  manifest: { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array } | undefined
+  /** The whole size of a blob in bytes, and the position at which the body begins. */
+  blob: { readonly size: number; readonly start: number } | undefined
+  /** Bytes of the body. A pump counts them as it hands them to the socket; what is sent at once is told before. */
+  bytes = 0
+  /** Why the answer is an error; set with what the client was told. */
+  error: unknown
+  /** `CODE: message`, as the client was told. */
+  refusal: string | undefined
+  #ending: Ending | undefined
+  #brokenBecause: unknown
+  #endedAt = 0
+  #gone: AbortController | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request
+    this.response = response
+    const address = request.socket.remoteAddress
+    this.client = address === undefined ? 'unix socket' : address.replace(/^::ffff:(?=\d)/, '')
+  }
+
+  /** Aborts when the client is gone before the answer was sent whole. */
+  get signal(): AbortSignal {
+    if (!this.#gone) {
+      this.#gone = new AbortController()
+      this.#abortIfGone()
+    }
+    return this.#gone.signal
+  }
+
+  /** Undefined while the request is under way. */
+  get ending(): Ending | undefined {
+    return this.#ending
+  }
+
+  /** Milliseconds from the request to the end of its answer. */
+  get durationMs(): number {
+    return this.#endedAt - this.startedAt
+  }
+
+  /** The HTTP status that the client was told; 499 where the connection closed before an answer. */
+  get status(): number {
+    const { response } = this
+    const isToldNothing = this.#ending !== 'complete' && (!response.headersSent || response.socket === null)
+    return isToldNothing ? noAnswer : response.statusCode
+  }
+
+  /** Bytes of the body that were handed to the operating system for the client. */
+  get sentBytes(): number {
+    if (this.request.method === 'HEAD' || this.response.statusCode === 304) return 0
+    return this.status === noAnswer ? 0 : this.bytes
+  }
+
+  /** Why we broke it off. */
+  get brokenBecause(): unknown {
+    return this.#brokenBecause
+  }
+
+  /** In words, what went wrong; undefined where nothing did. */
+  get reason(): string | undefined {
+    const cause = this.#brokenBecause ?? this.error
+    return cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause)
+  }
+
+  /** Says, before the connection is destroyed, that it is we who end it. */
+  breakOff(reason: unknown): void {
+    this.#brokenBecause ??= reason
+  }
+
+  /** The end, as the response or the socket tell it; only the first call counts, and returns true. */
+  end(): boolean {
+    if (this.#ending !== undefined) return false
+    this.#endedAt = performance.now()
+    if (this.response.writableFinished) this.#ending = 'complete'
+    else this.#ending = this.#brokenBecause === undefined ? 'left' : 'broken'
+    this.#abortIfGone()
+    return true
+  }
+
+  #abortIfGone(): void {
+    if (this.#ending !== undefined && this.#ending !== 'complete')
+      this.#gone?.abort(new Error('the client has left'))
+  }
+}

@@ -1,0 +1,194 @@
+import { LRUCache } from 'lru-cache'
+import type { CacheStatus } from '../cache/manifests.ts'
+import { OpenPull } from './open-pull.ts'
+
+/** A request for a manifest or a blob of a repository, as it begins. Times are milliseconds of one clock. */
+export interface Asked {
+  /** The client's address. */
+  readonly client: string
+  /** Its User-Agent. */
+  readonly agent: string | undefined
+  /** The upstream's name. */
+  readonly upstream: string
+  readonly repository: string
+  readonly kind: 'manifest' | 'blob'
+  readonly reference: string
+  readonly isHead: boolean
+  readonly at: number
+}
+
+/** How it ended. */
+export interface Answered {
+  readonly at: number
+  /** HTTP status. */
+  readonly status: number
+  readonly ending: 'complete' | 'left' | 'broken'
+  readonly cache: CacheStatus | undefined
+  /** Bytes of the body that were sent. */
+  readonly bytes: number
+  readonly manifest:
+    | { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array }
+    | undefined
+  /** The size of the blob in bytes, and the position of the first byte of the body. */
+  readonly blob: { readonly size: number; readonly start: number } | undefined
+  /** What went wrong, in words. */
+  readonly reason: string | undefined
+}
+
+/** A request under way, to be ended exactly once. */
+export interface Attendance {
+  answered(answer: Answered): void
+}
+
+/** `stopped`: the mirror ended while it was under way. */
+export type PullOutcome = 'finished' | 'left' | 'failed' | 'stopped'
+
+/** That a machine has pulled an image, or tried to. Sizes are bytes of manifests and blobs that were sent to it. */
+export interface Pull {
+  readonly client: string
+  readonly agent: string | undefined
+  readonly upstream: string
+  readonly repository: string
+  /** The tag or digest that it was asked for by; undefined where only blobs were. */
+  readonly reference: string | undefined
+  readonly digest: string | undefined
+  readonly bytes: number
+  /** Were here before. */
+  readonly cachedBytes: number
+  /** Came over the line for another client's request at the same time. */
+  readonly joinedBytes: number
+  /** Came over the line for this client. */
+  readonly lineBytes: number
+  readonly ms: number
+  readonly outcome: PullOutcome
+  /** Why it did not finish. */
+  readonly reason: string | undefined
+  /** Whether it was refused rightly: there is no such thing, or not for this client. */
+  readonly isRefusal: boolean
+}
+
+export interface LedgerOptions {
+  /** Milliseconds without a request after which a pull has ended. */
+  readonly idleMs: number
+  readonly onPull: (pull: Pull) => void
+}
+
+/** Pulls by one client of one repository. */
+interface Visit {
+  pulls: OpenPull[]
+}
+
+const roundsUntilIdle = 4
+/** Rounds for which a pull that was told is remembered, so that what is asked for later has a name. */
+const roundsKept = 120
+const maximumPullsPerVisit = 16
+/** Of all visits together, in the measure of `OpenPull.weight`: some ten megabytes. */
+const maximumWeight = 100_000
+
+const nobody: Attendance = { answered: () => {} }
+
+/**
+ * Makes pulls out of requests: which client took which image, how much of it, and where from. A pull is what one
+ * address asks of one repository under one name: a tag or digest, the manifests below it, and their blobs. It has
+ * ended when all of these were sent whole, or nothing of it was asked for in a while: clients skip what they have.
+ * Two clients behind one address that pull the same at the same time are one pull. Its memory is bounded; what is
+ * pushed out is told at once. Dispose to tell what is open.
+ */
+export class Ledger implements Disposable {
+  readonly #options: LedgerOptions
+  readonly #visits: LRUCache<string, Visit>
+  #rounds: NodeJS.Timeout | undefined
+
+  constructor(options: LedgerOptions) {
+    this.#options = options
+    this.#visits = new LRUCache<string, Visit>({
+      maxSize: maximumWeight,
+      noDisposeOnSet: true,
+      dispose: ({ pulls }) => {
+        for (const pull of pulls) this.#tell(pull)
+        pulls.length = 0
+      },
+    })
+  }
+
+  /** A HEAD of a blob is no part of a pull: whoever pushes asks so. */
+  asked(asked: Asked): Attendance {
+    if (asked.kind === 'blob' && asked.isHead) return nobody
+    const key = `${asked.client} ${asked.upstream}/${asked.repository}`
+    const visit = this.#visits.get(key) ?? { pulls: [] }
+    const pull = find(visit.pulls, asked) ?? this.#begin(visit, asked)
+    // Asked for once more after the end: another pull of the same.
+    if (pull.isReported) pull.beginAnew(asked)
+    pull.asked(asked)
+    this.#weigh(key, visit)
+    this.#rounds ??= setInterval(() => this.#round(), this.#options.idleMs / roundsUntilIdle).unref()
+    return {
+      answered: (answer) => {
+        pull.answered(asked, answer)
+        if (pull.isWhole) this.#tell(pull)
+        // Pushed out meanwhile, it has been told.
+        if (this.#visits.peek(key) === visit) this.#weigh(key, visit)
+      },
+    }
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#rounds)
+    this.#visits.clear()
+  }
+
+  #begin(visit: Visit, asked: Asked): OpenPull {
+    const pull = new OpenPull(asked)
+    visit.pulls.push(pull)
+    if (visit.pulls.length > maximumPullsPerVisit) {
+      const oldest = visit.pulls.find(({ underWay }) => underWay === 0) ?? pull
+      if (oldest !== pull) this.#forget(visit, oldest)
+    }
+    return pull
+  }
+
+  /** Every request counts as a use; the weight is set where it changed. */
+  #weigh(key: string, visit: Visit): void {
+    let size = 4
+    for (const pull of visit.pulls) size += pull.weight
+    this.#visits.set(key, visit, { size })
+  }
+
+  #round(): void {
+    for (const [key, visit] of [...this.#visits.entries()]) {
+      for (const pull of [...visit.pulls]) {
+        if (pull.underWay > 0) continue
+        pull.idleRounds += 1
+        if (pull.idleRounds > roundsUntilIdle && !pull.isReported) this.#tell(pull)
+        if (pull.idleRounds > roundsKept || (pull.idleRounds > roundsUntilIdle && !pull.isWorthTelling))
+          this.#forget(visit, pull)
+      }
+      if (visit.pulls.length === 0) this.#visits.delete(key)
+    }
+    if (this.#visits.size > 0) return
+    clearInterval(this.#rounds)
+    this.#rounds = undefined
+  }
+
+  #forget(visit: Visit, pull: OpenPull): void {
+    this.#tell(pull)
+    visit.pulls.splice(visit.pulls.indexOf(pull), 1)
+  }
+
+  #tell(pull: OpenPull): void {
+    if (pull.isReported) return
+    pull.isReported = true
+    if (pull.isWorthTelling) this.#options.onPull(pull.summary('the mirror stopped'))
+  }
+}
+
+/** Which pull a request belongs to. */
+function find(pulls: readonly OpenPull[], { kind, reference }: Asked): OpenPull | undefined {
+  if (kind === 'manifest') return pulls.findLast((pull) => pull.hasManifest(reference))
+  return (
+    pulls.findLast((pull) => pull.lacks(reference)) ??
+    pulls.findLast((pull) => pull.hasBlob(reference)) ??
+    // Of whatever is under way: its manifest was asked for elsewhere, or is none that can be read.
+    pulls.findLast((pull) => !pull.isReported)
+  )
+}
