@@ -92,32 +92,45 @@ export class Manifests {
     }
   }
 
-  /** Asks with a HEAD, which costs no quota, whether the tag still points at what we have. */
+  /**
+   * Whether the tag still points at what we have: by a HEAD, which costs no quota. Only a digest is an answer to it;
+   * after anything else, also a refusal of what we hold, a GET decides, and HEAD is left out for a while.
+   */
   async #revalidate(repository: MirroredRepository, tag: Tag, kept: ManifestRecord): Promise<ServedManifest> {
+    const { upstream, name } = repository
     const id = idOf(repository)
-    try {
-      const digest = await repository.upstream.manifestDigest(repository.name, tag)
-      if (digest !== kept.digest) return await this.#fetch(repository, tag)
-    } catch (error) {
-      await this.#options.freshness.rememberRefusal(id, tag, error)
-      throw error
+    const isHeadUseful = upstream.shortcuts.isUseful('manifest-head')
+    const told = isHeadUseful ? await askByHead(repository, tag) : undefined
+    let current = kept.digest
+    let fetched: ServedManifest | undefined
+    if (told !== kept.digest) {
+      const answer = await this.#asked(id, tag, upstream.changedManifest(name, tag, kept.digest))
+      fetched = answer && (await this.#record(id, tag, answer))
+      current = fetched?.digest ?? kept.digest
     }
-    const checkedAt = await this.#confirm(id, tag, kept.digest)
-    return { ...kept, status: 'revalidated', checkedAt }
+    if (told === current) upstream.shortcuts.worked('manifest-head')
+    else if (isHeadUseful) upstream.shortcuts.failed('manifest-head')
+    return fetched ?? { ...kept, status: 'revalidated', checkedAt: await this.#confirm(id, tag, kept.digest) }
   }
 
-  async #fetch(repository: MirroredRepository, reference: Reference): Promise<ServedManifest> {
-    const { catalog, freshness } = this.#options
-    const id = idOf(repository)
-    let fetched: FetchedManifest
+  async #fetch({ upstream, name }: MirroredRepository, reference: Reference): Promise<ServedManifest> {
+    const id = { upstream: upstream.name, name }
+    return this.#record(id, reference, await this.#asked(id, reference, upstream.manifest(name, reference)))
+  }
+
+  /** The upstream's answer; a refusal is remembered. */
+  async #asked<Answer>(id: RepositoryId, reference: Reference, asking: Promise<Answer>): Promise<Answer> {
     try {
-      fetched = await repository.upstream.manifest(repository.name, reference)
+      return await asking
     } catch (error) {
-      await freshness.rememberRefusal(id, reference, error)
+      await this.#options.freshness.rememberRefusal(id, reference, error)
       throw error
     }
+  }
+
+  async #record(id: RepositoryId, reference: Reference, fetched: FetchedManifest): Promise<ServedManifest> {
     const { manifest, parsed } = verifyManifest(id.upstream, reference, fetched)
-    await this.#recorded(catalog.saveManifest(id, manifest, parsed.blobs))
+    await this.#recorded(this.#options.catalog.saveManifest(id, manifest, parsed.blobs))
     this.#memory.set(memoryKey(id, manifest.digest), manifest)
     const checkedAt = isDigestReference(reference)
       ? undefined
@@ -170,6 +183,17 @@ export class Manifests {
 /** The key of a mirrored repository in the catalog. */
 export function idOf({ upstream, name }: MirroredRepository): RepositoryId {
   return { upstream: upstream.name, name }
+}
+
+/** The digest that a tag points at; undefined where the answer decides nothing. Throws UpstreamError on an outage. */
+async function askByHead({ upstream, name }: MirroredRepository, tag: Tag): Promise<Digest | undefined> {
+  try {
+    return await upstream.manifestDigest(name, tag)
+  } catch (error) {
+    const isAnswer = error instanceof UpstreamError && (!error.isOutage || error.code === 'SERVER_ERROR')
+    if (!isAnswer) throw error
+    return undefined
+  }
 }
 
 function keyOf({ upstream, name }: RepositoryId): string {

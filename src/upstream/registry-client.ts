@@ -55,9 +55,16 @@ export interface TagPage {
   readonly next: string | undefined
 }
 
+/** An answer with its body. */
+interface SmallAnswer {
+  readonly response: TransportResponse
+  readonly bytes: Buffer
+}
+
 /** Milliseconds before each further try of a small request that failed on the other side. */
 const retryDelays = [200, 1000]
 const notImplemented = 501
+const notModified = 304
 
 /**
  * Asks one upstream registry (distribution-spec "Pull", "Listing Tags"). Every method throws UpstreamError; the
@@ -101,8 +108,26 @@ export class RegistryClient implements AsyncDisposable {
 
   /** GET of a manifest (end-3). At most 4 MiB are read. */
   async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
-    const { response, bytes } = await this.#getSmall({ repository, ...manifestQuery(reference) }, true)
-    return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
+    return fetchedManifest(await this.#getSmall({ repository, ...manifestQuery(reference) }, true))
+  }
+
+  /**
+   * GET of a manifest unless it is `known` (RFC 9110 13.1.2); undefined where the upstream says that it is. Tried
+   * once: there is a copy to go on with.
+   */
+  async changedManifest(
+    repository: RepositoryName,
+    reference: Reference,
+    known: Digest,
+  ): Promise<FetchedManifest | undefined> {
+    const { path, headers } = manifestQuery(reference)
+    const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` } }
+    try {
+      return fetchedManifest(await this.#getSmall(query, true, []))
+    } catch (error) {
+      if (error instanceof UpstreamError && error.status === notModified) return undefined
+      throw error
+    }
   }
 
   /** HEAD of a manifest (end-3), free of Docker Hub's quota; undefined where the answer tells no digest. */
@@ -186,13 +211,14 @@ export class RegistryClient implements AsyncDisposable {
   async #getSmall(
     query: RegistryQuery,
     countsAsPull: boolean,
-  ): Promise<{ response: TransportResponse; bytes: Buffer }> {
+    delaysMs: readonly number[] = retryDelays,
+  ): Promise<SmallAnswer> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const response = await this.#connection.request('GET', query, countsAsPull)
         return { response, bytes: await readBody(response, this.name, maximumManifestBytes) }
       } catch (error) {
-        const waitMs = retryDelays[attempt]
+        const waitMs = delaysMs[attempt]
         const isPassing =
           error instanceof UpstreamError &&
           /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code) &&
@@ -223,6 +249,10 @@ export class RegistryClient implements AsyncDisposable {
 
 function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers'> {
   return { path: `manifests/${reference}`, headers: { accept: manifestAccept.join(', ') } }
+}
+
+function fetchedManifest({ response, bytes }: SmallAnswer): FetchedManifest {
+  return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
 }
 
 function claimedDigest(response: TransportResponse): Digest | undefined {
