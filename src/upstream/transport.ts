@@ -32,7 +32,7 @@ export interface TransportRequest {
 }
 
 /** What whoever asks wants done at a redirect, beyond the rules that hold for all of them. */
-export interface RedirectRules {
+interface RedirectRules {
   /** Whether a redirect to `next` is answer enough and comes back as it is. */
   keep?(next: URL): boolean
   /**
