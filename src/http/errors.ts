@@ -24,6 +24,8 @@ export function answerError(error: unknown, kind: RegistryTarget['kind']): Error
     status,
     headers: {
       'content-type': 'application/json; charset=utf-8',
+      // A 404 may otherwise be kept by whoever stands between, and what is missing now may be here in a minute.
+      'cache-control': 'no-store',
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
       ...(allow === undefined ? {} : { allow }),
     },

@@ -1,6 +1,7 @@
 import { type Digest, parseDigest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
+import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
+import { percentDecode } from './percent-decode.ts'
 
 /** What a URL below `/v2/` asks for. `name` is as the client wrote it: an upstream's name may lead it. */
 export type RegistryTarget =
@@ -13,37 +14,82 @@ export type RegistryTarget =
 
 export interface RegistryUrl {
   readonly target: RegistryTarget
+  /** The path as the client wrote it, for links to the next page. */
+  readonly path: string
+  /** What stands in front of `/v2/`, without slashes: the name of a registry, where the client's mirror address has a path. */
+  readonly prefix: string | undefined
   /** `?ns=`: the registry that the client wants this from (distribution-spec "Registry Proxying"). */
   readonly namespace: string | undefined
   readonly query: URLSearchParams
 }
 
+/** Whether a raw URL is one of a registry: `/v2/...`, or the same below one more part. */
+export function isRegistryUrl(rawUrl: string): boolean {
+  return /^(?:\/[^/?]+)?\/v2(?:[/?]|$)/.test(rawUrl)
+}
+
 /**
- * Reads the raw URL of a request below `/v2/`. Names contain slashes, so that no router's parameters fit; and
- * nothing legal needs an escape, so that "%" is refused before anybody decodes it (CVE-2024-4956). Throws
- * RegistryError NAME_INVALID, TAG_INVALID or DIGEST_INVALID (400).
+ * Reads the raw URL of a request for which `isRegistryUrl` holds. Names contain slashes, so that no router's
+ * parameters fit; and the path is decoded once, here, part by part and only into what a name, a tag or a digest can
+ * hold (CVE-2024-4956). Throws RegistryError NAME_INVALID (400) for a path that is none, MANIFEST_UNKNOWN (404) for
+ * what is no tag, DIGEST_INVALID (400).
  */
 export function parseRegistryUrl(rawUrl: string): RegistryUrl {
   const mark = rawUrl.indexOf('?')
   const path = mark < 0 ? rawUrl : rawUrl.slice(0, mark)
   const query = new URLSearchParams(mark < 0 ? '' : rawUrl.slice(mark + 1))
-  if (!/^\/v2[a-zA-Z0-9._:/-]*$/.test(path)) {
-    throw new RegistryError('NAME_INVALID', 'the path has characters that no repository, tag or digest has')
-  }
-  const namespaces = query.getAll('ns')
+  const namespaces = [...new Set(query.getAll('ns'))]
   if (namespaces.length > 1) throw new RegistryError('NAME_INVALID', 'ns is given more than once')
-  return { target: parseTarget(path), namespace: namespaces[0], query }
+  const { prefix, parts } = splitPath(path)
+  return { target: parseTarget(parts), path, prefix, namespace: namespaces[0], query }
 }
 
-function parseTarget(path: string): RegistryTarget {
-  const parts = path.replace(/^\/v2\/?/, '').split('/')
-  if (parts.length === 1 && parts[0] === '') return { kind: 'base' }
+/** The parts behind `/v2/`, and what stands in front of it. */
+function splitPath(path: string): { prefix: string | undefined; parts: string[] } {
+  const [, ...all] = path.split('/').map(percentDecode)
+  const start = all[0] === 'v2' ? 0 : 1
+  const parts = all.slice(start + 1)
+  // Docker asks `/v2/` below whatever its mirror's address has as path, also where that ends in `/v2/<registry>`.
+  const [one, other, ...more] = parts.filter((part) => part !== '')
+  if (start === 0 && more.length === 0) {
+    if (one === 'v2' && other === undefined) return { prefix: undefined, parts: [] }
+    if (other === 'v2') return { prefix: one, parts: [] }
+  }
+  return { prefix: start === 0 ? undefined : all[0], parts }
+}
+
+function parseTarget(parts: readonly string[]): RegistryTarget {
+  if (parts.length === 0 || (parts.length === 1 && parts[0] === '')) return { kind: 'base' }
   const [before, last] = parts.slice(-2)
-  const name = parts.slice(0, -2).join('/')
+  const nameParts = parts.slice(0, -2)
+  const name = nameParts.join('/')
   if (name === '' || last === undefined) return { kind: 'unknown' }
-  if (before === 'manifests') return { kind: 'manifest', name, reference: parseReference(last) }
+  // An escaped slash belongs to the name, as clients write that encode it whole; nowhere else is a place for one.
+  if (last.includes('/')) {
+    throw new RegistryError('NAME_INVALID', 'a tag or a digest has no slash, escaped or not')
+  }
+  if (before === 'manifests') {
+    return {
+      kind: 'manifest',
+      name,
+      reference: absentIfMalformed('MANIFEST_UNKNOWN', () => parseReference(last)),
+    }
+  }
   if (before === 'blobs') return { kind: 'blob', name, digest: parseDigest(last) }
   if (before === 'referrers') return { kind: 'referrers', name, digest: parseDigest(last) }
   if (before === 'tags' && last === 'list') return { kind: 'tags', name }
   return { kind: 'unknown' }
+}
+
+/**
+ * What nothing can be called is not there: whoever reads gets a 404 with `code` and the sentence that tells what is
+ * wrong with it. A digest is computed by a program, and a malformed one stays DIGEST_INVALID (400).
+ */
+export function absentIfMalformed<Value>(code: RegistryErrorCode, read: () => Value): Value {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof RegistryError) || !/^(?:NAME|TAG)_INVALID$/.test(error.code)) throw error
+    throw new RegistryError(code, error.message, { status: 404, cause: error })
+  }
 }

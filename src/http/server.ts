@@ -10,9 +10,11 @@ import type { CacheStatus } from '../cache/manifests.ts'
 import { RegistryError } from '../oci/error.ts'
 import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
+import { isRegistryUrl } from './name-routing.ts'
 import { healthRoutes } from './routes/health.ts'
 import { PullRoutes, type PullRoutesOptions } from './routes/pull.ts'
 import { cacheHeader } from './routes/question.ts'
+import { StrayRequests } from './stray-requests.ts'
 
 export interface ServerOptions extends PullRoutesOptions {
   readonly metrics: Metrics
@@ -26,6 +28,18 @@ const registryHeaders = {
   'docker-distribution-api-version': 'registry/2.0',
   'x-content-type-options': 'nosniff',
 }
+
+/** What describes a body that was meant to be sent, and never an error. */
+const descriptive = [
+  'content-length',
+  'docker-content-digest',
+  'etag',
+  'cache-control',
+  'accept-ranges',
+  'age',
+  'warning',
+  'link',
+]
 
 /** A tag has up to 128 characters and a sha512 digest 135; Fastify's default of 100 would answer 404. */
 const maximumParameterLength = 1024
@@ -45,13 +59,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
   })
   app.setErrorHandler(sendError)
-  app.setNotFoundHandler((request, reply) => {
-    sendError(
-      new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 }),
-      request,
-      reply,
-    )
-  })
+  const strayRequests = new StrayRequests(options.logger, options.router.served)
+  app.setNotFoundHandler((request, reply) => sendError(strayRequests.refuse(request.raw), request, reply))
   // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
   app.addHook('onSend', (request, reply, payload, done) => {
     const record = requestLog.of(request.raw, reply.raw)
@@ -60,15 +69,19 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     done()
   })
   const pull = new PullRoutes(options)
-  for (const url of ['/v2', '/v2/', '/v2/*']) {
-    app.route({ method: ['GET', 'HEAD'], url, handler: (request, reply) => pull.handle(request, reply) })
-    app.route({
-      method: ['POST', 'PUT', 'PATCH', 'DELETE'],
-      url,
-      onRequest: refuseWrite,
-      handler: refuseWrite,
-    })
-  }
+  // Everything that no other route is for: a registry's URL may stand below one more part (docs/routing.md).
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/*',
+    handler: (request, reply) =>
+      isRegistryUrl(request.raw.url ?? '') ? pull.handle(request, reply) : reply.callNotFound(),
+  })
+  app.route({
+    method: ['POST', 'PUT', 'PATCH', 'DELETE'],
+    url: '/*',
+    onRequest: refuseWrite,
+    handler: refuseWrite,
+  })
   await app.register(healthRoutes, options)
   return app
 
@@ -81,14 +94,18 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // A body that was not read would be taken for the next request.
     if (request.raw.headers['content-length'] ?? request.raw.headers['transfer-encoding'])
       reply.header('connection', 'close')
-    reply.removeHeader('content-length')
+    for (const name of descriptive) reply.removeHeader(name)
     reply.code(status).headers({ ...registryHeaders, ...headers })
     // Also for HEAD, where Node drops the body: the length is that of the GET.
     reply.send(body)
   }
 }
 
-async function refuseWrite(): Promise<never> {
+async function refuseWrite(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  if (!isRegistryUrl(request.raw.url ?? '')) {
+    reply.callNotFound()
+    return reply
+  }
   const message = 'this mirror only serves pulls: push to the upstream registry itself'
   throw new RegistryError('UNSUPPORTED', message, { allow: 'GET, HEAD' })
 }

@@ -32,8 +32,10 @@ export function parseRange(
   // Digits beyond 2^53 lose precision or become Infinity; both are beyond any size, which is all that counts.
   const start = Number(first)
   const end = last === '' ? size : Math.min(Number(last) + 1, size)
-  if (last !== '' && Number(last) < start) return undefined
-  return start >= size ? 'unsatisfiable' : { start, end }
+  // Whoever wants a span that ends before it begins has miscounted: the whole blob would help nobody (RFC 9110 14.2
+  // leaves the choice, nginx and Go's servers refuse it too).
+  const isBackwards = last !== '' && Number(last) < start
+  return isBackwards || start >= size ? 'unsatisfiable' : { start, end }
 }
 
 function suffix(length: number, size: number): ByteRange | 'unsatisfiable' {

@@ -1,73 +1,148 @@
 import { RegistryError } from '../oci/error.ts'
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
+import { type Named, UpstreamNames } from './upstream-names.ts'
 
-/** A repository of an upstream, as a client's request names it. */
+/** All of a request that can tell which registry it means. */
+export interface Asked {
+  /** The value of `?ns=` (distribution-spec "Registry Proxying"). */
+  readonly namespace?: string | undefined
+  /** What stands in front of `/v2/` in the path, without slashes. */
+  readonly prefix?: string | undefined
+  /** The repository as it stands behind `/v2/`; a registry's name may lead it. */
+  readonly name: string
+  /** The `Host` header. */
+  readonly host?: string | undefined
+}
+
+/** A repository of an upstream. */
 export interface Route<Upstream> {
   readonly upstream: Upstream
   readonly name: RepositoryName
 }
 
-const dockerHub = 'docker.io'
-/** What clients call Docker Hub in `?ns=`, and people in a path. */
-const dockerHubAliases: ReadonlySet<string> = new Set(['registry-1.docker.io', 'index.docker.io'])
+/** One way for a request to name a registry. */
+export interface RoutingRule {
+  /** In words, as `docs/routing.md` has them. */
+  readonly says: string
+  /** A request line, or the header, that shows it. */
+  readonly example: string
+  /** Undefined where the request says nothing in this way. Throws RegistryError where it names an unknown one. */
+  readonly find: <Upstream extends { readonly name: string }>(
+    asked: Asked,
+    names: UpstreamNames<Upstream>,
+  ) => Named<Upstream> | undefined
+}
 
 /**
- * Finds the upstream that a request means, first match wins: `?ns=` (distribution-spec "Registry Proxying"), a
- * first path component that is an upstream's name, else the first upstream. Names come from the configuration
- * only; nothing a client sends ever becomes a host.
+ * Which registry a request means: the first rule that finds one. This table is what runs, and what `docs/routing.md`
+ * shows (a test compares them). Repositories that were pushed here will have their place before the last rule.
+ */
+export const routingRules = [
+  {
+    says: 'The query says so: `?ns=` and the name of an upstream, as containerd, k3s and BuildKit send it',
+    example: '/v2/owner/app/manifests/1?ns=ghcr.io',
+    find: ({ namespace }, names) =>
+      namespace === undefined ? undefined : names.demand(namespace, `?ns=${namespace}`),
+  },
+  {
+    says: 'The path in front of `/v2/` is the name of an upstream: a mirror address that has a path',
+    example: '/ghcr.io/v2/owner/app/manifests/1',
+    find: ({ prefix }, names) =>
+      prefix === undefined ? undefined : names.demand(prefix, `the path /${prefix}`),
+  },
+  {
+    says: 'The first part of the name is the name of an upstream: `docker pull MIRROR/ghcr.io/owner/app`',
+    example: '/v2/ghcr.io/owner/app/manifests/1',
+    find: (asked, names) => {
+      const leading = leadingPart(asked.name)
+      // A name without a dot is an owner's as well, where something else tells the registry.
+      const isOwner = !looksLikeRegistry(leading) && names.byHost(asked.host) !== undefined
+      return isOwner ? undefined : names.find(leading, `the name's first part ${leading}`)
+    },
+  },
+  {
+    says: 'The mirror was called by the name of an upstream, or by a name that begins with it: `ghcr.io.mirror.lan`',
+    example: 'Host: ghcr.io.mirror.lan',
+    find: ({ host }, names) => names.byHost(host),
+  },
+  {
+    says: 'Otherwise it is the first upstream of `mirror.yml`, which is Docker Hub unless you say otherwise',
+    example: '/v2/library/app/manifests/1',
+    find: ({ name }, names) => {
+      const leading = leadingPart(name)
+      // As Docker tells a registry from a name's first part; the first upstream need not learn of it.
+      if (looksLikeRegistry(leading)) throw names.notServed(leading)
+      return names.first
+    },
+  },
+] as const satisfies readonly RoutingRule[]
+
+/**
+ * Finds the upstream and the repository that a request means, by `routingRules`. Names come from the configuration
+ * only; nothing that a client sends ever becomes a host.
  */
 export class Router<Upstream extends { readonly name: string }> {
-  readonly #first: Upstream
-  readonly #byName: ReadonlyMap<string, Upstream>
+  readonly #names: UpstreamNames<Upstream>
 
   /** The first one answers requests that name no upstream. Throws TypeError where there is none. */
   constructor(upstreams: readonly Upstream[]) {
-    const [first] = upstreams
-    if (!first) throw new TypeError('a mirror needs at least one upstream')
-    this.#first = first
-    this.#byName = new Map(upstreams.map((upstream) => [upstream.name, upstream]))
+    this.#names = new UpstreamNames(upstreams)
+  }
+
+  /** The names of the upstreams, as configured. */
+  get served(): string[] {
+    return this.#names.served
   }
 
   /**
-   * `path` is the name as it stands in the URL, `namespace` the value of `?ns=`. Throws RegistryError NAME_INVALID
-   * (400) where one is malformed, NAME_UNKNOWN (404) where no upstream is configured for `namespace`.
+   * Throws RegistryError NAME_INVALID (400) where a name is malformed, NAME_UNKNOWN (404) where it is that of a
+   * registry that is not served, or where the request names two.
    */
-  route(path: string, namespace: string | undefined): Route<Upstream> {
-    if (namespace !== undefined) return routeTo(this.#byNamespace(namespace), path)
-    const slash = path.indexOf('/')
-    const first = slash > 0 ? path.slice(0, slash) : ''
-    const named = this.#find(first)
-    if (named) return routeTo(named, path.slice(slash + 1))
-    // As Docker tells a registry from a name's first part; the first upstream need not learn of it.
-    if (/[.:]/.test(first) || first === 'localhost') throw this.#notServed(first)
-    return routeTo(this.#first, path)
-  }
-
-  #byNamespace(namespace: string): Upstream {
-    if (!/^[a-z0-9.-]+(?::\d{1,5})?$/i.test(namespace)) {
-      throw new RegistryError('NAME_INVALID', `"${namespace.slice(0, 150)}" is not a registry's name (?ns=)`)
+  route(request: Asked): Route<Upstream> {
+    const asked = { ...request, name: withoutVersion(request.name) }
+    for (const { find } of routingRules) {
+      const found = find(asked, this.#names)
+      if (found) return this.#settle(found, asked)
     }
-    const upstream = this.#find(namespace.toLowerCase())
-    if (upstream) return upstream
-    throw this.#notServed(namespace)
+    throw new TypeError('the last rule finds one')
   }
 
-  #notServed(registry: string): RegistryError {
-    const served = [...this.#byName.keys()].join(', ')
-    const message = `this mirror does not serve ${registry.slice(0, 150)}; it serves ${served} (upstreams in mirror.yml)`
-    return new RegistryError('NAME_UNKNOWN', message)
+  /** Whether an upstream goes by `name`. */
+  serves(name: string): boolean {
+    return this.#names.find(name, name) !== undefined
   }
 
-  #find(name: string): Upstream | undefined {
-    return this.#byName.get(name) ?? (dockerHubAliases.has(name) ? this.#byName.get(dockerHub) : undefined)
+  /** Whoever names a registry more than once means one, and it is no part of the repository's name. */
+  #settle({ upstream, by }: Named<Upstream>, { prefix, name }: Asked): Route<Upstream> {
+    const inPath = prefix === undefined ? undefined : this.#names.demand(prefix, `the path /${prefix}`)
+    const leading = leadingPart(name)
+    const inName = this.#names.find(leading, `the name's first part ${leading}`)
+    const isLed = inName?.upstream === upstream
+    const other = inPath?.upstream === upstream ? undefined : inPath
+    const contradiction = other ?? (isLed || !looksLikeRegistry(leading) ? undefined : inName)
+    if (contradiction) {
+      const message = `the request names two registries: ${by} means ${upstream.name}, ${contradiction.by} means ${contradiction.upstream.name}; name one, or the same twice`
+      throw new RegistryError('NAME_UNKNOWN', message)
+    }
+    const rest = isLed ? withoutVersion(name.slice(leading.length + 1)) : name
+    return { upstream, name: parseRepositoryName(this.#names.inFull(upstream, rest)) }
   }
 }
 
-/** Docker Hub keeps its official images under `library/`, which people and some clients leave out. */
-function routeTo<Upstream extends { readonly name: string }>(
-  upstream: Upstream,
-  path: string,
-): Route<Upstream> {
-  const isOfficial = upstream.name === dockerHub && !path.includes('/')
-  return { upstream, name: parseRepositoryName(isOfficial ? `library/${path}` : path) }
+/** The first part of a name that has more of them, else nothing. */
+function leadingPart(name: string): string {
+  return name.slice(0, Math.max(0, name.indexOf('/')))
+}
+
+/** As Docker tells the host of a registry from the first part of a name. */
+function looksLikeRegistry(part: string): boolean {
+  return /[.:]/.test(part) || part.toLowerCase() === 'localhost'
+}
+
+/**
+ * Clients add `/v2` to the path of a mirror's address, also where it has one: `/v2/ghcr.io/v2/owner/app`. An owner
+ * may be called "v2" as well: it counts as added where a name of two parts follows.
+ */
+function withoutVersion(name: string): string {
+  return /^v2\/[^/]+\/./.test(name) ? name.slice(3) : name
 }

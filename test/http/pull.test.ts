@@ -86,12 +86,18 @@ test('ranges: one is served, several and malformed ones get everything, impossib
     [`bytes=${size - 1}-${size + 1000}`, 206, size - 1, size],
     ['bytes=-99999999', 206, 0, size],
     ['bytes=0-1,5-6', 200, 0, size],
-    ['bytes=5-3', 200, 0, size],
+    ['bytes=abc', 200, 0, size],
+    ['bytes= 0-5', 200, 0, size],
+    ['bytes=,0-5', 200, 0, size],
+    ['bytes=-', 200, 0, size],
     ['lines=1-2', 200, 0, size],
     [`bytes=${'0-,'.repeat(1000)}`, 200, 0, size],
     [`bytes=${size}-`, 416, 0, 0],
     ['bytes=18446744073709551615-', 416, 0, 0],
     ['bytes=-0', 416, 0, 0],
+    ['bytes=5-3', 416, 0, 0],
+    ['bytes=500-0', 416, 0, 0],
+    [`bytes=${size + 5}-3`, 416, 0, 0],
   ]
   for (const [range, status, from, to] of cases) {
     const { text: _, ...answer } = await pull(s.blobUrl, { headers: { range } })

@@ -36,8 +36,9 @@ async function answerGet(options: BlobRouteOptions, question: BlobQuestion): Pro
   const { request, reply, repository, target, record } = question
   const { reader, status } = await options.blobs.open(repository, target.digest, record.signal)
   await using _ = reader
-  const entityTag = describeBlob(reply, target.digest, status)
+  const entityTag = `"${target.digest}"`
   if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
+    describeBlob(reply, target.digest, status)
     reply.code(304).send()
     return
   }
@@ -50,10 +51,11 @@ async function answerGet(options: BlobRouteOptions, question: BlobQuestion): Pro
   }
   const { start, end } = range ?? { start: 0, end: reader.size }
   record.blob = { size: reader.size, start }
-  if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
-  reply.header('content-length', end - start)
   // Without a body there is no last byte to hold back: that the blob is empty is only a claim until then.
   if (start === end) await reader.verified({ signal: record.signal })
+  describeBlob(reply, target.digest, status)
+  if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
+  reply.header('content-length', end - start)
   record.cache = status
   await sendBody(options.pool, reply, reader, { start, end }, record)
 }
@@ -80,15 +82,13 @@ async function sendBody(
   }
 }
 
-/** Sets the headers that are the same for all answers about a blob; returns its entity tag. */
-function describeBlob(reply: FastifyReply, digest: Digest, status: CacheStatus): string {
-  const entityTag = `"${digest}"`
+/** Sets the headers that are the same for all answers with a blob; nothing may go wrong any more. */
+function describeBlob(reply: FastifyReply, digest: Digest, status: CacheStatus): void {
   reply
     .header('docker-content-digest', digest)
-    .header('etag', entityTag)
+    .header('etag', `"${digest}"`)
     .header('accept-ranges', 'bytes')
     .header('content-type', 'application/octet-stream')
     .header('cache-control', 'max-age=31536000, immutable')
     .header(cacheHeader, status)
-  return entityTag
 }

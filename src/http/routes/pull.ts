@@ -6,7 +6,12 @@ import { RegistryError } from '../../oci/error.ts'
 import type { Visibility } from '../../registry/visibility.ts'
 import type { RegistryClient } from '../../upstream/registry-client.ts'
 import type { Router } from '../../upstream/router.ts'
-import { parseRegistryUrl, type RegistryTarget, type RegistryUrl } from '../name-routing.ts'
+import {
+  absentIfMalformed,
+  parseRegistryUrl,
+  type RegistryTarget,
+  type RegistryUrl,
+} from '../name-routing.ts'
 import type { RequestLog } from '../request-log.ts'
 import type { Subject } from '../request-record.ts'
 import { type BlobRouteOptions, blobRoute } from './blobs.ts'
@@ -45,7 +50,11 @@ export class PullRoutes {
   /** Answers one request. Rejects with RegistryError or UpstreamError before anything was sent. */
   async handle(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const url = parseRegistryUrl(request.raw.url ?? '')
-    const { target } = url
+    const { target, prefix } = url
+    if (prefix !== undefined && !this.#options.router.serves(prefix)) {
+      reply.callNotFound()
+      return
+    }
     reply.header('docker-distribution-api-version', 'registry/2.0')
     reply.header('x-content-type-options', 'nosniff')
     if (target.kind === 'base') {
@@ -57,7 +66,7 @@ export class PullRoutes {
     }
     const { requestLog } = this.#options
     const record = requestLog.of(request.raw, reply.raw)
-    const repository = this.#repository(url, target.name, reply)
+    const repository = this.#repository(request, reply, url, target.name)
     requestLog.about(record, subjectOf(target, repository))
     await this.#options.visibility.assertPublic(repository)
     // Each kind's target fits its own route, which TypeScript cannot see through the union.
@@ -65,10 +74,18 @@ export class PullRoutes {
     await answer({ request, reply, url, target, repository, record })
   }
 
-  #repository(url: RegistryUrl, name: string, reply: FastifyReply): MirroredRepository {
-    const { upstream, name: repository } = this.#options.router.route(name, url.namespace)
-    if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
-    return { upstream, name: repository }
+  #repository(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    { namespace, prefix }: RegistryUrl,
+    asked: string,
+  ): MirroredRepository {
+    const { host } = request.headers
+    const repository = absentIfMalformed('NAME_UNKNOWN', () =>
+      this.#options.router.route({ namespace, prefix, name: asked, host }),
+    )
+    if (namespace !== undefined) reply.header('oci-namespace', namespace)
+    return repository
   }
 }
 

@@ -12,8 +12,7 @@ export function tagsRoute({ tagLists }: { tagLists: TagLists }): Answerer<'tags'
     const { tags, next, status } = await tagLists.list(repository, page)
     if (next !== undefined && page.n !== 0) {
       const namespace = url.namespace === undefined ? [] : [`ns=${encodeURIComponent(url.namespace)}`]
-      const [path = ''] = rawUrl.split('?')
-      reply.header('link', formatNextLink(path, [withoutNamespace(next), ...namespace].join('&')))
+      reply.header('link', formatNextLink(url.path, [withoutNamespace(next), ...namespace].join('&')))
     }
     reply.header(cacheHeader, status).type('application/json; charset=utf-8')
     reply.send(JSON.stringify({ name, tags: page.n === 0 ? [] : tags }))
