@@ -213,9 +213,9 @@ test('what is refused is logged once as well, with the reason, and never as a wa
   const refused = {
     [get('/v2/', 'Host: b\r\nConnection: close\r\n')]: 400,
     [get('/v2/%zz', 'Connection: close\r\n')]: 400,
-    [get('/v2/UPPER/manifests/latest', 'Connection: close\r\n')]: 400,
+    [get('/v2/UPPER/manifests/latest', 'Connection: close\r\n')]: 404,
     [get('/v2/library/nothing/manifests/latest', 'Connection: close\r\n')]: 404,
-    [get('/docker.io/v2/', 'Connection: close\r\n')]: 404,
+    [get('/mirror.lan/v2/', 'Connection: close\r\n')]: 404,
     'POST /v2/library/app/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n': 405,
   }
   const parsed = Object.entries(refused)
