@@ -69,6 +69,7 @@ async function check(io: ConfigCommandIo, options: Options): Promise<void> {
     const document = {
       schema: 'larder.config-check/v1',
       file: loaded?.file ?? null,
+      searched: loaded?.searched ?? null,
       errors,
       warnings,
       problems,
@@ -96,12 +97,13 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
   }
   if (options.json) {
     const origins = Object.fromEntries(loaded.origins)
-    const document = { schema: 'larder.config/v1', file: loaded.file ?? null, config: values, origins }
+    const { file = null, searched } = loaded
+    const document = { schema: 'larder.config/v1', file, searched, config: values, origins }
     io.stdout.write(`${JSON.stringify(document)}\n`)
     return
   }
   io.stdout.write(
-    `# ${loaded.file ?? 'no configuration file'}\n${withOriginComments(values, loaded.origins)}`,
+    `# ${loaded.file ?? `no configuration file: looked for ${loaded.searched.join(', ')}`}\n${withOriginComments(values, loaded.origins)}`,
   )
 }
 
@@ -137,7 +139,8 @@ function summary(errors: number, warnings: number, loaded: LoadedConfig | undefi
   const sources = [...(loaded?.origins.values() ?? [])].map(({ source }) => source)
   const from = (source: Origin['source']) => sources.filter((one) => one === source).length
   const counts = `${count(from('default'), 'default')}, ${from('file')} from file, ${from('environment')} from environment`
-  return `${loaded?.file ?? 'no configuration file'} (${counts})`
+  const search = loaded?.file === undefined ? `\nlooked for ${loaded?.searched.join(', ')}` : ''
+  return `${loaded?.file ?? 'no configuration file'} (${counts})${search}`
 }
 
 function withOriginComments(values: unknown, origins: ReadonlyMap<string, Origin>): string {

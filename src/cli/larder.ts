@@ -1,12 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import { Command, CommanderError } from 'commander'
-import { ConfigError } from '../config/problems.ts'
+import { Command } from 'commander'
+import { searchPath } from '../config/config-file.ts'
+import { suggest } from '../config/suggestion.ts'
 import type { CommandLine } from './command-line.ts'
-import { configCommand, problemLines } from './config.ts'
+import { configCommand } from './config.ts'
+import { exitCodes, tellFailure } from './failure.ts'
 import { serve } from './serve.ts'
 
-/** The contract with scripts: docs/operating.md, "Exit codes". */
-const exitCodes = { done: 0, unexpected: 1, usage: 2, configuration: 3, storage: 8, refused: 11 } as const
+const help = `
+Without a command it serves; "larder serve --help" tells how. The configuration is what --config names, else
+what MIRROR_CONFIG names, else the first that exists of
+${searchPath.map((place) => `  ${place}\n`).join('')}`
 
 /**
  * Runs `larder` and resolves with its exit code; every failure is told on stderr: what, why, and what to do.
@@ -23,14 +27,22 @@ export async function larder(line: CommandLine): Promise<number> {
       writeOut: (text) => line.stdout.write(text),
       writeErr: (text) => line.stderr.write(text),
     })
+    .addHelpText('after', help)
+  const commands = () => program.commands.map((command) => command.name())
   program
     .command('serve', { isDefault: true })
     .description('run the mirror (the default)')
     .option('-c, --config <file>', 'the configuration file')
     .option('--listen <address>', 'where to listen, such as :5000 (server.listen)')
     .option('--data <folder>', 'where to keep everything (storage.dir)')
-    .allowExcessArguments(false)
-    .action((options) => serve(line, { ...options, version }))
+    // Its words are looked at below: "larder serv" reaches it too, being the default.
+    .allowExcessArguments(true)
+    .action(async (options, self: Command) => {
+      const [stray] = self.args
+      if (stray !== undefined)
+        self.error(`error: unexpected argument '${stray}'${hintFor(stray, commands())}`)
+      await serve(line, { ...options, version })
+    })
   const setExitCode = (code: number): void => {
     exitCode = code
   }
@@ -40,48 +52,26 @@ export async function larder(line: CommandLine): Promise<number> {
     .description('print the version')
     .action(() => void line.stdout.write(`${version}\n`))
   try {
+    const [first] = line.arguments
+    const isWord = first !== undefined && !first.startsWith('-')
+    // Before anything else: the options of a command that does not exist are not what is wrong.
+    if (isWord && ![...commands(), 'help'].includes(first))
+      program.error(`error: unknown command '${first}'${hintFor(first, commands())}`)
     await program.parseAsync([...line.arguments], { from: 'user' })
     return exitCode
   } catch (error) {
-    return tellFailure(error, line)
+    return await tellFailure(error, line)
   }
 }
 
-function tellFailure(error: unknown, { stderr, environment }: CommandLine): number {
-  // Commander has printed it; --help and --version end here too.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
-  if (error instanceof ConfigError) {
-    stderr.write(problemLines(error.problems))
-    return exitCodes.configuration
-  }
-  const message = error instanceof Error ? error.message : String(error)
-  stderr.write(`larder: ${message}\n`)
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  if (isHinted(code)) {
-    stderr.write(`${hints[code]}\n`)
-    return exitCodes.refused
-  }
-  if (/^(?:ENOSPC|EROFS|EIO|EDQUOT|ENOTDIR|EEXIST|EPERM|ERR_SQLITE_ERROR)$/.test(code)) {
-    stderr.write(
-      'The data folder (storage.dir) cannot be used: free or repair that disk, or set another folder.\n',
-    )
-    return exitCodes.storage
-  }
-  if (environment.LARDER_DEBUG && error instanceof Error) stderr.write(`${error.stack}\n`)
-  return exitCodes.unexpected
+/** What may have been meant by a word that is no command. */
+function hintFor(word: string, commands: readonly string[]): string {
+  const near = suggest(word, commands)
+  if (near !== undefined) return `\n(Did you mean ${near}?)`
+  return /[./]/.test(word)
+    ? `: a configuration is named by --config ${word}`
+    : `: the commands are ${commands.join(', ')}`
 }
-
-function isHinted(code: string): code is keyof typeof hints {
-  return code in hints
-}
-
-const hints = {
-  EADDRINUSE: 'Another program listens there: stop it, or set server.listen (or --listen) to another port.',
-  EACCES: 'It is not allowed: choose a port above 1023 or a folder that this user may write to.',
-  EADDRNOTAVAIL: 'No network card of this machine has that address: see server.listen (or --listen).',
-  ENOTFOUND: 'That name has no address: see server.listen (or --listen).',
-  LOCKED: 'One process a folder.',
-} as const
 
 /** The version in package.json, which lies above both src/ and dist/. */
 async function readVersion(): Promise<string> {

@@ -32,14 +32,25 @@ interface Surroundings {
 /** Bytes; a larger file is no configuration. */
 const largestFile = 1_048_576
 
+/** Where the configuration file is looked for, as people read it: the first that exists is taken. */
+export const searchPath: readonly string[] = [
+  './mirror.yml',
+  '$XDG_CONFIG_HOME/larder/mirror.yml (~/.config/larder/mirror.yml where that is unset)',
+  '/etc/larder/mirror.yml',
+]
+
 /**
- * Finds and reads the configuration file: `--config`, MIRROR_CONFIG, ./mirror.yml, $XDG_CONFIG_HOME/larder/mirror.yml,
- * /etc/larder/mirror.yml. Undefined where none exists. Throws ConfigError where one was named and is missing, or
- * exists and cannot be read.
+ * Finds and reads the configuration file: `--config`, MIRROR_CONFIG, else the first of the search path. `file` is
+ * undefined where none exists; `searched` are the absolute paths that were tried. Throws ConfigError where one was
+ * named and is missing, or exists and cannot be read.
  */
-export async function readConfigFile(options: Surroundings): Promise<ConfigFile | undefined> {
+export async function readConfigFile(
+  options: Surroundings,
+): Promise<{ file: ConfigFile | undefined; searched: readonly string[] }> {
   const { environment, workingDirectory } = options
-  for (const { path, namedBy } of candidates(options)) {
+  const places = candidates(options)
+  const searched = places.map(({ path }) => path)
+  for (const { path, namedBy } of places) {
     const name = displayName(path, workingDirectory)
     const text = await readText(path, name, namedBy)
     if (text === undefined) continue
@@ -47,13 +58,17 @@ export async function readConfigFile(options: Surroundings): Promise<ConfigFile 
     const problems = [...yaml.problems]
     const unreplaced = new Set<string>()
     const value = await prepared(yaml, { environment, directory: dirname(path), problems, unreplaced })
-    return { path, name, yaml, value, problems, unreplaced }
+    return { file: { path, name, yaml, value, problems, unreplaced }, searched }
   }
-  return undefined
+  return { file: undefined, searched }
 }
 
 function candidates(options: Surroundings): { path: string; namedBy: string | undefined }[] {
   const { file, environment, workingDirectory } = options
+  if (file?.trim() === '') {
+    const message = '--config: expected the path of a file; got nothing'
+    throw new ConfigError([{ where: 'command line', severity: 'error', message }])
+  }
   if (file !== undefined) return [{ path: resolve(workingDirectory, file), namedBy: '--config' }]
   const named = environment.MIRROR_CONFIG
   if (named) return [{ path: resolve(workingDirectory, named), namedBy: 'MIRROR_CONFIG' }]
@@ -140,7 +155,7 @@ async function prepareText(
     })
   }
   const value = text.includes('${') ? await replaced(text, path, yaml, preparation) : text
-  return setting?.type.path && typeof value === 'string' && value !== ''
+  return setting?.type.path && typeof value === 'string' && value.trim() !== ''
     ? resolve(preparation.directory, value)
     : value
 }

@@ -16,6 +16,8 @@ export interface LoadedConfig {
   readonly origins: ReadonlyMap<string, Origin>
   /** The configuration file, absolute; undefined where there is none. */
   readonly file: string | undefined
+  /** Where it was looked for, absolute, in this order. */
+  readonly searched: readonly string[]
   /** Worth telling, but no reason not to start. */
   readonly warnings: readonly ConfigProblem[]
 }
@@ -35,7 +37,7 @@ export interface LoadConfigOptions {
  */
 export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConfig> {
   const { environment, workingDirectory } = options
-  const file = await readConfigFile({ file: options.file, environment, workingDirectory })
+  const { file, searched } = await readConfigFile({ file: options.file, environment, workingDirectory })
   const fromEnvironment = await readEnvironment(environment, workingDirectory)
   const { merged, overrides } = merge(file, fromEnvironment.assignments, options)
   const origins = new Origins(merged, file, overrides)
@@ -55,6 +57,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     config: passwords.config,
     origins: new Map(leafOrigins(passwords.config, origins)),
     file: file?.path,
+    searched,
     warnings: problems,
   }
 }
@@ -94,7 +97,9 @@ function absolutePaths(value: unknown, path: ValuePath, directory: string): unkn
       entries.map(([key, below]) => [key, absolutePaths(below, [...path, key], directory)]),
     )
   }
-  return typeof value === 'string' && settingAt(path)?.type.path ? resolve(directory, value) : value
+  return typeof value === 'string' && value.trim() !== '' && settingAt(path)?.type.path
+    ? resolve(directory, value)
+    : value
 }
 
 function withDefaultPaths(config: Config, directory: string): Config {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { describeValue } from './describe-value.ts'
-import { formatListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts'
+import { collide, formatListenAddress, type ListenAddress, parseListenAddress } from './listen-address.ts'
 import {
   choice,
   convert,
@@ -27,7 +27,9 @@ const listen = setting(
     .transform((input, context): ListenAddress[] => {
       if (!Array.isArray(input)) return [convert(context, () => parseListenAddress(input))]
       if (input.length === 0) context.addIssue({ code: 'custom', message: 'expected at least one address' })
-      return input.map((one, index) => convert(context, () => parseListenAddress(one), [index]))
+      const addresses = input.map((one, index) => convert(context, () => parseListenAddress(one), [index]))
+      checkApart(addresses, context)
+      return addresses
     })
     .prefault(':5000'),
   {
@@ -215,6 +217,15 @@ function section<S extends z.ZodRawShape>(shape: S) {
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'invalid_type' ? expected('a map of settings')(issue) : undefined),
   })
+}
+
+function checkApart(addresses: readonly ListenAddress[], context: z.RefinementCtx): void {
+  for (const [index, address] of addresses.entries()) {
+    const first = addresses.slice(0, index).find((one) => collide(one, address))
+    if (first === undefined) continue
+    const message = `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`
+    context.addIssue({ code: 'custom', path: [index], message })
+  }
 }
 
 function showListen(value: unknown): unknown {

@@ -63,12 +63,15 @@ export function setting<S extends z.ZodType>(schema: S, words: Words, type: Part
   return described
 }
 
-/** Free text that is not empty. */
+/** Free text that is not empty, nor blank. */
 export function text(expected: string, kind: { secret?: boolean } = {}) {
   const describe = kind.secret ? describeKind : describeValue
   const error = (issue: { input?: unknown }) =>
     `expected ${expected}; got ${describe(issue.input)}${typeof issue.input === 'number' ? ': write it in quotes' : ''}`
-  return z.string({ error }).min(1, { error })
+  return z
+    .string({ error })
+    .min(1, { error, abort: true })
+    .refine((value) => value.trim() !== '', { error })
 }
 
 /** A whole number between two bounds. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import http, { type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -7,6 +7,7 @@ import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { removeStaleSocket } from './stale-socket.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
 type ListenAddress = { readonly host: string | undefined; readonly port: number } | { readonly path: string }
@@ -45,7 +46,10 @@ export class Listener implements AsyncDisposable {
     this.#certificateJob = certificateJob
   }
 
-  /** Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate). */
+  /**
+   * Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate).
+   * Of what lies at the path of a Unix socket only a socket is removed that nobody listens at.
+   */
   static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
     const tls = options.tls && (await readCertificate(options.tls))
     const servers = options.addresses.map(() =>
@@ -56,7 +60,7 @@ export class Listener implements AsyncDisposable {
     try {
       for (const [index, server] of servers.entries()) {
         const address = options.addresses[index]
-        if (address && 'path' in address) await rm(address.path, { force: true })
+        if (address && 'path' in address) await removeStaleSocket(address.path)
         // Without a host Node listens on "::", which takes IPv4 too where the system has both.
         server.listen(address && 'port' in address ? { port: address.port, host: address.host } : address)
         await once(server, 'listening')

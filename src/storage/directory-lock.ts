@@ -1,6 +1,6 @@
-import { access, constants, mkdir, rm } from 'node:fs/promises'
+import { access, constants, mkdir, rm, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { sqliteBusy, sqliteCode, sqliteCorrupt, sqliteFull, sqliteNotADatabase } from './sqlite-errors.ts'
 
@@ -11,7 +11,7 @@ import { sqliteBusy, sqliteCode, sqliteCorrupt, sqliteFull, sqliteNotADatabase }
  * file system's error (EACCES, EROFS) where the folder cannot be written to. Dispose to let go.
  */
 export async function lockDirectory(directory: string): Promise<Disposable> {
-  await mkdir(directory, { recursive: true })
+  await makeFolder(directory)
   // SQLite would say "unable to open database file", and neither which nor why.
   await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   const path = join(directory, 'lock')
@@ -22,6 +22,28 @@ export async function lockDirectory(directory: string): Promise<Disposable> {
     // It holds nothing of value, and what is no database holds no lock either.
     await rm(path, { force: true })
     return takeLock(directory, path)
+  }
+}
+
+/** With those above it. Node's own `recursive` goes round for ever where a file system takes no folders (/proc). */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' && !(await isFolder(dirname(path)))) {
+      await makeFolder(dirname(path))
+      await mkdir(path)
+      // A read-only disk says so first, whether or not the folder is there already.
+    } else if (!(await isFolder(path))) throw error
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch {
+    return false
   }
 }
 

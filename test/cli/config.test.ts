@@ -104,10 +104,16 @@ test('a good configuration is 0 and says what was read', async (t) => {
   })
   assert.match(out, /^ok: .*mirror\.yml \(19 defaults, 1 from file, 1 from environment\)\n$/)
   assert.equal(code, 0)
-  const none = await run(await configFolder(t), ['check'])
+  const empty = await configFolder(t)
+  const none = await run(empty, ['check'])
   assert.deepEqual(
     [none.out, none.code],
-    ['ok: no configuration file (21 defaults, 0 from file, 0 from environment)\n', 0],
+    [
+      `ok: no configuration file (21 defaults, 0 from file, 0 from environment)
+looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
+`,
+      0,
+    ],
   )
 })
 
@@ -169,6 +175,17 @@ test('show prints what is in force, the origin of each value, and no secret', as
     '    proxy: http://(set)@proxy.lan # mirror.yml:10:5',
   ]) {
     assert.ok(out.split('\n').includes(line), `${line} is not in\n${out}`)
+  }
+})
+
+test('without a file, show and check --json tell where it was looked for', async (t) => {
+  const folder = await configFolder(t)
+  const searched = [`${folder}/mirror.yml`, '/home/ann/.config/larder/mirror.yml', '/etc/larder/mirror.yml']
+  const environment = { HOME: '/home/ann' }
+  const { out } = await run(folder, ['show'], environment)
+  assert.equal(out.split('\n')[0], `# no configuration file: looked for ${searched.join(', ')}`)
+  for (const command of ['show', 'check']) {
+    assert.deepEqual(JSON.parse((await run(folder, [command, '--json'], environment)).out).searched, searched)
   }
 })
 

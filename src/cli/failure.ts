@@ -1,0 +1,134 @@
+import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { CommanderError } from 'commander'
+import { ConfigError } from '../config/problems.ts'
+import type { CommandLine } from './command-line.ts'
+import { problemLines } from './config.ts'
+import { portHolder } from './port-holder.ts'
+
+/** The contract with scripts: docs/operating.md, "Exit codes". */
+export const exitCodes = {
+  done: 0,
+  unexpected: 1,
+  usage: 2,
+  configuration: 3,
+  storage: 8,
+  refused: 11,
+} as const
+
+/** What Node and the parts say of an error, beside its message. */
+interface Failure extends Error {
+  readonly code?: string
+  readonly syscall?: string
+  readonly path?: string
+  /** Of a host, or the path of a socket. */
+  readonly address?: string
+  readonly port?: number
+}
+
+interface Advice {
+  readonly exitCode: number
+  readonly text: string
+}
+
+/** Says on stderr why a command failed (what, why, and what to do), and returns its exit code. */
+export async function tellFailure(error: unknown, { stderr, environment }: CommandLine): Promise<number> {
+  // Commander has printed it; --help and --version end here too.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage
+  if (error instanceof ConfigError) {
+    stderr.write(problemLines(error.problems))
+    return exitCodes.configuration
+  }
+  const failure: Failure = error instanceof Error ? error : new Error(String(error))
+  const { exitCode, text } = await adviceFor(failure)
+  stderr.write(`larder: ${failure.message}\n${text}\n`)
+  if (environment.LARDER_DEBUG) stderr.write(`${failure.stack}\n`)
+  return exitCode
+}
+
+async function adviceFor(failure: Failure): Promise<Advice> {
+  const { code = '', syscall } = failure
+  if (syscall === 'listen' || syscall === 'bind' || syscall === 'getaddrinfo') {
+    return { exitCode: exitCodes.refused, text: await listenAdvice(failure) }
+  }
+  if (code === 'LOCKED') return { exitCode: exitCodes.refused, text: 'One process a folder.' }
+  if (code === 'EACCES') return { exitCode: exitCodes.refused, text: await ownerAdvice(failure) }
+  if (isStorageCode(code)) {
+    const text = `${storageAdvice[code]} or set storage.dir (or --data) to another folder.`
+    return { exitCode: exitCodes.storage, text }
+  }
+  const text = 'That was not expected. Please report it, with what it prints where LARDER_DEBUG=1 is set.'
+  return { exitCode: exitCodes.unexpected, text }
+}
+
+async function listenAdvice({ code, port, address }: Failure): Promise<string> {
+  const another = 'set server.listen (or --listen) to another'
+  switch (code) {
+    case 'EADDRINUSE': {
+      const holder = port === undefined ? undefined : await portHolder(port)
+      return `Another program listens there${holder === undefined ? '' : `, ${holder}`}: stop it, or ${another} ${port === undefined ? 'path' : 'port'}.`
+    }
+    case 'EACCES':
+      if (port === undefined || port < 0) {
+        // What Node says where the folder is missing, too.
+        if (address !== undefined && !existsSync(dirname(address))) {
+          return `${dirname(address)} does not exist: make it first, or ${another} path.`
+        }
+        return `This user may not make a socket in that folder: ${another} path, or give this user the folder.`
+      }
+      return port < 1024
+        ? `Ports below 1024 are not for everybody: choose a port above 1023 (server.listen, or --listen).`
+        : `The system does not allow that port: ${another}.`
+    case 'EEXIST':
+      return `Remove it if nobody needs it, or ${another} path.`
+    case 'EADDRNOTAVAIL':
+      return `No network card of this machine has that address: ${another}.`
+    case 'EAFNOSUPPORT':
+      return `This machine has no addresses of that kind (is IPv6 off?): ${another}.`
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `That name has no address: ${another}.`
+    default:
+      return `It cannot listen there: ${another}.`
+  }
+}
+
+/** Who owns the folder, or the nearest one above that exists, and who asks. */
+async function ownerAdvice({ path }: Failure): Promise<string> {
+  const what = 'set storage.dir (or --data) to a folder that this user may write to'
+  const own = process.geteuid?.()
+  const owner = path === undefined ? undefined : await ownerOf(path)
+  if (own === undefined || owner === undefined || owner.uid === own) {
+    return `It is not allowed: let this user write to that folder, or ${what}.`
+  }
+  const names = `${owner.path} belongs to user ${owner.uid}, and this is user ${own}`
+  return `${names}: give it away (chown -R ${own} ${owner.path}), or ${what}.`
+}
+
+async function ownerOf(path: string): Promise<{ path: string; uid: number } | undefined> {
+  try {
+    return { path, uid: (await stat(path)).uid }
+  } catch {
+    return dirname(path) === path ? undefined : ownerOf(dirname(path))
+  }
+}
+
+function isStorageCode(code: string): code is keyof typeof storageAdvice {
+  return code in storageAdvice
+}
+
+const storageAdvice = {
+  ENOSPC: 'That disk is full: free some space,',
+  EDQUOT: 'The quota of this user is used up: free some space,',
+  EROFS: 'That file system is read-only: mount it for writing,',
+  EIO: 'That disk fails: look at the log of the system (dmesg), repair it,',
+  ENOTDIR: 'A part of that path is a file and no folder: remove it,',
+  EEXIST: 'There is a file and no folder: remove it,',
+  ENOENT: 'No folder can be made there: make it yourself,',
+  ELOOP: 'That path is a circle of links: mend it,',
+  ENAMETOOLONG: 'That path is too long for the file system: choose a shorter one,',
+  EPERM: 'The file system forbids it (chattr, mount options): change that,',
+  EBUSY: 'Something else uses it: stop that,',
+  ERR_SQLITE_ERROR: 'The data folder cannot be used: free or repair that disk,',
+} as const

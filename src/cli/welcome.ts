@@ -1,0 +1,96 @@
+import { lookup } from 'node:dns/promises'
+import { existsSync } from 'node:fs'
+import { readFile, statfs } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
+import type { LoadedConfig } from '../config/load.ts'
+import { type Machine, type Reach, reaches, unknownAddress } from './reach.ts'
+
+export interface WelcomeOptions {
+  readonly loaded: LoadedConfig
+  /** Of the addresses that have one, in their order. */
+  readonly ports: readonly number[]
+  readonly version: string
+  readonly machine: Machine
+}
+
+const gap = ' '.repeat(11)
+
+/** What the person who started it is told: where everything is, how to reach it, and what to do next. */
+export async function welcome({ loaded, ports, version, machine }: WelcomeOptions): Promise<string> {
+  const { config, file, searched } = loaded
+  const { tls, listen } = config.server
+  const certificate = tls && (await readFile(tls.certificate, 'utf8'))
+  const found = await reaches(listen, ports, { machine, certificate })
+  const { bavail, bsize } = await statfs(config.storage.dir)
+  const names = config.upstreams.map(({ name }) => name)
+  const urls = found.map(({ url, scope }) => (scope === 'socket' ? url : `${url}/v2/`))
+  return `
+larder ${version}  pull-through mirror of ${names.join(', ')}
+  data     ${config.storage.dir}  (${Math.round((bavail * bsize) / 1e9)} GB free)
+  config   ${file ?? `none, all defaults: looked for ${searched.join(', ')}`}
+  listens  ${[...urls, ...remarks(found, machine)].join(`\n${gap}`)}
+
+${nextSteps(found, names)}
+`
+}
+
+/** The machine that this process runs on. */
+export function thisMachine(environment: NodeJS.ProcessEnv): Machine {
+  const isContainer =
+    existsSync('/.dockerenv') ||
+    existsSync('/run/.containerenv') ||
+    environment.KUBERNETES_SERVICE_HOST !== undefined
+  return {
+    isContainer,
+    interfaces: networkInterfaces(),
+    lookup: async (name) => (await lookup(name)).address,
+  }
+}
+
+function remarks(found: readonly Reach[], { isContainer }: Machine): string[] {
+  const isReachable = found.some(({ scope }) => scope === 'network')
+  const hasPort = found.some(({ scope }) => scope !== 'socket')
+  if (!isReachable && hasPort) {
+    return isContainer
+      ? ['Only this container can reach that, whatever ports are published: set server.listen to ":5000".']
+      : ['Other machines cannot reach that: for them set server.listen (or --listen) to ":5000".']
+  }
+  if (!found.some(({ url }) => url.includes(unknownAddress))) return []
+  return [
+    isContainer
+      ? 'This is a container: the address is that of its host, and the port the one that is published.'
+      : 'This machine has no address on any network yet.',
+  ]
+}
+
+function nextSteps(found: readonly Reach[], upstreams: readonly string[]): string {
+  const best =
+    found.find(({ scope }) => scope === 'network') ?? found.find(({ scope }) => scope === 'machine')
+  if (best === undefined) return socketSteps(found[0]?.url ?? '')
+  const here = found.find(({ nameHere }) => nameHere !== undefined)?.nameHere
+  const [first = 'docker.io'] = upstreams
+  if (first !== 'docker.io') {
+    const host = here ?? best.url.replace(/^https?:\/\//, '')
+    return `  Next     put the mirror's address before the names of images:
+           docker pull ${host}/${first}/<name>
+  For other clients see docs/clients.md.
+`
+  }
+  const where = best.scope === 'network' ? 'on every machine that runs Docker' : 'on this machine'
+  const atOnce = `  Or try it on this machine at once, without changing anything:
+           docker pull ${here}/debian:bookworm-slim
+`
+  return `  Next, ${where}: put this into /etc/docker/daemon.json
+           ${JSON.stringify({ 'registry-mirrors': [best.url] })}
+  and run  sudo systemctl reload docker
+  Then     docker pull debian:bookworm-slim
+${here === undefined ? '' : atOnce}`
+}
+
+function socketSteps(url: string): string {
+  const path = url.slice('unix:'.length)
+  return `  Next     put a web server before that socket, since Docker asks for an address with a port; it answers
+           curl --unix-socket ${path} http://localhost/v2/
+  Or       listen on a port as well: server.listen: [":5000", ${JSON.stringify(url)}]
+`
+}
