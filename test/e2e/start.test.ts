@@ -5,11 +5,12 @@
  * below 1024, of no card; names without an address; sockets without a folder, in the way of a file, taken.
  */
 import assert from 'node:assert/strict'
-import { readdir, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { reasonToSkip, run as runRoot, smallDisk } from '../storage/small-disk.ts'
-import { type Finished, finish } from './support/child-process.ts'
+import { smallDisk, smallDiskNeeds } from '../storage/small-disk.ts'
+import { type Finished, finish, type RunOptions } from '../support/child-process.ts'
+import { meets } from '../support/programs.ts'
 import { larder, sourceEntry, startLarder } from './support/larder-process.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
@@ -51,7 +52,7 @@ test(
     ]
     for (const [parameters, message] of empty) {
       const options = { workingDirectory: scratch.path, timeoutMs: 20_000 }
-      const { code, stdout, stderr } = await finish(process.execPath, [sourceEntry, ...parameters], options)
+      const { code, stdout, stderr } = await finish('node', [sourceEntry, ...parameters], options)
       assert.match(stdout + stderr, message)
       assert.equal(code, 3)
     }
@@ -84,9 +85,8 @@ test('a data folder that cannot be one: what is wrong with it, exit code 8', slo
   }
 })
 
-const mounts = reasonToSkip('mount', 'umount')
-
-test('a read-only data folder, and one on a full disk', { ...slow, skip: mounts }, async (t) => {
+test('a read-only data folder, and one on a full disk', slow, async (t) => {
+  if (!meets(t, smallDiskNeeds)) return
   const readOnly = await smallDisk(t, 'ro,size=1m')
   const refused = await larder([...anyPort, '--data', join(readOnly, 'data')])
   assert.match(refused.stderr, /read-only: mount it for writing, or set storage\.dir/)
@@ -98,11 +98,13 @@ test('a read-only data folder, and one on a full disk', { ...slow, skip: mounts 
   assert.equal(noRoom.code, 8, noRoom.stderr)
 })
 
-const asRoot = reasonToSkip('setpriv', 'unshare', 'ip')
+const rootNeeds = { programs: ['setpriv', 'unshare'], root: true } as const
 
-test("another user's folder: whose it is, and how to give it away", { ...slow, skip: asRoot }, async () => {
+test("another user's folder: whose it is, and how to give it away", slow, async (t) => {
+  if (!meets(t, rootNeeds)) return
   await using scratch = await scratchFolder()
-  runRoot('install', '--directory', '--owner=65534', '--mode=755', join(scratch.path, 'data'))
+  await mkdir(join(scratch.path, 'data'))
+  await chown(join(scratch.path, 'data'), 65534, 65534)
   for (const folder of ['data', 'data/new']) {
     const { code, stderr } = await withoutRights([...anyPort, '--data', join(scratch.path, folder)])
     assert.match(
@@ -114,13 +116,12 @@ test("another user's folder: whose it is, and how to give it away", { ...slow, s
   }
 })
 
-test('a port below 1024: it speaks of ports, and not of folders', { ...slow, skip: asRoot }, async () => {
+test('a port below 1024: it speaks of ports, and not of folders', slow, async (t) => {
+  if (!meets(t, rootNeeds)) return
   await using scratch = await scratchFolder()
-  // In a network of its own, where the system's lowest free port is what it is by default.
-  const { code, stderr } = await withoutRights(
-    ['--listen', '127.0.0.1:80', '--data', join(scratch.path, 'd')],
-    [...['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$@"', 'sh']],
-  )
+  const parameters = ['--listen', '0.0.0.0:80', '--data', join(scratch.path, 'd')]
+  // In a network of its own, where the lowest port for everybody is what it is by default.
+  const { code, stderr } = await withoutRights(parameters, [['unshare', '--net']])
   assert.match(stderr, /choose a port above 1023/)
   assert.doesNotMatch(stderr, /folder/)
   assert.equal(code, 11)
@@ -183,11 +184,8 @@ test('help tells where the configuration is looked for', slow, async () => {
     assert.ok(stdout.includes(place), place)
 })
 
-/** Runs it as a user whom the system refuses what it refuses others. `around` is a command that starts it. */
-function withoutRights(parameters: readonly string[], around: readonly string[] = []): Promise<Finished> {
-  const [program = '', ...rest] = [
-    ...[...around, 'setpriv', '--bounding-set=-all', process.execPath, sourceEntry],
-    ...parameters,
-  ]
-  return finish(program, rest, { timeoutMs: 20_000 })
+/** Runs it as root whom the system refuses what it refuses others. `by` starts that. */
+function withoutRights(parameters: readonly string[], by: RunOptions['by'] = []): Promise<Finished> {
+  const options = { by: [...by, ['setpriv', '--bounding-set=-all'] as const], timeoutMs: 20_000 }
+  return finish('node', [sourceEntry, ...parameters], options)
 }

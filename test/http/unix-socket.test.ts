@@ -4,7 +4,6 @@
  * socket and to nothing; a folder that is missing; two mirrors that start with the same path.
  */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
@@ -12,6 +11,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { finish } from '../support/child-process.ts'
 import { startMirror } from '../support/mirror.ts'
 
 async function socketFolder(t: TestContext): Promise<string> {
@@ -31,10 +31,10 @@ async function statusAt(socketPath: string): Promise<number | undefined> {
   return response.statusCode
 }
 
-/** Binds a socket in a process that ends without removing it. */
-function leaveSocket(path: string): void {
+/** Binds a socket in a process that is killed, so that it stays. */
+async function leaveSocket(path: string): Promise<void> {
   const program = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`
-  assert.equal(spawnSync(process.execPath, ['--eval', program, path]).signal, 'SIGKILL')
+  await assert.rejects(finish('node', ['--eval', program, path]))
 }
 
 test('a socket is made, and goes with the process', async (t) => {
@@ -48,7 +48,7 @@ test('a socket is made, and goes with the process', async (t) => {
 
 test('a socket of a process that was killed is replaced', async (t) => {
   const path = join(await socketFolder(t), 'larder.sock')
-  leaveSocket(path)
+  await leaveSocket(path)
   assert.ok((await lstat(path)).isSocket())
   await using _ = await start(path)
   assert.equal(await statusAt(path), 200)
@@ -81,7 +81,7 @@ test('whatever else lies there is left alone, and the start refused', async (t) 
   await mkdir(at('folder'))
   await symlink(at('file'), at('link'))
   await symlink(at('nothing'), at('dangling'))
-  leaveSocket(at('abandoned'))
+  await leaveSocket(at('abandoned'))
   await symlink(at('abandoned'), at('link-to-socket'))
   for (const name of ['file', 'empty', 'folder', 'link', 'dangling', 'link-to-socket']) {
     const before = await lstat(at(name))
