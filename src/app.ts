@@ -27,7 +27,6 @@ import { FileBlobStore } from './storage/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite-catalog.ts'
 import { RegistryClient } from './upstream/registry-client.ts'
 import { Router } from './upstream/router.ts'
-import type { Credentials } from './upstream/token-source.ts'
 
 export interface AppOptions {
   readonly config: Config
@@ -88,14 +87,9 @@ export async function createApp(options: AppOptions): Promise<App> {
   )
   const cache = expiringStore(logger)
   const upstreams: RegistryClient[] = []
-  const anonymous = new Map<string, RegistryClient>()
   for (const upstream of config.upstreams) {
-    const client = (credentials: Credentials | undefined) =>
-      registryClient(upstream, credentials, { config, logger, environment, version }, cache)
-    const { name, username, password } = upstream
-    const hasAccount = username !== undefined && password !== undefined
-    upstreams.push(building.use(await client(hasAccount ? { username, password } : undefined)))
-    if (hasAccount) anonymous.set(name, building.use(await client(undefined)))
+    const client = await registryClient(upstream, { config, logger, environment, version }, cache)
+    upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const blobs = building.use(
@@ -148,7 +142,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
     router: new Router(upstreams),
-    visibility: new Visibility({ catalog, cache, anonymous, revalidateMs: revalidate, logger }),
+    visibility: new Visibility({ catalog, revalidateMs: revalidate, logger }),
     manifests,
     blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
     tagLists,
@@ -181,16 +175,16 @@ export async function createApp(options: AppOptions): Promise<App> {
 }
 
 async function registryClient(
-  { name, url, ca, realms, proxy }: UpstreamConfig,
-  credentials: Credentials | undefined,
+  { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
   { config, logger, environment, version }: AppOptions,
   cache: Keyv,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
     url: new URL(url),
-    credentials,
+    credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
+    revalidateMs: config.cache.revalidate,
     ca: ca === undefined ? undefined : await readFile(ca, 'utf8'),
     proxyEnvironment:
       proxy === undefined ? proxySettings(environment) : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy },

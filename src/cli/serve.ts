@@ -36,9 +36,9 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   stderr.write(await welcome({ loaded, ports, version: options.version, machine }))
   // Not awaited: the mirror serves what it has, whether or not there is a line.
   for (const upstream of app.upstreams) {
-    upstream.checkReachable().then(() => {
-      const state = upstream.isReachable ? 'answers' : 'cannot be reached: serving what is cached'
-      logger.info({ upstream: upstream.name }, `upstream ${state}`)
+    upstream.check().then(({ state, sentence, isAccountRefused }) => {
+      const isWell = state === 'registry' && !isAccountRefused
+      logger[isWell ? 'info' : 'warn']({ upstream: upstream.name }, `upstream ${sentence}`)
     })
   }
   if (!stop.aborted) await once(stop, 'abort')

@@ -182,6 +182,11 @@ function addUpstreamMetrics(registers: Registry[], upstreams: readonly RegistryC
     Number(isReachable),
   )
   perUpstream(
+    'larder_upstream_credentials_refused',
+    '1 while the upstream refuses the configured user name and password',
+    ({ isAccountRefused }) => (isAccountRefused === undefined ? undefined : Number(isAccountRefused)),
+  )
+  perUpstream(
     'larder_upstream_ratelimit_limit',
     'Pulls that the upstream allows in a window',
     (upstream) => upstream.rateLimit?.limit,

@@ -1,78 +1,173 @@
-import type Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
-import { idOf, type MirroredRepository } from '../cache/manifests.ts'
+import { type CacheStatus, idOf, type MirroredRepository } from '../cache/manifests.ts'
 import { bestEffort } from '../flow/best-effort.ts'
-import { SingleFlight } from '../flow/single-flight.ts'
-import type { Catalog, RepositoryId } from '../storage/catalog.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { RegistryClient } from '../upstream/registry-client.ts'
 
 export interface VisibilityOptions {
   readonly catalog: Catalog
-  readonly cache: Keyv
-  /** For each upstream with credentials, a client of it without them, by its name. */
-  readonly anonymous: ReadonlyMap<string, RegistryClient>
-  /** Milliseconds for which an answer is trusted. */
+  /** Milliseconds for which an answer is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
   readonly logger: Logger
 }
 
+/** Something that may be stored here under its digest. */
+export interface StoredThing {
+  readonly kind: 'manifest' | 'blob'
+  readonly digest: Digest
+}
+
+/** The last answer to anyone about a repository. */
+interface Word {
+  readonly isPublic: boolean
+  /** Milliseconds since then. */
+  readonly ageMs: number
+}
+
+/** Milliseconds for which what was public is served while nobody says whether it still is. */
+const graceMs = 24 * 60 * 60_000
+/** Milliseconds after which a "still public" is written down again. */
+const recordEveryMs = 60 * 60_000
+/** Milliseconds for which a refusal is remembered, at most. */
+const refusedMs = 60_000
+const maximumEntries = 10_000
+
 /**
- * Keeps what only the operator's account may read from everybody else. An upstream that is asked with credentials
- * shows more than the public: a repository is private until an anonymous question shows that it is public, and
- * that is asked again from time to time.
+ * Whether what is stored may still be read by everybody. Nothing comes in that anyone was not given (`PublicQuestions`),
+ * but a repository may turn private later. That is asked of what is wanted itself, as anyone, once in a while for
+ * the whole repository. Upstreams without an account show us nothing that they do not show to everybody.
  */
 export class Visibility {
   readonly #options: VisibilityOptions
-  readonly #asking = new SingleFlight<string, boolean>()
+  readonly #asking = new Map<string, Promise<void>>()
+  readonly #refusals = new LRUCache<string, { error: UpstreamError; until: number }>({ max: maximumEntries })
+  /** When the last word was written down, or was read: monotonic milliseconds, and the age that it had then. */
+  readonly #recorded = new LRUCache<string, Word & { mark: number }>({ max: maximumEntries })
 
   constructor(options: VisibilityOptions) {
     this.#options = options
   }
 
   /**
-   * Returns where everybody may read the repository. Throws UpstreamError UNAUTHORIZED where not, and the upstream's
-   * failure where that was never found out.
+   * Returns where everybody may have what is under this digest, or could a while ago and nobody can tell now. Throws
+   * UpstreamError: the refusal, or the failure where it never was public for all that is known.
    */
-  async assertPublic(repository: MirroredRepository): Promise<void> {
+  async assertReadable(repository: MirroredRepository, thing: StoredThing): Promise<void> {
+    if (!repository.upstream.hasAccount) return
+    const key = keyOf(repository)
+    // Of many that come at once the first asks for all.
+    if (!this.#isCurrent(repository)) await this.#asking.get(key)?.catch(() => {})
+    if (this.#isCurrent(repository)) return this.#record(repository)
+    const own = `${key} ${thing.digest}`
+    const running = this.#asking.get(own) ?? this.#begin([key, own], this.#ask(repository, thing, own))
+    await running
+  }
+
+  /**
+   * Returns where a copy may be served that its upstream could not confirm. `checkedAt`: milliseconds since the epoch
+   * at which it last did. Throws UpstreamError UNAUTHORIZED where that is too long ago for a copy that anyone gets.
+   */
+  async assertServable(
+    repository: MirroredRepository,
+    { status, checkedAt }: { status: CacheStatus; checkedAt?: number | undefined },
+  ): Promise<void> {
     const { upstream, name } = repository
-    const anonymous = this.#options.anonymous.get(upstream.name)
-    // Without credentials there is nothing that an anonymous client could not read as well.
-    if (!anonymous) return
-    const key = `public ${upstream.name}/${name}`
-    const kept = await this.#options.cache.get<boolean>(key).catch(() => undefined)
-    const isPublic = kept ?? (await this.#asking.run(key, () => this.#ask(repository, anonymous, key)))
-    if (isPublic) return
-    const message = `${name} is private, and this mirror serves only what everybody may read: pull it from ${upstream.name} itself`
+    if (!upstream.hasAccount || status !== 'stale') return
+    const word = await this.#lastWord(repository)
+    const checkedMs = checkedAt === undefined ? word?.ageMs : Math.max(0, Date.now() - checkedAt)
+    const isRefusedSince = word !== undefined && !word.isPublic && word.ageMs <= (checkedMs ?? word.ageMs)
+    if (!isRefusedSince && (checkedMs ?? Number.POSITIVE_INFINITY) <= graceMs) return
+    const message = `whether everybody may read ${name} was last confirmed too long ago, and it does not answer that now`
     throw new UpstreamError('UNAUTHORIZED', upstream.name, message)
   }
 
-  async #ask(repository: MirroredRepository, anonymous: RegistryClient, key: string): Promise<boolean> {
-    const { catalog, cache, revalidateMs } = this.#options
-    const id = idOf(repository)
-    let isPublic: boolean
-    try {
-      // It costs no quota, and tells of the whole repository.
-      await anonymous.tags(repository.name, 'n=1')
-      isPublic = true
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      const known = error.isRefusal ? false : await catalog.isPublic(id)
-      if (known === undefined) throw error
-      if (!error.isRefusal) return known
-      isPublic = false
-    }
-    await this.#record(id, isPublic)
-    if (revalidateMs > 0) await cache.set(key, isPublic, revalidateMs).catch(() => false)
-    return isPublic
+  #begin(keys: readonly string[], asked: Promise<void>): Promise<void> {
+    const running = asked.finally(() => {
+      for (const key of keys) if (this.#asking.get(key) === running) this.#asking.delete(key)
+    })
+    for (const key of keys) this.#asking.set(key, running)
+    return running
   }
 
-  /** Names that never were anything else than refused leave no trace: whoever makes them up could fill the disk. */
-  async #record(id: RepositoryId, isPublic: boolean): Promise<void> {
+  #isCurrent({ upstream, name }: MirroredRepository): boolean {
+    const word = upstream.lastPublicWord(name)
+    return word?.isPublic === true && word.ageMs < this.#options.revalidateMs
+  }
+
+  async #ask(repository: MirroredRepository, thing: StoredThing, key: string): Promise<void> {
+    const refusal = this.#refusals.get(key)
+    if (refusal && performance.now() < refusal.until) throw refusal.error
+    try {
+      await this.#askUpstream(repository, thing)
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      if (!error.isRefusal) return this.#assertGrace(repository, error)
+      const until = performance.now() + Math.min(refusedMs, this.#options.revalidateMs)
+      this.#refusals.set(key, { error, until })
+      throw error
+    } finally {
+      await this.#record(repository)
+    }
+  }
+
+  /** Throws as the upstream does; the list of tags is the second witness where the first says nothing. */
+  async #askUpstream({ upstream, name }: MirroredRepository, { kind, digest }: StoredThing): Promise<void> {
+    try {
+      if (kind === 'manifest') await upstream.manifestDigest(name, digest)
+      else if (!(await upstream.hasBlob(name, digest))) {
+        throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
+      }
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      // What is gone there may be here; that the repository is there for everybody is what counts.
+      const isSilent = /^(?:NOT_FOUND|RATE_LIMITED|INVALID_RESPONSE|SERVER_ERROR)$/.test(error.code)
+      if (!isSilent || !(await upstream.isListed(name))) throw error
+    }
+  }
+
+  async #assertGrace(repository: MirroredRepository, failure: UpstreamError): Promise<void> {
+    const word = await this.#lastWord(repository)
+    if (!word?.isPublic || word.ageMs > graceMs) throw failure
+  }
+
+  async #lastWord(repository: MirroredRepository): Promise<Word | undefined> {
+    const { upstream, name } = repository
+    const live = upstream.lastPublicWord(name)
+    if (live) return live
+    const key = keyOf(repository)
+    const known = this.#recorded.get(key)
+    if (known) return { isPublic: known.isPublic, ageMs: known.ageMs + performance.now() - known.mark }
+    const record = await this.#options.catalog.publicity(idOf(repository))
+    if (!record) return undefined
+    // A clock that was set back makes it young, not public for ever: from here on another clock counts.
+    const word = { isPublic: record.isPublic, ageMs: Math.max(0, Date.now() - record.askedAt) }
+    this.#recorded.set(key, { ...word, mark: performance.now() })
+    return word
+  }
+
+  /**
+   * Writes down the last word, not every time. Names that never were anything else than refused leave no trace:
+   * whoever makes them up could fill the disk.
+   */
+  async #record(repository: MirroredRepository): Promise<void> {
     const { catalog, logger } = this.#options
-    if (!isPublic && (await catalog.isPublic(id)) === undefined) return
-    await bestEffort(catalog.savePublic(id, isPublic), (error) =>
+    const word = repository.upstream.lastPublicWord(repository.name)
+    if (!word) return
+    const key = keyOf(repository)
+    const known = this.#recorded.get(key)
+    const isKnown = known?.isPublic === word.isPublic
+    if (isKnown && (!word.isPublic || performance.now() - known.mark < recordEveryMs)) return
+    const id = idOf(repository)
+    if (!word.isPublic && (await catalog.publicity(id)) === undefined) return
+    this.#recorded.set(key, { isPublic: word.isPublic, ageMs: word.ageMs, mark: performance.now() })
+    await bestEffort(catalog.savePublicity(id, { isPublic: word.isPublic, askedAt: word.at }), (error) =>
       logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
     )
   }
+}
+
+function keyOf({ upstream, name }: MirroredRepository): string {
+  return `${upstream.name}/${name}`
 }

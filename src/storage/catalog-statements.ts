@@ -11,7 +11,7 @@ export const writeStatements = {
     ON CONFLICT DO UPDATE SET media_type = excluded.media_type`,
   linkBlob: `INSERT INTO repository_blob VALUES (${repository}, ?, ?)
     ON CONFLICT DO UPDATE SET size = coalesce(excluded.size, size)`,
-  setPublic: 'UPDATE repository SET is_public = ?3 WHERE upstream = ?1 AND name = ?2',
+  setPublicity: `UPDATE repository SET is_public = ?3, public_asked_at = ?4 WHERE upstream = ?1 AND name = ?2`,
   setTag: `INSERT INTO tag VALUES (${repository}, ?, ?, ?)
     ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`,
   setReferrers: `INSERT INTO referrers VALUES (${repository}, ?, ?, ?)
@@ -25,7 +25,7 @@ export const readStatements = {
   manifest: `SELECT media_type, bytes FROM repository_manifest JOIN manifest USING (digest)
     WHERE repository = ${repository} AND digest = ?`,
   referrers: `SELECT descriptors, checked_at FROM referrers WHERE repository = ${repository} AND subject = ?`,
-  isPublic: 'SELECT is_public FROM repository WHERE upstream = ? AND name = ?',
+  publicity: 'SELECT is_public, public_asked_at FROM repository WHERE upstream = ? AND name = ?',
   blob: `SELECT size FROM repository_blob WHERE repository = ${repository} AND digest = ?`,
 } as const
 

@@ -32,6 +32,13 @@ export interface ReferrersRecord {
   readonly checkedAt: number
 }
 
+/** Whether everybody may read a repository. */
+export interface PublicityRecord {
+  readonly isPublic: boolean
+  /** Milliseconds since the epoch: when the upstream said so; 0 where that was not written down. */
+  readonly askedAt: number
+}
+
 /** A blob that a repository may read. */
 export interface BlobRecord {
   readonly digest: Digest
@@ -65,10 +72,10 @@ export interface Catalog extends AsyncDisposable {
   saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void>
   /** Records what refers to a manifest, in place of what was known; that nothing does is recorded as well. */
   saveReferrers(repository: RepositoryId, subject: Digest, record: ReferrersRecord): Promise<void>
-  /** Whether everybody may read the repository, when that was last found out; undefined where it never was. */
-  isPublic(repository: RepositoryId): Promise<boolean | undefined>
+  /** Whether everybody may read the repository; undefined where that was never found out. */
+  publicity(repository: RepositoryId): Promise<PublicityRecord | undefined>
   /** Records whether everybody may read the repository. */
-  savePublic(repository: RepositoryId, isPublic: boolean): Promise<void>
+  savePublicity(repository: RepositoryId, record: PublicityRecord): Promise<void>
   /** Lets a repository read a blob, because its upstream confirmed it. */
   saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void>
 }

@@ -8,6 +8,7 @@ import type {
   BlobRecord,
   Catalog,
   ManifestRecord,
+  PublicityRecord,
   ReferrersRecord,
   RepositoryId,
   TagRecord,
@@ -37,7 +38,7 @@ export class SqliteCatalog implements Catalog {
       tags: reader.prepare(readStatements.tags),
       manifest: reader.prepare(readStatements.manifest),
       referrers: reader.prepare(readStatements.referrers),
-      isPublic: reader.prepare(readStatements.isPublic),
+      publicity: reader.prepare(readStatements.publicity),
       blob: reader.prepare(readStatements.blob),
     }
     writer.on('message', (reply: WriterReply) => this.#settle(reply))
@@ -128,14 +129,15 @@ export class SqliteCatalog implements Catalog {
     await this.#write(repository, [{ statement: 'setReferrers', parameters }])
   }
 
-  async isPublic(repository: RepositoryId): Promise<boolean | undefined> {
-    const row = this.#statements.isPublic.get(repository.upstream, repository.name)
-    return row && row.is_public !== null ? row.is_public === 1 : undefined
+  async publicity(repository: RepositoryId): Promise<PublicityRecord | undefined> {
+    const row = this.#statements.publicity.get(repository.upstream, repository.name)
+    if (!row || row.is_public === null) return undefined
+    return { isPublic: row.is_public === 1, askedAt: Number(row.public_asked_at ?? 0) }
   }
 
-  async savePublic(repository: RepositoryId, isPublic: boolean): Promise<void> {
-    const parameters = [...keyOf(repository), Number(isPublic)]
-    await this.#write(repository, [{ statement: 'setPublic', parameters }])
+  async savePublicity(repository: RepositoryId, { isPublic, askedAt }: PublicityRecord): Promise<void> {
+    const parameters = [...keyOf(repository), Number(isPublic), askedAt]
+    await this.#write(repository, [{ statement: 'setPublicity', parameters }])
   }
 
   async saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void> {

@@ -70,3 +70,15 @@ export class UpstreamError extends Error {
     return outages.has(this.code)
   }
 }
+
+/** The same failure, of another host than the registry's own: of one that it redirects to. */
+export function elsewhere(error: UpstreamError, { host }: URL): UpstreamError {
+  const { code, upstream, status, retryAfterSeconds } = error
+  const message = `${host}, to which it redirects: ${error.message.slice(upstream.length + 2)}`
+  return new UpstreamError(code, upstream, message, {
+    cause: error,
+    isElsewhere: true,
+    retryAfterSeconds,
+    ...(status === undefined ? {} : { status }),
+  })
+}

@@ -1,5 +1,5 @@
 import { delay } from '../flow/abortable.ts'
-import { type Digest, isDigest } from '../oci/digest.ts'
+import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
 import { manifestAccept, manifestMediaTypes } from '../oci/media-type.ts'
@@ -9,15 +9,24 @@ import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { UpstreamError } from './error.ts'
 import { nextPage } from './next-page.ts'
+import type { PublicWord } from './public-knowledge.ts'
+import { PublicQuestions } from './public-questions.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
+import type { RegistryCheck } from './registry-check.ts'
 import {
   RegistryConnection,
   type RegistryConnectionOptions,
   type RegistryQuery,
 } from './registry-connection.ts'
+import { claimedDigest, contentLength, headerOf } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
 import { readBody, type TransportResponse } from './transport.ts'
+
+export interface RegistryClientOptions extends RegistryConnectionOptions {
+  /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
+  readonly revalidateMs: number
+}
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
 export interface FetchedManifest {
@@ -67,8 +76,8 @@ const notImplemented = 501
 const notModified = 304
 
 /**
- * Asks one upstream registry (distribution-spec "Pull", "Listing Tags"). Every method throws UpstreamError; the
- * answers are verified by whoever keeps them.
+ * Asks one upstream registry (distribution-spec "Pull", "Listing Tags") for what everybody may read; an account gets
+ * a larger quota, and nothing else. Every method throws UpstreamError; the answers are verified by whoever keeps them.
  */
 export class RegistryClient implements AsyncDisposable {
   /** Such as docker.io. */
@@ -77,12 +86,14 @@ export class RegistryClient implements AsyncDisposable {
   readonly shortcuts = new Shortcuts()
   readonly #url: URL
   readonly #connection: RegistryConnection
+  readonly #questions: PublicQuestions
   #blobBytes = 0
 
-  constructor(options: RegistryConnectionOptions) {
+  constructor(options: RegistryClientOptions) {
     this.name = options.name
     this.#url = options.url
     this.#connection = new RegistryConnection(options)
+    this.#questions = new PublicQuestions(this.#connection, options.revalidateMs)
   }
 
   /** The quota that the upstream last told of, if it tells. */
@@ -101,14 +112,34 @@ export class RegistryClient implements AsyncDisposable {
     return { requests, tokens, blobBytes: this.#blobBytes }
   }
 
-  /** Finds out whether the upstream answers; the result is in `isReachable`. Never throws. */
-  async checkReachable(): Promise<void> {
-    await this.#connection.checkReachable()
+  /** Whether there is an account, which may see more than everybody. */
+  get hasAccount(): boolean {
+    return this.#connection.account !== undefined
   }
 
-  /** GET of a manifest (end-3). At most 4 MiB are read. */
+  /** Whether the account was refused when it was last tried; undefined where there is none. */
+  get isAccountRefused(): boolean | undefined {
+    return this.#connection.account?.isRefused
+  }
+
+  /** Finds out what answers where the upstream should be, and whether it takes the account. Never throws. */
+  async check(): Promise<RegistryCheck> {
+    return this.#connection.check()
+  }
+
+  /** What it last told anyone about a repository; undefined where that is not known, or there is no account. */
+  lastPublicWord(repository: RepositoryName): PublicWord | undefined {
+    return this.#questions.lastWord(repository)
+  }
+
+  /** Whether anyone may list the repository's tags; a "no" says nothing about what is in it. */
+  async isListed(repository: RepositoryName): Promise<boolean> {
+    return this.#questions.isListed(repository)
+  }
+
+  /** GET of a manifest (end-3), after anyone was told of it where there is an account. At most 4 MiB are read. */
   async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
-    return fetchedManifest(await this.#getSmall({ repository, ...manifestQuery(reference) }, true))
+    return this.#getManifest(reference, { repository, ...manifestQuery(reference) })
   }
 
   /**
@@ -123,7 +154,7 @@ export class RegistryClient implements AsyncDisposable {
     const { path, headers } = manifestQuery(reference)
     const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` } }
     try {
-      return fetchedManifest(await this.#getSmall(query, true, []))
+      return await this.#getManifest(reference, query, [])
     } catch (error) {
       if (error instanceof UpstreamError && error.status === notModified) return undefined
       throw error
@@ -132,7 +163,7 @@ export class RegistryClient implements AsyncDisposable {
 
   /** HEAD of a manifest (end-3), free of Docker Hub's quota; undefined where the answer tells no digest. */
   async manifestDigest(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
-    const response = await this.#connection.request('HEAD', { repository, ...manifestQuery(reference) })
+    const response = await this.#questions.request('HEAD', { repository, ...manifestQuery(reference) })
     response.discard()
     return claimedDigest(response)
   }
@@ -145,7 +176,7 @@ export class RegistryClient implements AsyncDisposable {
     const { position, signal, pace } = options
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
     const query = { repository, path: `blobs/${digest}`, headers, signal, pace }
-    const response = await this.#connection.request('GET', query)
+    const response = await this.#questions.request('GET', query)
     const range = parseContentRange(headerOf(response, 'content-range'))
     if (response.status === 206 && !range) {
       response.discard()
@@ -164,7 +195,7 @@ export class RegistryClient implements AsyncDisposable {
   async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
     try {
       const query = { repository, path: `blobs/${digest}`, keepRedirect: true }
-      const response = await this.#connection.request('HEAD', query)
+      const response = await this.#questions.request('HEAD', query)
       response.discard()
       return true
     } catch (error) {
@@ -175,7 +206,7 @@ export class RegistryClient implements AsyncDisposable {
 
   /** The size of a blob in bytes (end-2, HEAD); undefined where the upstream does not tell. */
   async blobSize(repository: RepositoryName, digest: Digest): Promise<number | undefined> {
-    const response = await this.#connection.request('HEAD', { repository, path: `blobs/${digest}` })
+    const response = await this.#questions.request('HEAD', { repository, path: `blobs/${digest}` })
     response.discard()
     return contentLength(response)
   }
@@ -207,15 +238,28 @@ export class RegistryClient implements AsyncDisposable {
     await this.#connection[Symbol.asyncDispose]()
   }
 
+  async #getManifest(
+    reference: Reference,
+    query: RegistryQuery,
+    delaysMs?: readonly number[],
+  ): Promise<FetchedManifest> {
+    const isHeadUseful = this.shortcuts.isUseful('manifest-head')
+    const located = await this.#questions.locate(reference, query, isHeadUseful)
+    const { response, bytes } = await this.#getSmall(query, true, delaysMs, located)
+    if (located !== undefined) this.#questions.noteChildren(query.repository, bytes)
+    return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
+  }
+
   /** A GET of something small, with its body, tried again where the other side or the line failed. */
   async #getSmall(
     query: RegistryQuery,
     countsAsPull: boolean,
     delaysMs: readonly number[] = retryDelays,
+    located?: Reference,
   ): Promise<SmallAnswer> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const response = await this.#connection.request('GET', query, countsAsPull)
+        const response = await this.#questions.get(query, countsAsPull, located)
         return { response, bytes: await readBody(response, this.name, maximumManifestBytes) }
       } catch (error) {
         const waitMs = delaysMs[attempt]
@@ -249,23 +293,4 @@ export class RegistryClient implements AsyncDisposable {
 
 function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers'> {
   return { path: `manifests/${reference}`, headers: { accept: manifestAccept.join(', ') } }
-}
-
-function fetchedManifest({ response, bytes }: SmallAnswer): FetchedManifest {
-  return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
-}
-
-function claimedDigest(response: TransportResponse): Digest | undefined {
-  const claimed = headerOf(response, 'docker-content-digest')
-  return claimed !== undefined && isDigest(claimed) ? claimed : undefined
-}
-
-function contentLength(response: TransportResponse): number | undefined {
-  const length = headerOf(response, 'content-length')
-  return length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined
-}
-
-function headerOf(response: TransportResponse, name: string): string | undefined {
-  const value = response.headers[name]
-  return Array.isArray(value) ? value.join(', ') : value
 }

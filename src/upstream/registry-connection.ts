@@ -2,9 +2,12 @@ import type Keyv from 'keyv'
 import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
-import { UpstreamError, type UpstreamErrorCode } from './error.ts'
+import { Account, type Credentials } from './account.ts'
+import { elsewhere, UpstreamError, type UpstreamErrorCode } from './error.ts'
 import { parseRateLimit, parseRetryAfter, type RateLimit, RateLimitGate } from './rate-limit.ts'
-import { type Credentials, TokenSource } from './token-source.ts'
+import { isBack, judgeRegistry, type RegistryCheck } from './registry-check.ts'
+import { rateLimited, Sites } from './sites.ts'
+import { TokenSource } from './token-source.ts'
 import { readBody, Transport, type TransportResponse } from './transport.ts'
 
 export interface RegistryConnectionOptions {
@@ -35,8 +38,10 @@ export interface RegistryQuery {
   readonly signal?: AbortSignal | undefined
   /** Waits until so many bytes of the body may come. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
-  /** Whether a redirect is answer enough and comes back as it is. */
+  /** Whether a redirect to where the bytes are is answer enough and comes back as it is. */
   readonly keepRedirect?: boolean
+  /** Who asks: anyone, unless it says otherwise. Without an account, or while it is refused, that is anyone, too. */
+  readonly as?: 'account'
 }
 
 const maximumErrorBytes = 64 * 1024
@@ -48,30 +53,29 @@ const maximumErrorBytes = 64 * 1024
 export class RegistryConnection implements AsyncDisposable {
   /** Answers so far, by `METHOD kind status`. */
   readonly requests = new Map<string, number>()
+  /** Undefined where none is configured. */
+  readonly account: Account | undefined
   readonly #options: RegistryConnectionOptions
   readonly #transport: Transport
-  readonly #tokens: TokenSource
+  readonly #sites: Sites
   readonly #breaker: CircuitBreaker
-  readonly #gate = new RateLimitGate()
+  readonly #gates = { anyone: new RateLimitGate(), account: new RateLimitGate(), heads: new RateLimitGate() }
   #rateLimit: RateLimit | undefined
   #tokensFetched = 0
+  #check: RegistryCheck | undefined
+  #hasServed = false
 
   constructor(options: RegistryConnectionOptions) {
-    const { name, logger } = options
+    const { name, url, credentials, logger } = options
     this.#options = options
+    this.account = credentials && new Account({ upstream: name, credentials, logger })
     this.#transport = new Transport({ ...options, upstream: name })
-    this.#tokens = new TokenSource({
-      ...options,
-      upstream: name,
-      transport: this.#transport,
-      onTokenFetched: () => {
-        this.#tokensFetched += 1
-      },
-    })
+    const tokensAt = (origin: URL) => this.#tokensAt(origin)
+    this.#sites = new Sites({ upstream: name, url, tokens: tokensAt(url), tokensAt })
     this.#breaker = new CircuitBreaker({
       threshold: 2,
       probeEveryMs: [1000, 15_000],
-      probe: (signal) => this.#ping(signal),
+      probe: (signal) => this.#probe(signal),
       onChange: (state, cause) => {
         if (state === 'open')
           logger.warn({ upstream: name, reason: String(cause) }, 'upstream cannot be reached')
@@ -80,7 +84,7 @@ export class RegistryConnection implements AsyncDisposable {
     })
   }
 
-  /** The quota that the upstream last told of, if it tells. */
+  /** The quota that the upstream last told of, if it tells: the account's where there is one. */
   get rateLimit(): RateLimit | undefined {
     return this.#rateLimit
   }
@@ -95,54 +99,60 @@ export class RegistryConnection implements AsyncDisposable {
     return this.#tokensFetched
   }
 
-  /** Finds out whether the upstream answers; the result is in `isReachable`. Never throws. */
-  async checkReachable(): Promise<void> {
+  /**
+   * Finds out what answers where the upstream should be, and whether it takes the account. Never throws; where
+   * nothing answers the circuit opens.
+   */
+  async check(): Promise<RegistryCheck> {
+    let failure: unknown = this.#breaker.cause
     for (let attempt = 0; attempt < 2 && this.isReachable; attempt += 1) {
       try {
-        return await this.#ping()
+        const response = await this.#ping()
+        const check = await judgeRegistry(response, this.#options.url)
+        this.#check = check
+        return check.state === 'registry' ? await this.#checkAccount(response, check) : check
       } catch (error) {
+        failure = error
         this.#breaker.failed(error)
       }
     }
+    const reason = reasonOf(failure, this.#options.name)
+    return { state: 'unreachable', sentence: `cannot be reached: serving what is cached (${reason})` }
   }
 
   /**
-   * Sends a request with a token, a second time with a fresh one. `countsAsPull`: a GET of a manifest, which
-   * Docker Hub counts. Throws UpstreamError, also for every status but 2xx.
+   * Sends a request with a token, again where that is not yet the right one. `countsAsPull`: a GET of a manifest,
+   * which Docker Hub counts. Throws UpstreamError, also for every status but 2xx.
    */
   async request(
     method: 'GET' | 'HEAD',
     query: RegistryQuery,
     countsAsPull = false,
   ): Promise<TransportResponse> {
+    const { name } = this.#options
     if (this.#breaker.isOpen) {
-      const { cause } = this.#breaker
-      const reason = (cause instanceof Error ? cause.message : String(cause)).replace(
-        `${this.#options.name}: `,
-        '',
-      )
-      throw this.#error('CIRCUIT_OPEN', `it cannot be reached: ${reason}`)
+      throw this.#error('CIRCUIT_OPEN', `it cannot be reached: ${reasonOf(this.#breaker.cause, name)}`)
     }
-    const waitSeconds = this.#gate.secondsToWait(countsAsPull)
-    if (waitSeconds > 0) throw this.#rateLimited(waitSeconds)
+    const account = query.as === 'account' && !this.account?.isPaused ? this.account : undefined
+    const gates = this.#gatesOf(method, query, account)
+    const waitSeconds = Math.max(...gates.map((gate) => gate.secondsToWait(countsAsPull)))
+    if (waitSeconds > 0) throw rateLimited(name, waitSeconds)
     try {
-      const response = await this.#requestWithToken(method, query)
+      const response = await this.#exchange(method, query, account)
       this.#breaker.succeeded()
-      this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
-      if (
-        response.status >= 200 &&
-        response.status < (query.keepRedirect && response.headers.location ? 400 : 300)
-      )
+      if (account !== undefined || !this.account)
+        this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
+      const isKept = query.keepRedirect && response.headers.location !== undefined
+      if (response.status >= 200 && response.status < (isKept ? 400 : 300)) {
+        this.#hasServed ||= !/html/i.test(response.headers['content-type'] ?? '')
         return response
-      throw await this.#failureOf(response)
-    } catch (error) {
-      if (
-        error instanceof UpstreamError &&
-        !error.isElsewhere &&
-        ['UNREACHABLE', 'TIMED_OUT'].includes(error.code)
-      ) {
-        this.#breaker.failed(error)
       }
+      throw await this.#failureOf(response, gates)
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      // It was there, and sent us on.
+      if (error.isElsewhere) this.#breaker.succeeded()
+      else if (['UNREACHABLE', 'TIMED_OUT'].includes(error.code)) this.#breaker.failed(error)
       throw error
     }
   }
@@ -152,38 +162,78 @@ export class RegistryConnection implements AsyncDisposable {
     this.#transport[Symbol.dispose]()
   }
 
-  async #requestWithToken(method: 'GET' | 'HEAD', query: RegistryQuery): Promise<TransportResponse> {
-    const scope = `repository:${query.repository}:pull`
-    const authorization = await this.#tokens.authorization(scope)
-    const response = await this.#send(method, query, authorization)
-    if (response.status !== 401) return response
-    response.discard()
-    const challenge = response.headers['www-authenticate']
-    return this.#send(method, query, await this.#tokens.answerChallenge(challenge, scope, authorization))
-  }
-
-  async #send(
+  /** Goes the whole way again with each answer to a challenge: what is signed on it may be good for once only. */
+  async #exchange(
     method: 'GET' | 'HEAD',
     query: RegistryQuery,
-    authorization: string | undefined,
+    account: Account | undefined,
   ): Promise<TransportResponse> {
-    const response = await this.#transport.request({
-      method,
-      url: this.#urlOf(`${query.repository}/${query.path}`),
-      headers: { ...query.headers, ...(authorization === undefined ? {} : { authorization }) },
-      signal: query.signal,
-      pace: query.pace,
-      redirects: query.keepRedirect ? { keep: () => true } : undefined,
-    })
-    const what = query.path.slice(0, query.path.search(/[/?]/)).replace(/(manifest|blob)s/, '$1')
-    const kind = `${method} ${what} ${response.status}`
-    this.requests.set(kind, (this.requests.get(kind) ?? 0) + 1)
-    return response
+    const { repository, path, headers, signal, pace } = query
+    const url = this.#urlOf(`${repository}/${path}`)
+    const question = this.#sites.ask({ repository, account })
+    for (;;) {
+      const authorization = await question.authorize(url, false)
+      const response = await this.#transport.request({
+        method,
+        url,
+        headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+        signal,
+        pace,
+        redirects: {
+          // Another registry has not yet said a word.
+          keep: (next) => query.keepRedirect === true && !this.#sites.isRegistry(next),
+          authorize: (next, isAway) => question.authorize(next, isAway),
+        },
+      })
+      const what = path.slice(0, path.search(/[/?]/)).replace(/(manifest|blob)s/, '$1')
+      const kind = `${method} ${what} ${response.status}`
+      this.requests.set(kind, (this.requests.get(kind) ?? 0) + 1)
+      if (response.status !== 401 || !(await question.answer(response))) return response
+      response.discard()
+    }
   }
 
-  async #ping(signal?: AbortSignal): Promise<void> {
-    const response = await this.#transport.request({ method: 'GET', url: this.#urlOf(''), signal })
-    response.discard()
+  /** Docker Hub counts for each account, and for anyone. A 429 to a HEAD does not tell what it is about. */
+  #gatesOf(method: string, { path }: RegistryQuery, account: Account | undefined): RateLimitGate[] {
+    const { anyone, account: own, heads } = this.#gates
+    if (account) return [own]
+    return this.account && method === 'HEAD' && path.startsWith('manifests/') ? [anyone, heads] : [anyone]
+  }
+
+  /** A question of nobody in particular: that `/v2/` wants a token is an answer. */
+  async #ping(signal?: AbortSignal): Promise<TransportResponse> {
+    return this.#transport.request({ method: 'GET', url: this.#urlOf(''), signal })
+  }
+
+  /** Rejects while something else answers, such as the login page of a network. */
+  async #probe(signal: AbortSignal): Promise<void> {
+    const check = await judgeRegistry(await this.#ping(signal), this.#options.url)
+    if (!isBack(check, this.#check, this.#hasServed)) throw this.#error('UNREACHABLE', check.sentence)
+    this.#check = check
+  }
+
+  async #checkAccount(response: TransportResponse, check: RegistryCheck): Promise<RegistryCheck> {
+    const { account } = this
+    if (!account) return check
+    try {
+      const question = this.#sites.ask({ repository: undefined, account })
+      await question.authorize(response.url, false)
+      if (response.status === 401) await question.answer(response)
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      return { ...check, sentence: `answers, but gives no token: ${reasonOf(error, this.#options.name)}` }
+    }
+    if (!account.isRefused) return check
+    const sentence = 'answers, and refuses the configured user name and password: going on anonymously'
+    return { ...check, sentence, isAccountRefused: true }
+  }
+
+  #tokensAt(url: URL): TokenSource {
+    const onTokenFetched = (): void => {
+      this.#tokensFetched += 1
+    }
+    const { name: upstream, realms, cache } = this.#options
+    return new TokenSource({ upstream, url, realms, cache, transport: this.#transport, onTokenFetched })
   }
 
   #urlOf(path: string): URL {
@@ -191,16 +241,28 @@ export class RegistryConnection implements AsyncDisposable {
     return new URL(`${base.pathname.replace(/\/$/, '')}/v2/${path}`, base)
   }
 
-  async #failureOf(response: TransportResponse): Promise<UpstreamError> {
-    const { status } = response
+  async #failureOf(response: TransportResponse, gates: readonly RateLimitGate[]): Promise<UpstreamError> {
+    const { url } = response
+    if (this.#sites.isOwn(url)) return this.#ownFailure(response, gates)
+    if (response.status !== 429) return elsewhere(this.#plainFailure(response), url)
+    response.discard()
+    const seconds = parseRetryAfter(response.headers['retry-after'])
+    if (this.#sites.isRegistry(url)) this.#sites.block(url, seconds)
+    return elsewhere(rateLimited(this.#options.name, seconds), url)
+  }
+
+  async #ownFailure(response: TransportResponse, gates: readonly RateLimitGate[]): Promise<UpstreamError> {
+    if (response.status !== 429) return this.#plainFailure(response)
     const { name, logger } = this.#options
-    if (status === 429) {
-      const seconds = parseRetryAfter(response.headers['retry-after'])
-      const body = await readBody(response, name, maximumErrorBytes).catch(() => Buffer.alloc(0))
-      this.#gate.block(/pull rate limit/i.test(body.toString()) ? 'pulls' : 'all', seconds)
-      logger.warn({ upstream: name, retryAfterSeconds: seconds }, 'upstream limits our requests')
-      return this.#rateLimited(seconds)
-    }
+    const seconds = parseRetryAfter(response.headers['retry-after'])
+    const body = await readBody(response, name, maximumErrorBytes).catch(() => Buffer.alloc(0))
+    gates.at(-1)?.block(/pull rate limit/i.test(body.toString()) ? 'pulls' : 'all', seconds)
+    logger.warn({ upstream: name, retryAfterSeconds: seconds }, 'upstream limits our requests')
+    return rateLimited(name, seconds)
+  }
+
+  #plainFailure(response: TransportResponse): UpstreamError {
+    const { status } = response
     response.discard()
     if (status === 401) return this.#error('UNAUTHORIZED', 'it does not let us read this', status)
     if (status === 403) return this.#error('FORBIDDEN', 'it refuses to let us read this', status)
@@ -209,12 +271,12 @@ export class RegistryConnection implements AsyncDisposable {
     return this.#error('INVALID_RESPONSE', `it answered ${status}`, status)
   }
 
-  #rateLimited(retryAfterSeconds: number): UpstreamError {
-    const message = `its limit of requests is used up, for ${retryAfterSeconds} s at least`
-    return new UpstreamError('RATE_LIMITED', this.#options.name, message, { status: 429, retryAfterSeconds })
-  }
-
   #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {
     return new UpstreamError(code, this.#options.name, message, status === undefined ? {} : { status })
   }
+}
+
+/** The message without the upstream's name in front, which the sentence around it has. */
+function reasonOf(error: unknown, upstream: string): string {
+  return (error instanceof Error ? error.message : String(error)).replace(`${upstream}: `, '')
 }

@@ -1,56 +1,63 @@
 import type Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
 import { SingleFlight } from '../flow/single-flight.ts'
+import type { Account, Attempt } from './account.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
-import { UpstreamError } from './error.ts'
-import { parseRetryAfter } from './rate-limit.ts'
+import { UpstreamError, type UpstreamErrorCode } from './error.ts'
 import { acceptRealm } from './realm.ts'
-import { readBody, type Transport } from './transport.ts'
-
-export interface Credentials {
-  readonly username: string
-  readonly password: string
-}
+import { furtherScopes, pullScope } from './scope.ts'
+import { basicAuthorization, requestToken, type Token } from './token-request.ts'
+import type { Transport } from './transport.ts'
 
 export interface TokenSourceOptions {
   /** The upstream's name, for errors and keys. */
   readonly upstream: string
+  /** The registry whose challenges are answered; its `/v2/` lies below. */
   readonly url: URL
-  /** Hosts or URLs that are accepted as realm besides the upstream's own (`upstreams[].realms`). */
+  /** Hosts or URLs that are accepted as realm besides the registry's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
-  readonly credentials: Credentials | undefined
   readonly transport: Transport
   /** Holds tokens until they expire; what it loses is fetched again. */
   readonly cache: Keyv
   readonly onTokenFetched?: () => void
 }
 
-/** Seconds; what the token specification says where the answer does not. */
-const defaultLifetime = 60
+/** Who asks about what. */
+export interface Asker {
+  /** As it stands in the URL of the question; undefined for `/v2/` itself. */
+  readonly repository: string | undefined
+  /** Undefined: as anyone. While it is refused, the question is asked as anyone, too. */
+  readonly account: Account | undefined
+}
+
 /** Seconds before its end at which a token is no longer used, at most. */
 const margin = 30
-const maximumTokenBytes = 1024 * 1024
+/** Repositories whose further scopes are remembered. */
+const rememberedScopes = 1000
 
 /**
- * Fetches bearer tokens (distribution's "Token Authentication"): one request for each (realm, service, scope,
- * account) however many ask, kept until shortly before it expires. The scope is always ours; the realm is
- * validated before anything is sent to it.
+ * The Authorization headers for one registry (distribution's "Token Authentication"): one token request for each
+ * (realm, service, scopes, account) however many ask, kept until shortly before it expires. A realm is validated
+ * before anything is sent to it. The scope is our own, and a second time with what the challenge wants to be read.
  */
 export class TokenSource {
   readonly #options: TokenSourceOptions
-  readonly #fetching = new SingleFlight<string, string>()
-  /** The challenge that the upstream last made; it lets us bring a token before we are asked. */
+  readonly #fetching = new SingleFlight<string, string | undefined>()
+  /** What a repository's token has to have, where that is more than its own scope. */
+  readonly #scopes = new LRUCache<string, readonly string[]>({ max: rememberedScopes })
+  /** The challenge that the registry last made; it lets us bring a token before we are asked. */
   #challenge: Challenge | undefined
 
   constructor(options: TokenSourceOptions) {
     this.#options = options
   }
 
-  /** The Authorization header for `scope`; undefined while the upstream has not asked for one. */
-  async authorization(scope: string): Promise<string | undefined> {
+  /** The Authorization header to bring along; undefined while the registry has not asked for one. */
+  async authorization(asker: Asker): Promise<string | undefined> {
     const challenge = this.#challenge
     if (!challenge) return undefined
     try {
-      return await this.#answer(challenge, scope)
+      return await this.#answer(challenge, this.#scopesOf(asker), asker.account)
     } catch (error) {
       // Its token service may have moved: the next request comes without a token, to be told where to get one.
       if (this.#challenge === challenge) this.#challenge = undefined
@@ -59,123 +66,190 @@ export class TokenSource {
   }
 
   /**
-   * The Authorization header that answers a 401; `used` is the one that was refused, which is dropped. Throws
-   * UpstreamError UNAUTHORIZED where there is no challenge that we can answer, REFUSED where its realm is foreign.
+   * The Authorization header that answers a 401; `used` is the one that was refused, and `tries` says how many
+   * answers the same question has had. Undefined where nothing is left to try. Throws UpstreamError UNAUTHORIZED
+   * where there is no challenge that we can answer, REFUSED where its realm is foreign.
    */
   async answerChallenge(
     header: string | string[] | undefined,
-    scope: string,
-    used: string | undefined,
-  ): Promise<string> {
+    asker: Asker,
+    { used, tries }: { used: string | undefined; tries: number },
+  ): Promise<string | undefined> {
     const offered = parseChallenges(header)
-    const challenge = offered.find(({ scheme }) => scheme === 'bearer') ?? offered.find(isBasic)
-    if (!challenge || (isBasic(challenge) && !this.#options.credentials)) {
-      throw this.#error('UNAUTHORIZED', 'it asks for a login that is not configured')
+    const challenge = this.#choose(offered, asker.account)
+    const scopes = this.#scopesOf(asker)
+    if (tries > 0) return this.#answerWithMore(offered, challenge, asker, scopes)
+    let answer = await this.#answer(challenge, scopes, asker.account)
+    if (answer !== undefined && answer === used) {
+      await this.#dropUsed(used, challenge, scopes, asker.account)
+      answer = await this.#answer(challenge, scopes, asker.account, true)
     }
-    const answer = await this.#answer(challenge, scope)
     this.#challenge = challenge
-    if (answer !== used) return answer
-    if (isBasic(challenge))
-      throw this.#error('UNAUTHORIZED', 'it refuses the configured user name and password')
-    await this.#options.cache.delete(this.#keyOf(challenge, scope)).catch(() => false)
-    return this.#answer(challenge, scope)
+    return answer
   }
 
-  async #answer(challenge: Challenge, scope: string): Promise<string> {
-    const { credentials, cache } = this.#options
-    if (isBasic(challenge)) return basic(credentials)
-    const key = this.#keyOf(challenge, scope)
-    const kept = await cache.get<string>(key).catch(() => undefined)
-    const token = kept ?? (await this.#fetching.run(key, () => this.#fetchToken(challenge, scope, key)))
-    return `Bearer ${token}`
+  /** The token with our own scope was not enough: the registry may keep the repository under another name. */
+  async #answerWithMore(
+    offered: readonly Challenge[],
+    challenge: Challenge,
+    { repository, account }: Asker,
+    scopes: readonly string[],
+  ): Promise<string | undefined> {
+    if (repository === undefined || challenge.scheme !== 'bearer') return undefined
+    const sameRealm = offered.filter(
+      ({ scheme, parameters }) =>
+        scheme === 'bearer' && parameters.get('realm') === challenge.parameters.get('realm'),
+    )
+    const further = furtherScopes(sameRealm, scopes)
+    if (further.length === 0 || scopes.length > 1) {
+      this.#scopes.delete(repository)
+      return undefined
+    }
+    const more = [...scopes, ...further]
+    try {
+      const answer = await this.#answer(challenge, more, account)
+      this.#scopes.set(repository, more)
+      return answer
+    } catch (error) {
+      // A scope that nobody gets, such as the placeholder of ghcr.io: the 401 was the answer.
+      if (error instanceof UpstreamError && error.isRefusal) return undefined
+      throw error
+    }
   }
 
-  #keyOf({ parameters }: Challenge, scope: string): string {
-    const { upstream, credentials } = this.#options
-    const account = credentials?.username ?? ''
-    return JSON.stringify([
-      'token',
-      upstream,
-      parameters.get('realm'),
-      parameters.get('service'),
-      scope,
-      account,
-    ])
+  #scopesOf({ repository }: Asker): readonly string[] {
+    if (repository === undefined) return []
+    return this.#scopes.get(repository) ?? [pullScope(repository)]
   }
 
-  async #fetchToken({ parameters }: Challenge, scope: string, key: string): Promise<string> {
-    const { upstream, url, realms, credentials, transport, cache } = this.#options
-    const realm = acceptRealm(parameters.get('realm'), url, realms)
-    if (!realm) {
+  /** Bearer where its realm is accepted, else Basic where there is an account, else a Bearer to be refused with. */
+  #choose(offered: readonly Challenge[], account: Account | undefined): Challenge {
+    const bearer = offered.filter(({ scheme }) => scheme === 'bearer')
+    const basic = offered.find(({ scheme }) => scheme === 'basic')
+    const chosen = bearer.find((challenge) => this.#realmOf(challenge)) ?? (account && basic) ?? bearer[0]
+    if (chosen) return chosen
+    if (basic) {
       throw this.#error(
-        'REFUSED',
-        `it asks us to get a token from "${parameters.get('realm')?.slice(0, 200)}", which is not on its own domain; if that is right, list that host in upstreams[].realms`,
+        'UNAUTHORIZED',
+        'it asks for a user name and a password, and none are configured for it (username and password of the upstream)',
       )
     }
-    const service = parameters.get('service')
-    if (service !== undefined) realm.searchParams.set('service', service)
-    realm.searchParams.set('scope', scope)
-    if (credentials) realm.searchParams.set('account', credentials.username)
-    const response = await transport.request({
-      method: 'GET',
-      url: realm,
-      headers: credentials ? { authorization: basic(credentials) } : {},
-    })
-    const body = await readBody(response, upstream, maximumTokenBytes)
-    if (response.status === 429) {
-      throw new UpstreamError('RATE_LIMITED', upstream, 'its token service limits our requests', {
-        status: 429,
-        retryAfterSeconds: parseRetryAfter(response.headers['retry-after']),
-      })
-    }
-    if (response.status >= 500) {
-      throw this.#error('SERVER_ERROR', `its token service answered ${response.status}`, response.status)
-    }
-    if (response.status !== 200) {
-      const isRefused = credentials && (response.status === 401 || response.status === 403)
-      const what = isRefused ? 'refuses the configured user name and password' : `answered ${response.status}`
-      throw this.#error('UNAUTHORIZED', `its token service ${what}`, response.status)
-    }
-    this.#options.onTokenFetched?.()
-    const { token, lifetimeSeconds } = parseTokenAnswer(body) ?? {}
-    if (token === undefined || lifetimeSeconds === undefined) {
-      throw this.#error('INVALID_RESPONSE', 'its token service answered without a token')
-    }
-    const keptSeconds = lifetimeSeconds - Math.min(margin, lifetimeSeconds / 2)
-    await cache.set(key, token, keptSeconds * 1000).catch(() => false)
-    return token
+    const schemes = [...new Set(offered.map(({ scheme }) => scheme))].join(', ')
+    const message = schemes === '' ? 'without saying which' : `which is none that is known here (${schemes})`
+    throw this.#error('UNAUTHORIZED', `it asks for a login that is not configured, ${message}`)
   }
 
-  #error(
-    code: 'UNAUTHORIZED' | 'REFUSED' | 'SERVER_ERROR' | 'INVALID_RESPONSE',
-    message: string,
-    status?: number,
-  ) {
+  async #answer(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+    isDoubted = false,
+  ): Promise<string | undefined> {
+    if (challenge.scheme === 'basic') return account?.use(() => this.#proveBasic(account, isDoubted))
+    const own = account && !account.isPaused ? await this.#token(challenge, scopes, account) : undefined
+    return `Bearer ${own ?? (await this.#token(challenge, scopes, undefined))}`
+  }
+
+  /** A 401 to Basic may be about the repository alone: `/v2/` tells whether the account is right. */
+  async #proveBasic(account: Account, isDoubted: boolean): Promise<Attempt<string>> {
+    const { transport, url } = this.#options
+    const authorization = basicAuthorization(account.credentials)
+    if (account.isAccepted && !isDoubted) return { value: authorization }
+    const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
+    const response = await transport.request({ method: 'GET', url: base, headers: { authorization } })
+    response.discard()
+    return response.status === 401 ? { refusal: 'it answered 401' } : { value: authorization }
+  }
+
+  async #token(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+  ): Promise<string | undefined> {
+    const key = this.#keyOf(challenge, scopes, account)
+    const kept = await this.#options.cache.get<string>(key).catch(() => undefined)
+    return kept ?? this.#fetching.run(key, () => this.#fetch(challenge, scopes, account, key))
+  }
+
+  /** Undefined where the account is refused. */
+  async #fetch(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+    key: string,
+  ): Promise<string | undefined> {
+    const { upstream, transport, cache, onTokenFetched } = this.#options
+    const { parameters } = challenge
+    const realm = this.#realmOf(challenge)
+    if (!realm) {
+      const named = parameters.get('realm')?.slice(0, 200)
+      throw this.#error(
+        'REFUSED',
+        `it asks us to get a token from "${named}", which is not on its own domain; if that is right, list that host in upstreams[].realms`,
+      )
+    }
+    const ask = async (credentials = account?.credentials): Promise<Token | number> => {
+      const service = parameters.get('service')
+      const answer = await requestToken(transport, { upstream, realm, service, scopes, credentials })
+      if (typeof answer !== 'number') onTokenFetched?.()
+      return answer
+    }
+    const token = account
+      ? await account.use(async (credentials) =>
+          this.#judge(account, await ask(credentials), () => this.#token(challenge, scopes, undefined)),
+        )
+      : await ask()
+    if (typeof token === 'number') {
+      throw this.#error('UNAUTHORIZED', `its token service answered ${token}`, token)
+    }
+    if (token === undefined) return undefined
+    const keptSeconds = token.lifetimeSeconds - Math.min(margin, token.lifetimeSeconds / 2)
+    await cache.set(key, token.token, keptSeconds * 1000).catch(() => false)
+    return token.token
+  }
+
+  /**
+   * 401 is about the account. Other refusals may be about the scope; where anyone gets a token for it, they were about
+   * the account after all, unless that is known to be right: it may be shut out of this one repository.
+   */
+  async #judge(
+    account: Account,
+    answer: Token | number,
+    asAnyone: () => Promise<unknown>,
+  ): Promise<Attempt<Token | undefined>> {
+    if (typeof answer !== 'number') return { value: answer }
+    const refusal = `its token service answered ${answer}`
+    if (answer === 401) return { refusal }
+    await asAnyone()
+    return account.isAccepted ? { value: undefined } : { refusal }
+  }
+
+  #realmOf({ parameters }: Challenge): URL | undefined {
+    return acceptRealm(parameters.get('realm'), this.#options.url, this.#options.realms)
+  }
+
+  async #dropUsed(
+    used: string | undefined,
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+  ): Promise<void> {
+    const { cache } = this.#options
+    for (const who of new Set([account, undefined])) {
+      const key = this.#keyOf(challenge, scopes, who)
+      const kept = await cache.get<string>(key).catch(() => undefined)
+      if (`Bearer ${kept}` === used) await cache.delete(key).catch(() => false)
+    }
+  }
+
+  #keyOf({ parameters }: Challenge, scopes: readonly string[], account: Account | undefined): string {
+    const { upstream, url } = this.#options
+    const [realm, service] = [parameters.get('realm'), parameters.get('service')]
+    const username = account?.credentials.username ?? ''
+    return JSON.stringify(['token', upstream, url.origin, realm, service, scopes, username])
+  }
+
+  #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {
     return new UpstreamError(code, this.#options.upstream, message, status === undefined ? {} : { status })
   }
-}
-
-function isBasic({ scheme }: Challenge): boolean {
-  return scheme === 'basic'
-}
-
-function basic(credentials: Credentials | undefined): string {
-  const { username = '', password = '' } = credentials ?? {}
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
-}
-
-/** Reads `token` or `access_token` and `expires_in`; undefined where there is no token that a header can carry. */
-function parseTokenAnswer(body: Buffer): { token: string; lifetimeSeconds: number } | undefined {
-  let answer: unknown
-  try {
-    answer = JSON.parse(body.toString())
-  } catch {
-    return undefined
-  }
-  if (typeof answer !== 'object' || answer === null) return undefined
-  const { token, access_token, expires_in } = answer as Record<string, unknown>
-  const text = token || access_token
-  if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) return undefined
-  const lifetime = typeof expires_in === 'number' && expires_in > 0 ? expires_in : defaultLifetime
-  return { token: text, lifetimeSeconds: lifetime }
 }

@@ -6,7 +6,7 @@ import { getCACertificates } from 'node:tls'
 import got, { type Request, RequestError, TimeoutError } from 'got'
 import { AddressPolicy, addressRefused } from './address-policy.ts'
 import { Arrivals } from './arrivals.ts'
-import { UpstreamError } from './error.ts'
+import { elsewhere, UpstreamError } from './error.ts'
 
 export interface TransportOptions {
   /** The upstream's name, for errors. */
@@ -82,9 +82,8 @@ export class Transport implements Disposable {
   }
 
   /**
-   * Sends a request and follows up to five redirects. `Authorization` goes to the first origin only, unless
-   * `redirects` has one for another; https is never left for http; addresses follow `AddressPolicy`. Throws
-   * UpstreamError.
+   * Sends a request and follows up to five redirects. `Authorization` goes to the first origin, unless `redirects` has
+   * one for another; https is never left for http; addresses follow `AddressPolicy`. Throws UpstreamError.
    */
   async request(request: TransportRequest): Promise<TransportResponse> {
     let { url } = request
@@ -298,10 +297,4 @@ function proxyHosts(environment: NodeJS.ProcessEnv): string[] {
   return Object.entries(environment).flatMap(([name, value]) =>
     /^https?_proxy$/i.test(name) && value && URL.canParse(value) ? [hostOf(new URL(value))] : [],
   )
-}
-
-/** The same failure, of another host than the registry's own. */
-function elsewhere(error: UpstreamError, { host }: URL): UpstreamError {
-  const message = `${host}, to which it redirects: ${error.message.slice(error.upstream.length + 2)}`
-  return new UpstreamError(error.code, error.upstream, message, { cause: error, isElsewhere: true })
 }

@@ -51,7 +51,7 @@ test('a dead upstream costs milliseconds: its circuit is open, and no request wa
   await using hub = await startDockerHub()
   await using mirror = await startMirror({ upstream: hub.url })
   await hub.stop()
-  await mirror.app.upstreams[0]?.checkReachable()
+  await mirror.app.upstreams[0]?.check()
   assert.equal(await mirror.metric('larder_upstream_reachable'), 0)
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, index) => pull(`${mirror.url}/v2/library/n${index}/manifests/latest`)),

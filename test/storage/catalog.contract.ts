@@ -48,7 +48,7 @@ function recordContract(open: OpenCatalog): void {
     assert.deepEqual(await catalog.tags(alpine), [])
     assert.equal(await catalog.manifest(alpine, one.digest), undefined)
     assert.equal(await catalog.blob(alpine, layer.digest), undefined)
-    assert.equal(await catalog.isPublic(alpine), undefined)
+    assert.equal(await catalog.publicity(alpine), undefined)
   })
 
   test('a manifest comes back to the byte, with its media type and blobs, also later', async (t) => {
@@ -147,12 +147,12 @@ function recordContract(open: OpenCatalog): void {
   test('whether everybody may read a repository: unknown, then as last found out', async (t) => {
     const { catalog, reopen } = await open(t)
     await catalog.saveManifest(alpine, one, [])
-    assert.equal(await catalog.isPublic(alpine), undefined)
-    await catalog.savePublic(alpine, true)
-    assert.equal(await catalog.isPublic(alpine), true)
-    await catalog.savePublic(alpine, false)
-    assert.equal(await catalog.isPublic(alpine), false)
-    assert.equal(await (await reopen()).isPublic(alpine), false)
+    assert.equal(await catalog.publicity(alpine), undefined)
+    await catalog.savePublicity(alpine, { isPublic: true, askedAt: 1000 })
+    assert.deepEqual(await catalog.publicity(alpine), { isPublic: true, askedAt: 1000 })
+    await catalog.savePublicity(alpine, { isPublic: false, askedAt: 2000 })
+    assert.deepEqual(await catalog.publicity(alpine), { isPublic: false, askedAt: 2000 })
+    assert.deepEqual(await (await reopen()).publicity(alpine), { isPublic: false, askedAt: 2000 })
   })
 }
 
@@ -162,14 +162,14 @@ function separationContract(open: OpenCatalog): void {
       const { catalog } = await open(t)
       await catalog.saveManifest(alpine, one, [layer])
       await catalog.saveTag(alpine, latest, { digest: one.digest, checkedAt: 1 })
-      await catalog.savePublic(alpine, true)
+      await catalog.savePublicity(alpine, { isPublic: true, askedAt: 1000 })
       // That the other one exists, and has content of its own, opens nothing.
       await catalog.saveManifest(other, two, [])
       assert.equal(await catalog.tag(other, latest), undefined)
       assert.deepEqual(await catalog.tags(other), [])
       assert.equal(await catalog.manifest(other, one.digest), undefined)
       assert.equal(await catalog.blob(other, layer.digest), undefined)
-      assert.equal(await catalog.isPublic(other), undefined)
+      assert.equal(await catalog.publicity(other), undefined)
     })
   }
 

@@ -9,8 +9,7 @@ import type { TestContext } from 'node:test'
 import Keyv from 'keyv'
 import { pino } from 'pino'
 import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
-import { RegistryClient } from '../../src/upstream/registry-client.ts'
-import type { RegistryConnectionOptions } from '../../src/upstream/registry-connection.ts'
+import { RegistryClient, type RegistryClientOptions } from '../../src/upstream/registry-client.ts'
 import { Transport, type TransportOptions } from '../../src/upstream/transport.ts'
 import { run } from '../support/child-process.ts'
 
@@ -70,7 +69,7 @@ export function transportTo(t: TestContext, url: string, options: Partial<Transp
   return transport
 }
 
-export type ClientOptions = Partial<Omit<RegistryConnectionOptions, 'url'>>
+export type ClientOptions = Partial<Omit<RegistryClientOptions, 'url'>>
 
 /** A client of the registry at `url`, disposed of with the test. */
 export function clientOf(t: TestContext, url: string, options: ClientOptions = {}): RegistryClient {
@@ -79,6 +78,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     url: new URL(url),
     credentials: undefined,
     realms: [],
+    revalidateMs: 300_000,
     ca: undefined,
     proxyEnvironment: {},
     stallMs: 5000,

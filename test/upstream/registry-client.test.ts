@@ -209,7 +209,7 @@ for (const prefix of ['/mirror', '/mirror/', '/a/b/']) {
     const client = clientOf(t, `${server.url}${prefix}`)
     await client.manifest(repository, latest)
     await client.tags(repository, '')
-    await client.checkReachable()
+    await client.check()
     const base = `${prefix.replace(/\/$/, '')}/v2/`
     assert.deepEqual(
       server.requests.map(({ url }) => url.replace(/\?$/, '')),

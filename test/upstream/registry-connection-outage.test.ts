@@ -112,11 +112,11 @@ test('a client that leaves is no failure of the upstream', async (t) => {
 test('whether an upstream is there is found out at the start, without an error', async (t) => {
   const hub = await startHub(t)
   const there = clientOf(t, hub.url)
-  await there.checkReachable()
+  await there.check()
   assert.equal(there.isReachable, true)
   await hub.stop()
   const absent = clientOf(t, hub.url)
-  await absent.checkReachable()
+  await absent.check()
   assert.equal(absent.isReachable, false)
 })
 
@@ -125,7 +125,7 @@ test('disposal ends the probes', async (t) => {
   await hub.stop()
   const lines: string[] = []
   const client = clientOf(t, hub.url, { logger: loggerInto(lines) })
-  await client.checkReachable()
+  await client.check()
   const began = performance.now()
   await client[Symbol.asyncDispose]()
   assert.ok(performance.now() - began < 500)

@@ -1,5 +1,6 @@
 import type { RequestListener } from 'node:http'
 import type { TestContext } from 'node:test'
+import { digestOf } from '../../src/oci/digest.ts'
 import { listen, type TestServer } from './fixtures.ts'
 
 export type Script = {
@@ -33,7 +34,9 @@ export async function scriptedRegistry(
   const { challenge = () => `Bearer realm="${realm}",service="scripted"`, accept = () => true } = script
   const registry = await listen(t, (request, response) => {
     const { authorization } = request.headers
-    if (authorization !== undefined && accept(authorization)) return void response.end('{}')
+    if (authorization !== undefined && accept(authorization)) {
+      return void response.setHeader('docker-content-digest', digestOf(Buffer.from('{}'))).end('{}')
+    }
     response.writeHead(401, { 'www-authenticate': challenge(realm) as string | string[] }).end()
   })
   return { registry, tokens }

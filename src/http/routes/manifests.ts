@@ -1,12 +1,20 @@
 import type { FastifyReply } from 'fastify'
 import type { CacheStatus, Manifests, ServedManifest } from '../../cache/manifests.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
+import type { Visibility } from '../../registry/visibility.ts'
 import { type Answerer, cacheHeader } from './question.ts'
 
 /** Manifests by tag and by digest (distribution-spec end-3). */
-export function manifestRoute({ manifests }: { manifests: Manifests }): Answerer<'manifest'> {
+export function manifestRoute({
+  manifests,
+  visibility,
+}: {
+  manifests: Manifests
+  visibility: Visibility
+}): Answerer<'manifest'> {
   return async ({ request, reply, repository, target, record }) => {
     const manifest = await manifests.get(repository, target.reference)
+    await visibility.assertServable(repository, manifest)
     record.manifest = manifest
     const entityTag = `"${manifest.digest}"`
     reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)

@@ -3,7 +3,8 @@ import type { Manifests, MirroredRepository } from '../../cache/manifests.ts'
 import type { Referrers } from '../../cache/referrers.ts'
 import type { TagLists } from '../../cache/tag-lists.ts'
 import { RegistryError } from '../../oci/error.ts'
-import type { Visibility } from '../../registry/visibility.ts'
+import { isDigestReference } from '../../oci/reference.ts'
+import type { StoredThing, Visibility } from '../../registry/visibility.ts'
 import type { RegistryClient } from '../../upstream/registry-client.ts'
 import type { Router } from '../../upstream/router.ts'
 import {
@@ -68,7 +69,8 @@ export class PullRoutes {
     const record = requestLog.of(request.raw, reply.raw)
     const repository = this.#repository(request, reply, url, target.name)
     requestLog.about(record, subjectOf(target, repository))
-    await this.#options.visibility.assertPublic(repository)
+    const stored = storedThing(target)
+    if (stored) await this.#options.visibility.assertReadable(repository, stored)
     // Each kind's target fits its own route, which TypeScript cannot see through the union.
     const answer = this.#routes[target.kind] as Answerer<RepositoryKind>
     await answer({ request, reply, url, target, repository, record })
@@ -92,4 +94,11 @@ export class PullRoutes {
 function subjectOf(target: TargetOf<RepositoryKind>, { upstream, name }: MirroredRepository): Subject {
   const reference = 'reference' in target ? target.reference : 'digest' in target ? target.digest : undefined
   return { kind: target.kind, upstream: upstream.name, repository: name, reference }
+}
+
+/** What may be stored here under the digest that is asked for; tags and lists are asked of the upstream by themselves. */
+function storedThing(target: TargetOf<RepositoryKind>): StoredThing | undefined {
+  if (target.kind === 'blob') return { kind: 'blob', digest: target.digest }
+  const isDigest = target.kind === 'manifest' && isDigestReference(target.reference)
+  return isDigest ? { kind: 'manifest', digest: target.reference } : undefined
 }

@@ -1,9 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { mirror } from './0001-mirror.ts'
 import { referrers } from './0002-referrers.ts'
+import { publicAskedAt } from './0003-public-asked-at.ts'
 
 /** In order; a landed one never changes. */
-const migrations: readonly string[] = [mirror, referrers]
+const migrations: readonly string[] = [mirror, referrers, publicAskedAt]
 
 /**
  * Brings a catalog to the newest schema, each step in a transaction of its own. Throws where the catalog was

@@ -1,0 +1,59 @@
+import { LRUCache } from 'lru-cache'
+import type { Digest } from '../oci/digest.ts'
+import { isDigestReference, type Reference } from '../oci/reference.ts'
+
+/** What an upstream last answered to anyone about a repository. */
+export interface PublicWord {
+  readonly isPublic: boolean
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Milliseconds since then, by a clock that nobody sets. */
+  readonly ageMs: number
+}
+
+/** Milliseconds for which a tag is taken to be where anyone was told: from a HEAD to the GET that follows it. */
+const tagMs = 10_000
+/** Manifests, and repositories, that are remembered. */
+const maximumEntries = 10_000
+
+/**
+ * What an upstream with an account told anyone: of single manifests, and of a repository as a whole, which is known
+ * by the last answer about anything in it. In memory.
+ */
+export class PublicKnowledge {
+  readonly #periodMs: number
+  readonly #manifests = new LRUCache<string, { digest: Digest; at: number }>({ max: maximumEntries })
+  readonly #repositories = new LRUCache<string, { isPublic: boolean; at: number; mark: number }>({
+    max: maximumEntries,
+  })
+
+  /** `periodMs`: milliseconds for which an answer about a digest holds. */
+  constructor(periodMs: number) {
+    this.#periodMs = periodMs
+  }
+
+  /** Anyone gets the manifest `digest` for a reference. */
+  confirm(repository: string, reference: string, digest: Digest): void {
+    const known = { digest, at: performance.now() }
+    this.#manifests.set(`${repository} ${reference}`, known)
+    this.#manifests.set(`${repository} ${digest}`, known)
+  }
+
+  /** Anyone was given, or refused, something in the repository. */
+  note(repository: string, isPublic: boolean): void {
+    this.#repositories.set(repository, { isPublic, at: Date.now(), mark: performance.now() })
+  }
+
+  /** The digest that anyone gets for a reference, where that is known well enough. */
+  digestOf(repository: string, reference: Reference): Digest | undefined {
+    const known = this.#manifests.get(`${repository} ${reference}`)
+    const lastsMs = isDigestReference(reference) ? this.#periodMs : Math.min(this.#periodMs, tagMs)
+    return known && performance.now() - known.at < lastsMs ? known.digest : undefined
+  }
+
+  /** The last word about a repository. */
+  lastWord(repository: string): PublicWord | undefined {
+    const last = this.#repositories.get(repository)
+    return last && { isPublic: last.isPublic, at: last.at, ageMs: performance.now() - last.mark }
+  }
+}
