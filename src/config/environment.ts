@@ -72,6 +72,7 @@ export async function readEnvironment(
       const content = target.fromFile
         ? withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
         : text
+      if (target.fromFile && content.trim() === '') report(`${variable}: ${text} is empty`)
       assignments.set(key, { path: target.path, variable, value: textValue(content, settingAt(target.path)) })
     } catch (error) {
       report(`${variable}: cannot read ${text}: ${fileFailure(error)}`)

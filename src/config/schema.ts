@@ -157,7 +157,7 @@ const local = section({
   push: setting(
     choice(['off', 'this-machine', 'private-networks', 'users', 'anyone']).prefault('private-networks'),
     { description: 'Who may push.', reserved: 'pushing' },
-    { text: 'text' },
+    { text: 'text', unprotected: unprotectedPush },
   ),
 })
 
@@ -165,7 +165,7 @@ const auth = section({
   htpasswd: setting(
     text('the path of a file').optional(),
     { description: 'A file of users with bcrypt passwords.', reserved: 'users' },
-    { text: 'text', path: true },
+    { text: 'text', path: true, unprotected: unprotectedPulls },
   ),
 })
 
@@ -217,6 +217,15 @@ function section<S extends z.ZodRawShape>(shape: S) {
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'invalid_type' ? expected('a map of settings')(issue) : undefined),
   })
+}
+
+function unprotectedPulls(): string {
+  return 'this version asks nobody for a password, and whoever reaches it may pull: take the setting out, and let server.listen, a firewall or a web server with a login say who reaches it'
+}
+
+function unprotectedPush(value: unknown): string | undefined {
+  if (value !== 'users' && value !== 'this-machine') return undefined
+  return `nothing can be pushed yet, by anybody, and "${value}" will mean something only when it can: take the setting out, or write off`
 }
 
 function checkApart(addresses: readonly ListenAddress[], context: z.RefinementCtx): void {

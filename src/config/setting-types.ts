@@ -23,6 +23,8 @@ export interface SettingType {
   readonly path: boolean
   /** What the value waits for in this version, where it is checked but has no effect yet. */
   readonly reserved: string | undefined
+  /** Why a reserved setting must not have this value: somebody would rely on a protection that is not there. */
+  readonly unprotected: (value: unknown) => string | undefined
   /** A regular expression for the text forms, for editors. */
   readonly pattern: string | undefined
   /** Turns a value in code back into the form of the file. */
@@ -56,6 +58,7 @@ export function setting<S extends z.ZodType>(schema: S, words: Words, type: Part
     secret: false,
     path: false,
     reserved,
+    unprotected: () => undefined,
     pattern: undefined,
     show: (value) => value,
     ...type,

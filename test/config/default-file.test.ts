@@ -8,6 +8,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { settings } from '../../src/config/settings.ts'
 import { dotted, valueAt } from '../../src/config/value-tree.ts'
 import { readYaml } from '../../src/config/yaml-file.ts'
+import { selfSigned } from '../upstream/fixtures.ts'
 import { configFolder } from './config-folder.ts'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -53,13 +54,23 @@ test('mirror.yml shows the defaults: uncommented they change nothing', async (t)
 
 test('mirror.yml with every example uncommented is valid', async (t) => {
   const everything = uncomment(text, () => true)
-  const folder = await configFolder(t, { 'mirror.yml': everything })
+  const { cert, key } = await selfSigned('DNS:localhost')
+  const folder = await configFolder(t, {
+    // What it names is opened, and users are not there yet.
+    'mirror.yml': everything.replaceAll(' /certs/', ' certs/').replace(/^ *htpasswd: .*/m, ''),
+    'certs/tls.crt': cert,
+    'certs/tls.key': key,
+    'certs/our-ca.pem': cert,
+  })
   const { config } = await loadConfig({ environment: {}, workingDirectory: folder })
   assert.deepEqual(
     config.upstreams.map(({ name }) => name),
     ['docker.io', 'ghcr.io', 'registry.lan:5001'],
   )
-  assert.deepEqual(config.server.tls, { certificate: '/certs/tls.crt', key: '/certs/tls.key' })
+  assert.deepEqual(config.server.tls, {
+    certificate: join(folder, 'certs/tls.crt'),
+    key: join(folder, 'certs/tls.key'),
+  })
   const { value } = readYaml(everything, 'mirror.yml')
   const upstreams = valueAt(value, ['upstreams']) as unknown[]
   const missing = settings.filter(({ path }) => {

@@ -62,7 +62,6 @@ test('values are YAML, and text that YAML would change stays as it is', async (t
       MIRROR_UPSTREAMS_1_USERNAME: '0123',
       MIRROR_UPSTREAMS_1_PASSWORD: ' {"a": #1 ',
       MIRROR_CACHE_NEGATIVE: '',
-      MIRROR_AUTH_HTPASSWD: '*users',
     },
   })
   assert.deepEqual(config.server.listen, [{ host: '::1', port: 5000 }])
@@ -71,7 +70,8 @@ test('values are YAML, and text that YAML would change stays as it is', async (t
     [config.limits.retries, config.storage.dir, config.cache.negative],
     [3, '/quoted dir', 60_000],
   )
-  assert.match(config.auth.htpasswd ?? '', /\/\*users$/)
+  const alias = await load(t, '', { environment: { MIRROR_STORAGE_DIR: '*users' } })
+  assert.match(alias.config.storage.dir, /\/\*users$/)
   const [hub, github] = config.upstreams
   assert.deepEqual(hub, { name: 'docker.io', url: 'http://127.0.0.1:5555', realms: [] })
   assert.deepEqual([github?.username, github?.password], ['0123', ' {"a": #1 '])

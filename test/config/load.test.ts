@@ -4,6 +4,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
+import { selfSigned } from '../upstream/fixtures.ts'
 import { configFolder, load, problemsOf } from './config-folder.ts'
 
 test('without a file everything has its default', async (t) => {
@@ -118,13 +119,17 @@ test('a named file that cannot be read is an error', async (t) => {
 })
 
 test('relative paths belong to the folder of their file, those of variables and flags to the working directory', async (t) => {
+  const { cert, key } = await selfSigned('DNS:localhost')
   const folder = await configFolder(t, {
     'etc/mirror.yml': 'server: {tls: {certificate: tls/a.pem}}\nupstreams: [{name: ghcr.io, ca: ca.pem}]\n',
+    'etc/tls/a.pem': cert,
+    'etc/ca.pem': cert,
+    'key.pem': key,
   })
   const options = {
     file: 'etc/mirror.yml',
     workingDirectory: folder,
-    environment: { MIRROR_SERVER_TLS_KEY: 'key.pem', MIRROR_UPSTREAMS_1: '', MIRROR_AUTH_HTPASSWD: '/abs' },
+    environment: { MIRROR_SERVER_TLS_KEY: 'key.pem', MIRROR_UPSTREAMS_1: '' },
   }
   const problems = await problemsOf(loadConfig(options))
   assert.match(problems[0]?.message ?? '', /^MIRROR_UPSTREAMS_1 is no setting/)
@@ -136,7 +141,6 @@ test('relative paths belong to the folder of their file, those of variables and 
   })
   assert.equal(config.upstreams[0]?.ca, join(folder, 'etc/ca.pem'))
   assert.equal(config.storage.dir, join(folder, 'etc/data'))
-  assert.equal(config.auth.htpasswd, '/abs')
   const flagged = await loadConfig({ ...options, environment, overrides: { 'storage.dir': 'here' } })
   assert.equal(flagged.config.storage.dir, join(folder, 'here'))
 })
@@ -245,8 +249,31 @@ test('a password in the file is a warning that does not repeat it', async (t) =>
   ])
 })
 
+test('a protection that is not there yet refuses the start, and says what to do instead', async (t) => {
+  const htpasswd = /auth\.htpasswd: this version asks nobody for a password.*: take the setting out, and let/
+  const [inFile] = await problemsOf(load(t, 'auth: {htpasswd: users}'))
+  assert.deepEqual([inFile?.where, inFile?.severity], ['mirror.yml:1:18', 'error'])
+  assert.match(inFile?.message ?? '', htpasswd)
+  const [variable] = await problemsOf(load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '/users' } }))
+  assert.equal(variable?.where, 'environment')
+  for (const push of ['users', 'this-machine']) {
+    const [problem] = await problemsOf(load(t, `local: {push: ${push}}`))
+    assert.equal(problem?.severity, 'error')
+    assert.match(problem?.message ?? '', /local\.push: nothing can be pushed yet.*take the setting out/)
+  }
+  for (const push of ['off', 'private-networks', 'anyone']) {
+    const { warnings } = await load(t, `local: {push: ${push}}`)
+    assert.deepEqual(
+      warnings.map(({ severity }) => severity),
+      ['warning'],
+    )
+  }
+  // Empty, as compose passes on what nobody set.
+  assert.deepEqual((await load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '' } })).warnings, [])
+})
+
 test('settings that wait for a later version say so when they are set', async (t) => {
-  const { warnings } = await load(t, 'cache: {maxSize: 1GB}\nauth: {htpasswd: users}\n', {
+  const { warnings } = await load(t, 'cache: {maxSize: 1GB}\n', {
     environment: { MIRROR_CACHE_MIN_FREE: '1GB' },
     overrides: { 'local.push': 'off' },
   })
@@ -254,7 +281,6 @@ test('settings that wait for a later version say so when they are set', async (t
     warnings.map(({ where, message }) => `${where} ${message}`),
     [
       'mirror.yml:1:9 cache.maxSize has no effect yet: it takes effect with eviction',
-      'mirror.yml:2:8 auth.htpasswd has no effect yet: it takes effect with users',
       'environment cache.minFree has no effect yet: it takes effect with eviction',
       'command line local.push has no effect yet: it takes effect with pushing',
     ],
