@@ -52,5 +52,8 @@ test('a certificate file that is none is named, and nothing listens', async (t) 
   const { certificate, key } = await certificateFolder(t)
   await writeFile(certificate, 'no certificate')
   const config = { 'server.tls.certificate': certificate, 'server.tls.key': key }
-  await assert.rejects(startMirror({ upstream: 'http://127.0.0.1:9', config }), /server\.tls\.certificate: .*tls\.crt holds no certificate/)
+  await assert.rejects(
+    startMirror({ upstream: 'http://127.0.0.1:9', config }),
+    /server\.tls\.certificate: .*tls\.crt holds no certificate/,
+  )
 })
