@@ -25,13 +25,16 @@ import { Visibility } from './registry/visibility.ts'
 import { lockDirectory } from './storage/directory-lock.ts'
 import { FileBlobStore } from './storage/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite-catalog.ts'
+import { Certificates } from './upstream/certificates.ts'
+import { Names } from './upstream/names.ts'
+import { ProxySettings } from './upstream/proxy-settings.ts'
 import { RegistryClient } from './upstream/registry-client.ts'
 import { Router } from './upstream/router.ts'
 
 export interface AppOptions {
   readonly config: Config
   readonly logger: Logger
-  /** Where the proxy settings come from: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
+  /** Where the proxy settings come from: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY. */
   readonly environment: NodeJS.ProcessEnv
   /** Of the program; upstreams see it as `User-Agent`. */
   readonly version: string
@@ -86,9 +89,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     ),
   )
   const cache = expiringStore(logger)
+  const proxies = ProxySettings.fromEnvironment(environment)
+  for (const warning of proxies.warnings) logger.warn(warning)
+  const ways = { cache, proxies, names: new Names(), certificates: new Certificates() }
   const upstreams: RegistryClient[] = []
   for (const upstream of config.upstreams) {
-    const client = await registryClient(upstream, { config, logger, environment, version }, cache)
+    const client = await registryClient(upstream, { config, logger, version }, ways)
     upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
@@ -174,10 +180,19 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
 }
 
+/** What the clients of all upstreams share. */
+interface Ways {
+  readonly cache: Keyv
+  readonly names: Names
+  readonly certificates: Certificates
+  /** Of the environment. */
+  readonly proxies: ProxySettings
+}
+
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
-  { config, logger, environment, version }: AppOptions,
-  cache: Keyv,
+  { config, logger, version }: Pick<AppOptions, 'config' | 'logger' | 'version'>,
+  { cache, names, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
@@ -185,9 +200,9 @@ async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
-    ca: ca === undefined ? undefined : await readFile(ca, 'utf8'),
-    proxyEnvironment:
-      proxy === undefined ? proxySettings(environment) : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy },
+    names,
+    secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
+    proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
     stallMs: config.limits.stall,
     userAgent: `larder/${version}`,
     cache,
@@ -212,10 +227,4 @@ function expiringStore(logger: Logger): Keyv {
   const cache = new Keyv({ store, throwOnErrors: true })
   cache.on('error', (error: unknown) => logger.warn({ err: error }, 'the store of what expires failed'))
   return cache
-}
-
-function proxySettings(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(
-    Object.entries(environment).filter(([name]) => /^(?:https?|no)_proxy$/i.test(name)),
-  )
 }

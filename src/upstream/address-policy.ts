@@ -1,5 +1,4 @@
-import { type LookupAddress, lookup } from 'node:dns'
-import type { LookupFunction } from 'node:net'
+import type { LookupAddress } from 'node:dns'
 import ipaddr from 'ipaddr.js'
 
 /**
@@ -10,7 +9,7 @@ import ipaddr from 'ipaddr.js'
 export class AddressPolicy {
   /** Hosts that the operator configured for the upstream. */
   readonly #configuredHosts: ReadonlySet<string>
-  /** Hosts that we connect to, whatever their address is, but that the upstream may not send us to. */
+  /** Hosts that the upstream may not send us to, whatever their address is. */
   readonly #proxies: ReadonlySet<string>
   readonly #allowedRanges = new Set<string>(['unicast'])
 
@@ -30,29 +29,20 @@ export class AddressPolicy {
     return ipaddr.isValid(host) ? this.#allows(host) : !this.#proxies.has(host)
   }
 
-  /** A replacement for `dns.lookup` that leaves out the addresses that are not allowed. */
-  readonly lookup: LookupFunction = (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, addresses) => {
-      if (error) return callback(error, [])
-      const allowed = this.#select(hostname, addresses)
-      const [first] = allowed
-      if (!first) {
-        const found = addresses.map(({ address }) => address).join(', ')
-        const refusal = new Error(`${hostname} has only addresses of a private network (${found})`)
-        return callback(Object.assign(refusal, { code: addressRefused }), [])
-      }
-      if (options.all) callback(null, allowed)
-      else callback(null, first.address, first.family)
-    })
-  }
-
-  #select(hostname: string, addresses: readonly LookupAddress[]): LookupAddress[] {
+  /**
+   * The addresses of a name that may be connected to. Throws an Error with the code `addressRefused` where none may. Those of
+   * the configured hosts always may, and open their kind of network to what they send us to.
+   */
+  select(hostname: string, addresses: readonly LookupAddress[]): readonly LookupAddress[] {
     if (this.#configuredHosts.has(hostname)) {
       for (const { address } of addresses) this.#allowedRanges.add(rangeOf(address))
-      return [...addresses]
+      return addresses
     }
-    if (this.#proxies.has(hostname)) return [...addresses]
-    return addresses.filter(({ address }) => this.#allows(address))
+    const allowed = addresses.filter(({ address }) => this.#allows(address))
+    if (allowed.length > 0) return allowed
+    const found = addresses.map(({ address }) => address).join(', ')
+    const refusal = new Error(`${hostname} has only addresses of a private network (${found})`)
+    throw Object.assign(refusal, { code: addressRefused })
   }
 
   #allows(address: string): boolean {

@@ -18,15 +18,31 @@ export type UpstreamErrorCode =
   /** We refuse to go where it sends us: a foreign realm, a downgrade, a private address, a loop. */
   | 'REFUSED'
 
-const outages: ReadonlySet<UpstreamErrorCode> = new Set([
-  'UNREACHABLE',
-  'TIMED_OUT',
-  'CIRCUIT_OPEN',
-  'RATE_LIMITED',
-  'SERVER_ERROR',
-])
+interface Meaning {
+  /**
+   * answer: it has decided that this is not there, or not for us. outage: it says nothing about the content, and the same
+   * question may get another answer later. fault: it, or we, did something wrong.
+   */
+  readonly is: 'answer' | 'outage' | 'fault'
+  /** Whether it was not there at all: two of these in a row open the circuit. */
+  readonly isSilence?: true
+  /** Whether the same small question is worth asking again within a second. */
+  readonly isWorthRepeating?: true
+}
 
-const refusals: ReadonlySet<UpstreamErrorCode> = new Set(['NOT_FOUND', 'UNAUTHORIZED', 'FORBIDDEN'])
+/** What each failure means, the one table of it. */
+const meanings: Readonly<Record<UpstreamErrorCode, Meaning>> = {
+  UNREACHABLE: { is: 'outage', isSilence: true, isWorthRepeating: true },
+  TIMED_OUT: { is: 'outage', isSilence: true },
+  CIRCUIT_OPEN: { is: 'outage' },
+  RATE_LIMITED: { is: 'outage' },
+  SERVER_ERROR: { is: 'outage', isWorthRepeating: true },
+  UNAUTHORIZED: { is: 'answer' },
+  FORBIDDEN: { is: 'answer' },
+  NOT_FOUND: { is: 'answer' },
+  INVALID_RESPONSE: { is: 'fault' },
+  REFUSED: { is: 'fault' },
+}
 
 /** A failure on the upstream's side of the house, with the upstream's name. */
 export class UpstreamError extends Error {
@@ -62,12 +78,22 @@ export class UpstreamError extends Error {
 
   /** Whether the upstream has decided: it is not there, or not for us. */
   get isRefusal(): boolean {
-    return refusals.has(this.code)
+    return meanings[this.code].is === 'answer'
   }
 
   /** Whether it says nothing about the content: the same question may get an answer later. */
   get isOutage(): boolean {
-    return outages.has(this.code)
+    return meanings[this.code].is === 'outage'
+  }
+
+  /** Whether the registry itself was not there. What happens at the storage it redirects to says nothing about it. */
+  get opensCircuit(): boolean {
+    return meanings[this.code].isSilence === true && !this.isElsewhere
+  }
+
+  /** Whether the same small question may have better luck a moment later. */
+  get isWorthRepeating(): boolean {
+    return meanings[this.code].isWorthRepeating === true
   }
 }
 

@@ -2,10 +2,10 @@ import { type Digest, isDigest } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { UpstreamError } from './error.ts'
+import type { TransportResponse } from './exchange.ts'
 import { PublicKnowledge, type PublicWord } from './public-knowledge.ts'
 import type { RegistryConnection, RegistryQuery } from './registry-connection.ts'
 import { claimedDigest } from './response-headers.ts'
-import type { TransportResponse } from './transport.ts'
 
 /** Children of one index that are taken to be as public as it is. */
 const maximumChildren = 1000

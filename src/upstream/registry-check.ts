@@ -1,5 +1,5 @@
 import { parseChallenges } from './challenge.ts'
-import type { TransportResponse } from './transport.ts'
+import type { TransportResponse } from './exchange.ts'
 
 /**
  * What was found where a registry should be: a registry (`registry`), one that limits us (`limited`), refuses us

@@ -8,6 +8,7 @@ import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { UpstreamError } from './error.ts'
+import { readBody, type TransportResponse } from './exchange.ts'
 import { nextPage } from './next-page.ts'
 import type { PublicWord } from './public-knowledge.ts'
 import { PublicQuestions } from './public-questions.ts'
@@ -21,7 +22,6 @@ import {
 } from './registry-connection.ts'
 import { claimedDigest, contentLength, headerOf } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
-import { readBody, type TransportResponse } from './transport.ts'
 
 export interface RegistryClientOptions extends RegistryConnectionOptions {
   /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
@@ -264,9 +264,7 @@ export class RegistryClient implements AsyncDisposable {
       } catch (error) {
         const waitMs = delaysMs[attempt]
         const isPassing =
-          error instanceof UpstreamError &&
-          /^(?:SERVER_ERROR|UNREACHABLE)$/.test(error.code) &&
-          error.status !== notImplemented
+          error instanceof UpstreamError && error.isWorthRepeating && error.status !== notImplemented
         if (!isPassing || waitMs === undefined || !this.isReachable) throw error
         await delay(waitMs)
       }

@@ -1,14 +1,18 @@
+import type { SecureContext } from 'node:tls'
 import type Keyv from 'keyv'
 import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { Account, type Credentials } from './account.ts'
 import { elsewhere, UpstreamError, type UpstreamErrorCode } from './error.ts'
+import { readBody, type TransportResponse } from './exchange.ts'
+import type { Names } from './names.ts'
+import type { ProxySettings } from './proxy-settings.ts'
 import { parseRateLimit, parseRetryAfter, type RateLimit, RateLimitGate } from './rate-limit.ts'
 import { isBack, judgeRegistry, type RegistryCheck } from './registry-check.ts'
 import { rateLimited, Sites } from './sites.ts'
 import { TokenSource } from './token-source.ts'
-import { readBody, Transport, type TransportResponse } from './transport.ts'
+import { Transport } from './transport.ts'
 
 export interface RegistryConnectionOptions {
   /** Such as docker.io. */
@@ -18,10 +22,10 @@ export interface RegistryConnectionOptions {
   readonly credentials: Credentials | undefined
   /** Hosts or URLs that are accepted as realm besides the upstream's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
-  /** Certificates in PEM that are trusted besides the usual ones. */
-  readonly ca: string | undefined
-  /** The proxy settings in the form of the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY. */
-  readonly proxyEnvironment: NodeJS.ProcessEnv
+  readonly names: Names
+  /** The authorities that are trusted. */
+  readonly secureContext: SecureContext
+  readonly proxies: ProxySettings
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stallMs: number
   readonly userAgent: string
@@ -152,7 +156,7 @@ export class RegistryConnection implements AsyncDisposable {
       if (!(error instanceof UpstreamError)) throw error
       // It was there, and sent us on.
       if (error.isElsewhere) this.#breaker.succeeded()
-      else if (['UNREACHABLE', 'TIMED_OUT'].includes(error.code)) this.#breaker.failed(error)
+      else if (error.opensCircuit) this.#breaker.failed(error)
       throw error
     }
   }

@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { TransportResponse } from './transport.ts'
+import type { TransportResponse } from './exchange.ts'
 
 type Answer = Pick<TransportResponse, 'headers'>
 

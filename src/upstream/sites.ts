@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import { elsewhere, UpstreamError } from './error.ts'
+import type { TransportResponse } from './exchange.ts'
 import { RateLimitGate } from './rate-limit.ts'
 import { repositoryOfUrl } from './scope.ts'
 import type { Asker, TokenSource } from './token-source.ts'
-import type { TransportResponse } from './transport.ts'
 
 interface Asked extends Asker {
   /** The upstream's name, for errors. */

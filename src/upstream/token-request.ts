@@ -1,7 +1,8 @@
 import type { Credentials } from './account.ts'
 import { UpstreamError } from './error.ts'
+import { readBody } from './exchange.ts'
 import { parseRetryAfter } from './rate-limit.ts'
-import { readBody, type Transport } from './transport.ts'
+import type { Transport } from './transport.ts'
 
 export interface TokenRequest {
   /** The upstream's name, for errors. */

@@ -8,7 +8,10 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import Keyv from 'keyv'
 import { pino } from 'pino'
+import { Certificates } from '../../src/upstream/certificates.ts'
 import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
+import { Names } from '../../src/upstream/names.ts'
+import { ProxySettings } from '../../src/upstream/proxy-settings.ts'
 import { RegistryClient, type RegistryClientOptions } from '../../src/upstream/registry-client.ts'
 import { Transport, type TransportOptions } from '../../src/upstream/transport.ts'
 import { run } from '../support/child-process.ts'
@@ -61,15 +64,33 @@ export async function listen(
   return { url, port, server, requests, connections: () => connections }
 }
 
+/** How connections are made, in the form of the environment and of mirror.yml. */
+type Way = {
+  readonly ca?: string | undefined
+  readonly proxyEnvironment?: NodeJS.ProcessEnv
+}
+
+function wayOf({ ca, proxyEnvironment = {} }: Way) {
+  return {
+    names: new Names(),
+    secureContext: new Certificates().secureContext(ca),
+    proxies: ProxySettings.fromEnvironment(proxyEnvironment),
+  }
+}
+
 /** A transport to `url`, disposed of with the test. */
-export function transportTo(t: TestContext, url: string, options: Partial<TransportOptions> = {}): Transport {
-  const defaults = { upstream: 'docker.io', ca: undefined, proxyEnvironment: {}, stallMs: 5000 }
-  const transport = new Transport({ ...defaults, userAgent: 'larder/test', url: new URL(url), ...options })
+export function transportTo(
+  t: TestContext,
+  url: string,
+  options: Partial<TransportOptions> & Way = {},
+): Transport {
+  const defaults = { upstream: 'docker.io', stallMs: 5000, userAgent: 'larder/test', url: new URL(url) }
+  const transport = new Transport({ ...defaults, ...wayOf(options), ...options })
   t.after(() => transport[Symbol.dispose]())
   return transport
 }
 
-export type ClientOptions = Partial<Omit<RegistryClientOptions, 'url'>>
+export type ClientOptions = Partial<Omit<RegistryClientOptions, 'url'>> & Way
 
 /** A client of the registry at `url`, disposed of with the test. */
 export function clientOf(t: TestContext, url: string, options: ClientOptions = {}): RegistryClient {
@@ -79,8 +100,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     credentials: undefined,
     realms: [],
     revalidateMs: 300_000,
-    ca: undefined,
-    proxyEnvironment: {},
+    ...wayOf(options),
     stallMs: 5000,
     userAgent: 'larder/test',
     cache: new Keyv(),
