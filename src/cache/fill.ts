@@ -160,7 +160,8 @@ export class Fill {
     const { logger, upstream, repository, digest } = this.#options
     const bytes = size - keptBytes
     const bytesPerSecond = Math.round(bytes / Math.max(ms / 1000, 0.001))
-    const fields = { upstream, repository, digest, size, bytes, keptBytes, resumes, ms: Math.round(ms) }
+    const name = repository.slice(upstream.length + 1)
+    const fields = { upstream, repository: name, digest, size, bytes, keptBytes, resumes, ms: Math.round(ms) }
     logger.info({ ...fields, bytesPerSecond }, 'fetched a blob')
   }
 }

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
-import { createApp } from '../app.ts'
+import { type App, createApp } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
+import { wantsColors } from '../logging/human.ts'
 import { createLogger } from '../logging/logger.ts'
 import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
@@ -29,7 +30,8 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   stderr.write(problemLines(loaded.warnings))
   const { config } = loaded
   const isTerminal = 'isTTY' in stdout && stdout.isTTY === true
-  const logger = createLogger({ ...config.log, destination: stdout, isTerminal })
+  const colors = wantsColors(environment, isTerminal)
+  const logger = createLogger({ ...config.log, destination: stdout, isTerminal, colors })
   await using app = await createApp({ config, logger, environment, version: options.version })
   const ports = await app.listen()
   const machine = thisMachine(environment)
@@ -42,8 +44,25 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
     })
   }
   if (!stop.aborted) await once(stop, 'abort')
-  const grace = config.server.shutdownGrace / 1000
-  logger.info(
-    `stopping: running transfers have ${grace} s to finish, or a second signal ends them; what is not whole goes on later`,
-  )
+  const stoppingAt = performance.now()
+  logger.info(app.underWay, `stopping: ${farewell(app.underWay, config.server.shutdownGrace / 1000)}`)
+  await app[Symbol.asyncDispose]()
+  logger.info({ ms: Math.round(performance.now() - stoppingAt) }, 'stopped')
+}
+
+/** What a stop waits for, and what it leaves for later. `grace` in seconds. */
+function farewell({ requests, fills }: App['underWay'], grace: number): string {
+  const sentences = [
+    requests === 0
+      ? 'no request is under way'
+      : `${count(requests, 'request')} under way: up to ${grace} s to finish, or a second signal ends it`,
+    ...(fills === 0
+      ? []
+      : [`${count(fills, 'download')} not whole: what is here is kept, the rest comes later`]),
+  ]
+  return sentences.join('; ')
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }

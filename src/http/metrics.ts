@@ -89,6 +89,7 @@ export class Metrics {
 }
 
 function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
+  const { disk } = sources
   const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
     new Gauge({
       name,
@@ -108,21 +109,16 @@ function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
   gauge('larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', sources.buffersInUse)
   gauge('larder_cache_bytes', 'Bytes of the blobs that are stored', () => sources.stored().bytes)
   gauge('larder_cache_blobs', 'Blobs that are stored', () => sources.stored().blobs)
-  new Gauge({
-    name: 'larder_disk_free_bytes',
-    help: 'Free bytes of the disk that holds the data folder',
-    registers,
-    async collect() {
-      const { free, size } = await sources.disk()
-      this.set(free)
-      diskSize.set(size)
-    },
-  })
-  const diskSize = new Gauge({
-    name: 'larder_disk_size_bytes',
-    help: 'Bytes of the disk that holds the data folder',
-    registers,
-  })
+  gauge(
+    'larder_disk_free_bytes',
+    'Free bytes of the disk that holds the data folder',
+    async () => (await disk()).free,
+  )
+  gauge(
+    'larder_disk_size_bytes',
+    'Bytes of the disk that holds the data folder',
+    async () => (await disk()).size,
+  )
 }
 
 function addFillMetrics(registers: Registry[], { fills }: MetricsSources): void {

@@ -151,6 +151,7 @@ export class RequestLog {
       ending,
       cache,
       bytes: record.sentBytes,
+      pendingBytes: record.pendingBytes,
       manifest,
       blob,
       reason: record.reason,

@@ -41,6 +41,7 @@ export class RequestRecord {
   blob: { readonly size: number; readonly start: number } | undefined
   /** Bytes of the body. A pump counts them as it hands them to the socket; what is sent at once is told before. */
   bytes = 0
+  pendingBytes = 0
   /** Why the answer is an error; set with what the client was told. */
   error: unknown
   /** `CODE: message`, as the client was told. */
@@ -83,7 +84,7 @@ export class RequestRecord {
     return isToldNothing ? noAnswer : response.statusCode
   }
 
-  /** Bytes of the body that were handed to the operating system for the client. */
+  /** Bytes of the body that were handed to the socket; a client that left may have taken one buffer less. */
   get sentBytes(): number {
     if (this.request.method === 'HEAD' || this.response.statusCode === 304) return 0
     return this.status === noAnswer ? 0 : this.bytes

@@ -11,9 +11,12 @@ export class ClientLeftError extends Error {
   }
 }
 
-/** Told how many bytes of the body were handed to the socket so far. */
+/** How far the body is. */
 export interface SentCount {
+  /** Bytes that were handed to the socket. */
   bytes: number
+  /** Bytes among them that the kernel may not have taken yet. */
+  pendingBytes: number
 }
 
 /**
@@ -76,9 +79,14 @@ function writerOf(
     signal.throwIfAborted()
     if (bytes.length === 0) return Promise.resolve()
     sent.bytes += bytes.length
+    sent.pendingBytes = bytes.length
     return new Promise((resolve, reject) => {
       fail = reject
-      response.write(bytes, (error) => (error ? reject(new ClientLeftError(error)) : resolve()))
+      response.write(bytes, (error) => {
+        if (error) return reject(new ClientLeftError(error))
+        sent.pendingBytes = 0
+        resolve()
+      })
     })
   }
 }

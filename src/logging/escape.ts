@@ -2,10 +2,14 @@
 // terminal obeys them, and a reader of lines takes some for the end of one.
 const unsafe = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 
+/** Whether there is anything but printable ASCII, which needs no second look. */
+const unusual = /[^ -~]/
+
 const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 /** A text on one line, with what a terminal would obey made visible as `\n` or `\u001b`. */
 export function escapeText(text: string): string {
+  if (!unusual.test(text)) return text
   return text.replaceAll(unsafe, (character) => short[character] ?? unicode(character))
 }
 
@@ -18,7 +22,8 @@ export function escapeLines(text: string): string {
 
 /** JSON on one line for every reader: JSON itself leaves U+2028, U+0085 and DEL as they are. */
 export function toJsonLine(value: unknown): string {
-  return `${JSON.stringify(value).replaceAll(unsafe, unicode)}\n`
+  const json = JSON.stringify(value)
+  return `${unusual.test(json) ? json.replaceAll(unsafe, unicode) : json}\n`
 }
 
 function unicode(character: string): string {

@@ -51,6 +51,10 @@ const header =
 const assignment =
   /\b((?:access|refresh|id|identity|security)?[-_]?token|password|passwd|(?:client[-_]?)?secret|signature)(\\*["']?\s{0,8}[:=]\s{0,8}\\*)(?:"[^"]*"|'[^']*'|[^\s&,;"'}\]\\]+)/gi
 
+/** What every pattern above needs to match. Most texts have nothing of it, and one look is enough. */
+const suspicious =
+  /:\/\/|[?&]|bearer|basic|negotiate|authorization|cookie|token|password|passwd|secret|signature/i
+
 /** Tells whether a value under this key is a secret whatever it says. */
 function isSecretKey(key: string): boolean {
   return secretKeys.has(key.replaceAll(/[-_]/g, '').toLowerCase())
@@ -61,7 +65,13 @@ function isSecretKey(key: string): boolean {
  * `Bearer` and `Basic` credentials, headers that carry them, and `token=...` and its like.
  */
 export function redactText(text: string): string {
-  const clean = text
+  const clean = suspicious.test(text) ? redactSuspicious(text) : text
+  if (clean.length <= longestText) return clean
+  return `${clean.slice(0, longestText)}... (${clean.length - longestText} more)`
+}
+
+function redactSuspicious(text: string): string {
+  return text
     .replaceAll(userinfo, `$1${redacted}@`)
     .replaceAll(parameter, (whole: string, mark: string, name: string) =>
       publicParameters.has(name.toLowerCase()) ? whole : `${mark}${name}=${redacted}`,
@@ -69,8 +79,6 @@ export function redactText(text: string): string {
     .replaceAll(credentials, `$1$2${redacted}`)
     .replaceAll(header, (_, name: string, mark: string) => `${name}${mark}${redacted}`)
     .replaceAll(assignment, (_, name: string, mark: string) => `${name}${mark}${redacted}`)
-  if (clean.length <= longestText) return clean
-  return `${clean.slice(0, longestText)}... (${clean.length - longestText} more)`
 }
 
 /** A copy of a parsed JSON value in which every secret is replaced, in keys' values and inside every text. */

@@ -26,6 +26,8 @@ export interface Answered {
   readonly cache: CacheStatus | undefined
   /** Bytes of the body that were sent. */
   readonly bytes: number
+  /** Bytes among them that a client which left may not have taken. */
+  readonly pendingBytes: number
   readonly manifest:
     | { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array }
     | undefined
@@ -75,7 +77,8 @@ export interface LedgerOptions {
 
 /** Pulls by one client of one repository. */
 interface Visit {
-  pulls: OpenPull[]
+  readonly pulls: OpenPull[]
+  readonly weight: number
 }
 
 const roundsUntilIdle = 4
@@ -83,7 +86,7 @@ const roundsUntilIdle = 4
 const roundsKept = 120
 const maximumPullsPerVisit = 16
 /** Of all visits together, in the measure of `OpenPull.weight`: some ten megabytes. */
-const maximumWeight = 100_000
+const maximumWeight = 50_000
 
 const nobody: Attendance = { answered: () => {} }
 
@@ -98,11 +101,13 @@ export class Ledger implements Disposable {
   readonly #options: LedgerOptions
   readonly #visits: LRUCache<string, Visit>
   #rounds: NodeJS.Timeout | undefined
+  #isEnding = false
 
   constructor(options: LedgerOptions) {
     this.#options = options
     this.#visits = new LRUCache<string, Visit>({
       maxSize: maximumWeight,
+      sizeCalculation: ({ weight }) => weight,
       noDisposeOnSet: true,
       dispose: ({ pulls }) => {
         for (const pull of pulls) this.#tell(pull)
@@ -115,70 +120,71 @@ export class Ledger implements Disposable {
   asked(asked: Asked): Attendance {
     if (asked.kind === 'blob' && asked.isHead) return nobody
     const key = `${asked.client} ${asked.upstream}/${asked.repository}`
-    const visit = this.#visits.get(key) ?? { pulls: [] }
-    const pull = find(visit.pulls, asked) ?? this.#begin(visit, asked)
+    const { pulls } = this.#visits.get(key) ?? { pulls: [] }
+    const pull = find(pulls, asked) ?? this.#begin(pulls, asked)
     // Asked for once more after the end: another pull of the same.
     if (pull.isReported) pull.beginAnew(asked)
     pull.asked(asked)
-    this.#weigh(key, visit)
+    this.#weigh(key, pulls)
     this.#rounds ??= setInterval(() => this.#round(), this.#options.idleMs / roundsUntilIdle).unref()
     return {
       answered: (answer) => {
         pull.answered(asked, answer)
         if (pull.isWhole) this.#tell(pull)
         // Pushed out meanwhile, it has been told.
-        if (this.#visits.peek(key) === visit) this.#weigh(key, visit)
+        if (this.#visits.peek(key)?.pulls === pulls) this.#weigh(key, pulls)
       },
     }
   }
 
   [Symbol.dispose](): void {
+    this.#isEnding = true
     clearInterval(this.#rounds)
     this.#visits.clear()
   }
 
-  #begin(visit: Visit, asked: Asked): OpenPull {
+  #begin(pulls: OpenPull[], asked: Asked): OpenPull {
     const pull = new OpenPull(asked)
-    visit.pulls.push(pull)
-    if (visit.pulls.length > maximumPullsPerVisit) {
-      const oldest = visit.pulls.find(({ underWay }) => underWay === 0) ?? pull
-      if (oldest !== pull) this.#forget(visit, oldest)
-    }
+    const oldest =
+      pulls.length < maximumPullsPerVisit ? undefined : pulls.find(({ underWay }) => underWay === 0)
+    if (oldest) this.#forget(pulls, oldest)
+    pulls.push(pull)
     return pull
   }
 
-  /** Every request counts as a use; the weight is set where it changed. */
-  #weigh(key: string, visit: Visit): void {
-    let size = 4
-    for (const pull of visit.pulls) size += pull.weight
-    this.#visits.set(key, visit, { size })
+  /** The cache looks at a size only together with a new value. */
+  #weigh(key: string, pulls: OpenPull[]): void {
+    let weight = 4
+    for (const pull of pulls) weight += pull.weight
+    if (this.#visits.peek(key)?.weight !== weight) this.#visits.set(key, { pulls, weight })
   }
 
   #round(): void {
-    for (const [key, visit] of [...this.#visits.entries()]) {
-      for (const pull of [...visit.pulls]) {
+    for (const [key, { pulls }] of [...this.#visits.entries()]) {
+      for (const pull of [...pulls]) {
         if (pull.underWay > 0) continue
         pull.idleRounds += 1
         if (pull.idleRounds > roundsUntilIdle && !pull.isReported) this.#tell(pull)
         if (pull.idleRounds > roundsKept || (pull.idleRounds > roundsUntilIdle && !pull.isWorthTelling))
-          this.#forget(visit, pull)
+          this.#forget(pulls, pull)
       }
-      if (visit.pulls.length === 0) this.#visits.delete(key)
+      if (pulls.length === 0) this.#visits.delete(key)
     }
     if (this.#visits.size > 0) return
     clearInterval(this.#rounds)
     this.#rounds = undefined
   }
 
-  #forget(visit: Visit, pull: OpenPull): void {
+  #forget(pulls: OpenPull[], pull: OpenPull): void {
     this.#tell(pull)
-    visit.pulls.splice(visit.pulls.indexOf(pull), 1)
+    pulls.splice(pulls.indexOf(pull), 1)
   }
 
   #tell(pull: OpenPull): void {
     if (pull.isReported) return
     pull.isReported = true
-    if (pull.isWorthTelling) this.#options.onPull(pull.summary('the mirror stopped'))
+    const cutShort = this.#isEnding ? 'the mirror stopped' : 'too much is asked for at once to follow it'
+    if (pull.isWorthTelling) this.#options.onPull(pull.summary(cutShort))
   }
 }
 

@@ -5,5 +5,5 @@ import type { Pull } from './ledger.ts'
 export function logPull(logger: Logger, { ms, outcome, reason, isRefusal, ...pull }: Pull): void {
   const fields = { ...pull, outcome, ms: Math.round(ms) }
   if (outcome === 'finished') logger.info(fields, 'pulled')
-  else logger[outcome === 'failed' && !isRefusal ? 'warn' : 'info'](fields, `did not finish: ${reason}`)
+  else logger[outcome === 'failed' && !isRefusal ? 'warn' : 'info'](fields, `pull did not finish: ${reason}`)
 }

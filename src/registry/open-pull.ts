@@ -4,6 +4,8 @@ import type { Answered, Asked, Pull, PullOutcome } from './ledger.ts'
 
 /** Names of blobs and manifests that are remembered of one pull; a manifest with more is not counted to its end. */
 const maximumNames = 1000
+/** Bytes; a manifest that is longer is not read for this, which would keep others waiting. */
+const maximumManifest = 256 * 1024
 /** Pieces of one blob that are told apart; who reads in more (lazily) never has it "whole". */
 const maximumPieces = 256
 
@@ -14,8 +16,7 @@ interface Trouble {
 }
 
 interface BlobState {
-  /** What was sent of it; undefined once it is whole. */
-  sent: Ranges | undefined
+  sent: Ranges | 'nothing' | 'whole'
   size: number | undefined
   /** Whether a manifest of this pull names it. */
   isNamed: boolean
@@ -71,7 +72,8 @@ export class OpenPull {
 
   /** Whether the blob is still to be sent. */
   lacks(digest: string): boolean {
-    return this.#blobs.get(digest)?.sent !== undefined
+    const blob = this.#blobs.get(digest)
+    return blob !== undefined && blob.sent !== 'whole'
   }
 
   /** Whether every blob that its manifests name was sent whole, and nothing is under way. */
@@ -109,7 +111,7 @@ export class OpenPull {
     this.#hasBlobs = true
     const blob = this.#blobs.get(reference)
     if (!blob)
-      this.#remember(reference, { sent: new Ranges(), size: undefined, isNamed: false, trouble: undefined })
+      this.#remember(reference, { sent: 'nothing', size: undefined, isNamed: false, trouble: undefined })
     // Asked for again: whoever had it threw it away.
     else this.#expect(blob)
   }
@@ -166,6 +168,10 @@ export class OpenPull {
 
   #read({ digest, mediaType, bytes }: NonNullable<Answered['manifest']>): void {
     this.#parsed.add(digest)
+    if (bytes.length > maximumManifest) {
+      this.#isUncountable = true
+      return
+    }
     let parsed: ReturnType<typeof parseManifest>
     try {
       parsed = parseManifest(bytes, mediaType)
@@ -178,37 +184,44 @@ export class OpenPull {
     for (const { digest: name, size } of parsed.blobs) {
       const known = this.#blobs.get(name)
       if (known?.isNamed) continue
-      const blob = known ?? { sent: new Ranges(), size, isNamed: true, trouble: undefined }
+      const blob = known ?? { sent: 'nothing', size, isNamed: true, trouble: undefined }
       if (!known && !this.#remember(name, blob)) return
       blob.isNamed = true
       this.#named += 1
-      if (blob.sent) this.#missing += 1
+      if (blob.sent !== 'whole') this.#missing += 1
     }
   }
 
   #blobAnswered(digest: string, answer: Answered): void {
     const blob = this.#blobs.get(digest)
-    if (!blob?.sent) return
+    if (!blob || blob.sent === 'whole') return
     const { status, bytes, ending } = answer
     blob.size = answer.blob?.size ?? blob.size
     if (status < 300) {
       const start = answer.blob?.start ?? 0
-      blob.sent.add(start, start + bytes)
+      const end = start + bytes
+      // A client that leaves once it has its piece has all that was sent; one that leaves at the very end has not.
+      const isUnsure = ending === 'left' && end === blob.size
+      if (blob.sent === 'nothing') blob.sent = new Ranges()
+      blob.sent.add(start, isUnsure ? end - answer.pendingBytes : end)
     }
-    const isSent = blob.size === undefined ? ending === 'complete' : !blob.sent.firstGap(blob.size)
+    const { sent } = blob
+    const isCovered =
+      blob.size === 0 || (blob.size !== undefined && sent !== 'nothing' && !sent.firstGap(blob.size))
+    const isSent = ending === 'complete' && blob.size === undefined ? true : isCovered
     if (status === 304 || (status < 300 && isSent)) {
-      blob.sent = undefined
+      blob.sent = 'whole'
       blob.trouble = undefined
       if (blob.isNamed) this.#missing -= 1
       return
     }
     blob.trouble = troubleOf(answer) ?? blob.trouble
-    if ([...blob.sent].length > maximumPieces) this.#isUncountable = true
+    if (sent !== 'nothing' && [...sent].length > maximumPieces) this.#isUncountable = true
   }
 
   #expect(blob: BlobState): void {
-    if (blob.sent) return
-    blob.sent = new Ranges()
+    if (blob.sent !== 'whole') return
+    blob.sent = 'nothing'
     if (blob.isNamed) this.#missing += 1
   }
 

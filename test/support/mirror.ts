@@ -26,6 +26,8 @@ export type TestMirror = AsyncDisposable & {
   /** Without a slash at the end. */
   readonly url: string
   readonly port: number
+  /** Of all addresses that it listens on. */
+  readonly ports: readonly number[]
   readonly directory: string
   /** All that was logged so far. */
   log(): string
@@ -62,15 +64,17 @@ export async function startMirror(options: MirrorOptions = {}): Promise<TestMirr
     ...(options.turnMs === undefined ? {} : { turnMs: options.turnMs }),
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
   })
-  const [port = 0] = await app.listen().catch(async (error) => {
+  const ports = await app.listen().catch(async (error) => {
     await app[Symbol.asyncDispose]()
     throw error
   })
+  const [port = 0] = ports
   const url = `http://127.0.0.1:${port}`
   return {
     app,
     url,
     port,
+    ports,
     directory,
     log: () => lines.join(''),
     events: (message) =>

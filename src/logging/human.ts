@@ -1,0 +1,43 @@
+const units = ['kB', 'MB', 'GB', 'TB', 'PB'] as const
+
+/** Bytes as people write them: `0 B`, `999 B`, `1.2 kB`, `31 MB`; decimal, as `docker images` has it. */
+export function humanBytes(bytes: number): string {
+  let value = bytes
+  let unit: string = 'B'
+  for (const next of units) {
+    if (Math.abs(value) < 999.5) break
+    value /= 1000
+    unit = next
+  }
+  return `${threeDigits(value, unit === 'B')} ${unit}`
+}
+
+/** Milliseconds as people write them: `3 ms`, `1.2 s`, `45 s`, `2 min 5 s`, `1 h 20 min`. */
+export function humanDuration(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`
+  if (ms < 59_950) return `${threeDigits(ms / 1000, false)} s`
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`
+}
+
+/** The program and its version out of a User-Agent that tells its life: `docker/29.1.3`. */
+export function shortAgent(agent: string): string {
+  const [first = ''] = agent.trimStart().split(/\s/, 1)
+  return first.length <= longestAgent ? first : `${first.slice(0, longestAgent)}…`
+}
+
+const longestAgent = 40
+
+/** Whether to colour what is written (no-color.org): not for a file, and as the user says. */
+export function wantsColors(environment: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
+  if (environment.NO_COLOR) return false
+  const { FORCE_COLOR: force } = environment
+  if (force !== undefined && force !== '') return force !== '0' && force !== 'false'
+  return isTerminal && environment.TERM !== 'dumb'
+}
+
+function threeDigits(value: number, isWhole: boolean): string {
+  if (isWhole || Math.abs(value) >= 9.95) return String(Math.round(value))
+  return String(Math.round(value * 10) / 10)
+}
