@@ -16,13 +16,13 @@ export function pullScope(repository: string): string {
 }
 
 /**
- * The scopes that challenges name besides those in `known`: some registries keep a repository under another name
+ * The scopes that challenges name besides `own`: some registries keep a repository under another name
  * than the one in the URL. Only what reads is taken, whatever repository it is; whatever else a challenge wants is
  * left out.
  */
-export function furtherScopes(challenges: readonly Challenge[], known: readonly string[]): string[] {
+export function furtherScopes(challenges: readonly Challenge[], own: string): string[] {
   const named = challenges.flatMap(({ parameters }) => (parameters.get('scope') ?? '').split(' '))
-  const further = named.filter((scope) => isPullOnly(scope) && !known.includes(scope))
+  const further = named.filter((scope) => isPullOnly(scope) && scope !== own)
   return [...new Set(further)].slice(0, maximumFurtherScopes)
 }
 

@@ -78,7 +78,7 @@ export class TokenSource {
     const offered = parseChallenges(header)
     const challenge = this.#choose(offered, asker.account)
     const scopes = this.#scopesOf(asker)
-    if (tries > 0) return this.#answerWithMore(offered, challenge, asker, scopes)
+    if (tries > 0) return tries > 1 ? this.#forget(asker) : this.#answerWithMore(offered, challenge, asker)
     let answer = await this.#answer(challenge, scopes, asker.account)
     if (answer !== undefined && answer === used) {
       await this.#dropUsed(used, challenge, scopes, asker.account)
@@ -92,20 +92,17 @@ export class TokenSource {
   async #answerWithMore(
     offered: readonly Challenge[],
     challenge: Challenge,
-    { repository, account }: Asker,
-    scopes: readonly string[],
+    asker: Asker,
   ): Promise<string | undefined> {
+    const { repository, account } = asker
     if (repository === undefined || challenge.scheme !== 'bearer') return undefined
     const sameRealm = offered.filter(
       ({ scheme, parameters }) =>
         scheme === 'bearer' && parameters.get('realm') === challenge.parameters.get('realm'),
     )
-    const further = furtherScopes(sameRealm, scopes)
-    if (further.length === 0 || scopes.length > 1) {
-      this.#scopes.delete(repository)
-      return undefined
-    }
-    const more = [...scopes, ...further]
+    const own = pullScope(repository)
+    const more = [own, ...furtherScopes(sameRealm, own)]
+    if (more.join() === this.#scopesOf(asker).join()) return this.#forget(asker)
     try {
       const answer = await this.#answer(challenge, more, account)
       this.#scopes.set(repository, more)
@@ -115,6 +112,11 @@ export class TokenSource {
       if (error instanceof UpstreamError && error.isRefusal) return undefined
       throw error
     }
+  }
+
+  /** What was asked for is not what it takes. */
+  #forget({ repository }: Asker): undefined {
+    if (repository !== undefined) this.#scopes.delete(repository)
   }
 
   #scopesOf({ repository }: Asker): readonly string[] {
