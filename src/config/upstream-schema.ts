@@ -42,7 +42,7 @@ const url = setting(
     .optional(),
   {
     description:
-      'Where the registry answers `/v2/`. Default: https://registry-1.docker.io for docker.io, else https:// and the name.',
+      'Where the registry answers `/v2/`, which may be left out here. Default: https://registry-1.docker.io for docker.io, else https:// and the name.',
     examples: ['https://registry-1.docker.io'],
   },
   { text: 'text' },
@@ -169,7 +169,13 @@ function parseUpstreamUrl(input: string): string {
   if (url.search !== '' || url.hash !== '' || /[?#]/.test(input)) {
     throw new UnitError(`expected a URL without "?" and "#"; got ${describeValue(input)}`)
   }
-  return url.href.replace(/\/+$/, '')
+  if (/(?:^|\.)docker\.io$/.test(url.hostname) && /^\/v1\/*$/.test(url.pathname)) {
+    throw new UnitError(
+      `${url.host}/v1/ is what Docker calls its login, not a registry: leave url away for docker.io`,
+    )
+  }
+  // People copy it from a log or a test in the browser; the registry is the same.
+  return url.href.replace(/\/+$/, '').replace(/\/v2$/, '').replace(/\/+$/, '')
 }
 
 function parseRealm(input: string): string {

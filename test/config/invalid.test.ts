@@ -132,6 +132,10 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     '3:10 upstreams.0.url: expected an http or https URL such as https://ghcr.io; got "ghcr.io": begin with https://',
   ],
   [
+    'upstreams:\n  - name: docker.io\n    url: https://index.docker.io/v1/\n',
+    '3:10 upstreams.0.url: index.docker.io/v1/ is what Docker calls its login, not a registry: leave url away for docker.io',
+  ],
+  [
     'upstreams:\n  - name: ghcr.io\n    url: ftp://ghcr.io\n',
     '3:10 upstreams.0.url: expected an http or https URL such as https://ghcr.io; got "ftp://ghcr.io"',
   ],

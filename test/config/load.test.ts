@@ -187,6 +187,22 @@ test('serveStale: never is no age at all', async (t) => {
   assert.equal((await load(t, 'cache: {serveStale: never}')).config.cache.serveStale, 0)
 })
 
+test('a url that ends in /v2/ is the same as without', async (t) => {
+  for (const [given, taken] of [
+    ['https://ghcr.io/v2/', 'https://ghcr.io'],
+    ['https://ghcr.io/v2', 'https://ghcr.io'],
+    ['https://ghcr.io//v2//', 'https://ghcr.io'],
+    ['https://nexus.lan/repository/docker/v2/', 'https://nexus.lan/repository/docker'],
+    ['https://ghcr.io/v2/owner', 'https://ghcr.io/v2/owner'],
+    ['https://ghcr.io/v20', 'https://ghcr.io/v20'],
+  ]) {
+    const { config } = await load(t, `upstreams: [{name: ghcr.io, url: "${given}"}]`)
+    assert.equal(config.upstreams[0]?.url, taken)
+  }
+  const hub = await load(t, 'upstreams: [{name: docker.io, url: "https://registry-1.docker.io/v2/"}]')
+  assert.deepEqual(hub.config.upstreams[0]?.realms, ['https://auth.docker.io'])
+})
+
 test('docker.io keeps its realm beside others, and loses it with another url', async (t) => {
   const more = await load(t, 'upstreams: [{name: docker.io, realms: [https://a.io/token]}]')
   assert.deepEqual(more.config.upstreams[0]?.realms, ['https://auth.docker.io', 'https://a.io'])
