@@ -39,24 +39,32 @@ export class Freshness {
     await this.#set(keyOf('fresh', repository, tag), true, this.#options.revalidateMs)
   }
 
-  /** Throws the refusal that the upstream gave a moment ago, if it did. */
-  async throwRemembered(repository: RepositoryId, reference: Reference): Promise<void> {
-    const kept = await this.#get(keyOf('refused', repository, reference))
+  /** Throws the refusal that the upstream gave to this question a moment ago, if it did. */
+  async throwRemembered(repository: RepositoryId, reference: Reference, method?: 'HEAD'): Promise<void> {
+    const kept = await this.#get(keyOf(refusedBy(method), repository, reference))
     if (!isRefusal(kept)) return
     throw new UpstreamError(kept.code, repository.upstream, kept.message)
   }
 
   /** Whether the upstream refused it a moment ago. */
   async isRefused(repository: RepositoryId, reference: Reference): Promise<boolean> {
-    return isRefusal(await this.#get(keyOf('refused', repository, reference)))
+    return isRefusal(await this.#get(keyOf(refusedBy(undefined), repository, reference)))
   }
 
-  /** Remembers a refusal; other errors are passing and are not. */
-  async rememberRefusal(repository: RepositoryId, reference: Reference, error: unknown): Promise<void> {
+  /**
+   * Remembers a refusal; other errors are passing and are not. `method`: one of HEAD counts for HEAD alone, since
+   * storage may refuse one method and not the other.
+   */
+  async rememberRefusal(
+    repository: RepositoryId,
+    reference: Reference,
+    error: unknown,
+    method?: 'HEAD',
+  ): Promise<void> {
     if (!(error instanceof UpstreamError && error.isRefusal)) return
     const message = error.message.slice(`${error.upstream}: `.length)
     const refusal: Refusal = { code: error.code, message }
-    await this.#set(keyOf('refused', repository, reference), refusal, this.#options.negativeMs)
+    await this.#set(keyOf(refusedBy(method), repository, reference), refusal, this.#options.negativeMs)
   }
 
   async #get(key: string): Promise<unknown> {
@@ -67,6 +75,10 @@ export class Freshness {
     // Keyv takes 0 for "for ever"; here it means "not at all".
     if (lifetimeMs > 0) await this.#options.cache.set(key, value, lifetimeMs).catch(() => false)
   }
+}
+
+function refusedBy(method: 'HEAD' | undefined): string {
+  return method === undefined ? 'refused' : `refused ${method}`
 }
 
 function keyOf(kind: string, { upstream, name }: RepositoryId, reference: string): string {

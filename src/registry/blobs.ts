@@ -45,7 +45,7 @@ export class RepositoryBlobs {
       await this.#establishRight(repository, digest, opened)
       return opened
     } catch (error) {
-      await freshness.rememberRefusal(id, digest, error)
+      if (!isOfStorage(error)) await freshness.rememberRefusal(id, digest, error)
       throw error
     }
   }
@@ -64,13 +64,13 @@ export class RepositoryBlobs {
     const stored = await blobs.size(digest)
     const size = stored ?? record?.size
     if (record && size !== undefined) return { size, isStored: stored !== undefined }
-    await freshness.throwRemembered(id, digest)
+    await freshness.throwRemembered(id, digest, 'HEAD')
     try {
       const told = await repository.upstream.blobSize(repository.name, digest)
       await this.#record(id, { digest, size: stored })
       return { size: stored ?? told, isStored: stored !== undefined }
     } catch (error) {
-      await freshness.rememberRefusal(id, digest, error)
+      await freshness.rememberRefusal(id, digest, error, 'HEAD')
       throw error
     }
   }
@@ -115,4 +115,9 @@ export class RepositoryBlobs {
       source: (options) => upstream.blob(name, digest, options),
     }
   }
+}
+
+/** A registry that redirects has said yes; what storage refuses says nothing about the blob. */
+function isOfStorage(error: unknown): boolean {
+  return error instanceof UpstreamError && error.isElsewhere
 }

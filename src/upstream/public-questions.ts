@@ -41,7 +41,9 @@ export class PublicQuestions {
       return response
     } catch (error) {
       if (!(error instanceof UpstreamError && error.isRefusal)) throw error
-      if (error.code === 'NOT_FOUND') throw error
+      // A registry that redirects to storage has said yes, whatever storage says.
+      const isOfStorage = error.isElsewhere && path.startsWith('blobs/')
+      if (error.code === 'NOT_FOUND' || isOfStorage) throw error
       // Some registries show their lists to nobody, and what is in them to everybody.
       if (!/^(?:tags|referrers)\//.test(path)) this.#knowledge.note(repository, false)
       throw this.#privateError(repository, error)

@@ -7,6 +7,7 @@ import { parseContentRange } from '../oci/range.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
+import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
 import { UpstreamError } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
 import { nextPage } from './next-page.ts'
@@ -191,12 +192,10 @@ export class RegistryClient implements AsyncDisposable {
     }
   }
 
-  /** Whether the repository has the blob (end-2, HEAD). A redirect to its bytes says so. */
+  /** Whether the repository has the blob (end-2). A redirect to its bytes says so. */
   async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
     try {
-      const query = { repository, path: `blobs/${digest}`, keepRedirect: true }
-      const response = await this.#questions.request('HEAD', query)
-      response.discard()
+      await assertBlob((question) => this.#askBlob(repository, digest, question))
       return true
     } catch (error) {
       if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false
@@ -204,11 +203,9 @@ export class RegistryClient implements AsyncDisposable {
     }
   }
 
-  /** The size of a blob in bytes (end-2, HEAD); undefined where the upstream does not tell. */
+  /** The size of a blob that it has, in bytes (end-2); undefined where nobody tells. */
   async blobSize(repository: RepositoryName, digest: Digest): Promise<number | undefined> {
-    const response = await this.#questions.request('HEAD', { repository, path: `blobs/${digest}` })
-    response.discard()
-    return contentLength(response)
+    return blobSize((question) => this.#askBlob(repository, digest, question), digest)
   }
 
   /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
@@ -248,6 +245,15 @@ export class RegistryClient implements AsyncDisposable {
     const { response, bytes } = await this.#getSmall(query, true, delaysMs, located)
     if (located !== undefined) this.#questions.noteChildren(query.repository, bytes)
     return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
+  }
+
+  #askBlob(
+    repository: RepositoryName,
+    digest: Digest,
+    { method, isFirstByte, keepRedirect }: BlobQuestion,
+  ): Promise<TransportResponse> {
+    const headers: Record<string, string> = isFirstByte ? { range: 'bytes=0-0' } : {}
+    return this.#questions.request(method, { repository, path: `blobs/${digest}`, headers, keepRedirect })
   }
 
   /** A GET of something small, with its body, tried again where the other side or the line failed. */

@@ -1,0 +1,98 @@
+import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
+import { parseMediaType } from '../oci/media-type.ts'
+import { parseContentRange } from '../oci/range.ts'
+import { UpstreamError } from './error.ts'
+import type { TransportResponse } from './transport.ts'
+
+/** A way to ask about one blob. */
+export interface BlobQuestion {
+  readonly method: 'HEAD' | 'GET'
+  /** Asks for the first byte only. */
+  readonly isFirstByte: boolean
+  /** Whether the registry's redirect to storage is answer enough. */
+  readonly keepRedirect: boolean
+}
+
+type Ask = (question: BlobQuestion) => Promise<TransportResponse>
+
+/** What an error page may be sent as, and hardly ever a blob. */
+const pageType = /^text\/|[/+](?:json|xml)$/
+
+/**
+ * Resolves where the registry says that it has the blob, by HEAD or else by GET of one byte: a redirect to the bytes
+ * says so, whatever storage makes of the method. Throws UpstreamError, the registry's refusal among them.
+ */
+export async function assertBlob(ask: Ask): Promise<void> {
+  try {
+    const response = await ask({ method: 'HEAD', isFirstByte: false, keepRedirect: true })
+    response.discard()
+  } catch (error) {
+    if (!isOddAnswer(error)) throw error
+    const response = await ask({ method: 'GET', isFirstByte: true, keepRedirect: true })
+    response.discard()
+  }
+}
+
+/**
+ * The size of a blob in bytes, by HEAD, or by GET of one byte where HEAD does not tell it; undefined where the
+ * registry has the blob and nobody tells. URLs of storage may be signed for GET alone. Throws as `assertBlob` does.
+ */
+export async function blobSize(ask: Ask, digest: Digest): Promise<number | undefined> {
+  let isOutOfReach = false
+  try {
+    const response = await ask({ method: 'HEAD', isFirstByte: false, keepRedirect: false })
+    response.discard()
+    const size = lengthOf(response, digest)
+    if (size !== undefined) return size
+  } catch (error) {
+    // The registry's own word is final, a redirect that led to an error is none.
+    if (!(isOddAnswer(error) || isElsewhere(error))) throw error
+    await assertBlob(ask)
+    isOutOfReach = isElsewhere(error) && error.isOutage
+  }
+  return isOutOfReach ? undefined : sizeByFirstByte(ask, digest)
+}
+
+async function sizeByFirstByte(ask: Ask, digest: Digest): Promise<number | undefined> {
+  try {
+    const response = await ask({ method: 'GET', isFirstByte: true, keepRedirect: false })
+    response.discard()
+    return response.status === 206
+      ? parseContentRange(textOf(response.headers['content-range']))?.size
+      : lengthOf(response, digest)
+  } catch (error) {
+    if (error instanceof UpstreamError) return undefined
+    throw error
+  }
+}
+
+/** Neither a yes, nor a no, nor an outage: such as 400, 403, 405 and 5xx, which some have for HEAD alone. */
+function isOddAnswer(error: unknown): boolean {
+  if (!(error instanceof UpstreamError)) return false
+  return ['FORBIDDEN', 'INVALID_RESPONSE', 'REFUSED', 'SERVER_ERROR'].includes(error.code)
+}
+
+function isElsewhere(error: unknown): error is UpstreamError {
+  return error instanceof UpstreamError && error.isElsewhere
+}
+
+/** Content-Length, where it can be that of the blob. */
+function lengthOf({ headers }: TransportResponse, digest: Digest): number | undefined {
+  const length = headers['content-length']
+  if (length === undefined || !/^\d{1,15}$/.test(length)) return undefined
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (encoding !== 'identity' || pageType.test(parseMediaType(headers['content-type']) ?? ''))
+    return undefined
+  const size = Number(length)
+  return (size === 0) === isEmpty(digest) ? size : undefined
+}
+
+/** Whether it is the digest of no bytes. */
+function isEmpty(digest: Digest): boolean {
+  const algorithm = digestAlgorithm(digest)
+  return finishDigest(createDigestHash(algorithm), algorithm) === digest
+}
+
+function textOf(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(', ') : value
+}
