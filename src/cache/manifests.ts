@@ -3,14 +3,15 @@ import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
-import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog, ManifestRecord, RepositoryId, TagRecord } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest, RegistryClient } from '../upstream/registry-client.ts'
 import type { Freshness } from './freshness.ts'
-import { verifyManifest } from './verified-manifest.ts'
+import { isDigestOf, verifyManifest } from './verified-manifest.ts'
 
 /** How an answer came about; sent as `X-Larder-Cache`. */
 export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
@@ -171,12 +172,21 @@ export class Manifests {
     const { catalog, logger } = this.#options
     const record = await catalog.manifest(id, digest)
     if (!record) return undefined
-    if (digestOf(record.bytes, digestAlgorithm(digest)) !== digest) {
+    if (!isIntact(record)) {
       logger.error({ digest }, 'a stored manifest no longer matches its digest: asking the upstream again')
       return undefined
     }
     this.#memory.set(key, record)
     return record
+  }
+}
+
+function isIntact({ digest, bytes, mediaType }: ManifestRecord): boolean {
+  try {
+    return isDigestOf(digest, bytes, mediaType)
+  } catch (error) {
+    if (error instanceof RegistryError) return false
+    throw error
   }
 }
 

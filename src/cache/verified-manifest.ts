@@ -1,8 +1,9 @@
-import { digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { type ParsedManifest, parseManifest } from '../oci/manifest.ts'
-import { isManifestMediaType, parseMediaType } from '../oci/media-type.ts'
+import { isManifestMediaType, manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
+import { signedPayload } from '../oci/signed-manifest.ts'
 import type { ManifestRecord } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
@@ -16,15 +17,17 @@ export function verifyManifest(
   reference: Reference,
   { bytes, contentType, claimedDigest }: FetchedManifest,
 ): { manifest: ManifestRecord; parsed: ParsedManifest } {
-  const expected = isDigestReference(reference) ? reference : claimedDigest
-  const digest = digestOf(bytes, expected && digestAlgorithm(expected))
-  const isClaimWrong =
-    claimedDigest !== undefined && digestOf(bytes, digestAlgorithm(claimedDigest)) !== claimedDigest
-  if ((expected && digest !== expected) || isClaimWrong) {
-    const message = `the manifest it sent for ${reference} is ${digest}, not ${expected ?? claimedDigest}`
-    throw new UpstreamError('INVALID_RESPONSE', upstream, message)
-  }
   try {
+    const claims = [isDigestReference(reference) ? reference : undefined, claimedDigest].flatMap(
+      (claim) => claim ?? [],
+    )
+    const wrong = claims.find((claim) => !isDigestOf(claim, bytes, contentType))
+    if (wrong !== undefined) {
+      const found = digestOf(bytes, digestAlgorithm(wrong))
+      const message = `the manifest it sent for ${reference} is ${found}, not ${wrong}`
+      throw new UpstreamError('INVALID_RESPONSE', upstream, message)
+    }
+    const digest = claims[0] ?? digestOf(contentOf(bytes, contentType))
     const parsed = parseManifest(bytes, contentType)
     const sent = parseMediaType(contentType)
     const mediaType = isManifestMediaType(sent) ? sent : parsed.mediaType
@@ -34,4 +37,22 @@ export function verifyManifest(
     const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
     throw new UpstreamError('INVALID_RESPONSE', upstream, message, { cause: error })
   }
+}
+
+/**
+ * Whether a manifest of this content type has this digest. Throws RegistryError MANIFEST_INVALID where it is signed
+ * and its signatures say nonsense.
+ */
+export function isDigestOf(digest: Digest, bytes: Uint8Array, contentType: string | undefined): boolean {
+  const algorithm = digestAlgorithm(digest)
+  return (
+    digestOf(bytes, algorithm) === digest || digestOf(contentOf(bytes, contentType), algorithm) === digest
+  )
+}
+
+/** What a manifest's digest is of: its bytes, of a signed one without the signatures. */
+function contentOf(bytes: Uint8Array, contentType: string | undefined): Uint8Array {
+  const mediaType = parseMediaType(contentType)
+  const mayBeSigned = mediaType === manifestMediaTypes.dockerSchema1Signed || !isManifestMediaType(mediaType)
+  return (mayBeSigned && signedPayload(bytes)) || bytes
 }
