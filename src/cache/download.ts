@@ -4,7 +4,7 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { BlobQuery, FetchedBlob } from '../upstream/registry-client.ts'
+import type { BlobQuery, FetchedBlob } from '../upstream/fetched-blob.ts'
 
 /** Opens the way to a blob's bytes from a position on, with a fresh redirect and token each time. */
 export type BlobSource = (query: BlobQuery) => Promise<FetchedBlob>

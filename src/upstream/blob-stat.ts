@@ -2,7 +2,8 @@ import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '..
 import { parseMediaType } from '../oci/media-type.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
-import type { TransportResponse } from './transport.ts'
+import type { TransportResponse } from './exchange.ts'
+import { contentLength, headerOf } from './response-headers.ts'
 
 /** A way to ask about one blob. */
 export interface BlobQuestion {
@@ -48,7 +49,7 @@ export async function blobSize(ask: Ask, digest: Digest): Promise<number | undef
     // The registry's own word is final, a redirect that led to an error is none.
     if (!(isOddAnswer(error) || isElsewhere(error))) throw error
     await assertBlob(ask)
-    isOutOfReach = isElsewhere(error) && error.isOutage
+    isOutOfReach = isElsewhere(error) && error.isOutage && error.code !== 'SERVER_ERROR'
   }
   return isOutOfReach ? undefined : sizeByFirstByte(ask, digest)
 }
@@ -58,7 +59,7 @@ async function sizeByFirstByte(ask: Ask, digest: Digest): Promise<number | undef
     const response = await ask({ method: 'GET', isFirstByte: true, keepRedirect: false })
     response.discard()
     return response.status === 206
-      ? parseContentRange(textOf(response.headers['content-range']))?.size
+      ? parseContentRange(headerOf(response, 'content-range'))?.size
       : lengthOf(response, digest)
   } catch (error) {
     if (error instanceof UpstreamError) return undefined
@@ -77,13 +78,12 @@ function isElsewhere(error: unknown): error is UpstreamError {
 }
 
 /** Content-Length, where it can be that of the blob. */
-function lengthOf({ headers }: TransportResponse, digest: Digest): number | undefined {
-  const length = headers['content-length']
-  if (length === undefined || !/^\d{1,15}$/.test(length)) return undefined
+function lengthOf(response: TransportResponse, digest: Digest): number | undefined {
+  const { headers } = response
   const encoding = headers['content-encoding'] ?? 'identity'
   if (encoding !== 'identity' || pageType.test(parseMediaType(headers['content-type']) ?? ''))
     return undefined
-  const size = Number(length)
+  const size = contentLength(response)
   return (size === 0) === isEmpty(digest) ? size : undefined
 }
 
@@ -91,8 +91,4 @@ function lengthOf({ headers }: TransportResponse, digest: Digest): number | unde
 function isEmpty(digest: Digest): boolean {
   const algorithm = digestAlgorithm(digest)
   return finishDigest(createDigestHash(algorithm), algorithm) === digest
-}
-
-function textOf(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value.join(', ') : value
 }

@@ -3,13 +3,13 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
 import { manifestAccept, manifestMediaTypes } from '../oci/media-type.ts'
-import { parseContentRange } from '../oci/range.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
 import { UpstreamError } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
+import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
 import { nextPage } from './next-page.ts'
 import type { PublicWord } from './public-knowledge.ts'
 import { PublicQuestions } from './public-questions.ts'
@@ -21,7 +21,7 @@ import {
   type RegistryConnectionOptions,
   type RegistryQuery,
 } from './registry-connection.ts'
-import { claimedDigest, contentLength, headerOf } from './response-headers.ts'
+import { claimedDigest } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
 
 export interface RegistryClientOptions extends RegistryConnectionOptions {
@@ -35,28 +35,6 @@ export interface FetchedManifest {
   readonly contentType: string | undefined
   /** Docker-Content-Digest, if it is a digest at all. */
   readonly claimedDigest: Digest | undefined
-}
-
-/** A part of a blob on its way. */
-export interface FetchedBlob {
-  /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 after a 200. */
-  readonly start: number
-  /** Bytes of the whole blob, where the upstream tells. */
-  readonly size: number | undefined
-  body(): AsyncGenerator<Buffer, void, undefined>
-  /** Ends the connection; `body` ends after what has arrived. */
-  stop(): void
-  /** Lets go of an answer whose body nobody reads. */
-  discard(): void
-}
-
-/** Which part of a blob is wanted. */
-export interface BlobQuery {
-  /** The position of the first byte. */
-  readonly position: number
-  readonly signal: AbortSignal
-  /** Waits until so many bytes may come; more are not asked for before. */
-  readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }
 
 export interface TagPage {
@@ -178,18 +156,7 @@ export class RegistryClient implements AsyncDisposable {
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
     const query = { repository, path: `blobs/${digest}`, headers, signal, pace }
     const response = await this.#questions.request('GET', query)
-    const range = parseContentRange(headerOf(response, 'content-range'))
-    if (response.status === 206 && !range) {
-      response.discard()
-      throw new UpstreamError('INVALID_RESPONSE', this.name, 'it sent a part of a blob without telling which')
-    }
-    return {
-      start: response.status === 206 ? (range?.start ?? 0) : 0,
-      size: response.status === 206 ? range?.size : contentLength(response),
-      body: () => this.#counted(response),
-      stop: () => response.stop(),
-      discard: () => response.discard(),
-    }
+    return fetchedBlob(this.name, response, () => this.#counted(response))
   }
 
   /** Whether the repository has the blob (end-2). A redirect to its bytes says so. */
