@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { ChildServer, finish, run } from '../support/child-process.ts'
 import { meets } from '../support/programs.ts'
+import { fileOfPage } from './support/clients-page.ts'
+import { containerdPrograms, startContainerd } from './support/containerd.ts'
 import { startLarder } from './support/larder-process.ts'
-import { type NoInternet, startNoInternet } from './support/no-internet.ts'
+import { startNoInternet } from './support/no-internet.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { greeting, helloImage, helloIndex, largeImage } from './support/sample-images.ts'
-import { scratchFolder } from './support/scratch-folder.ts'
 
 const required = {
-  programs: [...registryPrograms, 'containerd', 'ctr', 'runc', 'busybox'],
+  programs: [...registryPrograms, ...containerdPrograms, 'busybox'],
   root: true,
 } as const
+
+const hostsToml = '/etc/containerd/certs.d/docker.io/hosts.toml'
 
 test('containerd pulls from two registries through one mirror', { timeout: 120_000 }, async (t) => {
   if (!meets(t, required)) return
@@ -32,7 +32,8 @@ test('containerd pulls from two registries through one mirror', { timeout: 120_0
   ]
   await using larder = await startLarder({ upstreams })
   await using internet = await startNoInternet()
-  await using containerd = await startContainerd(internet, larder.url)
+  const files = filesOfPage(larder.host)
+  await using containerd = await startContainerd({ files, internet })
 
   await t.test('docker.io: `ns` names it, and the image runs', async () => {
     const name = 'docker.io/library/hello-larder:latest'
@@ -41,7 +42,7 @@ test('containerd pulls from two registries through one mirror', { timeout: 120_0
     const seen = larder.requests().filter(({ url }) => url.includes('/v2/library/hello-larder/'))
     assert.ok(seen.length >= 4)
     for (const { url, status } of seen) assert.deepEqual([url.split('?')[1], status], ['ns=docker.io', 200])
-    assert.equal(await containerd.ctr('run', '--rm', name, 'hello'), `${greeting}\n`)
+    assert.equal(await containerd.run(name), `${greeting}\n`)
   })
 
   await t.test('another registry: `ns` routes to it, also where both have the name', async () => {
@@ -61,6 +62,18 @@ test('containerd pulls from two registries through one mirror', { timeout: 120_0
     assert.equal(await containerd.digest(name), large.manifest.digest)
   })
 
+  await t.test(
+    'the upstream named twice, by path and by `ns`, as k3s does where the endpoint has a path',
+    async () => {
+      const k3s = { ...files, ...fileOfPage(hostsToml, larder.host, 'k3s') }
+      await using twice = await startContainerd({ files: k3s, internet })
+      await twice.pull('docker.io/library/hello-larder:latest')
+      assert.equal(await twice.digest('docker.io/library/hello-larder:latest'), hello.manifest.digest)
+      const asked = larder.requests().filter(({ url }) => url.startsWith('/v2/docker.io/library/'))
+      assert.ok(asked.length > 0 && asked.every(({ url }) => url.endsWith('?ns=docker.io')))
+    },
+  )
+
   await t.test('a registry that is not configured is refused, and told so', async () => {
     const answer = await fetch(`${larder.url}/v2/team/app/manifests/v1?ns=elsewhere.example`)
     assert.equal(answer.status, 404)
@@ -69,7 +82,7 @@ test('containerd pulls from two registries through one mirror', { timeout: 120_0
 
   await t.test('both are gone: what is cached is pulled again', async () => {
     await Promise.all([hub.stop(), quay.stop()])
-    await using fresh = await startContainerd(internet, larder.url)
+    await using fresh = await startContainerd({ files, internet })
     await fresh.pull('docker.io/library/hello-larder:latest')
     await fresh.pull('quay.example/team/hello-index:v1')
     assert.equal(await fresh.digest('quay.example/team/hello-index:v1'), index.manifest.digest)
@@ -77,50 +90,13 @@ test('containerd pulls from two registries through one mirror', { timeout: 120_0
   assert.deepEqual(internet.attempts, [])
 })
 
-type Containerd = AsyncDisposable & {
-  ctr(...parameters: string[]): Promise<string>
-  /** Pulls by the hosts.toml that names the mirror for every registry. */
-  pull(name: string): Promise<string>
-  /** The digest that an image was pulled by. */
-  digest(name: string): Promise<string | undefined>
-}
-
-async function startContainerd(internet: NoInternet, mirror: string): Promise<Containerd> {
-  await using building = new AsyncDisposableStack()
-  const { path: folder } = building.use(await scratchFolder())
-  const hosts = join(folder, 'hosts')
-  for (const registry of ['docker.io', 'quay.example']) {
-    await mkdir(join(hosts, registry), { recursive: true })
-    await writeFile(join(hosts, registry, 'hosts.toml'), hostsToml(registry, mirror))
-  }
-  const config = join(folder, 'config.toml')
-  await writeFile(config, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-  const socket = join(folder, 'c.sock')
-  const environment = { HOME: folder, ...internet.environment }
-  const state = ['--root', join(folder, 'root'), '--state', join(folder, 'state'), '--address', socket]
-  const server = building.use(
-    ChildServer.start('containerd', ['--config', config, ...state], { environment }),
-  )
-  const options = { environment }
-  const isUp = async () => (await finish('ctr', ['--address', socket, 'version'], options)).code === 0
-  await server.ready(isUp, 'answers')
-  const ctr = (...parameters: string[]) => run('ctr', ['--address', socket, ...parameters], options)
-  const parts = building.move()
-  return {
-    ctr,
-    pull: (name) => ctr('images', 'pull', '--hosts-dir', hosts, name),
-    async digest(name) {
-      const [line = ''] = (await ctr('images', 'list', `name==${name}`)).split('\n').slice(1)
-      return /sha256:[0-9a-f]{64}/.exec(line)?.[0]
-    },
-    [Symbol.asyncDispose]: () => parts.disposeAsync(),
-  }
-}
-
-function hostsToml(registry: string, mirror: string): string {
-  return `
-    server = "https://${registry}"
-    [host."${mirror}"]
-    capabilities = ["pull", "resolve"]
-  `
+/** What the page tells to write for docker.io, and the same for another registry. */
+function filesOfPage(mirror: string): Readonly<Record<string, string>> {
+  const files = fileOfPage(hostsToml, mirror, 'containerd-2.1')
+  const others = Object.entries(files).map(([path, content]) => [
+    path.replace('docker.io', 'quay.example'),
+    content.replace('registry-1.docker.io', 'quay.example'),
+  ])
+  const config = fileOfPage('/etc/containerd/config.toml', mirror, 'containerd-1')
+  return { ...files, ...Object.fromEntries(others), ...config }
 }

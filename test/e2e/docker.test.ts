@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { meets } from '../support/programs.ts'
+import { fileOfPage } from './support/clients-page.ts'
 import { type DockerDaemon, dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
@@ -18,7 +19,9 @@ test('docker pulls and runs through registry-mirrors', { timeout: 120_000 }, asy
   await registry.push('library/large-larder', 'v1', large.image)
   await registry.push('team/hello-index', 'latest', index)
   await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: registry.url }] })
-  await using daemon = await startDockerDaemon(larder.url)
+  await using daemon = await startDockerDaemon({
+    files: fileOfPage('/etc/docker/daemon.json', larder.host),
+  })
 
   await t.test('the first pull comes through the mirror, with the digest that was pushed', async () => {
     const printed = await daemon.docker('pull', 'hello-larder')

@@ -91,6 +91,12 @@ async function buildProgram(name: ProgramName, program: GoProgram): Promise<void
     if (program.tests) {
       const { Dir: sources } = JSON.parse(await go(['mod', 'download', '-json', program.go]))
       await go(['test', '-c', ...tags, '-o', join(building, goBinary(program)), '.'], sources)
+    } else if (program.module !== undefined) {
+      const [path = '', version] = program.go.split('@')
+      const { Dir: sources } = JSON.parse(
+        await go(['mod', 'download', '-json', `${program.module}@${version}`]),
+      )
+      await go(['build', ...tags, '-o', `${building}/`, path], sources)
     } else {
       await go(['install', ...tags, program.go])
     }

@@ -24,6 +24,8 @@ export type GoProgram = {
   readonly tests?: boolean
   /** Debian packages that it is built with. */
   readonly buildNeeds?: readonly string[]
+  /** Its module, where that excludes versions of others: it then has to be built inside of it. */
+  readonly module?: string
   readonly lane?: 'clients'
 }
 
@@ -34,6 +36,17 @@ export type GoProgram = {
  */
 export const programs = {
   'apt-get': { debian: 'apt' },
+  buildah: { debian: 'buildah' },
+  buildctl: {
+    go: 'github.com/moby/buildkit/cmd/buildctl@v0.34.2',
+    module: 'github.com/moby/buildkit',
+    lane: 'clients',
+  },
+  buildkitd: {
+    go: 'github.com/moby/buildkit/cmd/buildkitd@v0.34.2',
+    module: 'github.com/moby/buildkit',
+    lane: 'clients',
+  },
   busybox: { debian: 'busybox-static', path: '/bin/busybox' },
   conformance: {
     go: 'github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111',
@@ -43,12 +56,21 @@ export const programs = {
     tests: true,
   },
   containerd: { debian: 'containerd' },
+  'containerd-2.4': { go: 'github.com/containerd/containerd/v2/cmd/containerd@v2.4.2', lane: 'clients' },
+  'containerd-shim-runc-v2': {
+    go: 'github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v2.4.2',
+    lane: 'clients',
+  },
   cp: { debian: 'coreutils' },
   crane: { go: 'github.com/google/go-containerregistry/cmd/crane@v0.22.1' },
+  crictl: { go: 'sigs.k8s.io/cri-tools/cmd/crictl@v1.37.0', lane: 'clients' },
   ctr: { debian: 'containerd' },
+  'ctr-2.4': { go: 'github.com/containerd/containerd/v2/cmd/ctr@v2.4.2', lane: 'clients' },
+  debootstrap: { debian: 'debootstrap', lane: 'clients' },
   docker: { debian: 'docker.io' },
   'docker-registry': { debian: 'docker-registry' },
   dockerd: { debian: 'docker.io' },
+  'dockerd-29': { go: 'github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24', lane: 'clients' },
   'dpkg-query': { debian: 'dpkg' },
   // Debian 12's is too old: it has to be there already.
   go: { debian: 'golang-go' },
@@ -61,9 +83,12 @@ export const programs = {
   npm: { debian: 'npm' },
   nsenter: { debian: 'util-linux', starts: true },
   openssl: { debian: 'openssl' },
+  oras: { go: 'oras.land/oras/cmd/oras@v1.3.6' },
   podman: { debian: 'podman' },
+  regctl: { go: 'github.com/regclient/regclient/cmd/regctl@v0.11.7' },
   runc: { debian: 'runc' },
   setpriv: { debian: 'util-linux', starts: true },
+  sh: { debian: 'dash', starts: true },
   skopeo: { debian: 'skopeo' },
   sleep: { debian: 'coreutils' },
   strace: { debian: 'strace', starts: true },

@@ -1,7 +1,10 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ChildServer, type Finished, finish, run } from '../../support/child-process.ts'
+import type { TestContext } from 'node:test'
+import { ChildServer, type Finished, finish, type RunOptions, run } from '../../support/child-process.ts'
+import { meets, type ProgramName } from '../../support/programs.ts'
+import { type DebianSuite, meetsSuite, suiteRoot } from './debian-suite.ts'
 import { type NoInternet, startNoInternet } from './no-internet.ts'
+import { ownRoot } from './own-root.ts'
 import { scratchFolder } from './scratch-folder.ts'
 
 /** A Docker daemon of the test's own. Dispose to stop it and to remove all that it holds. */
@@ -14,36 +17,76 @@ export type DockerDaemon = AsyncDisposable & {
   tryDocker(...parameters: string[]): Promise<Finished>
 }
 
-/** What `startDockerDaemon` needs of the machine. */
-export const dockerPrograms = ['docker', 'dockerd', 'containerd'] as const
+export type DockerDaemonOptions = {
+  /** Files that it finds, by their path: `/etc/docker/daemon.json` and others. */
+  readonly files: Readonly<Record<string, string>>
+  /** The machine's own unless set. */
+  readonly release?: DockerRelease
+  /** What starts it: a network of its own, where no proxy is needed to keep it in. */
+  readonly by?: RunOptions['by']
+  /** Milliseconds that a command may take; 60 s unless set. */
+  readonly timeoutMs?: number
+}
 
-/** Starts a Docker daemon whose only way to Docker Hub is `mirror`, a URL. It leaves the machine's network alone. */
-export async function startDockerDaemon(mirror: string): Promise<DockerDaemon> {
+/** What `startDockerDaemon` needs of the machine for its own release. */
+export const dockerPrograms = ['docker', 'dockerd', 'containerd', 'mount', 'sh', 'unshare'] as const
+
+type Release = {
+  readonly program: ProgramName
+  readonly beside?: readonly ProgramName[]
+  readonly suite?: DebianSuite
+}
+
+/** Releases of Docker, and where they come from. */
+const dockerReleases = {
+  machine: { program: 'dockerd', beside: ['containerd'] },
+  '26.1': { program: 'dockerd', suite: 'trixie' },
+  '28.5': { program: 'dockerd', suite: 'forky' },
+  '29': { program: 'dockerd-29', beside: ['containerd-2.4', 'containerd-shim-runc-v2'] },
+} as const satisfies Readonly<Record<string, Release>>
+export type DockerRelease = keyof typeof dockerReleases
+
+/** Tells whether a release can be started here, as `meets` does. */
+export function meetsDocker(t: TestContext, release: DockerRelease): boolean {
+  const { program, beside = [], suite }: Release = dockerReleases[release]
+  const programs = [...dockerPrograms, program, ...beside]
+  return meets(t, { programs, root: true }) && (suite === undefined || meetsSuite(t, suite))
+}
+
+/** Starts a Docker daemon that has no way to Docker Hub. It leaves the machine's network alone. */
+export async function startDockerDaemon(options: DockerDaemonOptions): Promise<DockerDaemon> {
   await using building = new AsyncDisposableStack()
   const { path: folder } = building.use(await scratchFolder())
   const internet = building.use(await startNoInternet())
   const socket = `unix://${join(folder, 'docker.sock')}`
+  const { program, suite, beside = [] }: Release = dockerReleases[options.release ?? 'machine']
+  const root = building.use(await ownRoot({ files: options.files, ...(suite && { base: suiteRoot(suite) }) }))
   const storage = ['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'run')]
-  const config = join(folder, 'daemon.json')
-  await writeFile(config, JSON.stringify({ 'registry-mirrors': [mirror] }))
-  const files = ['--config-file', config, '--pidfile', join(folder, 'pid'), '--host', socket]
-  const network = ['--bridge=none', '--iptables=false', '--ip-forward=false', '--ip-masq=false']
+  const files = ['--pidfile', join(folder, 'pid'), '--host', socket]
+  const network = ['--bridge=none', '--iptables=false', '--ip6tables=false', '--ip-forward=false']
   const server = building.use(
-    ChildServer.start('dockerd', [...storage, ...files, ...network], {
-      environment: { HOME: folder, ...internet.environment },
+    ChildServer.start(program, [...storage, ...files, ...network, '--ip-masq=false'], {
+      // The oldest version of the API: the machine's `docker` may be older than the daemon.
+      environment: {
+        HOME: folder,
+        DOCKER_MIN_API_VERSION: '1.24',
+        ...(options.by ? {} : internet.environment),
+      },
+      by: [...(options.by ?? []), ...root.by],
+      ...(suite === undefined && { beside }),
     }),
   )
   // HOME: no one's login is sent along.
-  const options = { environment: { HOME: folder }, timeoutMs: 60_000 }
+  const cli = { environment: { HOME: folder }, timeoutMs: options.timeoutMs ?? 60_000 }
   await server.ready(
-    async () => (await finish('docker', ['--host', socket, 'version'], options)).code === 0,
+    async () => (await finish('docker', ['--host', socket, 'version'], cli)).code === 0,
     'answers',
   )
   const parts = building.move()
   return {
     attempts: internet.attempts,
-    docker: (...parameters) => run('docker', ['--host', socket, ...parameters], options),
-    tryDocker: (...parameters) => finish('docker', ['--host', socket, ...parameters], options),
+    docker: (...parameters) => run('docker', ['--host', socket, ...parameters], cli),
+    tryDocker: (...parameters) => finish('docker', ['--host', socket, ...parameters], cli),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
 }

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto'
-import { buildIndex, pseudoRandomBytes } from '../../support/images.ts'
+import {
+  blobOf,
+  buildImage,
+  buildIndex,
+  descriptorOf,
+  mediaTypes,
+  pseudoRandomBytes,
+  type TestBlob,
+} from '../../support/images.ts'
 import { runnableImage, shellFile, thisArchitecture } from './runnable-image.ts'
 
 /** What the images print when they are run. */
@@ -33,4 +41,52 @@ export function helloIndex() {
     runnableImage({ layers: [[shellFile(), greetingFile]], command: printGreeting, architecture }),
   )
   return buildIndex(images)
+}
+
+/**
+ * An index as BuildKit makes it: an image of this machine's platform, and an attestation about it, which newer Docker
+ * pulls as well and asks the referrers of. Another `builder`, another image.
+ */
+export function attestedIndex(builder = 'larder') {
+  const note = { path: 'builder.txt', content: Buffer.from(builder) }
+  const image = runnableImage({ layers: [[shellFile(), greetingFile, note]], command: printGreeting })
+  const predicate = {
+    predicateType: 'https://slsa.dev/provenance/v0.2',
+    predicate: { builder: { id: builder } },
+  }
+  const statement = blobOf(
+    Buffer.from(JSON.stringify({ _type: 'https://in-toto.io/Statement/v0.1', ...predicate })),
+    'application/vnd.in-toto+json',
+  )
+  const attestation = buildImage({
+    layers: [statement],
+    platform: { os: 'unknown', architecture: 'unknown' },
+  })
+  const descriptors = [
+    { ...descriptorOf(image.manifest), platform: { os: 'linux', architecture: thisArchitecture } },
+    {
+      ...descriptorOf(attestation.manifest),
+      annotations: {
+        'vnd.docker.reference.digest': image.manifest.digest,
+        'vnd.docker.reference.type': 'attestation-manifest',
+      },
+      platform: { os: 'unknown', architecture: 'unknown' },
+    },
+  ]
+  const mediaType = mediaTypes.oci.index
+  const manifest = blobOf(
+    Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests: descriptors })),
+    mediaType,
+  )
+  return { manifest, images: [image, attestation], attestation }
+}
+
+/** A signature of another manifest, as cosign makes it: what refers to it is found by asking for its referrers. */
+export function signatureOf(subject: TestBlob) {
+  return buildImage({
+    layers: [200],
+    seed: subject.digest,
+    subject,
+    artifactType: 'application/vnd.example.signature',
+  })
 }
