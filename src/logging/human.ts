@@ -18,7 +18,7 @@ export function humanDuration(ms: number): string {
   if (ms < 59_950) return `${threeDigits(ms / 1000, false)} s`
   const seconds = Math.round(ms / 1000)
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
-  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }
 
 /** The program and its version out of a User-Agent that tells its life: `docker/29.1.3`. */

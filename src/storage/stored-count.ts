@@ -83,7 +83,8 @@ export class StoredCount implements AsyncDisposable {
 
   async #count(folder: string): Promise<void> {
     for (;;) {
-      await Promise.allSettled(this.#changing.get(folder) ?? [])
+      // The next change may begin before this goes on.
+      while (this.#changing.has(folder)) await Promise.allSettled(this.#changing.get(folder) ?? [])
       this.#changed.delete(folder)
       let bytes = 0
       let blobs = 0
