@@ -4,24 +4,31 @@ import { parseRate, parseSize } from '../../src/config/units.ts'
 export interface DemoOptions {
   /** Bytes of the image's layers, all together. */
   readonly size: number
-  readonly clients: number
+  /** How many pull at a time. */
+  readonly machines: number
   /** Bytes a second of the line, for everybody together. */
   readonly bytesPerSecond: number
   readonly roundTripMs: number
 }
 
-const maximumClients = 64
-const smallestSize = 100_000
+const maximumMachines = 64
+const smallestSize = 1_000_000
+/** That the image needs the line for: it is cut in the middle of a smaller one. */
+const shortestSeconds = 0.3
 
-export const usage = `npm run demo -- [--size 50MB] [--clients 8] [--rate 20Mbit/s] [--round-trip 100]
+export const usage = `npm run demo -- [--size 50MB] [--machines 8] [--rate 20Mbit/s] [--round-trip 100]
 
-Pulls one image with several clients at once over a simulated slow line: through Larder, through Larder once
-more, and without it. Nothing outside this machine is asked for anything.
+In three parts: several machines pull an image at once over a simulated slow line, with Larder and without it;
+the line is cut while they pull another one; the registry is gone. Nothing outside this machine is asked for
+anything, and nothing stays. With the defaults it takes three minutes, nearly all of them for what goes without
+Larder; with --size 5MB half a minute.
 
   --size        of the image, such as 50MB
-  --clients     how many pull at a time, 1 to ${maximumClients}
+  --machines    how many pull at a time (--clients is the same), 1 to ${maximumMachines}
   --rate        of the line, shared by all, such as 20Mbit/s or 2MB/s
   --round-trip  milliseconds there and back
+
+On a terminal it draws; elsewhere, and with TERM=dumb, it writes lines. NO_COLOR is honored.
 `
 
 /** Reads the command line; undefined where help is asked for. Throws with a message for whoever typed it. */
@@ -30,7 +37,8 @@ export function parseDemoOptions(parameters: readonly string[]): DemoOptions | u
     args: [...parameters],
     options: {
       size: { type: 'string', default: '50MB' },
-      clients: { type: 'string', default: '8' },
+      machines: { type: 'string' },
+      clients: { type: 'string' },
       rate: { type: 'string', default: '20Mbit/s' },
       'round-trip': { type: 'string', default: '100' },
       help: { type: 'boolean', short: 'h' },
@@ -38,13 +46,19 @@ export function parseDemoOptions(parameters: readonly string[]): DemoOptions | u
   })
   if (values.help) return undefined
   const size = parseSize(values.size)
-  if (size < smallestSize) throw new Error('--size: an image of 100kB is the smallest')
+  if (size < smallestSize) throw new Error('--size: an image of 1MB is the smallest')
   const bytesPerSecond = parseRate(values.rate)
   if (bytesPerSecond === undefined) throw new Error('--rate: without a limit there is nothing to see')
+  if (size / bytesPerSecond < shortestSeconds) {
+    throw new Error('--size: over a line as fast as that it would be there before there is anything to see')
+  }
   return {
     size,
     bytesPerSecond,
-    clients: wholeNumber('--clients', values.clients, 1, maximumClients),
+    machines:
+      values.machines === undefined && values.clients !== undefined
+        ? wholeNumber('--clients', values.clients, 1, maximumMachines)
+        : wholeNumber('--machines', values.machines ?? '8', 1, maximumMachines),
     roundTripMs: wholeNumber('--round-trip', values['round-trip'], 0, 5000),
   }
 }

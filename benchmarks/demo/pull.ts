@@ -7,8 +7,7 @@ import { RegistrySession } from './registry-session.ts'
 export interface PullProgress {
   /** Bytes of layers. */
   bytes: number
-  /** Milliseconds after the start; undefined while there is none. */
-  firstByteMs: number | undefined
+  /** Milliseconds from the start to the end; undefined before that. */
   totalMs: number | undefined
 }
 
@@ -51,9 +50,21 @@ export async function pull({ base, repository, tag, progress, signal }: PullRequ
   await fetchBlob(manifest.config, () => {})
   const limit = pLimit(layersAtOnce)
   const onBytes = (count: number): void => {
-    progress.firstByteMs ??= performance.now() - startedAt
     progress.bytes += count
   }
   await Promise.all(manifest.layers.map((layer) => limit(() => fetchBlob(layer, onBytes))))
   progress.totalMs = performance.now() - startedAt
+}
+
+/** What is said of a manifest that cannot be had. */
+export async function manifestStatus({
+  base,
+  repository,
+  tag,
+  signal,
+}: Omit<PullRequest, 'progress'>): Promise<{ status: number; message: string }> {
+  const url = `${base}/v2/${repository}/manifests/${tag}`
+  const response = await fetch(url, { headers: manifestHeaders, signal })
+  const body = (await response.json()) as { errors?: readonly { message?: string }[] }
+  return { status: response.status, message: body.errors?.[0]?.message ?? '' }
 }

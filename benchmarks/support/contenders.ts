@@ -11,29 +11,32 @@ export interface Contender {
   start(upstream: string): Promise<ServerProcess>
 }
 
-const main = join(import.meta.dirname, '../../dist/main.js')
+const project = join(import.meta.dirname, '../..')
 
-export const larder: Contender = {
-  name: 'Larder',
-  start: (upstream) =>
-    ServerProcess.start(({ port, directory }) => ({
-      program: 'node',
-      arguments: [
-        ...profiling(),
-        // As the container has it, and built as it is there.
-        '--max-semi-space-size=1',
-        main,
-        'serve',
-        '--listen',
-        `127.0.0.1:${port}`,
-        '--data',
-        join(directory, 'data'),
-      ],
-      environment: {
-        MALLOC_ARENA_MAX: '1',
-        MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]),
-      },
-    })),
+/** As the container has it: built. */
+export const larder = larderFrom('dist/main.js')
+
+/** Of a clone that nothing has been built in yet. */
+export const larderFromSources = larderFrom('src/main.ts')
+
+function larderFrom(entry: string): Contender {
+  return {
+    name: 'Larder',
+    start: (upstream) =>
+      ServerProcess.start(async ({ port, directory }) => {
+        // Found first: whatever this machine has in /etc/larder is not for it.
+        await writeFile(join(directory, 'mirror.yml'), '')
+        const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data')]
+        return {
+          program: 'node',
+          arguments: [...profiling(), '--max-semi-space-size=1', join(project, entry), ...serve],
+          environment: {
+            MALLOC_ARENA_MAX: '1',
+            MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]),
+          },
+        }
+      }),
+  }
 }
 
 /** Debian's package of distribution 2.8, with its defaults, as a pull-through cache. */

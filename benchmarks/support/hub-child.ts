@@ -41,6 +41,13 @@ const control: HubControl = {
   async clearFaults() {
     hub().clearFaults()
   },
+  async cutLine() {
+    await slowLine().refuse()
+    slowLine().cutAll()
+  },
+  async mendLine() {
+    await slowLine().accept()
+  },
 }
 
 process.on('message', async (call: HubCall) => process.send?.(await answer(call)))
@@ -56,6 +63,11 @@ async function answer({ id, method, parameters }: HubCall): Promise<HubAnswer> {
   } catch (error) {
     return { id, failure: String(error) }
   }
+}
+
+function slowLine(): SlowLine {
+  if (!line) throw new Error('the look-alike has no line')
+  return line
 }
 
 function hub(): DockerHub {

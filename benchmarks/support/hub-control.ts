@@ -10,6 +10,9 @@ export interface HubControl {
   /** Breaks the next `times` matching answers, or all until `clearFaults`. */
   fault(matcher: Omit<FaultMatcher, 'path'>, fault: Fault, times?: number): Promise<void>
   clearFaults(): Promise<void>
+  /** Cuts what is under way and refuses new connections. Throws where there is no line. */
+  cutLine(): Promise<void>
+  mendLine(): Promise<void>
 }
 
 export interface HubProcessOptions {

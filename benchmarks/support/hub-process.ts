@@ -55,6 +55,14 @@ export class HubProcess implements AsyncDisposable {
     return this.#call('clearFaults')
   }
 
+  cutLine(): Promise<void> {
+    return this.#call('cutLine')
+  }
+
+  mendLine(): Promise<void> {
+    return this.#call('mendLine')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const ended = once(this.#child, 'exit')

@@ -27,7 +27,7 @@ test('results replace those of the last time, and nothing else', () => {
 test('the demo takes sizes and rates as the configuration does, and tells what is wrong', () => {
   assert.deepEqual(parseDemoOptions([]), {
     size: 50_000_000,
-    clients: 8,
+    machines: 8,
     bytesPerSecond: 2_500_000,
     roundTripMs: 100,
   })
