@@ -5,7 +5,7 @@ import type { Display } from './display.ts'
 import { type PullProgress, pull } from './pull.ts'
 
 /** One way to the image. */
-export interface Lane {
+interface Lane {
   readonly name: string
   /** The registry that the machines ask, without a slash at the end. */
   readonly base: string
