@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { finish, run } from './child-process.ts'
 import {
+  cachedGo,
   describe,
   type GoProgram,
   goBinary,
@@ -28,7 +29,10 @@ const goPrograms = missing.flatMap((name) => {
   return 'go' in program ? [{ name, program: program as GoProgram }] : []
 })
 await installPackages([...new Set([...missing.flatMap(packageOf), ...(await buildPackages())])])
-for (const { name, program } of goPrograms) await buildProgram(name, program)
+if (goPrograms.length > 0) {
+  await renewGo()
+  for (const { name, program } of goPrograms) await buildProgram(name, program)
+}
 const left = missing.filter((name) => pathOf(name) === undefined)
 if (left.length > 0) throw new Error(`still not there: ${left.map(describe).join(', ')}`)
 
@@ -74,32 +78,65 @@ async function withoutServices(install: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** Builds into a folder beside the final one, so that what is interrupted is not taken for built. */
+/** Runs Go in a folder, with what it builds going to another one; returns what it prints. */
+function go(
+  parameters: readonly string[],
+  options: { bin?: string; workingDirectory?: string } = {},
+): Promise<string> {
+  const { bin, workingDirectory = '/' } = options
+  const settings = {
+    GOFLAGS: '-buildvcs=false',
+    GOTOOLCHAIN: 'local',
+    ...(bin !== undefined && { GOBIN: bin }),
+  }
+  return run('go', parameters, {
+    workingDirectory,
+    timeoutMs: hour,
+    environment: { ...environment, ...settings },
+  })
+}
+
+/**
+ * Where the machine's Go is too old, as Debian's is, it fetches a newer one as it fetches modules, checked against
+ * the same database of sums. (Since 1.21 it does so by itself; Debian 12 has 1.19.)
+ */
+async function renewGo(): Promise<void> {
+  const [, minor = 0] = /go version go1\.(\d+)/.exec(await go(['version'])) ?? []
+  if (Number(minor) >= Number(programs.go.version.split('.')[1])) return
+  const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+  const toolchain = `golang.org/toolchain@v0.0.1-go${programs.go.version}.linux-${architecture}`
+  console.log(`go mod download ${toolchain}`)
+  const { Dir: module } = JSON.parse(await go(['mod', 'download', '-json', toolchain]))
+  await installFolder(cachedGo(), async (building) => {
+    await run('cp', ['--recursive', '--no-preserve=mode', `${module}/.`, building])
+    // Nothing in a module may be executed.
+    await run('chmod', ['--recursive', '+x', join(building, 'bin'), join(building, 'pkg', 'tool')])
+  })
+}
+
 async function buildProgram(name: ProgramName, program: GoProgram): Promise<void> {
   console.log(`go install ${program.go}`)
-  const folder = goFolder(name, program)
+  const tags = program.tags === undefined ? [] : ['-tags', program.tags.join(',')]
+  await installFolder(goFolder(name, program), async (bin) => {
+    if (program.tests) {
+      const { Dir: workingDirectory } = JSON.parse(await go(['mod', 'download', '-json', program.go]))
+      await go(['test', '-c', ...tags, '-o', join(bin, goBinary(program)), '.'], { workingDirectory })
+    } else if (program.module !== undefined) {
+      const [path = '', version] = program.go.split('@')
+      const sources = await go(['mod', 'download', '-json', `${program.module}@${version}`])
+      await go(['build', ...tags, '-o', `${bin}/`, path], { workingDirectory: JSON.parse(sources).Dir })
+    } else {
+      await go(['install', ...tags, program.go], { bin })
+    }
+  })
+}
+
+/** Fills a folder beside the final one, so that what is interrupted is not taken for whole. */
+async function installFolder(folder: string, fill: (building: string) => Promise<void>): Promise<void> {
   await mkdir(dirname(folder), { recursive: true })
   const building = await mkdtemp(`${folder}-`)
   try {
-    const tags = program.tags === undefined ? [] : ['-tags', program.tags.join(',')]
-    const go = (parameters: readonly string[], workingDirectory = '/') =>
-      run('go', parameters, {
-        workingDirectory,
-        timeoutMs: hour,
-        environment: { ...environment, GOFLAGS: '-buildvcs=false', GOTOOLCHAIN: 'local', GOBIN: building },
-      })
-    if (program.tests) {
-      const { Dir: sources } = JSON.parse(await go(['mod', 'download', '-json', program.go]))
-      await go(['test', '-c', ...tags, '-o', join(building, goBinary(program)), '.'], sources)
-    } else if (program.module !== undefined) {
-      const [path = '', version] = program.go.split('@')
-      const { Dir: sources } = JSON.parse(
-        await go(['mod', 'download', '-json', `${program.module}@${version}`]),
-      )
-      await go(['build', ...tags, '-o', `${building}/`, path], sources)
-    } else {
-      await go(['install', ...tags, program.go])
-    }
+    await fill(building)
     await rm(folder, { recursive: true, force: true })
     await rename(building, folder)
   } finally {

@@ -9,6 +9,8 @@ export type DebianProgram = {
   readonly debian: string
   /** Where it is, for those that are not looked for in PATH. */
   readonly path?: string
+  /** A newer one than Debian's, in a folder of its own. */
+  readonly version?: string
   /** It does nothing but start another program: `by` of `RunOptions`. */
   readonly starts?: true
   /** Only `npm run test:clients` needs it. */
@@ -48,6 +50,7 @@ export const programs = {
     lane: 'clients',
   },
   busybox: { debian: 'busybox-static', path: '/bin/busybox' },
+  chmod: { debian: 'coreutils' },
   conformance: {
     go: 'github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111',
   },
@@ -72,8 +75,8 @@ export const programs = {
   dockerd: { debian: 'docker.io' },
   'dockerd-29': { go: 'github.com/moby/moby/v2/cmd/dockerd@v2.0.0-beta.24', lane: 'clients' },
   'dpkg-query': { debian: 'dpkg' },
-  // Debian 12's is too old: it has to be there already.
-  go: { debian: 'golang-go' },
+  // Only to install the rest. Debian's is too old, and fetches this version.
+  go: { debian: 'golang-go', version: '1.26.8' },
   ip: { debian: 'iproute2' },
   iptables: { debian: 'iptables' },
   'mkfs.ext4': { debian: 'e2fsprogs' },
@@ -162,7 +165,17 @@ export function pathOf(name: string): string | undefined {
 function placesOf(name: string, program: DebianProgram | GoProgram): string[] {
   if ('go' in program) return [join(goFolder(name, program), goBinary(program))]
   if (program.path !== undefined) return [program.path]
-  return programPath.split(delimiter).map((folder) => join(folder, name))
+  const inPath = programPath.split(delimiter).map((folder) => join(folder, name))
+  return name === 'go' ? [join(cachedGo(), 'bin', name), ...inPath] : inPath
+}
+
+/** The folder of the Go that was fetched because the machine's is too old. */
+export function cachedGo(): string {
+  return join(cacheFolder(), `go@${programs.go.version}`)
+}
+
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'larder-test-programs')
 }
 
 /**
@@ -170,9 +183,8 @@ function placesOf(name: string, program: DebianProgram | GoProgram): string[] {
  * folder. It lies outside the checkout, which may be cloned anew for each run.
  */
 export function goFolder(name: string, { go, tags = [] }: GoProgram): string {
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
   const version = go.slice(go.lastIndexOf('@'))
-  return join(cache, 'larder-test-programs', [name + version, ...tags].join('+'))
+  return join(cacheFolder(), [name + version, ...tags].join('+'))
 }
 
 /** The name that Go gives to what it builds from a package: the last part of the path that is no major version. */
