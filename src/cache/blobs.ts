@@ -169,6 +169,11 @@ export class Blobs implements AsyncDisposable {
     if (size !== undefined && size <= smallSize) await abortable(fill.done, signal)
     else if (size === undefined) await abortable(fill.started, signal)
     else await abortable(Promise.race([fill.started, delay(this.#options.patienceMs)]), signal)
+    const reader = await fill.reader(signal)
+    if (reader.isVerified || reader.size > smallSize) return reader
+    // Its size is known only now: a small one is not begun before it is verified.
+    await reader[Symbol.asyncDispose]()
+    await abortable(fill.done, signal)
     return fill.reader(signal)
   }
 

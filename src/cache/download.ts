@@ -37,6 +37,7 @@ const finalAtFirst: ReadonlySet<string> = new Set([
   'FORBIDDEN',
   'CIRCUIT_OPEN',
   'RATE_LIMITED',
+  'INVALID_RESPONSE',
 ])
 const maximumWaitMs = 30_000
 /** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
@@ -151,6 +152,10 @@ export class Download {
     }
     if (isTurnOver) return undefined
     if (partial.size === undefined || !missing(partial)) return partial
+    if (this.#present === 0) {
+      // A body that ends in good order and is empty was not cut: it is another content than was asked for.
+      throw new RegistryError('SIZE_INVALID', `expected ${partial.size} bytes, it sent none`)
+    }
     const message = `it ended a blob after ${position} of ${partial.size} bytes`
     throw new UpstreamError('UNREACHABLE', this.#options.upstream, message)
   }

@@ -56,7 +56,10 @@ export class Fill {
     return this.#isFailing
   }
 
-  /** Resolves when the first bytes are here, also those that an earlier attempt left. Rejects as `done` does. */
+  /**
+   * Resolves when the first bytes are here, also those that an earlier attempt left; or when the blob is stored, since
+   * one without bytes has no first one. Rejects as `done` does.
+   */
   get started(): Promise<void> {
     return this.#started.promise
   }
@@ -99,6 +102,7 @@ export class Fill {
         await this.#fetchAndSeal(undefined)
       }
       counts.finished += 1
+      this.#started.resolve()
     } catch (cause) {
       const message = 'it sent bytes twice that do not match their digest'
       const error = isWrongBytes(cause)
@@ -120,7 +124,6 @@ export class Fill {
     const { digest, store, counts } = this.#options
     if ((await store.size(digest)) !== undefined) {
       this.#opened.resolve(undefined)
-      this.#started.resolve()
       return
     }
     let partial: Partial | undefined

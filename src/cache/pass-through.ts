@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
-import { type Digest, digestAlgorithm } from '../oci/digest.ts'
+import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download, type DownloadOptions } from './download.ts'
@@ -26,7 +27,8 @@ export async function passThrough(options: PassThroughOptions): Promise<BlobRead
     ...options,
     signal: left.signal,
     onFirstByte: () => {},
-    open: async (size) => {
+    open: async (told) => {
+      const size = told ?? (isDigestOfNothing(digest) ? 0 : undefined)
       if (size === undefined)
         throw new UpstreamError('INVALID_RESPONSE', upstream, 'it does not tell the size of a blob')
       const window = new MemoryWindow(size, digestAlgorithm(digest))
@@ -39,19 +41,29 @@ export async function passThrough(options: PassThroughOptions): Promise<BlobRead
     .then(
       (partial) => partial.seal(digest),
       async (error: Error) => {
-        opened.reject(error)
+        opened.reject(blamed(error))
         await (await opened.promise).discard(error)
       },
     )
     .catch((error: unknown) => logger.debug({ digest, err: error }, 'a blob could not be handed through'))
+  // Wrong bytes are the upstream's failure, not the client's.
+  const blamed = (error: unknown): unknown =>
+    error instanceof RegistryError
+      ? new UpstreamError('INVALID_RESPONSE', upstream, `it sent a wrong blob: ${error.message}`, {
+          cause: error,
+        })
+      : error
+  const blame = (error: unknown): never => {
+    throw blamed(error)
+  }
   const reader = (await opened.promise).reader()
   return {
     size: reader.size,
     get isVerified() {
       return reader.isVerified
     },
-    verified: (wait) => reader.verified(wait),
-    read: (buffer, position, wait) => reader.read(buffer, position, wait),
+    verified: (wait) => reader.verified(wait).catch(blame),
+    read: (buffer, position, wait) => reader.read(buffer, position, wait).catch(blame),
     async [Symbol.asyncDispose]() {
       left.abort(new Error('the client has left'))
       await reader[Symbol.asyncDispose]()

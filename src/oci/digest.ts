@@ -47,3 +47,13 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
 export function finishDigest(hash: Hash, algorithm: DigestAlgorithm): Digest {
   return `${algorithm}:${hash.digest('hex')}` as Digest
 }
+
+const digestsOfNothing: ReadonlySet<string> = new Set([
+  digestOf(new Uint8Array(), 'sha256'),
+  digestOf(new Uint8Array(), 'sha512'),
+])
+
+/** Whether it names content of no bytes, whose size is thereby known before anybody is asked. */
+export function isDigestOfNothing(digest: Digest): boolean {
+  return digestsOfNothing.has(digest)
+}

@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import type { CacheStatus } from '../../cache/manifests.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { type ByteRange, parseRange } from '../../oci/range.ts'
 import type { RepositoryBlobs } from '../../registry/blobs.ts'
@@ -26,7 +26,8 @@ export function blobRoute(options: BlobRouteOptions): Answerer<'blob'> {
 
 async function answerHead({ blobs }: BlobRouteOptions, question: BlobQuestion): Promise<void> {
   const { reply, repository, target } = question
-  const { size, isStored } = await blobs.head(repository, target.digest)
+  const { size: told, isStored } = await blobs.head(repository, target.digest)
+  const size = told ?? (isDigestOfNothing(target.digest) ? 0 : undefined)
   describeBlob(reply, target.digest, isStored ? 'hit' : 'miss')
   if (size !== undefined) reply.header('content-length', size)
   reply.send(null)
