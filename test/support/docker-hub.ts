@@ -8,6 +8,7 @@ import {
   type FaultHandle,
   type FaultMatcher,
   type Hold,
+  type HubCaller,
   type HubListener,
 } from './hub-faults.ts'
 import { HubListenerServer, httpUrl, listenAddressOf } from './hub-listener.ts'
@@ -55,6 +56,7 @@ export type RequestFilter = {
   readonly path?: RegExp
   readonly status?: number
   readonly digest?: string
+  readonly caller?: HubCaller
 }
 
 type Parts = {
@@ -240,6 +242,7 @@ export class DockerHub implements AsyncDisposable {
         (filter.method ?? request.method) === request.method &&
         (filter.status ?? request.status) === request.status &&
         (filter.digest ?? request.digest) === request.digest &&
+        (filter.caller ?? request.caller) === request.caller &&
         (filter.path === undefined || filter.path.test(request.url)),
     )
   }

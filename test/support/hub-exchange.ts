@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import type { Digest } from '../../src/oci/digest.ts'
 import { ContentSender } from './hub-content-sender.ts'
-import type { FaultBook, HubListener } from './hub-faults.ts'
+import type { FaultBook, HubCaller, HubListener } from './hub-faults.ts'
 import type { TestBlob } from './images.ts'
 
 /** One request that a look-alike received. */
@@ -13,6 +13,8 @@ export type HubRequest = {
   readonly headers: IncomingHttpHeaders
   /** The digest in the path. */
   readonly digest: string | undefined
+  /** By the login or the token that it brings; who brings none is anyone. */
+  readonly caller: HubCaller
   /** 0 until the headers of the response are sent. */
   status: number
   /** Bytes of content (a manifest, a blob) handed to the kernel. */
@@ -56,7 +58,8 @@ export class Exchange {
     const { method = 'GET', url = '/' } = request
     const digest = digestIn(url)
     const none = { status: 0, bytesSent: 0, ended: false }
-    this.record = { listener, method, url, headers: request.headers, digest, ...none }
+    const caller = callerOf(request.headers.authorization)
+    this.record = { listener, method, url, headers: request.headers, digest, caller, ...none }
     this.closed = new Promise((resolve) => {
       response.once('close', () => {
         this.record.ended = true
@@ -135,6 +138,15 @@ const errorCodes: Readonly<Record<number, string>> = {
   401: 'UNAUTHORIZED',
   403: 'DENIED',
   429: 'TOOMANYREQUESTS',
+}
+
+/** Basic credentials are an account's; a token names its account in `sub`. */
+function callerOf(authorization: string | undefined): HubCaller {
+  const [scheme = '', value = ''] = (authorization ?? '').split(' ')
+  if (/^basic$/i.test(scheme)) return 'account'
+  const payload = value.split('.')[1]
+  if (payload === undefined) return 'anyone'
+  return JSON.parse(Buffer.from(payload, 'base64url').toString()).sub === '' ? 'anyone' : 'account'
 }
 
 function digestIn(url: string): string | undefined {

@@ -9,7 +9,11 @@ export type FaultMatcher = {
   readonly path?: RegExp
   /** The digest in the request's path: of a blob (at the registry and at the CDN), or of a manifest. */
   readonly digest?: string
+  /** Who asks: with the login or the token of an account, or without. */
+  readonly caller?: HubCaller
 }
+
+export type HubCaller = 'anyone' | 'account'
 
 /**
  * What goes wrong with a response. Fields combine, and so do several faults that match one request.
@@ -91,6 +95,7 @@ export type FaultSubject = {
   readonly method: string
   readonly url: string
   readonly digest: string | undefined
+  readonly caller: HubCaller
 }
 
 /** The moment in a response at which faults are looked up. */
@@ -218,6 +223,7 @@ function matches(matcher: FaultMatcher, subject: FaultSubject): boolean {
     (matcher.listener === undefined || matcher.listener === subject.listener) &&
     (matcher.method === undefined || matcher.method === subject.method) &&
     (matcher.path === undefined || matcher.path.test(subject.url)) &&
-    (matcher.digest === undefined || matcher.digest === subject.digest)
+    (matcher.digest === undefined || matcher.digest === subject.digest) &&
+    (matcher.caller === undefined || matcher.caller === subject.caller)
   )
 }
