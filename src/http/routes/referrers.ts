@@ -1,20 +1,29 @@
 import type { FastifyReply } from 'fastify'
+import type { MirroredRepository } from '../../cache/manifests.ts'
 import type { Referrers, ServedReferrers } from '../../cache/referrers.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { formatNextLink } from '../../oci/link.ts'
 import { manifestMediaTypes } from '../../oci/media-type.ts'
 import { filterReferrers, formatReferrers } from '../../oci/referrers.ts'
+import type { Visibility } from '../../registry/visibility.ts'
+import { UpstreamError } from '../../upstream/error.ts'
 import { type Answerer, cacheHeader } from './question.ts'
 
 /** Where a page begins; only our own links have it. */
 const skipParameter = 'skip'
 
+interface Options {
+  readonly referrers: Referrers
+  readonly visibility: Visibility
+}
+
 /** What refers to a manifest (distribution-spec end-12); always an index, with the filter applied here. */
-export function referrersRoute({ referrers }: { referrers: Referrers }): Answerer<'referrers'> {
+export function referrersRoute({ referrers, visibility }: Options): Answerer<'referrers'> {
   return async ({ request, reply, url, target: { digest }, repository }) => {
     const skip = parseSkip(url.query.get(skipParameter))
     const artifactTypes = url.query.getAll('artifactType').filter((type) => type !== '')
-    const served = await referrers.list(repository, digest)
+    const listed = await referrers.list(repository, digest)
+    const served = (await isServable(visibility, repository, listed)) ? listed : withheld(listed)
     const { body, next } = formatReferrers(filterReferrers(served.referrers, artifactTypes), skip)
     if (artifactTypes.length > 0) reply.header('oci-filters-applied', 'artifactType')
     if (next !== undefined) {
@@ -28,6 +37,25 @@ export function referrersRoute({ referrers }: { referrers: Referrers }): Answere
     reply.header('content-type', manifestMediaTypes.ociIndex).header('content-length', body.length)
     reply.send(body)
   }
+}
+
+async function isServable(
+  visibility: Visibility,
+  repository: MirroredRepository,
+  listed: ServedReferrers,
+): Promise<boolean> {
+  try {
+    await visibility.assertServable(repository, listed)
+    return true
+  } catch (error) {
+    if (error instanceof UpstreamError) return false
+    throw error
+  }
+}
+
+/** What may have turned private since is not shown; that there is an answer holds all the same. */
+function withheld({ status }: ServedReferrers): ServedReferrers {
+  return { referrers: [], status, checkedAt: undefined, doubt: 'who may read them is not known now' }
 }
 
 /** RFC 9111 5.1, 5.5; distribution-spec "Warnings". */
