@@ -5,6 +5,8 @@ import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import { maximumManifestBytes } from '../oci/manifest.ts'
+import { isManifestMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog, ManifestRecord, RepositoryId, TagRecord } from '../storage/catalog.ts'
@@ -28,6 +30,12 @@ export interface ServedManifest extends ManifestRecord {
   readonly checkedAt: number | undefined
 }
 
+/** What is told of a manifest to a HEAD; there are no `bytes` where the upstream's word is all that is known. */
+export interface ServedHead extends ServedManifest {
+  /** Of the manifest, in bytes. */
+  readonly size: number
+}
+
 export interface ManifestsOptions {
   readonly catalog: Catalog
   readonly freshness: Freshness
@@ -39,6 +47,8 @@ export interface ManifestsOptions {
 }
 
 const memoryBytes = 32 * 1024 * 1024
+/** Tags of which only the digest is known. */
+const maximumClaims = 1000
 
 /**
  * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
@@ -51,6 +61,8 @@ export class Manifests {
     maxSize: memoryBytes,
     sizeCalculation: ({ bytes }) => bytes.length + 500,
   })
+
+  readonly #claims = new LRUCache<string, Tag>({ max: maximumClaims })
 
   constructor(options: ManifestsOptions) {
     this.#options = options
@@ -69,6 +81,44 @@ export class Manifests {
     }
     await this.#options.freshness.throwRemembered(id, reference)
     return this.#once(id, reference, () => this.#fetch(repository, reference))
+  }
+
+  /**
+   * What a HEAD tells. What is not here is fetched all the same: its copy saves the next client a round trip, and
+   * answers when the line is cut. Where pulls are scarce the upstream's own HEAD answers, which costs none.
+   */
+  async head(repository: MirroredRepository, reference: Reference): Promise<ServedHead> {
+    const { upstream } = repository
+    const isSpared = upstream.isQuotaScarce && upstream.shortcuts.isUseful('manifest-head')
+    if (isSpared && !(await this.#isHere(repository, reference))) {
+      const claimed = await this.#claimed(repository, reference)
+      if (claimed) return claimed
+    }
+    const manifest = await this.get(repository, reference)
+    return { ...manifest, size: manifest.bytes.length }
+  }
+
+  async #isHere(repository: MirroredRepository, reference: Reference): Promise<boolean> {
+    const id = idOf(repository)
+    const digest = isDigestReference(reference)
+      ? reference
+      : (await this.#options.catalog.tag(id, reference))?.digest
+    return digest !== undefined && (await this.#kept(id, digest)) !== undefined
+  }
+
+  /** Nothing of a claim is kept but which tag it was about, until the manifest of that digest has come. */
+  async #claimed(repository: MirroredRepository, reference: Reference): Promise<ServedHead | undefined> {
+    const { upstream, name } = repository
+    const id = idOf(repository)
+    await this.#options.freshness.throwRemembered(id, reference)
+    const claims = await unlessOdd(upstream.manifestClaims(name, reference))
+    const { digest, mediaType, size } = claims ?? {}
+    if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined
+    const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
+    if (isDigestReference(reference))
+      return digest === reference ? { ...head, checkedAt: undefined } : undefined
+    this.#claims.set(memoryKey(id, digest), reference)
+    return { ...head, checkedAt: Date.now() }
   }
 
   async #getKnownTag(
@@ -101,7 +151,7 @@ export class Manifests {
     const { upstream, name } = repository
     const id = idOf(repository)
     const isHeadUseful = upstream.shortcuts.isUseful('manifest-head')
-    const told = isHeadUseful ? await askByHead(repository, tag) : undefined
+    const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag)) : undefined
     let current = kept.digest
     let fetched: ServedManifest | undefined
     if (told !== kept.digest) {
@@ -133,10 +183,13 @@ export class Manifests {
     const { manifest, parsed } = verifyManifest(id.upstream, reference, fetched)
     await this.#recorded(this.#options.catalog.saveManifest(id, manifest, parsed.blobs))
     this.#memory.set(memoryKey(id, manifest.digest), manifest)
-    const checkedAt = isDigestReference(reference)
-      ? undefined
-      : await this.#confirm(id, reference, manifest.digest)
-    return { ...manifest, status: 'miss', checkedAt }
+    if (!isDigestReference(reference)) {
+      return { ...manifest, status: 'miss', checkedAt: await this.#confirm(id, reference, manifest.digest) }
+    }
+    const tag = this.#claims.get(memoryKey(id, reference))
+    if (tag !== undefined) await this.#confirm(id, tag, reference)
+    this.#claims.delete(memoryKey(id, reference))
+    return { ...manifest, status: 'miss', checkedAt: undefined }
   }
 
   /** Runs `operation` once for all who ask for the same; those who come later are told that they joined. */
@@ -195,10 +248,10 @@ export function idOf({ upstream, name }: MirroredRepository): RepositoryId {
   return { upstream: upstream.name, name }
 }
 
-/** The digest that a tag points at; undefined where the answer decides nothing. Throws UpstreamError on an outage. */
-async function askByHead({ upstream, name }: MirroredRepository, tag: Tag): Promise<Digest | undefined> {
+/** What a HEAD found; undefined where its answer decides nothing. Throws UpstreamError on an outage. */
+async function unlessOdd<Answer>(asking: Promise<Answer>): Promise<Answer | undefined> {
   try {
-    return await upstream.manifestDigest(name, tag)
+    return await asking
   } catch (error) {
     const isAnswer = error instanceof UpstreamError && (!error.isOutage || error.code === 'SERVER_ERROR')
     if (!isAnswer) throw error

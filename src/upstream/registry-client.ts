@@ -2,7 +2,7 @@ import { delay } from '../flow/abortable.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
-import { manifestAccept, manifestMediaTypes } from '../oci/media-type.ts'
+import { manifestAccept, manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -21,7 +21,7 @@ import {
   type RegistryConnectionOptions,
   type RegistryQuery,
 } from './registry-connection.ts'
-import { claimedDigest } from './response-headers.ts'
+import { claimedDigest, contentLength } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
 
 export interface RegistryClientOptions extends RegistryConnectionOptions {
@@ -35,6 +35,14 @@ export interface FetchedManifest {
   readonly contentType: string | undefined
   /** Docker-Content-Digest, if it is a digest at all. */
   readonly claimedDigest: Digest | undefined
+}
+
+/** What an upstream says of a manifest that nobody has seen here. */
+interface ManifestClaims {
+  readonly digest: Digest | undefined
+  readonly mediaType: string | undefined
+  /** Bytes. */
+  readonly size: number | undefined
 }
 
 export interface TagPage {
@@ -78,6 +86,12 @@ export class RegistryClient implements AsyncDisposable {
   /** The quota that the upstream last told of, if it tells. */
   get rateLimit(): RateLimit | undefined {
     return this.#connection.rateLimit
+  }
+
+  /** Whether less than half of its quota of pulls is left, as far as it tells. */
+  get isQuotaScarce(): boolean {
+    const { limit, remaining } = this.rateLimit ?? {}
+    return limit !== undefined && remaining !== undefined && remaining * 2 < limit
   }
 
   /** Whether it answered when it was last needed. */
@@ -142,9 +156,15 @@ export class RegistryClient implements AsyncDisposable {
 
   /** HEAD of a manifest (end-3), free of Docker Hub's quota; undefined where the answer tells no digest. */
   async manifestDigest(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
+    return (await this.manifestClaims(repository, reference)).digest
+  }
+
+  /** What a HEAD of a manifest claims of it; each undefined where the answer does not tell. */
+  async manifestClaims(repository: RepositoryName, reference: Reference): Promise<ManifestClaims> {
     const response = await this.#questions.request('HEAD', { repository, ...manifestQuery(reference) })
     response.discard()
-    return claimedDigest(response)
+    const mediaType = parseMediaType(response.headers['content-type'])
+    return { digest: claimedDigest(response), mediaType, size: contentLength(response) }
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { CacheStatus, Manifests, ServedManifest } from '../../cache/manifests.ts'
+import type { CacheStatus, Manifests, ServedHead, ServedManifest } from '../../cache/manifests.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
 import type { Visibility } from '../../registry/visibility.ts'
 import { type Answerer, cacheHeader } from './question.ts'
@@ -13,7 +13,9 @@ export function manifestRoute({
   visibility: Visibility
 }): Answerer<'manifest'> {
   return async ({ request, reply, repository, target, record }) => {
-    const manifest = await manifests.get(repository, target.reference)
+    const manifest = await (request.method === 'HEAD'
+      ? manifests.head(repository, target.reference)
+      : manifests.get(repository, target.reference))
     await visibility.assertServable(repository, manifest)
     record.manifest = manifest
     const entityTag = `"${manifest.digest}"`
@@ -23,7 +25,7 @@ export function manifestRoute({
       reply.code(304).send()
       return
     }
-    reply.header('content-type', manifest.mediaType).header('content-length', manifest.bytes.length)
+    reply.header('content-type', manifest.mediaType).header('content-length', sizeOf(manifest))
     // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
     reply.send(asBuffer(manifest.bytes))
   }
@@ -37,6 +39,10 @@ function describeFreshness(reply: FastifyReply, { status, checkedAt }: ServedMan
   if (status !== 'stale') return
   const since = new Date(checkedAt).toISOString()
   reply.header('warning', `299 - "the upstream does not answer; this tag was last checked at ${since}"`)
+}
+
+function sizeOf(manifest: ServedManifest | ServedHead): number {
+  return 'size' in manifest ? manifest.size : manifest.bytes.length
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
