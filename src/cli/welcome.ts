@@ -42,8 +42,17 @@ export function thisMachine(environment: NodeJS.ProcessEnv): Machine {
     environment.KUBERNETES_SERVICE_HOST !== undefined
   return {
     isContainer,
-    interfaces: networkInterfaces(),
+    interfaces: interfaces(),
     lookup: async (name) => (await lookup(name)).address,
+  }
+}
+
+/** Asking is refused to a service that may open no netlink sockets, which is no reason not to serve. */
+function interfaces(): Machine['interfaces'] {
+  try {
+    return networkInterfaces()
+  } catch {
+    return {}
   }
 }
 
@@ -59,7 +68,7 @@ function remarks(found: readonly Reach[], { isContainer }: Machine): string[] {
   return [
     isContainer
       ? 'This is a container: the address is that of its host, and the port the one that is published.'
-      : 'This machine has no address on any network yet.',
+      : 'No address of this machine on any network can be told.',
   ]
 }
 

@@ -139,7 +139,7 @@ test('without any network it says so', async (t) => {
   const { listens, here } = await told(t, {
     machine: { interfaces: { lo: [], eth0: [card('169.254.3.4')] } },
   })
-  assert.match(listens?.[1] ?? '', /no address on any network yet/)
+  assert.match(listens?.[1] ?? '', /No address of this machine on any network can be told/)
   assert.equal(here, '127.0.0.1:5000')
 })
 

@@ -95,6 +95,7 @@ export const programs = {
   skopeo: { debian: 'skopeo' },
   sleep: { debian: 'coreutils' },
   strace: { debian: 'strace', starts: true },
+  'systemd-analyze': { debian: 'systemd' },
   tar: { debian: 'tar' },
   true: { debian: 'coreutils' },
   truncate: { debian: 'coreutils' },
