@@ -26,7 +26,7 @@ export type GoProgram = {
   readonly tests?: boolean
   /** Debian packages that it is built with. */
   readonly buildNeeds?: readonly string[]
-  /** Its module, where that excludes versions of others: it then has to be built inside of it. */
+  /** Its module, where `go install` refuses it (it excludes versions of others, say): it is built inside of it. */
   readonly module?: string
   readonly lane?: 'clients'
 }
@@ -85,6 +85,7 @@ export const programs = {
   nginx: { debian: 'nginx-light' },
   npm: { debian: 'npm' },
   nsenter: { debian: 'util-linux', starts: true },
+  olareg: { go: 'github.com/olareg/olareg/cmd/olareg@v0.1.2', module: 'github.com/olareg/olareg' },
   openssl: { debian: 'openssl' },
   oras: { go: 'oras.land/oras/cmd/oras@v1.3.6' },
   podman: { debian: 'podman' },
