@@ -12,6 +12,7 @@ import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import { isRegistryUrl } from './name-routing.ts'
 import { healthRoutes } from './routes/health.ts'
+import { pages } from './routes/pages.ts'
 import { PullRoutes, type PullRoutesOptions } from './routes/pull.ts'
 import { cacheHeader } from './routes/question.ts'
 import { StrayRequests } from './stray-requests.ts'
@@ -45,7 +46,7 @@ const descriptive = [
 const maximumParameterLength = 1024
 
 /**
- * The HTTP application: `/v2/`, `/healthz`, `/readyz`, `/metrics`. It listens on nothing itself: `Listener` does,
+ * The HTTP application: `/`, `/v2/`, `/healthz`, `/readyz`, `/metrics`. It listens on nothing itself: `Listener` does,
  * and tests use `inject`.
  */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
@@ -59,7 +60,10 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
   })
   app.setErrorHandler(sendError)
-  const strayRequests = new StrayRequests(options.logger, options.router.served)
+  const strayRequests = new StrayRequests(
+    options.logger,
+    options.router.upstreams.map(({ name }) => name),
+  )
   app.setNotFoundHandler((request, reply) => sendError(strayRequests.refuse(request.raw), request, reply))
   // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
   app.addHook('onSend', (request, reply, payload, done) => {
@@ -83,6 +87,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     handler: refuseWrite,
   })
   await app.register(healthRoutes, options)
+  await app.register(pages, options)
   return app
 
   function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {

@@ -89,9 +89,9 @@ export class Router<Upstream extends { readonly name: string }> {
     this.#names = new UpstreamNames(upstreams)
   }
 
-  /** The names of the upstreams, as configured. */
-  get served(): string[] {
-    return this.#names.served
+  /** The upstreams, as configured. */
+  get upstreams(): readonly Upstream[] {
+    return this.#names.upstreams
   }
 
   /**

@@ -17,6 +17,8 @@ export const dockerHubAliases: readonly string[] = [
 
 /** The names that the configured upstreams go by. Case does not matter in any of them. */
 export class UpstreamNames<Upstream extends { readonly name: string }> {
+  /** As configured. */
+  readonly upstreams: readonly Upstream[]
   readonly #first: Upstream
   readonly #byName: ReadonlyMap<string, Upstream>
 
@@ -24,6 +26,7 @@ export class UpstreamNames<Upstream extends { readonly name: string }> {
   constructor(upstreams: readonly Upstream[]) {
     const [first] = upstreams
     if (!first) throw new TypeError('a mirror needs at least one upstream')
+    this.upstreams = upstreams
     this.#first = first
     const hub = upstreams.find(({ name }) => name === dockerHub)
     const aliases = hub ? dockerHubAliases.map((alias): [string, Upstream] => [alias, hub]) : []
@@ -37,11 +40,6 @@ export class UpstreamNames<Upstream extends { readonly name: string }> {
   /** The upstream of requests that name none. */
   get first(): Named<Upstream> {
     return { upstream: this.#first, by: 'no name' }
-  }
-
-  /** The names of the upstreams, as configured. */
-  get served(): string[] {
-    return [...new Set(this.#byName.values())].map(({ name }) => name)
   }
 
   /** `by` says where the name stood. */
@@ -90,7 +88,8 @@ export class UpstreamNames<Upstream extends { readonly name: string }> {
 
   /** The refusal of a registry that nobody configured. */
   notServed(registry: string): RegistryError {
-    const message = `this mirror does not serve ${registry.slice(0, 150)}; it serves ${this.served.join(', ')} (upstreams in mirror.yml)`
+    const served = this.upstreams.map(({ name }) => name).join(', ')
+    const message = `this mirror does not serve ${registry.slice(0, 150)}; it serves ${served} (upstreams in mirror.yml)`
     return new RegistryError('NAME_UNKNOWN', message)
   }
 }

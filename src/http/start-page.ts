@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto'
+
+/** What the first page tells, in either form. */
+export interface StartPage {
+  /** Such as `http://192.168.1.20:5000`, as the reader's client wrote it. */
+  readonly origin: string
+  /** The same without the scheme. */
+  readonly host: string
+  /** In the order of the configuration. */
+  readonly upstreams: readonly { readonly name: string; readonly isReachable: boolean }[]
+}
+
+/** One thing to write, and where. */
+interface Recipe {
+  readonly title: string
+  /** What to do with it, in plain words; what is to be written as it is stands between backticks. */
+  readonly hint: string
+  readonly text: string
+}
+
+const style = `
+:root { color-scheme: light dark; --ink: #1d2327; --soft: #545d64; --paper: #fdfcfa; --box: #f1efea; --line: #d8d4cc; --link: #0b5c8a }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e4df; --soft: #a9b0b5; --paper: #16191c; --box: #20252a; --line: #3a4148; --link: #7cc4ee } }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif }
+main { max-width: 44rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem }
+h1 { margin: 0 0 .25rem; font-size: 1.75rem; line-height: 1.2 }
+h2 { margin: 2.25rem 0 .25rem; font-size: 1.1rem }
+p { margin: .4rem 0 .6rem; overflow-wrap: anywhere }
+.soft { color: var(--soft) }
+a { color: var(--link) }
+code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em }
+pre { margin: .5rem 0; padding: .75rem .9rem; overflow-x: auto; background: var(--box); border: 1px solid var(--line); border-radius: .4rem }
+pre:focus-visible, a:focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
+`
+
+/** The header that goes with `startPageHtml`: nothing but its own style is loaded, run, framed or sent. */
+export const startPagePolicy = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'`,
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
+
+/** The page for a browser. Everything that is not ours is escaped. */
+export function startPageHtml(page: StartPage): string {
+  const recipes = recipesFor(page).map(
+    ({ title, hint, text }) =>
+      `<h2>${escapeHtml(title)}</h2>\n<p>${withCode(hint)}</p>\n<pre tabindex="0" aria-label="${escapeHtml(title)}">${escapeHtml(text)}</pre>`,
+  )
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Larder at ${escapeHtml(page.host)}</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+<h1>Larder works</h1>
+<p>${withCode(summaryOf(page))}</p>
+${recipes.join('\n')}
+<h2>Read on</h2>
+<p><a href="/healthz">/healthz</a>: it is alive. <a href="/readyz">/readyz</a>: its store can be used. <a href="/metrics">/metrics</a>: figures for Prometheus.</p>
+<p class="soft">${withCode(documents)}</p>
+</main>
+</body>
+</html>
+`
+}
+
+/** The same for a terminal. */
+export function startPageText(page: StartPage): string {
+  const recipes = recipesFor(page).map(
+    ({ title, hint, text }) => `${title}\n  ${hint}\n\n${text.replace(/^(?=.)/gm, '    ')}\n`,
+  )
+  return [
+    `Larder works. ${summaryOf(page)}\n`,
+    ...recipes,
+    `Read on: ${page.origin}/healthz, /readyz, /metrics. ${documents}\n`,
+  ].join('\n')
+}
+
+const documents =
+  'Other clients, other registries, what to do when something fails: `docs/clients.md`, `docs/routing.md` and `docs/operating.md` of the project.'
+
+function summaryOf({ upstreams, host }: StartPage): string {
+  const served = upstreams.map(({ name, isReachable }) =>
+    isReachable ? name : `${name} (which cannot be reached at the moment: what is here is served)`,
+  )
+  const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local.`
+  return isLoopback(host)
+    ? `${what} You came by \`${host}\`, which leads to the machine itself only: on another machine, write this one's name or address instead.`
+    : what
+}
+
+function recipesFor({ origin, host, upstreams }: StartPage): Recipe[] {
+  const names = upstreams.map(({ name }) => name)
+  const isSecure = origin.startsWith('https:')
+  const hub = 'docker.io'
+  const image =
+    names[0] === hub
+      ? 'debian:bookworm-slim'
+      : names.includes(hub)
+        ? 'docker.io/library/debian:bookworm-slim'
+        : `${names[0]}/OWNER/NAME`
+  const other = names.find((name) => name !== hub && name !== names[0])
+  const direct: Recipe = {
+    title: 'Without any setting',
+    hint:
+      isSecure || isLoopback(host)
+        ? 'Name the mirror in the reference.'
+        : `Name the mirror in the reference. For plain HTTP from another machine Docker wants \`"insecure-registries": ["${host}"]\` in its daemon.json, and podman \`--tls-verify=false\`.`,
+    text: [`${host}/${image}`, ...(other ? [`${host}/${other}/OWNER/NAME`] : [])]
+      .map((reference) => `docker pull ${reference}`)
+      .join('\n'),
+  }
+  if (!names.includes(hub)) return [direct]
+  const insecure = isSecure ? '' : '\ninsecure = true'
+  const location = names[0] === hub ? host : `${host}/${hub}`
+  return [
+    {
+      title: 'Docker',
+      hint: 'In `/etc/docker/daemon.json`, then `sudo systemctl reload docker`. From then on `docker pull debian:bookworm-slim` comes from here, and from Docker Hub itself while this mirror is off.',
+      text: `{ "registry-mirrors": ["${names[0] === hub ? origin : `${origin}/${hub}`}"] }`,
+    },
+    direct,
+    {
+      title: 'Podman, Buildah, Skopeo, CRI-O',
+      hint: 'In `/etc/containers/registries.conf.d/50-larder.conf`:',
+      text: `[[registry]]\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "${location}"${insecure}`,
+    },
+    {
+      title: 'containerd',
+      hint: 'In `/etc/containerd/certs.d/docker.io/hosts.toml`; from containerd 2.2 on, add `"referrers"` to the capabilities.',
+      text: `server = "https://registry-1.docker.io"\n\n[host."${origin}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"`,
+    },
+  ]
+}
+
+function isLoopback(host: string): boolean {
+  return /^(?:127\.[0-9.]+|localhost|\[::1\])(?::\d+)?$/i.test(host)
+}
+
+/** What stands between backticks as code. */
+function withCode(text: string): string {
+  return escapeHtml(text).replace(/`([^`]*)`/g, '<code>$1</code>')
+}
+
+function escapeHtml(text: string): string {
+  const escapes: Record<string, string> = {
+    '&': '&amp;',
+    '<': '&lt;',
+    '>': '&gt;',
+    '"': '&quot;',
+    "'": '&#39;',
+  }
+  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? '')
+}
