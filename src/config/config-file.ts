@@ -3,6 +3,7 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { fileFailure } from './file-failure.ts'
 import { InterpolationError, interpolate } from './interpolate.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
+import { isOwnPath } from './setting-types.ts'
 import { keysAt, settingAt } from './settings.ts'
 import { textValue } from './text-value.ts'
 import { dotted, type ValuePath } from './value-tree.ts'
@@ -155,7 +156,7 @@ async function prepareText(
     })
   }
   const value = text.includes('${') ? await replaced(text, path, yaml, preparation) : text
-  return setting?.type.path && typeof value === 'string' && value.trim() !== ''
+  return setting?.type.path && typeof value === 'string' && isOwnPath(value)
     ? resolve(preparation.directory, value)
     : value
 }

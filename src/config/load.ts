@@ -5,6 +5,7 @@ import { readNamedFiles } from './named-files.ts'
 import { locateAll, type Origin, Origins, type Override } from './origins.ts'
 import { ConfigError, type ConfigProblem, complaintsOf, sortProblems } from './problems.ts'
 import { type Config, configSchema } from './schema.ts'
+import { isOwnPath } from './setting-types.ts'
 import { type Setting, settingAt, settings } from './settings.ts'
 import { defaultUpstreams } from './upstream-schema.ts'
 import { dotted, type ValuePath, valueAt, withoutNulls, withValueAt } from './value-tree.ts'
@@ -103,7 +104,7 @@ function absolutePaths(value: unknown, path: ValuePath, directory: string): unkn
       entries.map(([key, below]) => [key, absolutePaths(below, [...path, key], directory)]),
     )
   }
-  return typeof value === 'string' && value.trim() !== '' && settingAt(path)?.type.path
+  return typeof value === 'string' && isOwnPath(value) && settingAt(path)?.type.path
     ? resolve(directory, value)
     : value
 }

@@ -7,11 +7,11 @@ import {
   count,
   duration,
   expected,
+  path,
   rate,
   setting,
   size,
   sizeOrShare,
-  text,
 } from './setting-types.ts'
 import { UnitError } from './units.ts'
 import { defaultUpstreams, upstreamSchema } from './upstream-schema.ts'
@@ -41,7 +41,7 @@ const listen = setting(
 )
 
 const pemFile = (description: string) =>
-  setting(text('the path of a PEM file').optional(), { description }, { text: 'text', path: true })
+  setting(path('the path of a PEM file').optional(), { description }, { text: 'text', path: true })
 
 const tls = section({
   certificate: pemFile('A PEM file with the certificate and its chain. TLS is off without it.'),
@@ -71,7 +71,7 @@ const server = section({
 
 const storage = section({
   dir: setting(
-    text('the path of a folder').prefault('data'),
+    path('the path of a folder').prefault('data'),
     {
       description:
         'The folder for everything that is kept. Default: `data` beside mirror.yml; /data in the container.',
@@ -163,7 +163,7 @@ const local = section({
 
 const auth = section({
   htpasswd: setting(
-    text('the path of a file').optional(),
+    path('the path of a file').optional(),
     { description: 'A file of users with bcrypt passwords.', reserved: 'users' },
     { text: 'text', path: true, unprotected: unprotectedPulls },
   ),

@@ -77,6 +77,21 @@ export function text(expected: string, kind: { secret?: boolean } = {}) {
     .refine((value) => value.trim() !== '', { error })
 }
 
+/** The path of a file or folder, made absolute where `isOwnPath` says so. */
+export function path(expected: string) {
+  return text(expected).refine((value) => !fromHome.test(value), {
+    error: ({ input }) => `expected ${expected}, in full: nobody replaces the "~" of ${describeValue(input)}`,
+  })
+}
+
+/** Whether a relative path belongs to a folder; others are the schema's to refuse, as they were written. */
+export function isOwnPath(value: string): boolean {
+  return value.trim() !== '' && !fromHome.test(value)
+}
+
+/** What a shell would have replaced, if it had not been in quotes or in a file. */
+const fromHome = /^~(?:\/|$)/
+
 /** A whole number between two bounds. */
 export function count(minimum: number, maximum: number) {
   const error = (issue: { input?: unknown }) =>

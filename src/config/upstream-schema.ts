@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { describeValue } from './describe-value.ts'
-import { convert, expected, setting, text } from './setting-types.ts'
+import { convert, expected, path, setting, text } from './setting-types.ts'
 import { UnitError } from './units.ts'
 
 const dockerHub = {
@@ -89,12 +89,12 @@ const entry = z.strictObject(
       { text: 'verbatim', secret: true, show: () => '(set)' },
     ),
     passwordFile: setting(
-      text('the path of a file').optional(),
+      path('the path of a file').optional(),
       { description: 'A file that holds the password; a newline at its end is cut.' },
       { text: 'text', path: true },
     ),
     ca: setting(
-      text('the path of a file').optional(),
+      path('the path of a file').optional(),
       {
         description:
           "A PEM file of certificate authorities to trust for this registry, besides the system's.",

@@ -3,7 +3,7 @@
  * in a path through a file, empty, blank, without permission, a circle of links, a device without an end, too large; no PEM, DER, the
  * wrong kind of PEM, damaged, cut off; a bundle with one damaged part; expired, and not valid yet; key
  * and certificate swapped, of another pair, the chain in the wrong order, both in one file, an encrypted key (two
- * forms), a key that is too short; Windows line ends and text around; relative paths; named by a variable, by
+ * forms), a key that is too short; Windows line ends and text around; relative paths, and those that begin with "~"; named by a variable, by
  * `_FILE`, by an upstream of a list in a variable; beside other mistakes.
  */
 import assert from 'node:assert/strict'
@@ -246,6 +246,24 @@ test('files that variables name, and their `_FILE` forms', async (t) => {
       `error MIRROR_LOG_LEVEL_FILE: ${message}`,
     ])
   }
+})
+
+test('a "~" that no shell has replaced makes no folder of that name', async (t) => {
+  const { folder } = await folderWith(t, 'storage: {dir: ~/larder}\nupstreams: [{name: a.io, ca: ~/ca.pem}]')
+  assert.deepEqual(await said(folder), [
+    'error storage.dir: expected the path of a folder, in full: nobody replaces the "~" of "~/larder"',
+    'error upstreams.0.ca: expected the path of a file, in full: nobody replaces the "~" of "~/ca.pem"',
+  ])
+  const { folder: empty } = await folderWith(t, 'log: {}')
+  assert.match(
+    (await said(empty, { MIRROR_STORAGE_DIR: '~/larder' }))[0] ?? '',
+    /MIRROR_STORAGE_DIR: .*in full/,
+  )
+  const { config } = await loadConfig({
+    environment: { MIRROR_STORAGE_DIR: '~larder' },
+    workingDirectory: empty,
+  })
+  assert.equal(config.storage.dir, join(empty, '~larder'))
 })
 
 test('a blank path is refused, and is not the folder that it is started in', async (t) => {
