@@ -54,11 +54,13 @@ async function installPackages(packages: readonly string[]): Promise<void> {
   if (packages.length === 0) return
   // Recommended packages would bring firewalls, login sessions and other things that change the machine.
   const install = ['install', '--yes', '--no-install-recommends', ...packages]
+  // A new machine may be at its first updates.
+  const wait = ['--option', 'DPkg::Lock::Timeout=600']
   if (process.getuid?.() !== 0) throw new Error(`to be run by root: apt-get ${install.join(' ')}`)
   console.log(`apt-get ${install.join(' ')}`)
   const options = { timeoutMs: hour, environment: { ...environment, DEBIAN_FRONTEND: 'noninteractive' } }
-  await run('apt-get', ['update'], options)
-  await withoutServices(() => run('apt-get', install, options))
+  await run('apt-get', [...wait, 'update'], options)
+  await withoutServices(() => run('apt-get', [...wait, ...install], options))
 }
 
 /** Debian starts what it installs: a Docker daemon, a registry. The tests start their own, and stop them. */
