@@ -171,6 +171,8 @@ export class Referrers {
     const tag = referrersTag(subject)
     if (await freshness.isRefused(id, tag)) return undefined
     try {
+      // Where no pulls are left a GET is not even sent; that there is no such tag can be told without one.
+      if (upstream.isQuotaScarce) await upstream.manifestDigest(name, tag).catch(throwRefusal)
       const fetched = await upstream.manifest(name, tag)
       verifyManifest(upstream.name, tag, fetched)
       return { referrers: parseReferrers(fetched.bytes), incomplete: undefined }
@@ -187,6 +189,10 @@ export class Referrers {
 /** A server that does not know the question is none that is out of order. */
 function isOutage(error: UpstreamError): boolean {
   return error.isOutage && error.status !== notImplemented
+}
+
+function throwRefusal(error: unknown): void {
+  if (error instanceof UpstreamError && error.isRefusal) throw error
 }
 
 function foundBy(outcome: PromiseSettledResult<Found>): readonly Referrer[] {

@@ -60,15 +60,17 @@ export class RepositoryBlobs {
   ): Promise<{ size: number | undefined; isStored: boolean }> {
     const { catalog, blobs, freshness } = this.#options
     const id = idOf(repository)
+    const { upstream, name } = repository
     const record = await catalog.blob(id, digest)
     const stored = await blobs.size(digest)
     const size = stored ?? record?.size
     if (record && size !== undefined) return { size, isStored: stored !== undefined }
     await freshness.throwRemembered(id, digest, 'HEAD')
     try {
-      const told = await repository.upstream.blobSize(repository.name, digest)
+      if (stored !== undefined) await assertHas(repository, digest)
+      const told = stored ?? (await upstream.blobSize(name, digest))
       await this.#record(id, { digest, size: stored })
-      return { size: stored ?? told, isStored: stored !== undefined }
+      return { size: told, isStored: stored !== undefined }
     } catch (error) {
       await freshness.rememberRefusal(id, digest, error, 'HEAD')
       throw error
@@ -84,9 +86,7 @@ export class RepositoryBlobs {
     const { reader, status } = opened
     try {
       await this.#establishing.run(`${upstream.name}/${name} ${digest}`, async () => {
-        if (status !== 'miss' && !(await upstream.hasBlob(name, digest))) {
-          throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
-        }
+        if (status !== 'miss') await assertHas(repository, digest)
         await this.#record(idOf(repository), { digest, size: reader.isVerified ? reader.size : undefined })
       })
     } catch (error) {
@@ -115,6 +115,12 @@ export class RepositoryBlobs {
       source: (options) => upstream.blob(name, digest, options),
     }
   }
+}
+
+/** Throws UpstreamError NOT_FOUND where the upstream does not have the blob in this repository. */
+async function assertHas({ upstream, name }: MirroredRepository, digest: Digest): Promise<void> {
+  if (await upstream.hasBlob(name, digest)) return
+  throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
 }
 
 /** A registry that redirects has said yes; what storage refuses says nothing about the blob. */

@@ -13,7 +13,7 @@ const gets = { method: 'GET', path: /manifests/, status: 200 } as const
 
 /** A mirror that has pulled `known` from a hub where `remaining` of 100 pulls are left then. */
 async function start(remaining: number) {
-  const hub = await startDockerHub({ quota: 100 })
+  const hub = await startDockerHub({ quota: 100, referrers: true })
   hub.addImage('library/app', 'known', known)
   hub.addImage('library/app', 'new', image)
   hub.setRemaining(remaining + 1)
@@ -26,7 +26,8 @@ async function start(remaining: number) {
   await ask('known')
   hub.reset()
   const owned = all.move()
-  return { hub, ask, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  const tag = `${mirror.url}/v2/library/app/manifests/known`
+  return { hub, ask, tag, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 for (const remaining of [49, 0]) {
@@ -73,6 +74,15 @@ for (const fault of [{ status: 405 }, { dockerContentDigest: 'none' }, { content
     assert.equal(s.hub.count(gets), 1)
   })
 }
+
+test('no pulls are left: that nothing refers to a manifest is a fact all the same', async () => {
+  await using s = await start(0)
+  const url = s.tag.replace('manifests/known', `referrers/${known.manifest.digest}`)
+  for (const cache of ['miss', 'hit']) {
+    const { status, headers } = await pull(url)
+    assert.deepEqual([status, headers['x-larder-cache'], headers.warning], [200, cache, undefined])
+  }
+})
 
 test('pulls are plenty: HEAD of an unknown tag brings the manifest, and the GET by digest behind it is a hit', async () => {
   await using s = await start(90)
