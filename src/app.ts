@@ -170,7 +170,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
-      const handler = requestLog.around(frontDoor(server.routing))
+      const handler = requestLog.around(
+        frontDoor(server.routing, (request, response, refusal, bytes) => {
+          Object.assign(requestLog.of(request, response), { refusal, bytes })
+        }),
+      )
       const onCut = (): void => requestLog.breakOff('the mirror stopped before it was sent whole')
       const listener = await Listener.open(handler, { addresses, tls, graceMs, onCut, logger })
       parts.use(listener)

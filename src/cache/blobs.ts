@@ -98,6 +98,8 @@ export class Blobs implements AsyncDisposable {
     if (joined) return { reader: joined, status: 'joined' }
     if (this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
     const meanwhile = this.#fills.get(digest)
+    // Nothing is begun for somebody who has left.
+    if (!meanwhile) signal?.throwIfAborted()
     const { fill } = meanwhile ?? this.#start(digest, origin)
     try {
       const reader = await this.#follow(fill, origin.size, signal)

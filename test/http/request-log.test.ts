@@ -1,6 +1,6 @@
 /**
  * Every request below /v2/ is one line and one count, however it ends. Thought of, and tested here: a client that
- * leaves while the upstream is asked, while the repository's rights are looked up, in the middle of a body, behind
+ * leaves while the upstream is asked, while it is found out whether it may, in the middle of a body, behind
  * another answer on its connection (with a socket that is closed or reset), by closing in an orderly way, at a HEAD,
  * and at a manifest; parallel ranges that are closed early; a body that we break off because the upstream fails, and
  * at the end of the grace of a stop; a request that is refused at the door, or whose URL cannot be read; methods that
@@ -99,15 +99,27 @@ for (const [how, leave] of Object.entries(farewells)) {
   })
 }
 
-test('a client that is gone before its request was looked at: one line, and nothing is fetched for it', async () => {
-  await using s = await start()
-  const blob = s.hub.addBlob('library/app', pseudoRandomBytes(mebibyte, 'gone'))
-  const socket = await connected(s.mirror.port)
+test('a client that leaves while it is found out whether it may: one line, and nothing is fetched for it', async () => {
+  await using hub = await startDockerHub({ accounts: { ann: 'password' } })
+  const account = { username: 'ann', password: 'password' }
+  await using mirror = await startMirror({
+    config: { upstreams: [{ name: 'docker.io', url: hub.url, ...account }] },
+  })
+  const [blob, other] = ['gone', 'other'].map((seed) =>
+    hub.addBlob('library/app', pseudoRandomBytes(mebibyte, seed)),
+  )
+  assert.ok(blob && other)
+  using hold = hub.hold({ listener: 'registry', method: 'HEAD' })
+  const socket = await connected(mirror.port)
   socket.write(get(`/v2/library/app/blobs/${blob.digest}`))
+  await hold.reached
   socket.resetAndDestroy()
-  const [line] = await requests(s.mirror, 1)
+  const [line] = await requests(mirror, 1)
   assert.deepEqual([line?.ended, line?.status, line?.bytes], ['left', 499, 0])
-  assert.deepEqual(s.mirror.events().filter(isLoud), [])
+  hold.release()
+  assert.equal((await pull(`${mirror.url}/v2/library/app/blobs/${other.digest}`)).digest, other.digest)
+  assert.equal(hub.count({ digest: blob.digest, method: 'GET' }), 0)
+  assert.deepEqual(mirror.events().filter(isLoud), [])
 })
 
 test('requests that wait behind another one when the connection closes: each has its line', async () => {
