@@ -24,9 +24,9 @@ const recordKey = Symbol('record')
 type Recorded = IncomingMessage & { [recordKey]?: RequestRecord }
 
 /**
- * One line, one count and one entry in the ledger for each request below `/v2/`, however it ends. An answer that
- * waits behind another one on its connection (pipelining) hears nothing of the connection's end; so each socket has
- * one listener for all its requests.
+ * One line, one count and one entry in the ledger for each request below `/v2/`, however it ends. That an answer
+ * which waits behind another one on its connection (pipelining) hears of the connection's end is not promised by
+ * Node; so each socket has one listener for all its requests.
  */
 export class RequestLog {
   readonly #options: RequestLogOptions

@@ -185,8 +185,11 @@ test('a body that the upstream lets down: one warning with the client, the blob 
   await using mirror = await startMirror({ upstream: hub.url, config: { 'limits.retries': 0 } })
   const blob = hub.addBlob('library/app', pseudoRandomBytes(2 * mebibyte, 'broken'))
   using hold = hub.hold({ listener: 'cdn', digest: blob.digest }, mebibyte)
-  const pulling = pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`)
-  await hold.reached
+  const begun = Promise.withResolvers<void>()
+  const pulling = pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, {
+    onBytes: () => begun.resolve(),
+  })
+  await begun.promise
   const stopped = hub.stop()
   hold.release()
   const { isComplete, received } = await pulling
