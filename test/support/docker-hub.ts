@@ -14,7 +14,7 @@ import {
 import { HubListenerServer, httpUrl, listenAddressOf } from './hub-listener.ts'
 import { HubRegistry, sendDocument } from './hub-registry.ts'
 import { blobOf, generatedBlob, type TestBlob, type TestImage, type TestIndex } from './images.ts'
-import type { SlowLine } from './slow-line.ts'
+import type { LineTarget, SlowLine } from './slow-line.ts'
 import { TokenAuthority } from './token-authority.ts'
 import { readTokenQuery } from './token-service.ts'
 
@@ -46,6 +46,8 @@ export type DockerHubOptions = {
   readonly hosts?: Partial<Readonly<Record<HubListener, string>>>
   /** Puts all three listeners behind a slow line; every URL then names 127.0.0.1 and a port of the line. */
   readonly line?: SlowLine
+  /** Puts something else in front of each listener, and tells the URL by which clients reach it; wins over `line`. */
+  readonly front?: (listener: HubListener, target: LineTarget) => Promise<string>
 }
 
 /** Selects recorded requests; a field that is left out matches everything. */
@@ -131,10 +133,10 @@ export class DockerHub implements AsyncDisposable {
           handlers[listener],
         ),
       )
-      const front = (await options.line?.forward({ host: server.address, port: server.port })) ?? {
-        port: server.port,
-      }
-      return { listener, server, url: httpUrl(options.line ? '127.0.0.1' : host, front.port) }
+      const target = { host: server.address, port: server.port }
+      if (options.front) return { listener, server, url: await options.front(listener, target) }
+      const reached = await options.line?.forward(target)
+      return { listener, server, url: httpUrl(reached ? reached.host : host, (reached ?? target).port) }
     }
     const opened = await Promise.all(listeners.map(open))
     const servers = recordOf(opened.map(({ listener, server }) => [listener, server]))
