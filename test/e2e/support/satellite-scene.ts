@@ -13,10 +13,11 @@ import { type DockerHub, startDockerHub } from '../../support/docker-hub.ts'
 import { buildImage } from '../../support/images.ts'
 import { until } from '../../support/settle.ts'
 import { type SlowLine, startSlowLine } from '../../support/slow-line.ts'
-import { type DockerDaemon, startDockerDaemon } from './docker-daemon.ts'
+import { fileOfPage } from './clients-page.ts'
+import { type DockerDaemon, type DockerRelease, startDockerDaemon } from './docker-daemon.ts'
 import { houseCertificate } from './house-certificate.ts'
 import { type LarderProcess, startLarder } from './larder-process.ts'
-import { helloImage, largeImage } from './sample-images.ts'
+import { attestedIndex, largeImage } from './sample-images.ts'
 import { scratchFolder } from './scratch-folder.ts'
 
 /** What one pull was like. */
@@ -48,10 +49,12 @@ export type SceneReport = {
 const names = { registry: 'registry.far.test', token: 'auth.far.test', cdn: 'storage.far.test' } as const
 const line = { delayMs: 300, rateBytesPerSecond: 4_000_000 }
 
-process.stdout.write(`\n${JSON.stringify(await play(process.argv[2] === 'proxy'))}\n`)
+const [way, release] = process.argv.slice(2)
+const report = await play(way === 'proxy', release as DockerRelease)
+process.stdout.write(`\n${JSON.stringify(report)}\n`)
 
 /** Runs in a network and a mount namespace of its own, as root: it changes addresses, names and certificates. */
-async function play(byProxy: boolean): Promise<SceneReport> {
+async function play(byProxy: boolean, release: DockerRelease): Promise<SceneReport> {
   await using building = new AsyncDisposableStack()
   const { path: folder } = building.use(await scratchFolder())
   await run('ip', ['link', 'set', 'lo', 'up'])
@@ -62,7 +65,7 @@ async function play(byProxy: boolean): Promise<SceneReport> {
   const house = building.use(await startDockerHub({ auth: 'none' }))
   const small = buildImage({ seed: 'small', layers: [50_000] })
   const { image: large } = largeImage()
-  hub.addImage('library/hello-larder', 'latest', helloImage())
+  hub.addImage('library/attested', 'latest', attestedIndex())
   hub.addImage('library/large-larder', 'v1', large)
   hub.addImage('library/small', 'v2', small)
   house.addImage('team/app', 'v1', small)
@@ -78,22 +81,24 @@ async function play(byProxy: boolean): Promise<SceneReport> {
         : {},
     }),
   )
-  const daemon = building.use(await startDockerDaemon(larder.url))
+  const daemon = building.use(
+    await startDockerDaemon({ release, files: fileOfPage('/etc/docker/daemon.json', larder.host) }),
+  )
   const pull = pulls(daemon, hub)
 
   const handshakeMs = await handshake(new URL(hub.url))
-  const first = await pull('hello-larder')
+  const first = await pull('attested')
   await larder.settled()
-  await daemon.docker('rmi', '--force', 'hello-larder')
-  const second = await pull('hello-larder')
+  await daemon.docker('rmi', '--force', 'attested')
+  const second = await pull('attested')
   far.cutAll()
   const afterReset = await pull('small:v2', `${larder.url}/v2/library/small/manifests/v2`)
   const circuitOpened = (await larder.metric('larder_upstream_reachable')) < 2
   const cut = await pullWithCuts({ pull: () => pull('large-larder:v1'), far, larder, size: sizeOf(large) })
-  await daemon.docker('rmi', '--force', 'hello-larder')
+  await daemon.docker('rmi', '--force', 'attested')
   await far.refuse()
   far.cutAll()
-  const gone = await pull('hello-larder')
+  const gone = await pull('attested')
   const atHome = await pull('house/team/app', `${larder.url}/v2/house/team/app/manifests/v1`)
   return {
     ...{ handshakeMs, first, second, afterReset, cut, gone, circuitOpened, house: atHome },
