@@ -156,7 +156,7 @@ export class Referrers {
       shortcuts.worked('referrers-api')
       return found
     } catch (error) {
-      if (!(error instanceof UpstreamError) || isOutage(error)) throw error
+      if (!(error instanceof UpstreamError) || isOutage(error) || !isAboutTheApi(error)) throw error
       const isAboutUs = error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN'
       if (isHere && !isAboutUs && !shortcuts.isProven('referrers-api')) shortcuts.failed('referrers-api')
       return undefined
@@ -189,6 +189,11 @@ export class Referrers {
 /** A server that does not know the question is none that is out of order. */
 function isOutage(error: UpstreamError): boolean {
   return error.isOutage && error.status !== notImplemented
+}
+
+/** Whether the question itself was answered by something else than a list, rather than by one that is too long. */
+function isAboutTheApi({ status, code, cause }: UpstreamError): boolean {
+  return status !== undefined || code === 'REFUSED' || cause instanceof RegistryError
 }
 
 function throwRefusal(error: unknown): void {

@@ -169,7 +169,11 @@ test('a list of more than 4 MiB in one answer is not read to its end', async (t)
   const annotations = { text: 'x'.repeat(5 * 1024 * 1024) }
   const large = JSON.stringify({ manifests: [{ ...descriptorOf(one.manifest), annotations }] })
   const s = await start(t, (response) => response.end(large))
-  assert.deepEqual((await s.found()).digests, [two.manifest.digest])
+  const { digests, warning } = await s.found()
+  assert.deepEqual(digests, [two.manifest.digest])
+  assert.match(String(warning), /more than 4194304 bytes/)
+  await s.found()
+  assert.equal(s.asked(/referrers/), 1, 'remembered for a minute')
 })
 
 test('an upstream that answered by its API once is asked by it again after a 404', async (t) => {

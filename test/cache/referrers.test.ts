@@ -138,6 +138,7 @@ test('the filter is applied here; the upstream is asked without it, and only onc
   for (const one of [signature, sbom]) s.hub.addImage('library/app', undefined, one)
   for (const [query, expected] of [
     ['?artifactType=application/spdx%2Bjson', [sbom]],
+    ['?artifactType=application%2fspdx+json', [sbom]],
     ['?artifactType=application/vnd.dev.sig&ns=docker.io', [signature]],
     ['?artifactType=application/vnd.dev.sig&artifactType=application/spdx%2Bjson', [signature, sbom]],
     ['?artifactType=application/none', []],

@@ -21,7 +21,9 @@ interface Options {
 export function referrersRoute({ referrers, visibility }: Options): Answerer<'referrers'> {
   return async ({ request, reply, url, target: { digest }, repository }) => {
     const skip = parseSkip(url.query.get(skipParameter))
-    const artifactTypes = url.query.getAll('artifactType').filter((type) => type !== '')
+    // A "+" that nobody encoded arrives as a space, which no media type has.
+    const given = url.query.getAll('artifactType').map((type) => type.replaceAll(' ', '+'))
+    const artifactTypes = given.filter((type) => type !== '')
     const listed = await referrers.list(repository, digest)
     const served = (await isServable(visibility, repository, listed)) ? listed : withheld(listed)
     const { body, next } = formatReferrers(filterReferrers(served.referrers, artifactTypes), skip)
