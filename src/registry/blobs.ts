@@ -40,9 +40,16 @@ export class RepositoryBlobs {
     const record = await catalog.blob(id, digest)
     if (record) return blobs.open(digest, this.#originOf(repository, digest, record.size), signal)
     await freshness.throwRemembered(id, digest)
+    const origin = this.#originOf(repository, digest, undefined)
+    let isConfirmed = false
+    const source: BlobOrigin['source'] = async (query) => {
+      const fetched = await origin.source(query)
+      isConfirmed = true
+      return fetched
+    }
     try {
-      const opened = await blobs.open(digest, this.#originOf(repository, digest, undefined), signal)
-      await this.#establishRight(repository, digest, opened)
+      const opened = await blobs.open(digest, { ...origin, source }, signal)
+      await this.#establishRight(repository, digest, opened, isConfirmed)
       return opened
     } catch (error) {
       if (!isOfStorage(error)) await freshness.rememberRefusal(id, digest, error)
@@ -78,15 +85,19 @@ export class RepositoryBlobs {
   }
 
   /**
-   * Where this request brought the bytes, the upstream has said yes; where they came by way of another
-   * repository, it is asked. Once for all who wait for the same.
+   * Where the repository's own upstream has sent bytes for this request, it has said yes; where they came by way of
+   * another one, or an earlier process left them, it is asked. Once for all who wait for the same.
    */
-  async #establishRight(repository: MirroredRepository, digest: Digest, opened: OpenedBlob): Promise<void> {
+  async #establishRight(
+    repository: MirroredRepository,
+    digest: Digest,
+    { reader }: OpenedBlob,
+    isConfirmed: boolean,
+  ): Promise<void> {
     const { upstream, name } = repository
-    const { reader, status } = opened
     try {
       await this.#establishing.run(`${upstream.name}/${name} ${digest}`, async () => {
-        if (status !== 'miss') await assertHas(repository, digest)
+        if (!isConfirmed) await assertHas(repository, digest)
         await this.#record(idOf(repository), { digest, size: reader.isVerified ? reader.size : undefined })
       })
     } catch (error) {

@@ -1,4 +1,4 @@
-import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
+import { type Digest, isDigestOfNothing } from '../oci/digest.ts'
 import { parseMediaType } from '../oci/media-type.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
@@ -84,11 +84,5 @@ function lengthOf(response: TransportResponse, digest: Digest): number | undefin
   if (encoding !== 'identity' || pageType.test(parseMediaType(headers['content-type']) ?? ''))
     return undefined
   const size = contentLength(response)
-  return (size === 0) === isEmpty(digest) ? size : undefined
-}
-
-/** Whether it is the digest of no bytes. */
-function isEmpty(digest: Digest): boolean {
-  const algorithm = digestAlgorithm(digest)
-  return finishDigest(createDigestHash(algorithm), algorithm) === digest
+  return (size === 0) === isDigestOfNothing(digest) ? size : undefined
 }

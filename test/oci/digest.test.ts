@@ -9,6 +9,7 @@ import {
   digestOf,
   finishDigest,
   isDigest,
+  isDigestOfNothing,
   parseDigest,
 } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'
@@ -98,4 +99,10 @@ test('a hostile digest is refused at once', () => {
     assert.throws(() => parseDigest(text), RegistryError)
     assert.ok(process.threadCpuUsage(before).user < 50_000, `slow on ${text.slice(0, 20)}`)
   }
+})
+
+test('the digests of no bytes are known, and no others', () => {
+  assert.ok(isDigestOfNothing(digestOf(Buffer.alloc(0))))
+  assert.ok(isDigestOfNothing(digestOf(Buffer.alloc(0), 'sha512')))
+  assert.ok(!isDigestOfNothing(digestOf(Buffer.alloc(1))))
 })
