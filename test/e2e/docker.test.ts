@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { meets } from '../support/programs.ts'
+import { until } from '../support/settle.ts'
 import { fileOfPage } from './support/clients-page.ts'
 import { type DockerDaemon, dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
@@ -28,6 +29,24 @@ test('docker pulls and runs through registry-mirrors', { timeout: 120_000 }, asy
     assert.equal(digestIn(printed), hello.manifest.digest)
     assert.equal(await daemon.docker(...runIsolated, 'hello-larder'), `${greeting}\n`)
     assert.deepEqual(daemon.attempts, [])
+  })
+
+  await t.test('the log has one line that says that this machine pulled that image', async () => {
+    await until(() => larder.pulls().length === 1, { timeoutMs: 10_000 })
+    const [pulled] = larder.pulls()
+    const { repository, reference, digest, outcome } = pulled ?? {}
+    assert.deepEqual(
+      { repository, reference, digest, outcome },
+      {
+        repository: 'library/hello-larder',
+        reference: 'latest',
+        digest: hello.manifest.digest,
+        outcome: 'finished',
+      },
+    )
+    assert.match(pulled?.agent ?? '', /^docker\//)
+    const blobs = [hello.config, ...hello.layers].reduce((sum, { size }) => sum + size, 0)
+    assert.equal(pulled?.bytes, hello.manifest.size + blobs)
   })
 
   await t.test('an image of several layers, and an index of several platforms', async () => {

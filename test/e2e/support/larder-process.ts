@@ -28,6 +28,19 @@ export type LoggedRequest = {
   readonly cache?: string
 }
 
+/** The line of the log about a machine that has pulled an image. */
+export type LoggedPull = {
+  readonly agent: string
+  readonly upstream: string
+  readonly repository: string
+  readonly reference?: string
+  readonly digest: string
+  readonly bytes: number
+  readonly cachedBytes: number
+  readonly lineBytes: number
+  readonly outcome: string
+}
+
 /** Larder in a process of its own. Dispose to stop it, which asserts that it ends with 0. */
 export type LarderProcess = AsyncDisposable & {
   readonly url: string
@@ -38,6 +51,8 @@ export type LarderProcess = AsyncDisposable & {
   readonly stderr: string
   /** What it logged about requests below /v2/ so far. */
   requests(): readonly LoggedRequest[]
+  /** What it logged about the pulls of images so far. */
+  pulls(): readonly LoggedPull[]
   /** The figure of a metric of `/metrics`, all labels added up. */
   metric(name: string): Promise<number>
   /** Waits until nothing is on its way in: clients have a blob a moment before it is stored. */
@@ -79,7 +94,8 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
     get stderr() {
       return server.stderr
     },
-    requests: () => loggedRequests(server.stdout),
+    requests: () => loggedEvents(server.stdout).filter(({ msg }) => msg === 'request') as LoggedRequest[],
+    pulls: () => loggedEvents(server.stdout).filter(({ outcome }) => outcome !== undefined) as LoggedPull[],
     metric,
     settled: () => until(async () => (await metric('larder_fills_running')) === 0, { timeoutMs: 20_000 }),
     stop: () => server.end('SIGTERM'),
@@ -106,7 +122,7 @@ export async function larder(
   return await finish('node', [sourceEntry, ...parameters], { ...run, timeoutMs: 20_000 })
 }
 
-function loggedRequests(log: string): LoggedRequest[] {
+function loggedEvents(log: string): ({ msg?: string; outcome?: string } & object)[] {
   const lines = log.split('\n').slice(0, -1)
-  return lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'request')
+  return lines.map((line) => JSON.parse(line))
 }
