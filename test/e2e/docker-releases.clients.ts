@@ -124,3 +124,27 @@ test('Docker 29 goes past a mirror whose hosts.toml leaves out the referrers', {
   await daemon.tryDocker('pull', 'attested')
   assert.deepEqual([...new Set(daemon.attempts)], ['registry-1.docker.io:443'])
 })
+
+test('Docker 29, hosts.toml for another registry: its images come through the same mirror', {
+  timeout: 60_000,
+}, async (t) => {
+  if (!meetsDocker(t, '29')) return
+  await using hub = await startDockerHub({ referrers: true })
+  await using other = await startDockerHub({ referrers: true })
+  const image = attestedIndex('another registry')
+  other.addImage('team/app', 'v1', image)
+  const upstreams = [
+    { name: 'docker.io', url: hub.url },
+    { name: 'ghcr.io', url: other.url },
+  ]
+  await using larder = await startLarder({ upstreams })
+  const files = Object.entries(fileOfPage(hostsToml, larder.host, 'docker-29')).map(([path, content]) => [
+    path.replace('docker.io', 'ghcr.io'),
+    content.replace('registry-1.docker.io', 'ghcr.io'),
+  ])
+  await using daemon = await startDockerDaemon({ release: '29', files: Object.fromEntries(files) })
+  const printed = await daemon.docker('pull', 'ghcr.io/team/app:v1')
+  assert.match(printed, new RegExp(`^Digest: ${image.manifest.digest}$`, 'm'))
+  assert.equal(hub.count({ path: /team/ }), 0)
+  assert.deepEqual(daemon.attempts, [])
+})

@@ -5,7 +5,9 @@ import { type TestContext, test } from 'node:test'
 import { meets } from '../support/programs.ts'
 import { fileOfPage } from './support/clients-page.ts'
 import { type ContainerdRelease, meetsContainerd, startContainerd } from './support/containerd.ts'
+import { type DebianSuite, meetsSuite } from './support/debian-suite.ts'
 import { type DockerRelease, meetsDocker, startDockerDaemon } from './support/docker-daemon.ts'
+import { podmanPrograms, podmanStore } from './support/podman.ts'
 import { silentAddress, silentNetwork, silentPrograms } from './support/silent-network.ts'
 
 const daemonJson = '/etc/docker/daemon.json'
@@ -75,6 +77,24 @@ for (const [release, [variant, config], seconds] of containerds) {
       const files = { ...fileOfPage(hosts, mirror, variant), ...fileOfPage(configToml, mirror, config) }
       await using containerd = await startContainerd({ release, files, by: silentNetwork })
       await takes(t, expected, () => failure(containerd.crictl('pull', 'docker.io/library/alpine')))
+    }
+  })
+}
+
+const podmans: readonly (readonly [release: string, suite: DebianSuite | undefined, seconds: number])[] = [
+  ['4.3', undefined, 120],
+  ['5.4', 'trixie', 60],
+  ['5.8', 'forky', 60],
+]
+
+for (const [release, suite, seconds] of podmans) {
+  test(`Podman ${release}: a mirror that is off costs ${seconds} s`, { timeout: 240_000 }, async (t) => {
+    if (!meets(t, { programs: [...podmanPrograms, ...silentPrograms], root: true })) return
+    if (suite !== undefined && !meetsSuite(t, suite)) return
+    for (const [mirror, expected] of [[refusing, 0] as const, [silentAddress, seconds] as const]) {
+      const files = fileOfPage('/etc/containers/registries.conf.d/50-larder.conf', mirror)
+      await using store = await podmanStore({ files, by: silentNetwork, ...(suite && { suite }) })
+      await takes(t, expected, () => failure(store.podman('pull', 'docker.io/library/alpine')))
     }
   })
 }

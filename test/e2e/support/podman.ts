@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { run } from '../../support/child-process.ts'
+import { type RunOptions, run } from '../../support/child-process.ts'
 import { type DebianSuite, suiteRoot } from './debian-suite.ts'
 import type { NoInternet } from './no-internet.ts'
 import { ownRoot } from './own-root.ts'
@@ -19,24 +19,27 @@ export type PodmanStore = AsyncDisposable & {
 export type PodmanOptions = {
   /** Files that they find, by their path. */
   readonly files: Readonly<Record<string, string>>
-  /** The way out of the machine, which is none. */
-  readonly internet: NoInternet
+  /** The way out of the machine, which is none; needed where they are not started in a network of their own. */
+  readonly internet?: NoInternet
   /** Whose release; the machine's own unless set. */
   readonly suite?: DebianSuite
+  /** What starts them, such as a network of their own. */
+  readonly by?: RunOptions['by']
 }
 
 /** What `podmanStore` needs of the machine. */
 export const podmanPrograms = ['podman', 'mount', 'sh', 'unshare'] as const
 
 /** Makes an empty store for tools that read `/etc/containers`. */
-export async function podmanStore({ files, internet, suite }: PodmanOptions): Promise<PodmanStore> {
+export async function podmanStore(options: PodmanOptions): Promise<PodmanStore> {
   await using building = new AsyncDisposableStack()
   const { path: folder } = building.use(await scratchFolder())
+  const { files, internet, suite, by = [] } = options
   const root = building.use(await ownRoot({ files, ...(suite && { base: suiteRoot(suite) }) }))
   const store = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver=vfs']
-  const environment = { HOME: folder, XDG_RUNTIME_DIR: folder, ...internet.environment }
+  const environment = { HOME: folder, XDG_RUNTIME_DIR: folder, ...internet?.environment }
   const start = (program: 'podman' | 'buildah' | 'skopeo', ...parameters: string[]) =>
-    run(program, parameters, { environment, by: root.by })
+    run(program, parameters, { environment, by: [...by, ...root.by], timeoutMs: 150_000 })
   const podman = (...parameters: string[]) =>
     start('podman', ...store, '--tmpdir', join(folder, 'tmp'), ...parameters)
   const parts = building.move()
