@@ -20,12 +20,16 @@ export const exitCodes = {
 /** What Node and the parts say of an error, beside its message. */
 interface Failure extends Error {
   readonly code?: string
+  /** SQLite's own. */
+  readonly errcode?: number
   readonly syscall?: string
   readonly path?: string
   /** Of a host, or the path of a socket. */
   readonly address?: string
   readonly port?: number
 }
+
+const sqliteFull = 13
 
 interface Advice {
   readonly exitCode: number
@@ -54,8 +58,9 @@ async function adviceFor(failure: Failure): Promise<Advice> {
   }
   if (code === 'LOCKED') return { exitCode: exitCodes.refused, text: 'One process a folder.' }
   if (code === 'EACCES') return { exitCode: exitCodes.refused, text: await ownerAdvice(failure) }
-  if (isStorageCode(code)) {
-    const text = `${storageAdvice[code]} or set storage.dir (or --data) to another folder.`
+  const storageCode = failure.errcode === sqliteFull ? 'ENOSPC' : code
+  if (isStorageCode(storageCode)) {
+    const text = `${storageAdvice[storageCode]} or set storage.dir (or --data) to another folder.`
     return { exitCode: exitCodes.storage, text }
   }
   const text = 'That was not expected. Please report it, with what it prints where LARDER_DEBUG=1 is set.'

@@ -7,14 +7,16 @@
 import assert from 'node:assert/strict'
 import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
+import { larder as larderCommand } from '../../src/cli/larder.ts'
 import { smallDisk, smallDiskNeeds } from '../storage/small-disk.ts'
 import { type Finished, finish, type RunOptions } from '../support/child-process.ts'
 import { meets } from '../support/programs.ts'
 import { larder, sourceEntry, startLarder } from './support/larder-process.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
-const slow = { timeout: 60_000 }
+const slow = { timeout: 120_000 }
 const anyPort = ['--listen', '127.0.0.1:0']
 
 test('a word that is no command is called that, with the command that was meant', slow, async () => {
@@ -31,10 +33,12 @@ test('a word that is no command is called that, with the command that was meant'
     [['config', 'chek'], /unknown command 'chek'\n\(Did you mean check\?\)/],
   ]
   for (const [parameters, message] of words) {
-    const { code, stdout, stderr } = await larder(parameters)
+    const { code, stdout, stderr } = await inProcess(parameters)
     assert.match(stderr, message)
     assert.deepEqual([code, stdout], [2, ''], parameters.join(' '))
   }
+  const { code, stdout, stderr } = await larder(['serv'])
+  assert.deepEqual([code, stdout, stderr], [2, '', "error: unknown command 'serv'\n(Did you mean serve?)\n"])
 })
 
 test(
@@ -51,8 +55,7 @@ test(
       [['config', 'check', '--config', ' '], /--config: expected the path of a file; got nothing/],
     ]
     for (const [parameters, message] of empty) {
-      const options = { workingDirectory: scratch.path, timeoutMs: 20_000 }
-      const { code, stdout, stderr } = await finish('node', [sourceEntry, ...parameters], options)
+      const { code, stdout, stderr } = await inProcess(parameters, {}, scratch.path)
       assert.match(stdout + stderr, message)
       assert.equal(code, 3)
     }
@@ -63,7 +66,7 @@ test(
 test('variables that are empty, as compose passes them on, set nothing', slow, async () => {
   await using scratch = await scratchFolder()
   const environment = { MIRROR_STORAGE_DIR: '', MIRROR_SERVER_LISTEN: '127.0.0.1:0', MIRROR_CONFIG: '' }
-  const { stdout, code } = await larder(['config', 'show'], { ...environment, HOME: scratch.path })
+  const { stdout, code } = await inProcess(['config', 'show'], environment, scratch.path)
   assert.match(stdout, /dir: \/\S+\/data # default/)
   assert.equal(code, 0)
 })
@@ -94,7 +97,7 @@ test('a read-only data folder, and one on a full disk', slow, async (t) => {
   const full = await smallDisk(t, 'size=64k')
   await writeFile(join(full, 'filler'), Buffer.alloc(65_536)).catch(() => {})
   const noRoom = await larder([...anyPort, '--data', full])
-  assert.match(noRoom.stderr, /full: free some space|data folder cannot be used/)
+  assert.match(noRoom.stderr, /That disk is full: free some space, or set storage\.dir/)
   assert.equal(noRoom.code, 8, noRoom.stderr)
 })
 
@@ -160,7 +163,7 @@ test('two addresses that are one: named before anything is opened', slow, async 
     ['["unix:/a", "unix:/a"]', /keep one/],
   ] as const
   for (const [listen, message] of lists) {
-    const { code, stdout } = await larder(['config', 'check'], { MIRROR_SERVER_LISTEN: listen })
+    const { code, stdout } = await inProcess(['config', 'check'], { MIRROR_SERVER_LISTEN: listen })
     assert.match(stdout, message)
     assert.equal(code, 3)
   }
@@ -169,12 +172,12 @@ test('two addresses that are one: named before anything is opened', slow, async 
     '[":0", ":0"]',
     '["0.0.0.0:5000", "[::1]:5000"]',
   ]) {
-    assert.equal((await larder(['config', 'check'], { MIRROR_SERVER_LISTEN: listen })).code, 0, listen)
+    assert.equal((await inProcess(['config', 'check'], { MIRROR_SERVER_LISTEN: listen })).code, 0, listen)
   }
 })
 
 test('help tells where the configuration is looked for', slow, async () => {
-  const { stdout } = await larder(['--help'])
+  const { stdout } = await inProcess(['--help'])
   for (const place of [
     './mirror.yml',
     '$XDG_CONFIG_HOME/larder/mirror.yml',
@@ -183,6 +186,19 @@ test('help tells where the configuration is looked for', slow, async () => {
   ])
     assert.ok(stdout.includes(place), place)
 })
+
+/** Runs it in this process: for all that ends before anything is opened. */
+async function inProcess(
+  parameters: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+  workingDirectory = '/nonexistent',
+): Promise<Finished> {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const { signal: stop } = new AbortController()
+  const streams = { stdout, stderr, environment, workingDirectory, stop }
+  const code = await larderCommand({ arguments: parameters, ...streams })
+  return { code, stdout: String(stdout.read() ?? ''), stderr: String(stderr.read() ?? '') }
+}
 
 /** Runs it as root whom the system refuses what it refuses others. `by` starts that. */
 function withoutRights(parameters: readonly string[], by: RunOptions['by'] = []): Promise<Finished> {
