@@ -208,6 +208,7 @@ async function registryClient(
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
     proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
     stallMs: config.limits.stall,
+    patienceMs: config.limits.patience,
     userAgent: `larder/${version}`,
     cache,
     logger,

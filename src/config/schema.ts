@@ -133,6 +133,13 @@ const limits = section({
     minimum: 1000,
     maximum: 3_600_000,
   }),
+  patience: duration({
+    description:
+      'How long a client waits for a manifest, a list or a size while its upstream shows no sign of life. The question goes on.',
+    default: '5s',
+    minimum: 1000,
+    maximum: 3_600_000,
+  }),
   retries: setting(count(0, 1000).prefault(8), {
     description: 'Attempts after the first one failed, before a download gives up.',
   }),
@@ -204,7 +211,7 @@ export const configSchema = section({
 
 /**
  * The configuration in force. Durations are milliseconds (`server.shutdownGrace`, `cache.revalidate`, `.serveStale`,
- * `.staleAfter`, `.negative`, `limits.stall`); `cache.revalidate` and `.serveStale` may be Infinity, which no timer
+ * `.staleAfter`, `.negative`, `limits.stall`, `.patience`); `cache.revalidate` and `.serveStale` may be Infinity, which no timer
  * takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
  * bytes a second, undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */

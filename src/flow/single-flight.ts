@@ -9,11 +9,11 @@ export class SingleFlight<Key, Value> {
 
   /**
    * Starts `operation`, or joins the one under way for `key`. Rejects as the operation does, or earlier where its pulse
-   * falls silent: then it goes on without those who waited. `follower` beats along.
+   * falls silent: then it goes on without those who waited.
    */
-  run(key: Key, operation: (pulse: Pulse) => Promise<Value>, follower?: Pulse): Promise<Value> {
+  run(key: Key, operation: () => Promise<Value>): Promise<Value> {
     const { work, pulse } = this.#running.get(key) ?? this.#start(key, operation)
-    return pulse.lend(follower, pulse.whileAlive(work))
+    return pulse.whileAlive(work)
   }
 
   /** Tells whether an operation for `key` is under way. */
@@ -21,9 +21,9 @@ export class SingleFlight<Key, Value> {
     return this.#running.has(key)
   }
 
-  #start(key: Key, operation: (pulse: Pulse) => Promise<Value>): { work: Promise<Value>; pulse: Pulse } {
+  #start(key: Key, operation: () => Promise<Value>): { work: Promise<Value>; pulse: Pulse } {
     const pulse = new Pulse()
-    const work = operation(pulse).finally(() => this.#running.delete(key))
+    const work = pulse.run(operation).finally(() => this.#running.delete(key))
     const started = { work, pulse }
     this.#running.set(key, started)
     return started

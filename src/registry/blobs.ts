@@ -25,6 +25,7 @@ export interface RepositoryBlobsOptions {
 export class RepositoryBlobs {
   readonly #options: RepositoryBlobsOptions
   readonly #establishing = new SingleFlight<string, void>()
+  readonly #asking = new SingleFlight<string, number | undefined>()
 
   constructor(options: RepositoryBlobsOptions) {
     this.#options = options
@@ -67,19 +68,30 @@ export class RepositoryBlobs {
   ): Promise<{ size: number | undefined; isStored: boolean }> {
     const { catalog, blobs, freshness } = this.#options
     const id = idOf(repository)
-    const { upstream, name } = repository
     const record = await catalog.blob(id, digest)
     const stored = await blobs.size(digest)
     const size = stored ?? record?.size
     if (record && size !== undefined) return { size, isStored: stored !== undefined }
     await freshness.throwRemembered(id, digest, 'HEAD')
+    const told = await this.#asking.run(`${id.upstream}/${id.name} ${digest}`, () =>
+      this.#askSize(repository, digest, stored),
+    )
+    return { size: stored ?? told, isStored: stored !== undefined }
+  }
+
+  async #askSize(
+    repository: MirroredRepository,
+    digest: Digest,
+    stored: number | undefined,
+  ): Promise<number | undefined> {
+    const id = idOf(repository)
     try {
       if (stored !== undefined) await assertHas(repository, digest)
-      const told = stored ?? (await upstream.blobSize(name, digest))
+      const told = stored ?? (await repository.upstream.blobSize(repository.name, digest))
       await this.#record(id, { digest, size: stored })
-      return { size: told, isStored: stored !== undefined }
+      return told
     } catch (error) {
-      await freshness.rememberRefusal(id, digest, error, 'HEAD')
+      await this.#options.freshness.rememberRefusal(id, digest, error, 'HEAD')
       throw error
     }
   }

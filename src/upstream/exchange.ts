@@ -4,7 +4,7 @@ import https from 'node:https'
 import { pipeline } from 'node:stream/promises'
 import { checkServerIdentity } from 'node:tls'
 import got, { type Request, RequestError, TimeoutError } from 'got'
-import type { Pulse } from '../flow/pulse.ts'
+import { Pulse } from '../flow/pulse.ts'
 import type { Agents, ConnectionOptions } from './agents.ts'
 import { Arrivals } from './arrivals.ts'
 import { connectionFailure } from './connection-failure.ts'
@@ -46,6 +46,8 @@ export interface TransportResponse {
 const lingerMs = 500
 /** Bytes of an unwanted answer that are read; more cost more than a new connection. */
 const drainBytes = 16 * 1024
+/** Milliseconds for an answer that is read whole: 4 MiB at 64 kbit/s. One that trickles must end somewhere. */
+const maximumReadMs = 600_000
 
 /** One request and its answer, over one connection. */
 export class Exchange {
@@ -219,20 +221,29 @@ export class Exchange {
 }
 
 /**
- * Reads a small body whole. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes; no more than
- * that is read.
+ * Reads a small body whole. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes, TIMED_OUT where it
+ * takes for ever; no more than that is read.
  */
 export async function readBody(
   response: TransportResponse,
   upstream: string,
   limit: number,
 ): Promise<Buffer> {
+  const startedAt = performance.now()
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of response.body()) {
+    Pulse.current?.beat()
     size += chunk.length
     if (size > limit) {
       throw new UpstreamError('INVALID_RESPONSE', upstream, `an answer of more than ${limit} bytes`)
+    }
+    if (performance.now() - startedAt > maximumReadMs) {
+      throw new UpstreamError(
+        'TIMED_OUT',
+        upstream,
+        `an answer that takes longer than ${maximumReadMs / 1000} s`,
+      )
     }
     chunks.push(chunk)
   }

@@ -253,7 +253,8 @@ export class RegistryClient implements AsyncDisposable {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const response = await this.#questions.get(query, countsAsPull, located)
-        return { response, bytes: await readBody(response, this.name, maximumManifestBytes) }
+        const reading = () => readBody(response, this.name, maximumManifestBytes)
+        return { response, bytes: await this.#connection.watch(reading) }
       } catch (error) {
         const waitMs = delaysMs[attempt]
         const isPassing =

@@ -2,6 +2,7 @@ import type { SecureContext } from 'node:tls'
 import type Keyv from 'keyv'
 import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
+import { Pulse } from '../flow/pulse.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { Account, type Credentials } from './account.ts'
 import { elsewhere, UpstreamError, type UpstreamErrorCode } from './error.ts'
@@ -28,6 +29,8 @@ export interface RegistryConnectionOptions {
   readonly proxies: ProxySettings
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stallMs: number
+  /** Milliseconds without a sign of life after which nobody has to wait for the answer to a question any more. */
+  readonly patienceMs: number
   readonly userAgent: string
   /** Holds tokens. */
   readonly cache: Keyv
@@ -141,8 +144,18 @@ export class RegistryConnection implements AsyncDisposable {
     const gates = this.#gatesOf(method, query, account)
     const waitSeconds = Math.max(...gates.map((gate) => gate.secondsToWait(countsAsPull)))
     if (waitSeconds > 0) throw rateLimited(name, waitSeconds)
+    let isCounted = false
+    const onRedirect = (): void => {
+      isCounted = true
+    }
     try {
-      const response = await this.#exchange(method, query, account)
+      const response = await this.watch(
+        () => this.#exchange(method, query, account, onRedirect),
+        (error) => {
+          if (!isCounted) this.#breaker.failed(error)
+          isCounted = true
+        },
+      )
       this.#breaker.succeeded()
       if (account !== undefined || !this.account)
         this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
@@ -156,8 +169,38 @@ export class RegistryConnection implements AsyncDisposable {
       if (!(error instanceof UpstreamError)) throw error
       // It was there, and sent us on.
       if (error.isElsewhere) this.#breaker.succeeded()
-      else if (error.opensCircuit) this.#breaker.failed(error)
+      else if (error.opensCircuit && !isCounted) this.#breaker.failed(error)
       throw error
+    }
+  }
+
+  /**
+   * Does a part of a question. Where it shows no sign of life for too long, whoever waits for the question is told
+   * so; the part goes on, and its answer is kept for the next one who asks. `onSilence` is called once at most.
+   */
+  async watch<Value>(part: () => Promise<Value>, onSilence?: (error: UpstreamError) => void): Promise<Value> {
+    const pulse = Pulse.current
+    if (!pulse) return part()
+    const { patienceMs } = this.#options
+    const message = `no sign of life for ${patienceMs / 1000} s; the question goes on, so ask again in a moment`
+    let timer: NodeJS.Timeout
+    let report = onSilence
+    pulse.beat()
+    const look = (): void => {
+      const leftMs = pulse.lastBeat + patienceMs - performance.now()
+      if (leftMs <= 0) {
+        const error = this.#error('TIMED_OUT', message)
+        report?.(error)
+        report = undefined
+        pulse.fallSilent(error)
+      }
+      timer = setTimeout(look, leftMs > 0 ? leftMs : patienceMs)
+    }
+    timer = setTimeout(look, patienceMs)
+    try {
+      return await part()
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -171,6 +214,7 @@ export class RegistryConnection implements AsyncDisposable {
     method: 'GET' | 'HEAD',
     query: RegistryQuery,
     account: Account | undefined,
+    onRedirect: () => void,
   ): Promise<TransportResponse> {
     const { repository, path, headers, signal, pace } = query
     const url = this.#urlOf(`${repository}/${path}`)
@@ -186,7 +230,10 @@ export class RegistryConnection implements AsyncDisposable {
         redirects: {
           // Another registry has not yet said a word.
           keep: (next) => query.keepRedirect === true && !this.#sites.isRegistry(next),
-          authorize: (next, isAway) => question.authorize(next, isAway),
+          authorize: (next, isAway) => {
+            onRedirect()
+            return question.authorize(next, isAway)
+          },
         },
       })
       const what = path.slice(0, path.search(/[/?]/)).replace(/(manifest|blob)s/, '$1')

@@ -1,5 +1,5 @@
 import type { SecureContext } from 'node:tls'
-import type { Pulse } from '../flow/pulse.ts'
+import { Pulse } from '../flow/pulse.ts'
 import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
 import { elsewhere, UpstreamError } from './error.ts'
@@ -28,8 +28,6 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined
   /** Waits until so many bytes of the body may come; they are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
-  /** Beats at each sign of life before the body. */
-  readonly pulse?: Pulse | undefined
   readonly redirects?: RedirectRules | undefined
 }
 
@@ -108,7 +106,8 @@ export class Transport implements Disposable {
   }
 
   async #send(request: TransportRequest & { url: URL }): Promise<TransportResponse> {
-    const { url, method, signal, pace, pulse, headers } = request
+    const { url, method, signal, pace, headers } = request
+    const pulse = Pulse.current
     if (!this.#addresses.allowsHost(url.hostname)) {
       throw this.#refused(`it sends us to ${url.host}, an address of a private network`)
     }

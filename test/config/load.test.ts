@@ -24,7 +24,14 @@ test('without a file everything has its default', async (t) => {
     upstreams: [
       { name: 'docker.io', url: 'https://registry-1.docker.io', realms: ['https://auth.docker.io'] },
     ],
-    limits: { downloads: 3, connections: 4, rate: undefined, stall: 30_000, retries: 8 },
+    limits: {
+      downloads: 3,
+      connections: 4,
+      rate: undefined,
+      stall: 30_000,
+      patience: 5000,
+      retries: 8,
+    },
     local: { repositories: ['*', 'local/**'], push: 'private-networks' },
     auth: {},
     log: { level: 'info', format: 'auto' },

@@ -102,6 +102,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     revalidateMs: 300_000,
     ...wayOf(options),
     stallMs: 5000,
+    patienceMs: 5000,
     userAgent: 'larder/test',
     cache: new Keyv(),
     logger: pino({ level: 'silent' }),
