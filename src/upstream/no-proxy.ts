@@ -75,7 +75,7 @@ function splitPort(entry: string): { host: string; port: number | undefined } {
 function parseName(host: string): string | undefined {
   const bare = host.replace(/^(?:\*?\.)/, '').replace(/\.$/, '')
   const name = /^[\x20-\x7e]*$/.test(bare) ? bare : domainToASCII(bare)
-  // What looks like a part of an address is one that was meant otherwise, such as 192.168 or 10.
-  const isName = /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/.test(name) && !/^[\d.]+$/.test(name)
+  // No name ends in a number: 192.168 or 10.0.0.1-10.0.0.9 were meant as addresses.
+  const isName = /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/.test(name) && !/(?:^|\.)\d+$/.test(name)
   return isName ? name : undefined
 }

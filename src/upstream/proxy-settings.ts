@@ -51,7 +51,8 @@ export class ProxySettings {
     const proxies = { 'http:': read('http:'), 'https:': read('https:') }
     const list = [environment.no_proxy, environment.NO_PROXY].find(isSet) ?? ''
     const noProxy = parseNoProxy(list)
-    for (const entry of noProxy.unusable) {
+    const isUsed = proxies['http:'] ?? proxies['https:']
+    for (const entry of isUsed ? noProxy.unusable : []) {
       const usable = 'a name, *.name, an address, a network such as 10.0.0.0/8, or *'
       warnings.add(`NO_PROXY has ${JSON.stringify(entry)}, which exempts nothing: expected ${usable}`)
     }
