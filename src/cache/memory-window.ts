@@ -94,6 +94,8 @@ export class MemoryWindow implements Partial {
 
   async #read(buffer: Uint8Array, position: number, signal?: AbortSignal): Promise<number> {
     if (position >= this.size) return 0
+    if (position < this.#start)
+      throw new RangeError(`the bytes at ${position} were read before, and are gone`)
     for (;;) {
       this.#dropUntil(position)
       const [chunk] = this.#chunks

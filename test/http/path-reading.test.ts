@@ -7,6 +7,9 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import fc from 'fast-check'
+import { isRegistryUrl, parseRegistryUrl } from '../../src/http/name-routing.ts'
+import { RegistryError } from '../../src/oci/error.ts'
 import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
@@ -196,4 +199,66 @@ test('an error about a blob says nothing that would be true of the blob', async 
     assert.match(String(headers['content-type']), /^application\/json/)
   }
   assert.equal(answers[0]?.headers['content-range'], `bytes */${layer.size}`)
+})
+
+test('whatever a path holds, nothing comes out of it that could climb, end a line, or be decoded again', () => {
+  const piece = fc.constantFrom(
+    ...[
+      'a',
+      'app',
+      '/',
+      '.',
+      '..',
+      '%2e',
+      '%2E%2e',
+      '%2F',
+      '%5c',
+      '\\\\',
+      '%25',
+      '%252e',
+      '%00',
+      '%0a',
+      '%0d',
+      '%c0%ae',
+    ],
+    ...[
+      '%3A',
+      ':',
+      'manifests',
+      'blobs',
+      'tags/list',
+      'v2',
+      `sha256:${hex}`,
+      '%',
+      '@',
+      '~',
+      ' ',
+      'é',
+      '?ns=',
+      '#',
+    ],
+  )
+  let read = 0
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 12 }), fc.constantFrom('/v2/', '/x/v2/'), (pieces, start) => {
+      const rawUrl = start + pieces.join('')
+      assert.ok(isRegistryUrl(rawUrl))
+      try {
+        const { target, prefix, path } = parseRegistryUrl(rawUrl)
+        read += 1
+        const name = 'name' in target ? target.name : ''
+        for (const part of [...name.split('/'), prefix ?? '']) {
+          assert.match(part, /^[A-Za-z0-9._:-]*$/)
+          assert.ok(part !== '..' && part !== '.', rawUrl)
+        }
+        assert.match(path, /^[A-Za-z0-9._:/%-]*$/)
+        assert.doesNotMatch(path, /%(?:25|00|0[ad])/i)
+      } catch (error) {
+        if (!(error instanceof RegistryError)) throw error
+        assert.ok(error.status === 400 || error.status === 404)
+      }
+    }),
+    { numRuns: 5000 },
+  )
+  assert.ok(read > 200, String(read))
 })
