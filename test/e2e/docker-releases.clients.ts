@@ -2,12 +2,15 @@
 // attestation, whose referrers Docker 29 asks for: from the registry itself where a mirror does not answer, at each
 // pull. Tried besides an image with an attestation: what has referrers, and what has none.
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { fileOfPage } from './support/clients-page.ts'
 import { type DockerRelease, meetsDocker, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LoggedRequest, startLarder } from './support/larder-process.ts'
 import { attestedIndex, signatureOf } from './support/sample-images.ts'
+import { scratchFolder } from './support/scratch-folder.ts'
 
 const daemonJson = '/etc/docker/daemon.json'
 const hostsToml = '/etc/docker/certs.d/docker.io/hosts.toml'
@@ -148,3 +151,55 @@ test('Docker 29, hosts.toml for another registry: its images come through the sa
   assert.equal(hub.count({ path: /team/ }), 0)
   assert.deepEqual(daemon.attempts, [])
 })
+
+for (const release of ['26.1', '28.5', '29'] as const) {
+  test(`Docker ${release}: a build takes its base image from the mirror`, { timeout: 120_000 }, async (t) => {
+    if (!meetsDocker(t, release)) return
+    await using hub = await startDockerHub({ referrers: true })
+    hub.addImage('library/attested', 'latest', attestedIndex())
+    await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: hub.url }] })
+    await using daemon = await startDockerDaemon({ release, files: fileOfPage(daemonJson, larder.host) })
+    await using scratch = await scratchFolder()
+    await writeFile(join(scratch.path, 'Dockerfile'), 'FROM attested\nLABEL built=here\n')
+    await daemon.docker('build', '--tag', 'built', scratch.path)
+    assert.ok(larder.requests().some(({ url }) => url.includes('/blobs/')))
+    assert.deepEqual(daemon.attempts, [])
+  })
+}
+
+for (const referrers of [true, false]) {
+  const api = referrers ? 'with' : 'without'
+  test(`Docker 29, an upstream ${api} referrers: Larder restarted, its tags too old, the line cut`, {
+    timeout: 120_000,
+  }, async (t) => {
+    if (!meetsDocker(t, '29')) return
+    await using hub = await startDockerHub({ referrers })
+    hub.addImage('library/attested', 'latest', attestedIndex())
+    await using scratch = await scratchFolder()
+    const settings = {
+      upstreams: [{ name: 'docker.io', url: hub.url }],
+      directory: join(scratch.path, 'data'),
+      environment: { MIRROR_CACHE_REVALIDATE: '0', MIRROR_CACHE_NEGATIVE: '0' },
+    }
+    {
+      await using larder = await startLarder(settings)
+      await using daemon = await startDockerDaemon({
+        release: '29',
+        files: fileOfPage(daemonJson, larder.host),
+      })
+      await daemon.docker('pull', 'attested')
+      assert.deepEqual(daemon.attempts, [])
+      await larder.settled()
+    }
+    await hub.stop()
+    await using larder = await startLarder(settings)
+    await using daemon = await startDockerDaemon({
+      release: '29',
+      files: fileOfPage(daemonJson, larder.host),
+    })
+    const startedAt = performance.now()
+    await daemon.docker('pull', 'attested')
+    assert.ok(performance.now() - startedAt < 5000, `${performance.now() - startedAt} ms`)
+    assert.deepEqual(daemon.attempts, [])
+  })
+}
