@@ -173,6 +173,6 @@ test('without a configuration file: where it was looked for', async (t) => {
   const { text } = await told(t, {})
   assert.match(
     text,
-    /config {3}none, all defaults: looked for \/\S+\/mirror\.yml, \/etc\/larder\/mirror\.yml\n/,
+    /config {3}none, all defaults: looked for \/.+\/mirror\.yml, \/etc\/larder\/mirror\.yml\n/,
   )
 })
