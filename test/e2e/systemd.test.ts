@@ -27,8 +27,10 @@ test('systemd takes every line of the unit, and calls it well protected', { time
   await chmod(program, 0o755)
   const file = join(scratch.path, 'larder.service')
   await writeFile(file, unit.replaceAll('/opt/larder', scratch.path))
-  const verified = await finish('systemd-analyze', ['verify', file])
-  assert.deepEqual(verified, { code: 0, stdout: '', stderr: '' })
+  // What this machine's own units are like is not for us to say.
+  const { code, stderr } = await finish('systemd-analyze', ['verify', '--recursive-errors=no', file])
+  const complaints = stderr.split('\n').filter((line) => line.includes('larder.service'))
+  assert.deepEqual({ code, complaints }, { code: 0, complaints: [] })
   const security = await finish('systemd-analyze', ['security', '--offline=true', '--threshold=20', file])
   assert.equal(security.code, 0, security.stdout)
 })
