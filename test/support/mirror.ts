@@ -39,7 +39,17 @@ export type TestMirror = AsyncDisposable & {
 
 /** Starts a mirror as `larder serve` does, with its log kept in memory. */
 export async function startMirror(options: MirrorOptions = {}): Promise<TestMirror> {
-  const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'larder-')))
+  if (options.directory !== undefined) return start(options.directory, options)
+  const directory = await mkdtemp(join(tmpdir(), 'larder-'))
+  try {
+    return await start(directory, options)
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function start(directory: string, options: MirrorOptions): Promise<TestMirror> {
   const { config } = await loadConfig({
     environment: {},
     workingDirectory: directory,
