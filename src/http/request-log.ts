@@ -18,7 +18,7 @@ export interface RequestLogOptions {
 const warnEveryMs = 60_000
 
 /** Also what asks for a registry's paths at a wrong place, such as `/docker.io/v2/...`. */
-const holdsV2 = /\/v2(?:[/?]|$)/
+const holdsV2 = /^[^?]*\/v2(?:[/?]|$)/
 
 const recordKey = Symbol('record')
 type Recorded = IncomingMessage & { [recordKey]?: RequestRecord }

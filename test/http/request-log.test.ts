@@ -8,49 +8,14 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { pull } from '../support/client.ts'
-import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
-import { startMirror, type TestMirror } from '../support/mirror.ts'
-import { exchange } from '../support/raw-http.ts'
+import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
-
-const mebibyte = 1024 * 1024
-
-type Stage = { hub: DockerHub; mirror: TestMirror } & AsyncDisposable
-
-async function start(): Promise<Stage> {
-  await using all = new AsyncDisposableStack()
-  const hub = all.use(await startDockerHub())
-  const mirror = all.use(await startMirror({ upstream: hub.url }))
-  const owned = all.move()
-  return { hub, mirror, [Symbol.asyncDispose]: () => owned.disposeAsync() }
-}
-
-/** Waits until so many requests are in the log, and returns their lines. */
-async function requests(mirror: TestMirror, count: number): Promise<readonly Record<string, unknown>[]> {
-  await until(() => mirror.events('request').length >= count, { what: `${count} requests in the log` })
-  const lines = mirror.events('request')
-  assert.equal(lines.length, count, mirror.log())
-  return lines
-}
-
-function isLoud({ level }: Record<string, unknown>): boolean {
-  return level !== 'info' && level !== 'debug'
-}
-
-function get(path: string, headers = ''): string {
-  return `GET ${path} HTTP/1.1\r\nHost: a\r\nUser-Agent: tester/1.0\r\n${headers}\r\n`
-}
-
-async function connected(port: number): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1')
-  socket.on('error', () => {})
-  await once(socket, 'connect')
-  return socket
-}
+import { connected, get, isLoud, mebibyte, requests, start } from './request-log-fixture.ts'
 
 const farewells: Record<string, (socket: Socket) => void> = {
   'resets its connection': (socket) => void socket.resetAndDestroy(),
@@ -220,86 +185,4 @@ test('a transfer that the end of a stop cuts is said to be broken off by us', as
   const [line] = mirror.events('request')
   assert.deepEqual([line?.level, line?.ended], ['warn', 'broken'])
   assert.match(String(line?.error), /the mirror stopped/)
-})
-
-test('what is refused is logged once as well, with the reason, and never as a warning', async () => {
-  await using s = await start()
-  s.hub.addImage('library/app', 'latest', buildImage())
-  const refused = {
-    [get('/v2/', 'Host: b\r\nConnection: close\r\n')]: 400,
-    [get('/v2/%zz', 'Connection: close\r\n')]: 400,
-    [get('/v2/UPPER/manifests/latest', 'Connection: close\r\n')]: 404,
-    [get('/v2/library/nothing/manifests/latest', 'Connection: close\r\n')]: 404,
-    [get('/mirror.lan/v2/', 'Connection: close\r\n')]: 404,
-    'POST /v2/library/app/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n': 405,
-  }
-  const parsed = Object.entries(refused)
-  for (const [text, status] of parsed) {
-    assert.match(await exchange(s.mirror.port, text), new RegExp(`^HTTP/1.1 ${status} `))
-  }
-  const lines = await requests(s.mirror, parsed.length)
-  assert.deepEqual(
-    lines.map(({ status, ended }) => [status, ended]),
-    parsed.map(([, status]) => [status, 'complete']),
-  )
-  assert.deepEqual(lines.filter(isLoud), [])
-  assert.deepEqual(
-    lines.slice(1).filter(({ error }) => typeof error !== 'string'),
-    [],
-  )
-})
-
-test('bytes are those of the body: none for HEAD and 304, those of the range for 206', async () => {
-  await using s = await start()
-  const blob = s.hub.addBlob('library/app', pseudoRandomBytes(5000, 'bytes'))
-  const url = `${s.mirror.url}/v2/library/app/blobs/${blob.digest}`
-  await pull(url)
-  await pull(url, { method: 'HEAD' })
-  await pull(url, { headers: { 'if-none-match': `"${blob.digest}"` } })
-  await pull(url, { headers: { range: 'bytes=1000-1999' } })
-  await pull(`${s.mirror.url}/v2/library/app/tags/list`)
-  const lines = await requests(s.mirror, 5)
-  assert.deepEqual(
-    lines.map(({ status, bytes }) => [status, bytes]),
-    [
-      [200, 5000],
-      [200, 0],
-      [304, 0],
-      [206, 1000],
-      [200, JSON.stringify({ name: 'library/app', tags: [] }).length],
-    ],
-  )
-})
-
-test('an upstream that is away: the first failed pull in a while is a warning, the next ones are not', async () => {
-  await using hub = await startDockerHub()
-  await using mirror = await startMirror({ upstream: hub.url })
-  await hub.stop()
-  for (const tag of ['1', '2', '3', '4']) await pull(`${mirror.url}/v2/library/app/manifests/${tag}`)
-  const lines = await requests(mirror, 4)
-  for (const { error, status } of lines) {
-    assert.equal(status, 503)
-    assert.match(String(error), /^UNAVAILABLE: docker\.io: /)
-  }
-  const warned = lines.filter(isLoud)
-  // One for each way to fail: it cannot be reached, and it is not asked any more.
-  assert.ok(warned.length >= 1 && warned.length <= 2, JSON.stringify(warned))
-  assert.ok(warned.every(({ level }) => level === 'warn'))
-})
-
-test('the lines of a client of a socket of both families, and of a Unix socket', async () => {
-  const path = `/tmp/larder-request-log-${process.pid}.sock`
-  await using mirror = await startMirror({
-    upstream: 'http://127.0.0.1:9',
-    config: { 'server.listen': ['[::]:0', `unix:${path}`] },
-  })
-  await pull(`${mirror.url}/v2/`)
-  const socket = connect(path)
-  socket.write(get('/v2/', 'Connection: close\r\n'))
-  await once(socket.resume(), 'close')
-  const lines = await requests(mirror, 2)
-  assert.deepEqual(
-    lines.map(({ client }) => client),
-    ['127.0.0.1', 'unix socket'],
-  )
 })
