@@ -38,8 +38,7 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   stderr.write(await welcome({ loaded, ports, version: options.version, machine }))
   // Not awaited: the mirror serves what it has, whether or not there is a line.
   for (const upstream of app.upstreams) {
-    upstream.check().then(({ state, sentence, isAccountRefused }) => {
-      const isWell = state === 'registry' && !isAccountRefused
+    upstream.check().then(({ sentence, isWell }) => {
       logger[isWell ? 'info' : 'warn']({ upstream: upstream.name }, `upstream ${sentence}`)
     })
   }

@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
+import { UpstreamError } from './error.ts'
 
 export interface Credentials {
   readonly username: string
@@ -58,7 +59,7 @@ export class Account {
   async use<Value>(
     attempt: (credentials: Credentials) => Promise<Attempt<Value>>,
   ): Promise<Value | undefined> {
-    while (this.#proof) await this.#proof
+    while (this.#proof) await this.#proof.catch(rethrowOutage)
     if (this.isPaused) return undefined
     if (this.#isAccepted) return this.#limit(() => this.#run(attempt))
     const proof = this.#run(attempt)
@@ -102,4 +103,9 @@ export class Account {
       `${upstream} refuses the configured user name and password (${refusal}): going on anonymously. Correct username and password of this upstream, or make a new access token, and start again; tried again in ${pauseMs / 60_000} min`,
     )
   }
+}
+
+/** An outage is everybody's; any other failure is that of the one question, and the next one tries for itself. */
+function rethrowOutage(error: unknown): void {
+  if (error instanceof UpstreamError && error.isOutage) throw error
 }

@@ -84,14 +84,18 @@ export class PublicQuestions {
     }
   }
 
-  /** A GET with the account of what anyone was told of, and as anyone of all else, or where the account is shut out. */
+  /**
+   * A GET with the account of what anyone was told of; as anyone of all else, and where the account is shut out or has
+   * no quota left: anyone's is another.
+   */
   async get(query: RegistryQuery, countsAsPull: boolean, located?: Reference): Promise<TransportResponse> {
     if (located !== undefined) {
       try {
         const asAccount = { ...query, path: `manifests/${located}`, as: 'account' } as const
         return await this.#connection.request('GET', asAccount, countsAsPull)
       } catch (error) {
-        if (!(error instanceof UpstreamError && error.isRefusal)) throw error
+        const isOwn = error instanceof UpstreamError && (error.isRefusal || error.code === 'RATE_LIMITED')
+        if (!isOwn) throw error
       }
     }
     return this.request('GET', query, countsAsPull)

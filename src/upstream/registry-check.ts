@@ -12,7 +12,8 @@ export interface RegistryCheck {
   readonly state: RegistryState
   /** Goes on after "upstream": what was found and, where that is wrong, what to do. */
   readonly sentence: string
-  readonly isAccountRefused?: true
+  /** Whether there is nothing to look into. */
+  readonly isWell?: true
 }
 
 /** Bytes of an answer that are looked at. */
@@ -61,7 +62,7 @@ export function isBack(now: RegistryCheck, before: RegistryCheck | undefined, ha
   return now.state !== 'missing' || before?.state !== 'registry'
 }
 
-const answers: RegistryCheck = { state: 'registry', sentence: 'answers' }
+const answers: RegistryCheck = { state: 'registry', sentence: 'answers', isWell: true }
 
 /** The beginning of a body; a body that breaks off tells as much as there is. */
 async function readStart(response: TransportResponse): Promise<string> {

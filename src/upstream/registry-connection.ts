@@ -51,6 +51,7 @@ export interface RegistryQuery {
   readonly as?: 'account'
 }
 
+const withoutLogin = 'it lets nobody read this without a login: it is private, or there is no such thing'
 const maximumErrorBytes = 64 * 1024
 
 /**
@@ -157,7 +158,7 @@ export class RegistryConnection implements AsyncDisposable {
         },
       )
       this.#breaker.succeeded()
-      if (account !== undefined || !this.account)
+      if (account !== undefined || !this.account || this.account.isPaused)
         this.#rateLimit = parseRateLimit(response.headers) ?? this.#rateLimit
       const isKept = query.keepRedirect && response.headers.location !== undefined
       if (response.status >= 200 && response.status < (isKept ? 400 : 300)) {
@@ -272,11 +273,14 @@ export class RegistryConnection implements AsyncDisposable {
       if (response.status === 401) await question.answer(response)
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      return { ...check, sentence: `answers, but gives no token: ${reasonOf(error, this.#options.name)}` }
+      // Some token services refuse everybody who names no repository.
+      if (error.isRefusal) return check
+      const sentence = `answers, but gives no token: ${reasonOf(error, this.#options.name)}`
+      return { state: 'registry', sentence }
     }
     if (!account.isRefused) return check
     const sentence = 'answers, and refuses the configured user name and password: going on anonymously'
-    return { ...check, sentence, isAccountRefused: true }
+    return { state: 'registry', sentence }
   }
 
   #tokensAt(url: URL): TokenSource {
@@ -315,7 +319,7 @@ export class RegistryConnection implements AsyncDisposable {
   #plainFailure(response: TransportResponse): UpstreamError {
     const { status } = response
     response.discard()
-    if (status === 401) return this.#error('UNAUTHORIZED', 'it does not let us read this', status)
+    if (status === 401) return this.#error('UNAUTHORIZED', withoutLogin, status)
     if (status === 403) return this.#error('FORBIDDEN', 'it refuses to let us read this', status)
     if (status === 404) return this.#error('NOT_FOUND', 'it does not have this', status)
     if (status >= 500) return this.#error('SERVER_ERROR', `it answered ${status}`, status)

@@ -177,6 +177,34 @@ test('an account that is right and refused by nobody is used for manifests alone
   assert.equal(client.rateLimit?.remaining, 99, 'the quota of the account is what is told')
 })
 
+test('an account that has no quota left: anyone has one of their own', async (t) => {
+  const hub = await startHub(t, { quota: 100 })
+  hub.setRemaining(0, 'operator')
+  const client = clientOf(t, hub.url, { credentials: right })
+  for (let count = 0; count < 3; count += 1) {
+    assert.equal((await client.manifest(app, latest)).claimedDigest, image.manifest.digest)
+  }
+  assert.equal(hub.count({ status: 429 }), 1, 'it is not asked again while we are told to wait')
+  hub.setRemaining(0)
+  await failsWith(client.manifest(app, latest), 'RATE_LIMITED')
+})
+
+test('a token service that gives nobody a token without a scope: the check at the start says nothing about pulls', async (t) => {
+  const { registry } = await scriptedRegistry(t, {
+    tokenHandler: ({ url = '' }, response) => {
+      const hasScope = url.includes('scope=')
+      const answer = () => response.writeHead(hasScope ? 200 : 400).end(JSON.stringify({ token: 'token' }))
+      // The check is still under way when the pulls want the account.
+      setTimeout(answer, hasScope ? 0 : 100)
+    },
+  })
+  const client = clientOf(t, registry.url, { credentials: right })
+  const names = ['library/a', 'library/b'] as RepositoryName[]
+  const [check] = await Promise.all([client.check(), ...names.map((name) => client.manifest(name, latest))])
+  assert.equal(check.sentence, 'answers')
+  assert.equal(client.isAccountRefused, false)
+})
+
 const checks: readonly [
   what: string,
   options: Parameters<typeof startDockerHub>[0],

@@ -140,7 +140,11 @@ for (const status of [200, 400, 401, 403]) {
       challenge: bearer(placeholder),
       tokenStatus: (scopes) => (scopes.includes(placeholder) ? status : 200),
     })
-    await failsWith(client.manifestDigest(app, latest), 'UNAUTHORIZED', /does not let us read this/)
+    await failsWith(
+      client.manifestDigest(app, latest),
+      'UNAUTHORIZED',
+      /lets nobody read this without a login/,
+    )
     // What it once refused it may give later, with our own scope as ever.
     Object.assign(state, { needed: [own] })
     await client.manifestDigest(app, latest)
