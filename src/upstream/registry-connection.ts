@@ -279,7 +279,7 @@ export class RegistryConnection implements AsyncDisposable {
       return { state: 'registry', sentence }
     }
     if (!account.isRefused) return check
-    const sentence = 'answers, and refuses the configured user name and password: going on anonymously'
+    const sentence = 'answers, and refuses the configured user name and password, going on anonymously'
     return { state: 'registry', sentence }
   }
 

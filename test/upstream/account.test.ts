@@ -215,7 +215,7 @@ const checks: readonly [
     'a wrong password at the token service',
     {},
     wrong,
-    /^answers, and refuses the configured user name and password: going on anonymously$/,
+    /^answers, and refuses the configured user name and password, going on anonymously$/,
   ],
   ['a right password', {}, right, /^answers$/],
   ['a wrong password with Basic', { auth: 'basic' }, wrong, /^answers, and refuses the configured user name/],
