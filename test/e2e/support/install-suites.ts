@@ -19,7 +19,9 @@ for (const suite of debianSuites) {
     // The script of sid does for every release: this machine's debootstrap does not know those after its own.
     const release = [suite, building, 'http://deb.debian.org/debian', '/usr/share/debootstrap/scripts/sid']
     const options = ['--variant=minbase', `--include=${suitePackages.join(',')}`]
-    await run('debootstrap', [...options, ...release], { environment, timeoutMs: 3_600_000 })
+    // What it mounts ends with it, so that nothing of this machine lies below a folder that is removed.
+    const by = [['unshare', '--mount']] as const
+    await run('debootstrap', [...options, ...release], { environment, by, timeoutMs: 3_600_000 })
     await rename(building, root)
   } catch (error) {
     console.error(error)

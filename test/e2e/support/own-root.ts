@@ -22,6 +22,13 @@ mount -t tmpfs tmpfs "$root"
 mkdir "$root/upper" "$root/work" "$root/root"
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$root/upper,workdir=$root/work" "$root/root"
 cd "$root/root"
+if [ "$base" = / ]; then
+  # What is mounted below / is no part of the overlay. /run stays apart: engines of the machine have their sockets there.
+  while read -r _ point _; do
+    case $point in / | /proc* | /sys* | /dev* | /run* | /etc* | "$shared"*) continue ;; esac
+    if [ -d "$point" ]; then mount --rbind "$point" ".$point"; fi
+  done < /proc/mounts
+fi
 cp -a "$files/." .
 for folder in proc sys dev; do mount --rbind "/$folder" "$folder"; done
 mkdir -p ".$shared"
