@@ -41,8 +41,20 @@ function inWords(error: SystemError, url: URL): string {
     return `what answers at ${url.host} speaks no TLS: if the registry is at plain http, write http://${url.host} in upstreams[].url (${code})`
   }
   if (error.rawPacket && isTlsRecord(error.rawPacket)) return speaksTls(url)
+  if (url.protocol === 'http:' && (code === 'ECONNRESET' || code === 'EPIPE')) {
+    return `it closed the connection without an answer: if ${url.host} speaks TLS, write https://${url.host} in upstreams[].url (${message})`
+  }
   if (code.startsWith('HPE_')) return `what answers at ${url.host} speaks no HTTP: ${message} (${code})`
   return message
+}
+
+/** The sentence of an answer, that of Go and nginx, to plain http at a port for TLS. */
+const plainRefused = /plain HTTP request was sent to HTTPS|HTTP request to an HTTPS server/i
+
+/** The failure that an answer to plain http tells of in its own words; undefined where it is an answer like any other. */
+export function tlsExpected(body: Buffer, upstream: string, url: URL): UpstreamError | undefined {
+  if (!plainRefused.test(body.toString('latin1'))) return undefined
+  return new UpstreamError('UNREACHABLE', upstream, speaksTls(url))
 }
 
 /** What to write where a server at `url` turned out to speak TLS. */

@@ -2,8 +2,9 @@ import type { SecureContext } from 'node:tls'
 import { Pulse } from '../flow/pulse.ts'
 import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
+import { tlsExpected } from './connection-failure.ts'
 import { elsewhere, UpstreamError } from './error.ts'
-import { Exchange, type TransportResponse } from './exchange.ts'
+import { Exchange, readBody, type TransportResponse } from './exchange.ts'
 import type { Names } from './names.ts'
 import type { ProxySettings } from './proxy-settings.ts'
 import { loginHint } from './tunnel.ts'
@@ -46,6 +47,8 @@ const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const maximumRedirects = 5
 /** Times that a request is sent again because the connection it used was dead; each time all that lie idle are dropped. */
 const maximumStale = 3
+/** Bytes of a refusal in plain http that are looked at. */
+const maximumRefusalBytes = 64 * 1024
 
 /**
  * The way to one upstream: its agents, its proxy, its certificates, and the rules of where it may send us.
@@ -127,7 +130,9 @@ export class Transport implements Disposable {
       pulse,
     }
     const response = await this.#sendAlive(url, () => new Exchange(options))
-    if (response.status !== 407 || !proxy || url.protocol !== 'http:') return response
+    if (url.protocol !== 'http:') return response
+    if (response.status === 400) return this.#unlessTls(response)
+    if (response.status !== 407 || !proxy) return response
     response.discard()
     const message = `the proxy ${proxy.label} wants a user name and a password, or other ones (it answered 407): ${loginHint}`
     throw new UpstreamError('UNREACHABLE', upstream, message)
@@ -145,6 +150,18 @@ export class Transport implements Disposable {
         this.#agents.dropIdle(url)
       }
     }
+  }
+
+  /** A 400 to plain http may say that the port is for TLS. Throws UpstreamError UNREACHABLE then. */
+  async #unlessTls(response: TransportResponse): Promise<TransportResponse> {
+    const { upstream } = this.#options
+    const bytes = await readBody(response, upstream, maximumRefusalBytes).catch(() => Buffer.alloc(0))
+    const failure = tlsExpected(bytes, upstream, response.url)
+    if (failure) throw failure
+    const body = async function* () {
+      if (bytes.length > 0) yield bytes
+    }
+    return { ...response, body, discard: () => {} }
   }
 
   #refused(what: string): UpstreamError {
