@@ -124,8 +124,11 @@ export class Agents implements Disposable {
       return await this.#reach(protocol, settings, (_host, found) => found)
     } catch (error) {
       if (this.#closed.signal.aborted) throw error
-      const { code = 'EPROXY', message } = error as NodeJS.ErrnoException
-      throw new ProxyError(proxy, `cannot be reached: ${message}`, { code, cause: error })
+      const { code, message } = error as NodeJS.ErrnoException
+      throw new ProxyError(proxy, `cannot be reached: ${message}`, {
+        code: code === 'ETIMEDOUT' ? code : 'EPROXY',
+        cause: error,
+      })
     }
   }
 

@@ -108,3 +108,16 @@ export function elsewhere(error: UpstreamError, { host }: URL): UpstreamError {
     ...(status === undefined ? {} : { status }),
   })
 }
+
+const withoutLogin = 'it lets nobody read this without a login: it is private, or there is no such thing'
+
+/** The failure that a status other than 2xx is. A 429 has its own rules. */
+export function failureOfStatus(upstream: string, status: number): UpstreamError {
+  const failure = (code: UpstreamErrorCode, message: string) =>
+    new UpstreamError(code, upstream, message, { status })
+  if (status === 401) return failure('UNAUTHORIZED', withoutLogin)
+  if (status === 403) return failure('FORBIDDEN', 'it refuses to let us read this')
+  if (status === 404) return failure('NOT_FOUND', 'it does not have this')
+  if (status >= 500) return failure('SERVER_ERROR', `it answered ${status}`)
+  return failure('INVALID_RESPONSE', `it answered ${status}`)
+}

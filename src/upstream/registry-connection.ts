@@ -2,10 +2,9 @@ import type { SecureContext } from 'node:tls'
 import type Keyv from 'keyv'
 import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
-import { Pulse } from '../flow/pulse.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { Account, type Credentials } from './account.ts'
-import { elsewhere, UpstreamError, type UpstreamErrorCode } from './error.ts'
+import { elsewhere, failureOfStatus, UpstreamError, type UpstreamErrorCode } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
 import type { Names } from './names.ts'
 import type { ProxySettings } from './proxy-settings.ts'
@@ -14,6 +13,7 @@ import { isBack, judgeRegistry, type RegistryCheck } from './registry-check.ts'
 import { rateLimited, Sites } from './sites.ts'
 import { TokenSource } from './token-source.ts'
 import { Transport } from './transport.ts'
+import { watchOver } from './watch-over.ts'
 
 export interface RegistryConnectionOptions {
   /** Such as docker.io. */
@@ -51,7 +51,6 @@ export interface RegistryQuery {
   readonly as?: 'account'
 }
 
-const withoutLogin = 'it lets nobody read this without a login: it is private, or there is no such thing'
 const maximumErrorBytes = 64 * 1024
 
 /**
@@ -175,34 +174,9 @@ export class RegistryConnection implements AsyncDisposable {
     }
   }
 
-  /**
-   * Does a part of a question. Where it shows no sign of life for too long, whoever waits for the question is told
-   * so; the part goes on, and its answer is kept for the next one who asks. `onSilence` is called once at most.
-   */
-  async watch<Value>(part: () => Promise<Value>, onSilence?: (error: UpstreamError) => void): Promise<Value> {
-    const pulse = Pulse.current
-    if (!pulse) return part()
-    const { patienceMs } = this.#options
-    const message = `no sign of life for ${patienceMs / 1000} s; the question goes on, so ask again in a moment`
-    let timer: NodeJS.Timeout
-    let report = onSilence
-    pulse.beat()
-    const look = (): void => {
-      const leftMs = pulse.lastBeat + patienceMs - performance.now()
-      if (leftMs <= 0) {
-        const error = this.#error('TIMED_OUT', message)
-        report?.(error)
-        report = undefined
-        pulse.fallSilent(error)
-      }
-      timer = setTimeout(look, leftMs > 0 ? leftMs : patienceMs)
-    }
-    timer = setTimeout(look, patienceMs)
-    try {
-      return await part()
-    } finally {
-      clearTimeout(timer)
-    }
+  /** Does a part of a question for as long as it takes; see `watchOver`. */
+  watch<Value>(part: () => Promise<Value>, onSilence?: (error: UpstreamError) => void): Promise<Value> {
+    return watchOver(part, { ...this.#options, onSilence })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -317,17 +291,12 @@ export class RegistryConnection implements AsyncDisposable {
   }
 
   #plainFailure(response: TransportResponse): UpstreamError {
-    const { status } = response
     response.discard()
-    if (status === 401) return this.#error('UNAUTHORIZED', withoutLogin, status)
-    if (status === 403) return this.#error('FORBIDDEN', 'it refuses to let us read this', status)
-    if (status === 404) return this.#error('NOT_FOUND', 'it does not have this', status)
-    if (status >= 500) return this.#error('SERVER_ERROR', `it answered ${status}`, status)
-    return this.#error('INVALID_RESPONSE', `it answered ${status}`, status)
+    return failureOfStatus(this.#options.name, response.status)
   }
 
-  #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {
-    return new UpstreamError(code, this.#options.name, message, status === undefined ? {} : { status })
+  #error(code: UpstreamErrorCode, message: string): UpstreamError {
+    return new UpstreamError(code, this.#options.name, message)
   }
 }
 
