@@ -121,3 +121,8 @@ export function failureOfStatus(upstream: string, status: number): UpstreamError
   if (status >= 500) return failure('SERVER_ERROR', `it answered ${status}`)
   return failure('INVALID_RESPONSE', `it answered ${status}`)
 }
+
+/** The message without the upstream's name in front, which the sentence around it has. */
+export function reasonOf(error: unknown, upstream: string): string {
+  return (error instanceof Error ? error.message : String(error)).replace(`${upstream}: `, '')
+}

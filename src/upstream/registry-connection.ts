@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { Account, type Credentials } from './account.ts'
-import { elsewhere, failureOfStatus, UpstreamError, type UpstreamErrorCode } from './error.ts'
+import { elsewhere, failureOfStatus, reasonOf, UpstreamError, type UpstreamErrorCode } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
 import type { Names } from './names.ts'
 import type { ProxySettings } from './proxy-settings.ts'
@@ -298,9 +298,4 @@ export class RegistryConnection implements AsyncDisposable {
   #error(code: UpstreamErrorCode, message: string): UpstreamError {
     return new UpstreamError(code, this.#options.name, message)
   }
-}
-
-/** The message without the upstream's name in front, which the sentence around it has. */
-function reasonOf(error: unknown, upstream: string): string {
-  return (error instanceof Error ? error.message : String(error)).replace(`${upstream}: `, '')
 }
