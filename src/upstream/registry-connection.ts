@@ -60,6 +60,8 @@ const maximumErrorBytes = 64 * 1024
 export class RegistryConnection implements AsyncDisposable {
   /** Answers so far, by `METHOD kind status`. */
   readonly requests = new Map<string, number>()
+  /** Tokens fetched so far. */
+  tokensFetched = 0
   /** Undefined where none is configured. */
   readonly account: Account | undefined
   readonly #options: RegistryConnectionOptions
@@ -68,7 +70,6 @@ export class RegistryConnection implements AsyncDisposable {
   readonly #breaker: CircuitBreaker
   readonly #gates = { anyone: new RateLimitGate(), account: new RateLimitGate(), heads: new RateLimitGate() }
   #rateLimit: RateLimit | undefined
-  #tokensFetched = 0
   #check: RegistryCheck | undefined
   #hasServed = false
 
@@ -99,11 +100,6 @@ export class RegistryConnection implements AsyncDisposable {
   /** Whether it answered when it was last needed. */
   get isReachable(): boolean {
     return !this.#breaker.isOpen
-  }
-
-  /** Tokens fetched so far. */
-  get tokensFetched(): number {
-    return this.#tokensFetched
   }
 
   /**
@@ -259,7 +255,7 @@ export class RegistryConnection implements AsyncDisposable {
 
   #tokensAt(url: URL): TokenSource {
     const onTokenFetched = (): void => {
-      this.#tokensFetched += 1
+      this.tokensFetched += 1
     }
     const { name: upstream, realms, cache } = this.#options
     return new TokenSource({ upstream, url, realms, cache, transport: this.#transport, onTokenFetched })
