@@ -86,7 +86,9 @@ export class Referrers {
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      logger.info({ key, reason: error.message }, 'referrers: the upstream failed')
+      const { upstream, name } = repository
+      const about = { repository: `${upstream.name}/${name}`, subject, reason: error.message }
+      logger.info(about, 'upstream failed: answering with the referrers that are known')
     }
     const doubt = 'the upstream does not answer'
     return usable ? { ...usable, status: 'stale', doubt } : { ...nothingKnown, status: 'miss', doubt }
