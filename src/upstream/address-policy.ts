@@ -1,6 +1,11 @@
 import type { LookupAddress } from 'node:dns'
 import ipaddr from 'ipaddr.js'
 
+/** Names that no public name server knows: of one part, or in a domain for private use (RFC 6761, 6762, 8375). */
+const privateName = /^[^.]+\.?$|\.(?:internal|local|localhost|home\.arpa|intranet|private|corp|home|lan)\.?$/i
+/** As services that answer with the address in the name have it: 10.0.0.1.nip.io, 10-0-0-1.sslip.io. */
+const addressInName = /(?:^|[.-])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?=[.-])/
+
 /**
  * Decides which addresses an upstream may send us to. Public ones always; loopback, private, link-local and the
  * like only where the configured upstream itself is at such an address. Checked on the address that is connected
@@ -22,11 +27,15 @@ export class AddressPolicy {
     }
   }
 
-  /** Tells whether the host of a URL may be connected to, as far as its spelling tells. */
-  allowsHost(hostname: string): boolean {
+  /**
+   * Tells whether the host of a URL may be connected to, as far as its spelling tells. `isProxied`: a proxy will look its
+   * name up, and nobody here sees the address; then a name that is one of a private network is refused.
+   */
+  allowsHost(hostname: string, isProxied = false): boolean {
     const host = hostname.replace(/^\[|\]$/g, '')
     if (this.#configuredHosts.has(host)) return true
-    return ipaddr.isValid(host) ? this.#allows(host) : !this.#proxies.has(host)
+    if (ipaddr.isValid(host)) return this.#allows(host)
+    return !this.#proxies.has(host) && !(isProxied && this.#looksPrivate(host))
   }
 
   /**
@@ -43,6 +52,16 @@ export class AddressPolicy {
     const found = addresses.map(({ address }) => address).join(', ')
     const refusal = new Error(`${hostname} has only addresses of a private network (${found})`)
     throw Object.assign(refusal, { code: addressRefused })
+  }
+
+  /** Not where the configured upstream is itself in a private network: names of its kind are then to be expected. */
+  #looksPrivate(host: string): boolean {
+    const isAtHome =
+      this.#allowedRanges.size > 1 || [...this.#configuredHosts].some((one) => privateName.test(one))
+    if (isAtHome) return false
+    if (privateName.test(host)) return true
+    const [, ...parts] = addressInName.exec(host) ?? []
+    return parts.length > 0 && parts.every((part) => Number(part) < 256) && !this.#allows(parts.join('.'))
   }
 
   #allows(address: string): boolean {

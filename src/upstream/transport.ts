@@ -111,11 +111,11 @@ export class Transport implements Disposable {
   async #send(request: TransportRequest & { url: URL }): Promise<TransportResponse> {
     const { url, method, signal, pace, headers } = request
     const pulse = Pulse.current
-    if (!this.#addresses.allowsHost(url.hostname)) {
+    const proxy = this.#options.proxies.proxyFor(url)
+    if (!this.#addresses.allowsHost(url.hostname, proxy !== undefined)) {
       throw this.#refused(`it sends us to ${url.host}, an address of a private network`)
     }
-    const { userAgent, stallMs, upstream, proxies } = this.#options
-    const proxy = proxies.proxyFor(url)
+    const { userAgent, stallMs, upstream } = this.#options
     const ours = { 'accept-encoding': 'identity', 'user-agent': userAgent, ...headers }
     const options = {
       upstream,

@@ -133,3 +133,41 @@ test('a proxy at a private address opens its network to nobody', async (t) => {
   assert.equal(policy.allowsHost('127.0.0.1'), false)
   assert.equal(await resolved(policy, 'inner.test'), addressRefused)
 })
+
+// Behind a proxy the address is not seen here. Neighbours: one label, private domains, a dot at the end, capitals, an
+// address inside the name; public names that look alike; an upstream that is itself in a private network.
+const privateNames = [
+  'metadata',
+  'metadata.google.internal',
+  'printer.local',
+  'PRINTER.LOCAL.',
+  'localhost',
+  'a.localhost',
+  'router.home.arpa',
+  'nas.lan',
+  '127.0.0.1.nip.io',
+  'app.169.254.169.254.nip.io',
+  '10-0-0-1.sslip.io',
+]
+
+for (const name of privateNames) {
+  test(`${name} is no place to send us to through a proxy, unless the upstream is at home`, () => {
+    assert.equal(new AddressPolicy(['registry.test']).allowsHost(name, true), false)
+    for (const own of ['registry.lan', 'registry', '10.0.0.7']) {
+      assert.equal(new AddressPolicy([own]).allowsHost(name, true), true)
+    }
+    // Without a proxy the address decides.
+    assert.equal(new AddressPolicy(['registry.test']).allowsHost(name), true)
+  })
+}
+
+for (const name of [
+  'cdn.test',
+  'local.test',
+  'lan.example',
+  'ec2-3-120-1-2.compute.amazonaws.com',
+  '1.2.3.example',
+]) {
+  test(`${name} is a public name, through a proxy as well`, () =>
+    assert.equal(new AddressPolicy(['registry.test']).allowsHost(name, true), true))
+}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ProxySettings } from '../../src/upstream/proxy-settings.ts'
+import { startMirror } from '../support/mirror.ts'
 
 // Neighbours of NO_PROXY: networks and addresses of both families, mapped ones, with and without brackets and ports; names
 // with a dot before, a dot after, a star, capitals, other letters; parts of names and of addresses, which match
@@ -201,4 +202,11 @@ test('a proxy of one upstream is used for every host', () => {
   assert.equal(settings.proxyFor(new URL('http://127.0.0.1/'))?.label, 'proxy.lan:3128')
   assert.deepEqual(settings.hosts, ['proxy.lan', 'proxy.lan'])
   assert.throws(() => ProxySettings.fixed('socks5://a'), /socks5/)
+})
+
+test('what cannot be used is a warning in the log at the start', async () => {
+  const environment = { HTTPS_PROXY: 'socks5://ann:secret@127.0.0.1:1080' }
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', environment })
+  assert.match(mirror.log(), /HTTPS_PROXY names a proxy of the kind socks5/)
+  assert.doesNotMatch(mirror.log(), /secret/)
 })
