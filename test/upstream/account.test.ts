@@ -14,6 +14,7 @@ import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
+import { until } from '../support/settle.ts'
 import { clientOf, failsWith, listen } from './fixtures.ts'
 import { scriptedRegistry } from './scripted-registry.ts'
 
@@ -73,7 +74,11 @@ test('fifty first pulls at once try a wrong password once', async (t) => {
   const names = Array.from({ length: 50 }, (_, index) => `library/app${index}` as RepositoryName)
   for (const name of names) hub.addImage(name, 'latest', image)
   const client = clientOf(t, hub.url, { credentials: wrong })
-  await Promise.all([...names.map((name) => client.manifest(name, latest)), client.check()])
+  const pulls = names.map((name) => client.manifest(name, latest))
+  await Promise.all([
+    ...pulls,
+    until(() => hub.count({ method: 'HEAD', status: 200 }) === 50).then(() => client.check()),
+  ])
   assert.equal(hub.count({ listener: 'token', status: 401 }), 1)
 })
 
