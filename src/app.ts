@@ -148,7 +148,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
     router: new Router(upstreams),
-    visibility: new Visibility({ catalog, revalidateMs: revalidate, logger }),
+    visibility: new Visibility({ catalog, revalidateMs: revalidate, staleAfterMs: staleAfter, logger }),
     manifests,
     blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
     tagLists,

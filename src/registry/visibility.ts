@@ -1,7 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { type CacheStatus, idOf, type MirroredRepository } from '../cache/manifests.ts'
+import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
+import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -10,6 +12,8 @@ export interface VisibilityOptions {
   readonly catalog: Catalog
   /** Milliseconds for which an answer is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
+  /** Milliseconds that a client waits for an answer while the last one will do (`cache.staleAfter`). */
+  readonly staleAfterMs: number
   readonly logger: Logger
 }
 
@@ -41,7 +45,9 @@ const maximumEntries = 10_000
  */
 export class Visibility {
   readonly #options: VisibilityOptions
-  readonly #asking = new Map<string, Promise<void>>()
+  readonly #asking = new SingleFlight<string, void>()
+  /** The question that is asked for a whole repository. */
+  readonly #first = new SingleFlight<string, void>()
   readonly #refusals = new LRUCache<string, { error: UpstreamError; until: number }>({ max: maximumEntries })
   /** When the last word was written down, or was read: monotonic milliseconds, and the age that it had then. */
   readonly #recorded = new LRUCache<string, Word & { mark: number }>({ max: maximumEntries })
@@ -56,13 +62,13 @@ export class Visibility {
    */
   async assertReadable(repository: MirroredRepository, thing: StoredThing): Promise<void> {
     if (!repository.upstream.hasAccount) return
-    const key = keyOf(repository)
-    // Of many that come at once the first asks for all.
-    if (!this.#isCurrent(repository)) await this.#asking.get(key)?.catch(() => {})
     if (this.#isCurrent(repository)) return this.#record(repository)
-    const own = `${key} ${thing.digest}`
-    const running = this.#asking.get(own) ?? this.#begin([key, own], this.#ask(repository, thing, own))
-    await running
+    const asked = this.#askOnce(repository, thing)
+    // As for tags: while there is a word that will do, nobody waits long for the next one.
+    const late = delay(this.#options.staleAfterMs).then(async () => {
+      if (!(await this.#isInGrace(repository))) await asked
+    })
+    await Promise.race([asked, late])
   }
 
   /**
@@ -83,12 +89,14 @@ export class Visibility {
     throw new UpstreamError('UNAUTHORIZED', upstream.name, message)
   }
 
-  #begin(keys: readonly string[], asked: Promise<void>): Promise<void> {
-    const running = asked.finally(() => {
-      for (const key of keys) if (this.#asking.get(key) === running) this.#asking.delete(key)
-    })
-    for (const key of keys) this.#asking.set(key, running)
-    return running
+  /** Of many questions about a repository that come at once the first is asked for all. */
+  async #askOnce(repository: MirroredRepository, thing: StoredThing): Promise<void> {
+    const key = keyOf(repository)
+    const own = `${key} ${thing.digest}`
+    const ask = () => this.#asking.run(own, () => this.#ask(repository, thing, own))
+    if (!this.#first.has(key)) return this.#first.run(key, ask)
+    await this.#first.run(key, ask).catch(() => {})
+    return this.#isCurrent(repository) ? this.#record(repository) : ask()
   }
 
   #isCurrent({ upstream, name }: MirroredRepository): boolean {
@@ -103,7 +111,10 @@ export class Visibility {
       await this.#askUpstream(repository, thing)
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      if (!error.isRefusal) return this.#assertGrace(repository, error)
+      if (!error.isRefusal) {
+        if (await this.#isInGrace(repository)) return
+        throw error
+      }
       const until = performance.now() + Math.min(refusedMs, this.#options.revalidateMs)
       this.#refusals.set(key, { error, until })
       throw error
@@ -127,9 +138,9 @@ export class Visibility {
     }
   }
 
-  async #assertGrace(repository: MirroredRepository, failure: UpstreamError): Promise<void> {
+  async #isInGrace(repository: MirroredRepository): Promise<boolean> {
     const word = await this.#lastWord(repository)
-    if (!word?.isPublic || word.ageMs > graceMs) throw failure
+    return word?.isPublic === true && word.ageMs <= graceMs
   }
 
   async #lastWord(repository: MirroredRepository): Promise<Word | undefined> {

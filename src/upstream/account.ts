@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
+import { SingleFlight } from '../flow/single-flight.ts'
 import { UpstreamError } from './error.ts'
 
 export interface Credentials {
@@ -30,10 +31,10 @@ export class Account {
   readonly credentials: Credentials
   readonly #options: AccountOptions
   readonly #limit = pLimit(attemptsAtOnce)
+  readonly #proving = new SingleFlight<'proof', unknown>()
   #isAccepted = false
   #refusals = 0
   #nextTryAt = 0
-  #proof: Promise<unknown> | undefined
 
   constructor(options: AccountOptions) {
     this.#options = options
@@ -59,14 +60,11 @@ export class Account {
   async use<Value>(
     attempt: (credentials: Credentials) => Promise<Attempt<Value>>,
   ): Promise<Value | undefined> {
-    while (this.#proof) await this.#proof.catch(rethrowOutage)
+    const run = () => this.#run(attempt)
+    while (this.#proving.has('proof')) await this.#proving.run('proof', run).catch(rethrowOutage)
     if (this.isPaused) return undefined
-    if (this.#isAccepted) return this.#limit(() => this.#run(attempt))
-    const proof = this.#run(attempt)
-    this.#proof = proof.finally(() => {
-      this.#proof = undefined
-    })
-    return (await this.#proof) as Value | undefined
+    if (this.#isAccepted) return this.#limit(run)
+    return this.#proving.run('proof', run) as Promise<Value | undefined>
   }
 
   async #run<Value>(

@@ -271,6 +271,17 @@ test('while the upstream is gone, what was public stays readable, also after a r
   assert.ok((await statuses(again.url)).every((status) => status >= 404))
 })
 
+test('an upstream that says nothing keeps nobody waiting for what is stored and was public', async () => {
+  await using s = await start({ 'cache.staleAfter': '100ms' })
+  await pullAll(s)
+  using _ = s.hub.fault({ listener: 'registry' }, { stallBeforeHeaders: true })
+  for (const path of [`manifests/${image.manifest.digest}`, `blobs/${image.config.digest}`]) {
+    const { status, totalMs } = await s.get(`library/app/${path}`)
+    assert.equal(status, 200)
+    assert.ok(totalMs < 3000, `${totalMs} ms`)
+  }
+})
+
 test('after a refusal an outage brings nothing back, and neither does a restart', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'larder-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
