@@ -55,14 +55,15 @@ export class Agents implements Disposable {
     this.https.createConnection = (args, callback) => this.#create('https:', args, callback)
   }
 
-  /** Closes the connections to a host that nobody uses: one of them was dead, and all are as old. */
-  dropIdle({ hostname, port, protocol }: URL): void {
-    const host = withoutBrackets(hostname)
-    const agent = protocol === 'https:' ? this.https : this.http
-    const prefix = `${host}:${port === '' ? (protocol === 'https:' ? 443 : 80) : port}:`
-    for (const [key, sockets] of Object.entries(agent.freeSockets)) {
-      if (!key.startsWith(prefix)) continue
-      for (const socket of [...(sockets ?? [])]) socket.destroy()
+  /** Closes the connections that nobody uses: to one host, since one of them was dead and all are as old, or all. */
+  dropIdle(url?: URL): void {
+    const port = url && (url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port)
+    const prefix = url ? `${withoutBrackets(url.hostname)}:${port}:` : ''
+    for (const agent of [this.http, this.https]) {
+      for (const [key, sockets] of Object.entries(agent.freeSockets)) {
+        if (!key.startsWith(prefix)) continue
+        for (const socket of [...(sockets ?? [])]) socket.destroy()
+      }
     }
   }
 

@@ -85,9 +85,10 @@ export class RegistryConnection implements AsyncDisposable {
       probeEveryMs: [1000, 15_000],
       probe: (signal) => this.#probe(signal),
       onChange: (state, cause) => {
-        if (state === 'open')
-          logger.warn({ upstream: name, reason: String(cause) }, 'upstream cannot be reached')
-        else logger.info({ upstream: name }, 'upstream is back')
+        if (state === 'closed') return logger.info({ upstream: name }, 'upstream is back')
+        logger.warn({ upstream: name, reason: String(cause) }, 'upstream cannot be reached')
+        // After a change of the line they lead nowhere, and the probe would wait on one of them.
+        this.#transport.dropIdle()
       },
     })
   }

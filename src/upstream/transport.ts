@@ -104,6 +104,11 @@ export class Transport implements Disposable {
     }
   }
 
+  /** Begins anew: closes every connection that lies idle. */
+  dropIdle(): void {
+    this.#agents.dropIdle()
+  }
+
   [Symbol.dispose](): void {
     this.#agents[Symbol.dispose]()
   }

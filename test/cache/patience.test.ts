@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import dns from 'node:dns'
 import type { RequestListener, ServerResponse } from 'node:http'
 import { syncBuiltinESMExports } from 'node:module'
+import type { Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -194,6 +195,35 @@ test('a copy that is here is served as before, and the check that hangs counts',
   const stale = await pull(mirror.url + manifestPath('app'))
   assert.deepEqual([stale.status, stale.headers['x-larder-cache']], [200, 'stale'])
   assert.ok(stale.totalMs < patienceMs + 1000, `${stale.totalMs} ms`)
+})
+
+test('the line changed, and all kept connections lead nowhere: the mirror is back with the first probe', async (t) => {
+  const mute = new Set<Socket>()
+  const sockets = new Set<Socket>()
+  let isHeld = true
+  const held: (() => void)[] = []
+  const registry = await listen(t, (request, response) => {
+    sockets.add(request.socket)
+    if (mute.has(request.socket)) return
+    if (isHeld) held.push(() => sendManifest(response))
+    else if (request.url?.includes('/manifests/')) sendManifest(response)
+    else response.end('{}')
+  })
+  const mirror = await mirrorOf(t, registry.url)
+  const four = ['a', 'b', 'c', 'd'].map((name) => pull(mirror.url + manifestPath(name)))
+  await until(() => held.length === 4)
+  isHeld = false
+  for (const answer of held) answer()
+  await Promise.all(four)
+  for (const socket of sockets) mute.add(socket)
+  const lost = await Promise.all(['e', 'f'].map((name) => pull(mirror.url + manifestPath(name))))
+  assert.deepEqual(
+    lost.map(({ status }) => status),
+    [504, 504],
+  )
+  const began = performance.now()
+  await untilServed(mirror, 'g')
+  assert.ok(performance.now() - began < 4000, `${performance.now() - began} ms`)
 })
 
 async function untilServed(mirror: TestMirror, name: string): Promise<{ digest: string }> {
