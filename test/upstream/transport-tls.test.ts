@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { TLSSocket } from 'node:tls'
 import { collect, failsWith, listen, selfSigned, transportTo } from './fixtures.ts'
 
 const certificate = await selfSigned('IP:127.0.0.1')
@@ -50,4 +51,22 @@ test('a server that speaks no TLS is UNREACHABLE; nothing goes out in the clear'
   const headers = { authorization: 'Bearer secret' }
   await failsWith(transportTo(t, url).request({ ...get(url), headers }), 'UNREACHABLE')
   assert.equal(server.requests.length, 0)
+})
+
+test('a second connection goes on with the TLS session of the first: no certificates cross the line again', async (t) => {
+  const server = await listen(
+    t,
+    (_request, response) => void response.setHeader('connection', 'close').end('ok'),
+    {
+      tls: certificate,
+    },
+  )
+  const reused: boolean[] = []
+  server.server.on('secureConnection', (socket: TLSSocket) => void reused.push(socket.isSessionReused()))
+  const transport = transportTo(t, server.url, { ca: certificate.cert })
+  for (let count = 0; count < 3; count += 1) {
+    const response = await transport.request({ method: 'GET', url: new URL(server.url) })
+    await collect(response.body())
+  }
+  assert.deepEqual(reused, [false, true, true])
 })
