@@ -301,6 +301,23 @@ test('after a refusal an outage brings nothing back, and neither does a restart'
   }
 })
 
+test('lists that were kept while it was public are not served after a refusal', async () => {
+  await using s = await start({}, { referrers: true })
+  const signature = buildImage({ layers: [100], seed: 'signature', subject: image.manifest })
+  s.hub.addImage('library/app', undefined, signature)
+  await pullAll(s)
+  const paths = [`referrers/${image.manifest.digest}`, 'tags/list']
+  for (const path of paths) assert.equal((await s.get(`library/app/${path}`)).status, 200)
+  s.hub.setPrivate('library/app', ['ann'])
+  s.hub.expireTokens()
+  assert.equal((await s.get(`library/app/blobs/${image.config.digest}`)).status, 404)
+  await s.hub.stop()
+  for (const path of paths) {
+    const { text } = await s.get(`library/app/${path}`)
+    assert.doesNotMatch(text, new RegExp(`${signature.manifest.digest}|latest`), path)
+  }
+})
+
 test('what is gone upstream is served by its digest, while the repository is there for everybody', async () => {
   await using s = await start()
   await pullAll(s)
