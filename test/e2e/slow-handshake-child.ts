@@ -3,7 +3,7 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 
-// Runs in a network of its own, see satellite.test.ts. Prints what an application of the mirror saw, as JSON.
+// Runs in a network of its own, see slow-handshake.test.ts. Prints what an application of the mirror saw, as JSON.
 
 const image = buildImage({ layers: [100_000] })
 await using hub = await startDockerHub()
