@@ -1,4 +1,4 @@
-import { delay } from './abortable.ts'
+import { abortable, delay } from './abortable.ts'
 
 export interface CircuitBreakerOptions {
   /** Failures in a row, with no success between, that open the circuit. */
@@ -20,6 +20,9 @@ export class CircuitBreaker implements AsyncDisposable {
   #failures = 0
   #cause: unknown
   #probing: Promise<void> | undefined
+  #wasHeard = false
+  /** Milliseconds of the monotonic clock. */
+  #openedAt = 0
 
   constructor(options: CircuitBreakerOptions) {
     this.#options = options
@@ -38,6 +41,23 @@ export class CircuitBreaker implements AsyncDisposable {
   /** The peer answered, whatever it said. */
   succeeded(): void {
     this.#failures = 0
+    this.#wasHeard = true
+  }
+
+  /**
+   * Waits for a peer that was there and has just gone: until it is back, or `graceMs` after the circuit opened. At once
+   * where it is closed, where it has been open for longer, and where the peer was never heard. Rejects when `signal`
+   * aborts.
+   */
+  async comeBack(graceMs: number, signal?: AbortSignal): Promise<void> {
+    const leftMs = this.#openedAt + graceMs - performance.now()
+    if (!this.#probing || leftMs <= 0 || !this.#wasHeard) return
+    const waiting = new AbortController()
+    try {
+      await abortable(Promise.race([this.#probing, delay(leftMs, waiting.signal)]), signal)
+    } finally {
+      waiting.abort()
+    }
   }
 
   /** The peer could not be reached or did not answer. */
@@ -45,6 +65,7 @@ export class CircuitBreaker implements AsyncDisposable {
     this.#failures += 1
     if (this.#failures < this.#options.threshold || this.isOpen || this.#stopped.signal.aborted) return
     this.#cause = cause
+    this.#openedAt = performance.now()
     this.#probing = this.#probeUntilBack().finally(() => {
       this.#probing = undefined
     })
@@ -63,7 +84,7 @@ export class CircuitBreaker implements AsyncDisposable {
       try {
         await delay(waitMs, signal)
         await this.#options.probe(signal)
-        this.#failures = 0
+        this.succeeded()
         this.#options.onChange?.('closed', undefined)
         return
       } catch (error) {

@@ -111,3 +111,44 @@ test('disposal aborts a probe under way and waits for it', async (t) => {
   ended.reject(new Error('aborted'))
   await disposing
 })
+
+test('a peer that has just gone is waited for, and whoever waits goes on when it is back', async (t) => {
+  const { breaker, peer, pass } = breakerFor(t)
+  breaker.succeeded()
+  failTimes(breaker, 3)
+  let isOver = false
+  const waiting = breaker.comeBack(60_000).then(() => {
+    isOver = true
+  })
+  await pass(100)
+  assert.equal(isOver, false)
+  peer.isBack = true
+  await pass(200)
+  await waiting
+  assert.equal(breaker.isOpen, false)
+})
+
+test('a peer that stays away is waited for no longer than the grace, and nobody need stay for that', async (t) => {
+  const { breaker, pass } = breakerFor(t)
+  breaker.succeeded()
+  failTimes(breaker, 3)
+  const leaving = new AbortController()
+  const left = breaker.comeBack(60_000, leaving.signal)
+  leaving.abort(new Error('left'))
+  await assert.rejects(left, /left/)
+  const waiting = breaker.comeBack(150)
+  await pass(151)
+  await waiting
+  assert.equal(breaker.isOpen, true)
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('a peer that was never there, or has been away for longer than the grace, is not waited for', async (t) => {
+  const { breaker } = breakerFor(t)
+  failTimes(breaker, 3)
+  await breaker.comeBack(60_000)
+  breaker.succeeded()
+  await breaker.comeBack(0)
+  assert.equal(breaker.isOpen, true)
+  await breaker[Symbol.asyncDispose]()
+})
