@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
 import { manifestAccept, manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
-import type { Reference, Tag } from '../oci/reference.ts'
+import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
@@ -174,7 +174,7 @@ export class RegistryClient implements AsyncDisposable {
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {
     const { position, signal, pace } = options
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
-    const query = { repository, path: `blobs/${digest}`, headers, signal, pace }
+    const query = { repository, path: `blobs/${digest}`, headers, signal, pace, awaitsReturn: true }
     const response = await this.#questions.request('GET', query)
     return fetchedBlob(this.name, response, () => this.#counted(response))
   }
@@ -283,6 +283,8 @@ export class RegistryClient implements AsyncDisposable {
   }
 }
 
-function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers'> {
-  return { path: `manifests/${reference}`, headers: { accept: manifestAccept.join(', ') } }
+/** Who asks by digest is in the middle of a pull; a tag is answered at once, if only by a refusal. */
+function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers' | 'awaitsReturn'> {
+  const headers = { accept: manifestAccept.join(', ') }
+  return { path: `manifests/${reference}`, headers, awaitsReturn: isDigestReference(reference) }
 }

@@ -80,3 +80,38 @@ test('a rate limit: what is cached is served, the rest gets 503 with Retry-After
   const cached = await pull(`${mirror.url}/v2/library/app/manifests/latest`)
   assert.equal(cached.headers['x-larder-cache'], 'revalidated')
 })
+
+/**
+ * Neighbours: what is under way goes on (resume.test.ts); a manifest of the index that was pulled just before; a blob
+ * that no manifest named; an upstream that was never there, or not for long, is not waited for (circuit-breaker.test.ts,
+ * and the first test here); a tag is answered at once.
+ */
+test('the line drops for a moment in the middle of a pull: what is asked for next comes when it is back', async () => {
+  const layered = buildImage({ layers: [100_000, 200_000, 300_000], seed: 'layered' })
+  await using hub = await startDockerHub()
+  hub.addImage('library/app', 'latest', layered)
+  const other = buildImage({ layers: [50_000], seed: 'other' })
+  hub.addImage('library/app', undefined, other)
+  await using mirror = await startMirror({ upstream: hub.url })
+  const app = `${mirror.url}/v2/library/app`
+  await pull(`${app}/manifests/latest`)
+  await hub.stop()
+  // Whoever asks first finds out that the line is gone.
+  const [unknown] = await Promise.all(['1', '2', '3'].map((tag) => pull(`${app}/manifests/${tag}`)))
+  assert.equal(unknown?.status, 503)
+  assert.equal(await mirror.metric('larder_upstream_reachable'), 0)
+  const wanted = [
+    ...layered.layers.map(({ digest }) => `blobs/${digest}`),
+    `manifests/${other.manifest.digest}`,
+    `blobs/${other.config.digest}`,
+  ]
+  const pulling = wanted.map((path) => pull(`${app}/${path}`))
+  const { totalMs } = await pull(`${app}/manifests/unheard-of`)
+  assert.ok(totalMs < 1000, `${totalMs} ms`)
+  await hub.start()
+  const pulled = await Promise.all(pulling)
+  assert.deepEqual(
+    pulled.map(({ status, isComplete, digest }) => [status, isComplete, digest]),
+    wanted.map((path) => [200, true, path.slice(path.indexOf('/') + 1)]),
+  )
+})
