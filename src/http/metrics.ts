@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { FillCounts } from '../cache/fill-counts.ts'
-import type { PullOutcome } from '../registry/ledger.ts'
+import type { PullOutcome } from '../registry/pull.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 
 export interface MetricsSources {

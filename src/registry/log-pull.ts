@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Pull } from './ledger.ts'
+import type { Pull } from './pull.ts'
 
 /** One line when a machine has pulled an image, or could not. A failure is loud, a client's own mistake is not. */
 export function logPull(logger: Logger, { ms, outcome, reason, isRefusal, ...pull }: Pull): void {

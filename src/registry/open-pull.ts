@@ -1,6 +1,6 @@
 import { parseManifest } from '../oci/manifest.ts'
 import { Ranges } from '../storage/ranges.ts'
-import type { Answered, Asked, Pull, PullOutcome } from './ledger.ts'
+import type { Answered, Asked, Pull, PullOutcome } from './pull.ts'
 
 /** Names of blobs and manifests that are remembered of one pull; a manifest with more is not counted to its end. */
 const maximumNames = 1000

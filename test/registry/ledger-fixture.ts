@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test'
-import { type Answered, type Asked, Ledger, type Pull } from '../../src/registry/ledger.ts'
+import { Ledger } from '../../src/registry/ledger.ts'
+import type { Answered, Asked, Pull } from '../../src/registry/pull.ts'
 import type { TestBlob, TestImage } from '../support/images.ts'
 
 /** Milliseconds without a request after which a pull has ended. */
