@@ -41,6 +41,12 @@ export function parseRegistryUrl(rawUrl: string): RegistryUrl {
   const namespaces = [...new Set(query.getAll('ns'))]
   if (namespaces.length > 1) throw new RegistryError('NAME_INVALID', 'ns is given more than once')
   const { prefix, parts } = splitPath(path)
+  if (prefix?.includes('/')) {
+    throw new RegistryError(
+      'NAME_INVALID',
+      'what stands in front of /v2/ is one name, without a slash, escaped or not',
+    )
+  }
   return { target: parseTarget(parts), path, prefix, namespace: namespaces[0], query }
 }
 
