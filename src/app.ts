@@ -26,6 +26,7 @@ import { lockDirectory } from './storage/directory-lock.ts'
 import { FileBlobStore } from './storage/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite-catalog.ts'
 import { Certificates } from './upstream/certificates.ts'
+import { LineUse } from './upstream/line-use.ts'
 import { Names } from './upstream/names.ts'
 import { ProxySettings } from './upstream/proxy-settings.ts'
 import { RegistryClient } from './upstream/registry-client.ts'
@@ -91,7 +92,13 @@ export async function createApp(options: AppOptions): Promise<App> {
   const cache = expiringStore(logger)
   const proxies = ProxySettings.fromEnvironment(environment)
   for (const warning of proxies.warnings) logger.warn(warning)
-  const ways = { cache, proxies, names: new Names(), certificates: new Certificates() }
+  const ways = {
+    cache,
+    proxies,
+    names: new Names(),
+    lineUse: new LineUse(),
+    certificates: new Certificates(),
+  }
   const upstreams: RegistryClient[] = []
   for (const upstream of config.upstreams) {
     const client = await registryClient(upstream, { config, logger, version }, ways)
@@ -188,6 +195,7 @@ export async function createApp(options: AppOptions): Promise<App> {
 interface Ways {
   readonly cache: Keyv
   readonly names: Names
+  readonly lineUse: LineUse
   readonly certificates: Certificates
   /** Of the environment. */
   readonly proxies: ProxySettings
@@ -196,7 +204,7 @@ interface Ways {
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
   { config, logger, version }: Pick<AppOptions, 'config' | 'logger' | 'version'>,
-  { cache, names, certificates, proxies }: Ways,
+  { cache, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
@@ -205,6 +213,7 @@ async function registryClient(
     realms,
     revalidateMs: config.cache.revalidate,
     names,
+    lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
     proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
     stallMs: config.limits.stall,

@@ -10,6 +10,7 @@ import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
 import { UpstreamError } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
 import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
+import type { LineUse } from './line-use.ts'
 import { nextPage } from './next-page.ts'
 import type { PublicWord } from './public-knowledge.ts'
 import { PublicQuestions } from './public-questions.ts'
@@ -73,6 +74,7 @@ export class RegistryClient implements AsyncDisposable {
   readonly shortcuts = new Shortcuts()
   readonly #url: URL
   readonly #connection: RegistryConnection
+  readonly #lineUse: LineUse
   readonly #questions: PublicQuestions
   #blobBytes = 0
 
@@ -80,6 +82,7 @@ export class RegistryClient implements AsyncDisposable {
     this.name = options.name
     this.#url = options.url
     this.#connection = new RegistryConnection(options)
+    this.#lineUse = options.lineUse
     this.#questions = new PublicQuestions(this.#connection, options.revalidateMs)
   }
 
@@ -278,6 +281,7 @@ export class RegistryClient implements AsyncDisposable {
   async *#counted(response: TransportResponse): AsyncGenerator<Buffer, void, undefined> {
     for await (const chunk of response.body()) {
       this.#blobBytes += chunk.length
+      this.#lineUse.note(this.name)
       yield chunk
     }
   }

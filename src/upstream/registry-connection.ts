@@ -5,11 +5,13 @@ import { CircuitBreaker } from '../flow/circuit-breaker.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { Account, type Credentials } from './account.ts'
 import { elsewhere, failureOfStatus, reasonOf, UpstreamError, type UpstreamErrorCode } from './error.ts'
-import { readBody, type TransportResponse } from './exchange.ts'
+import type { TransportResponse } from './exchange.ts'
+import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import type { ProxySettings } from './proxy-settings.ts'
-import { parseRateLimit, parseRetryAfter, type RateLimit, RateLimitGate } from './rate-limit.ts'
+import { parseRateLimit, parseRetryAfter, type RateLimit, type RateLimitGate } from './rate-limit.ts'
 import { isBack, judgeRegistry, type RegistryCheck } from './registry-check.ts'
+import { RequestLimits } from './request-limits.ts'
 import { rateLimited, Sites } from './sites.ts'
 import { TokenSource } from './token-source.ts'
 import { Transport } from './transport.ts'
@@ -24,6 +26,7 @@ export interface RegistryConnectionOptions {
   /** Hosts or URLs that are accepted as realm besides the upstream's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
   readonly names: Names
+  readonly lineUse: LineUse
   /** The authorities that are trusted. */
   readonly secureContext: SecureContext
   readonly proxies: ProxySettings
@@ -53,7 +56,6 @@ export interface RegistryQuery {
   readonly as?: 'account'
 }
 
-const maximumErrorBytes = 64 * 1024
 /** Milliseconds since the circuit opened: probes come after 1, 3 and 7 s, and clients give up after 30 s without headers. */
 const returnMs = 8000
 
@@ -72,7 +74,7 @@ export class RegistryConnection implements AsyncDisposable {
   readonly #transport: Transport
   readonly #sites: Sites
   readonly #breaker: CircuitBreaker
-  readonly #gates = { anyone: new RateLimitGate(), account: new RateLimitGate(), heads: new RateLimitGate() }
+  readonly #limits: RequestLimits
   #rateLimit: RateLimit | undefined
   #check: RegistryCheck | undefined
   #hasServed = false
@@ -81,6 +83,7 @@ export class RegistryConnection implements AsyncDisposable {
     const { name, url, credentials, logger } = options
     this.#options = options
     this.account = credentials && new Account({ upstream: name, credentials, logger })
+    this.#limits = new RequestLimits({ upstream: name, hasAccount: credentials !== undefined, logger })
     this.#transport = new Transport({ ...options, upstream: name })
     const tokensAt = (origin: URL) => this.#tokensAt(origin)
     this.#sites = new Sites({ upstream: name, url, tokens: tokensAt(url), tokensAt })
@@ -143,9 +146,8 @@ export class RegistryConnection implements AsyncDisposable {
       throw this.#error('CIRCUIT_OPEN', `it cannot be reached: ${reasonOf(this.#breaker.cause, name)}`)
     }
     const account = query.as === 'account' && !this.account?.isPaused ? this.account : undefined
-    const gates = this.#gatesOf(method, query, account)
-    const waitSeconds = Math.max(...gates.map((gate) => gate.secondsToWait(countsAsPull)))
-    if (waitSeconds > 0) throw rateLimited(name, waitSeconds)
+    const gates = this.#limits.gatesOf(method, query.path, account)
+    this.#limits.assertOpen(gates, countsAsPull)
     let isCounted = false
     const onRedirect = (): void => {
       isCounted = true
@@ -154,7 +156,7 @@ export class RegistryConnection implements AsyncDisposable {
       const response = await this.watch(
         () => this.#exchange(method, query, account, onRedirect),
         (error) => {
-          if (!isCounted) this.#breaker.failed(error)
+          if (!isCounted) this.#failed(error)
           isCounted = true
         },
       )
@@ -171,7 +173,7 @@ export class RegistryConnection implements AsyncDisposable {
       if (!(error instanceof UpstreamError)) throw error
       // It was there, and sent us on.
       if (error.isElsewhere) this.#breaker.succeeded()
-      else if (error.opensCircuit && !isCounted) this.#breaker.failed(error)
+      else if (error.opensCircuit && !isCounted) this.#failed(error)
       throw error
     }
   }
@@ -221,11 +223,10 @@ export class RegistryConnection implements AsyncDisposable {
     }
   }
 
-  /** Docker Hub counts for each account, and for anyone. A 429 to a HEAD does not tell what it is about. */
-  #gatesOf(method: string, { path }: RegistryQuery, account: Account | undefined): RateLimitGate[] {
-    const { anyone, account: own, heads } = this.#gates
-    if (account) return [own]
-    return this.account && method === 'HEAD' && path.startsWith('manifests/') ? [anyone, heads] : [anyone]
+  /** Silence is no outage while blobs of the same upstream come in: they may fill the line. */
+  #failed(error: UpstreamError): void {
+    const { name, lineUse, patienceMs } = this.#options
+    if (error.code !== 'TIMED_OUT' || !lineUse.isBusy(name, patienceMs)) this.#breaker.failed(error)
   }
 
   /** A question of nobody in particular: that `/v2/` wants a token is an answer. */
@@ -274,27 +275,17 @@ export class RegistryConnection implements AsyncDisposable {
 
   async #failureOf(response: TransportResponse, gates: readonly RateLimitGate[]): Promise<UpstreamError> {
     const { url } = response
-    if (this.#sites.isOwn(url)) return this.#ownFailure(response, gates)
-    if (response.status !== 429) return elsewhere(this.#plainFailure(response), url)
+    const isOwn = this.#sites.isOwn(url)
+    if (response.status !== 429) {
+      response.discard()
+      const failure = failureOfStatus(this.#options.name, response.status)
+      return isOwn ? failure : elsewhere(failure, url)
+    }
+    if (isOwn) return this.#limits.note(response, gates)
     response.discard()
     const seconds = parseRetryAfter(response.headers['retry-after'])
     if (this.#sites.isRegistry(url)) this.#sites.block(url, seconds)
     return elsewhere(rateLimited(this.#options.name, seconds), url)
-  }
-
-  async #ownFailure(response: TransportResponse, gates: readonly RateLimitGate[]): Promise<UpstreamError> {
-    if (response.status !== 429) return this.#plainFailure(response)
-    const { name, logger } = this.#options
-    const seconds = parseRetryAfter(response.headers['retry-after'])
-    const body = await readBody(response, name, maximumErrorBytes).catch(() => Buffer.alloc(0))
-    gates.at(-1)?.block(/pull rate limit/i.test(body.toString()) ? 'pulls' : 'all', seconds)
-    logger.warn({ upstream: name, retryAfterSeconds: seconds }, 'upstream limits our requests')
-    return rateLimited(name, seconds)
-  }
-
-  #plainFailure(response: TransportResponse): UpstreamError {
-    response.discard()
-    return failureOfStatus(this.#options.name, response.status)
   }
 
   #error(code: UpstreamErrorCode, message: string): UpstreamError {

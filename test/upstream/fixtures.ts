@@ -10,6 +10,7 @@ import Keyv from 'keyv'
 import { pino } from 'pino'
 import { Certificates } from '../../src/upstream/certificates.ts'
 import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
+import { LineUse } from '../../src/upstream/line-use.ts'
 import { Names } from '../../src/upstream/names.ts'
 import { ProxySettings } from '../../src/upstream/proxy-settings.ts'
 import { RegistryClient, type RegistryClientOptions } from '../../src/upstream/registry-client.ts'
@@ -104,6 +105,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     stallMs: 5000,
     patienceMs: 5000,
     userAgent: 'larder/test',
+    lineUse: new LineUse(),
     cache: new Keyv(),
     logger: pino({ level: 'silent' }),
     ...options,
