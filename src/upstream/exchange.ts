@@ -53,6 +53,7 @@ const maximumReadMs = 600_000
 export class Exchange {
   readonly #options: ExchangeOptions
   #sent: http.ClientRequest | undefined
+  #stream: Request | undefined
   #hasAnswer = false
 
   constructor(options: ExchangeOptions) {
@@ -65,6 +66,11 @@ export class Exchange {
    */
   get wasStale(): boolean {
     return this.#sent?.reusedSocket === true && !this.#hasAnswer
+  }
+
+  /** Ends a request whose answer nobody wants any more; `response` may then never settle. */
+  cancel(): void {
+    this.#stream?.destroy()
   }
 
   /** Sends the request; to be called once. Throws UpstreamError, or the reason of the signal. */
@@ -82,6 +88,7 @@ export class Exchange {
       retry: { limit: 0 },
       timeout: { response: stallMs },
     })
+    this.#stream = stream
     // An error after the answer reaches whoever reads the body; where nobody does, it must not end the process. It
     // may come in the same packet as the answer, before anybody can read.
     stream.on('error', () => {})

@@ -93,7 +93,7 @@ export class RegistryConnection implements AsyncDisposable {
       probe: (signal) => this.#probe(signal),
       onChange: (state, cause) => {
         if (state === 'closed') return logger.info({ upstream: name }, 'upstream is back')
-        logger.warn({ upstream: name, reason: String(cause) }, 'upstream cannot be reached')
+        logger.warn({ upstream: name, reason: reasonOf(cause, name) }, 'upstream cannot be reached')
         // After a change of the line they lead nowhere, and the probe would wait on one of them.
         this.#transport.dropIdle()
       },

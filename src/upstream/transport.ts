@@ -5,7 +5,9 @@ import { Agents } from './agents.ts'
 import { tlsExpected } from './connection-failure.ts'
 import { elsewhere, UpstreamError } from './error.ts'
 import { Exchange, readBody, type TransportResponse } from './exchange.ts'
+import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
+import { Overtaking } from './overtake.ts'
 import type { ProxySettings } from './proxy-settings.ts'
 import { loginHint } from './tunnel.ts'
 
@@ -14,11 +16,14 @@ export interface TransportOptions {
   readonly upstream: string
   readonly url: URL
   readonly names: Names
+  readonly lineUse: LineUse
   /** The authorities that are trusted. */
   readonly secureContext: SecureContext
   readonly proxies: ProxySettings
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stallMs: number
+  /** Milliseconds without a sign of life after which nobody waits for the answer to a question. */
+  readonly patienceMs: number
   readonly userAgent: string
 }
 
@@ -58,17 +63,19 @@ export class Transport implements Disposable {
   readonly #options: TransportOptions
   readonly #addresses: AddressPolicy
   readonly #agents: Agents
+  readonly #overtaking: Overtaking
 
   constructor(options: TransportOptions) {
     this.#options = options
     this.#addresses = new AddressPolicy([hostOf(options.url)], options.proxies.hosts)
     this.#agents = new Agents({ ...options, addresses: this.#addresses })
+    this.#overtaking = new Overtaking(options)
   }
 
   /**
    * Sends a request and follows up to five redirects. `Authorization` goes to the first origin, unless `redirects` has
    * one for another; https is never left for http; addresses follow `AddressPolicy`. A connection that turns out to
-   * be dead is replaced by a new one; nothing else is repeated. Throws UpstreamError.
+   * be dead, or looks so, is replaced by a new one; nothing else is repeated. Throws UpstreamError.
    */
   async request(request: TransportRequest): Promise<TransportResponse> {
     let { url } = request
@@ -143,12 +150,16 @@ export class Transport implements Disposable {
     throw new UpstreamError('UNREACHABLE', upstream, message)
   }
 
-  /** Sends a request again, at once and on a new connection, where a kept one turned out to be dead. */
+  /** Sends a request again on a new connection where a kept one turned out to be dead, or looks so. */
   async #sendAlive(url: URL, begin: () => Exchange): Promise<TransportResponse> {
     for (let stale = 0; ; stale += 1) {
-      const exchange = begin()
+      let exchange = begin()
       try {
-        return await exchange.response()
+        return await this.#overtaking.answerOf(exchange, () => {
+          this.#agents.dropIdle(url)
+          exchange = begin()
+          return exchange
+        })
       } catch (error) {
         const isSilent = error instanceof UpstreamError && error.code === 'UNREACHABLE'
         if (!isSilent || !exchange.wasStale || stale === maximumStale) throw error

@@ -74,6 +74,7 @@ type Way = {
 function wayOf({ ca, proxyEnvironment = {} }: Way) {
   return {
     names: new Names(),
+    lineUse: new LineUse(),
     secureContext: new Certificates().secureContext(ca),
     proxies: ProxySettings.fromEnvironment(proxyEnvironment),
   }
@@ -85,7 +86,13 @@ export function transportTo(
   url: string,
   options: Partial<TransportOptions> & Way = {},
 ): Transport {
-  const defaults = { upstream: 'docker.io', stallMs: 5000, userAgent: 'larder/test', url: new URL(url) }
+  const defaults = {
+    upstream: 'docker.io',
+    stallMs: 5000,
+    patienceMs: 5000,
+    userAgent: 'larder/test',
+    url: new URL(url),
+  }
   const transport = new Transport({ ...defaults, ...wayOf(options), ...options })
   t.after(() => transport[Symbol.dispose]())
   return transport
@@ -105,7 +112,6 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     stallMs: 5000,
     patienceMs: 5000,
     userAgent: 'larder/test',
-    lineUse: new LineUse(),
     cache: new Keyv(),
     logger: pino({ level: 'silent' }),
     ...options,
