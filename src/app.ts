@@ -120,6 +120,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const tagLists = new TagLists({ catalog, cache, revalidateMs: revalidate, serveStaleMs: serveStale })
   const referrers = new Referrers({
     catalog,
+    manifests,
     cache,
     freshness,
     revalidateMs: revalidate,

@@ -10,11 +10,12 @@ import type { Catalog, ReferrersRecord, RepositoryId } from '../storage/catalog.
 import { UpstreamError } from '../upstream/error.ts'
 import type { FoundReferrers } from '../upstream/referrer-pages.ts'
 import type { Freshness } from './freshness.ts'
-import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
-import { verifyManifest } from './verified-manifest.ts'
+import { type CacheStatus, idOf, type Manifests, type MirroredRepository } from './manifests.ts'
 
 export interface ReferrersOptions {
   readonly catalog: Catalog
+  /** Keeps the index that the tag of the schema points at, and checks whether it still does. */
+  readonly manifests: Manifests
   /** Holds what is not worth a place in the catalog. */
   readonly cache: Keyv
   readonly freshness: Freshness
@@ -167,17 +168,19 @@ export class Referrers {
 
   /** A refusal is remembered for those who ask for the tag itself, as clients without the API do. */
   async #askTag(repository: MirroredRepository, subject: Digest): Promise<Found> {
-    const { freshness } = this.#options
+    const { catalog, freshness, manifests } = this.#options
     const { upstream, name } = repository
     const id = idOf(repository)
     const tag = referrersTag(subject)
     if (await freshness.isRefused(id, tag)) return undefined
     try {
-      // Where no pulls are left a GET is not even sent; that there is no such tag can be told without one.
-      if (upstream.isQuotaScarce) await upstream.manifestDigest(name, tag).catch(throwRefusal)
-      const fetched = await upstream.manifest(name, tag)
-      verifyManifest(upstream.name, tag, fetched)
-      return { referrers: parseReferrers(fetched.bytes), incomplete: undefined }
+      // Mostly there is no such tag. Where pulls are counted a HEAD tells so, which is free; elsewhere a GET does.
+      const isCounted = upstream.rateLimit !== undefined && upstream.shortcuts.isUseful('manifest-head')
+      const isKnown = (await catalog.tag(id, tag)) !== undefined
+      if (isCounted && !isKnown) await upstream.manifestDigest(name, tag).catch(throwRefusal)
+      const { bytes, status } = await manifests.get(repository, tag)
+      const incomplete = status === 'stale' ? `it does not answer for the tag ${tag}` : undefined
+      return { referrers: parseReferrers(bytes), incomplete }
     } catch (error) {
       // Whatever else lies under this tag is no list of referrers.
       if (error instanceof RegistryError) return { referrers: [], incomplete: undefined }

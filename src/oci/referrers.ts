@@ -29,7 +29,8 @@ export function parseReferrers(bytes: Uint8Array): Referrer[] {
   const fail = (problem: string, cause?: unknown) =>
     new RegistryError('UNKNOWN', `The list of referrers of the upstream ${problem}`, { status: 502, cause })
   const { mediaType, manifests } = parseJsonObject(bytes, fail)
-  if (mediaType !== undefined && !isIndexMediaType(parseMediaType(textOf(mediaType)))) {
+  // Some write an empty one where there is none.
+  if (mediaType !== undefined && mediaType !== '' && !isIndexMediaType(parseMediaType(textOf(mediaType)))) {
     throw fail('is not an index')
   }
   if (manifests === null) return []

@@ -29,7 +29,9 @@ async function start(t: TestContext, api: Answer, tag?: Answer) {
     if (url.includes('/referrers/')) return api(response, url)
     if (url.endsWith(schemaTag)) {
       if (tag) return tag(response, url)
-      return void response.writeHead(200, { 'content-type': tagged.mediaType }).end(tagged.bytes)
+      return void response
+        .writeHead(200, { 'content-type': tagged.mediaType, 'docker-content-digest': tagged.digest })
+        .end(tagged.bytes)
     }
     if (url.endsWith(subject.manifest.digest)) {
       return void response

@@ -69,6 +69,7 @@ for (const field of [
 
 for (const [text, isList] of [
   ['{"manifests":null}', true],
+  ['{"mediaType":"","manifests":[]}', true],
   ['{"manifests":[],"mediaType":"application/vnd.oci.image.index.v1+json"}', true],
   ['{"manifests":[],"mediaType":"application/vnd.docker.distribution.manifest.list.v2+json"}', true],
   ['{"manifests":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"}', false],
