@@ -2,7 +2,7 @@
 interface Link {
   /** The URI reference as the sender wrote it: relative or absolute, and not validated in any way. */
   readonly target: string
-  /** Lower-case, such as `next`. */
+  /** Lower-case, such as `next`; empty where the link has no `rel`. */
   readonly relation: string
 }
 
@@ -17,7 +17,8 @@ export interface Links {
 }
 
 /**
- * Reads a Link header (RFC 8288 3), one entry for each relation of each link. Links without `rel` are dropped.
+ * Reads a Link header (RFC 8288 3), one entry for each relation of each link. Some write `rel='next'`, which the RFC
+ * does not know: those quotes are left out.
  * Reading stops at the first thing that is malformed and keeps the links before it. Never throws.
  */
 export function parseLinks(header: string | undefined): Links {
@@ -44,9 +45,11 @@ export function parseLinks(header: string | undefined): Links {
       if (name?.toLowerCase() === 'rel') relations ??= quoted?.replace(/\\(.)/g, '$1') ?? token ?? ''
     }
     if (take(ending) === null) return { links, isWhole: false }
-    for (const relation of (relations ?? '').toLowerCase().split(/[ \t]+/)) {
-      if (relation !== '') links.push({ target: link[1] ?? '', relation })
-    }
+    const named = (relations ?? '')
+      .toLowerCase()
+      .replace(/^'(.*)'$/, '$1')
+      .trim()
+    for (const relation of named.split(/[ \t]+/)) links.push({ target: link[1] ?? '', relation })
   }
   return { links, isWhole: /^[ \t,]*$/.test(header.slice(position)) }
 }

@@ -2,7 +2,10 @@ import { RegistryError } from './error.ts'
 
 /** The query of a page of a list (distribution-spec end-8b), of which only `n` and `last` are ours to understand. */
 export interface PageQuery {
-  /** As the client wrote it, without "?" and without `ns`: what else is in it is between it and the upstream. */
+  /**
+   * As the client wrote it, without "?" and without `ns`: what else is in it is between it and the upstream. Only an
+   * `n` beyond what a page holds is made smaller.
+   */
   readonly text: string
   readonly n: number | undefined
   readonly last: string | undefined
@@ -17,8 +20,9 @@ const maximumLength = 4096
 const maximumParameters = 32
 
 /**
- * Reads the query of a raw URL. Throws RegistryError PAGINATION_NUMBER_INVALID (400) for an `n` that is no number up
- * to 10000, UNSUPPORTED (414) for a query that is too long to be passed on.
+ * Reads the query of a raw URL. Whoever wants more than a page holds gets a page, and a link to the next one. Throws
+ * RegistryError PAGINATION_NUMBER_INVALID (400) for an `n` that is no number of up to nine digits, UNSUPPORTED (414)
+ * for a query that is too long to be passed on.
  */
 export function parsePageQuery(rawUrl: string): PageQuery {
   const mark = rawUrl.indexOf('?')
@@ -29,9 +33,10 @@ export function parsePageQuery(rawUrl: string): PageQuery {
     throw new RegistryError('UNSUPPORTED', message, { status: 414 })
   }
   const values = new URLSearchParams(text)
+  const n = parsePageSize(values.get('n'))
   return {
-    text,
-    n: parsePageSize(values.get('n')),
+    text: n === undefined || n <= maximumPageSize ? text : withPageSize(text, maximumPageSize),
+    n: n === undefined ? undefined : Math.min(n, maximumPageSize),
     last: values.get('last') ?? undefined,
     isForeign: passed.some((parameter) => !['n', 'last'].includes(nameOf(parameter))),
   }
@@ -57,7 +62,6 @@ function nameOf(parameter: string): string {
 
 function parsePageSize(text: string | null): number | undefined {
   if (text === null) return undefined
-  const n = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-  if (n <= maximumPageSize) return n
-  throw new RegistryError('PAGINATION_NUMBER_INVALID', `n must be a number from 0 to ${maximumPageSize}`)
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new RegistryError('PAGINATION_NUMBER_INVALID', 'n must be a number of one to nine digits')
 }

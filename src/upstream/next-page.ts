@@ -33,17 +33,25 @@ export function nextPage(response: TransportResponse, asked: AskedPage): string 
     )
   const { link: header } = response.headers
   const { links, isWhole } = parseLinks(Array.isArray(header) ? header.join(', ') : header)
-  const targets = new Set(links.filter(({ relation }) => relation === 'next').map(({ target }) => target))
+  const targetsOf = (wanted: string) =>
+    links.filter(({ relation }) => relation === wanted).map(({ target }) => target)
+  const targets = new Set(targetsOf('next'))
   if (targets.size > 1) throw fail('is given more than once')
-  const [target] = targets
+  // Clients follow a single link whatever it says of itself, so that some registries say nothing.
+  const [unnamed] = links.length === 1 ? targetsOf('') : []
+  const isList = unnamed?.split('?')[0]?.endsWith(path)
+  const target = [...targets][0] ?? (isList ? unnamed : undefined)
   if (target === undefined) {
     if (isWhole) return undefined
     throw fail('cannot be read')
   }
   if (!URL.canParse(target, response.url.href)) throw fail('is not a URL')
   const url = new URL(target, response.url)
-  // The scheme may differ: registries behind a proxy that ends TLS write http.
-  if (!/^https?:$/.test(url.protocol) || ![base, response.url].some((own) => isSameHost(own, url))) {
+  // Scheme and port may differ: registries behind a proxy write those that they believe in.
+  if (
+    !/^https?:$/.test(url.protocol) ||
+    ![base, response.url].some(({ hostname }) => hostname === url.hostname)
+  ) {
     throw fail(`leads to another host, ${url.host || url.protocol}`)
   }
   if (!url.pathname.endsWith(path)) throw fail(`leads to another path, ${url.pathname.slice(0, 200)}`)
@@ -51,11 +59,6 @@ export function nextPage(response: TransportResponse, asked: AskedPage): string 
   if (query.length > maximumQueryLength) throw fail(`has more than ${maximumQueryLength} characters`)
   if (query === '' || isSameQuery(query, asked.query)) throw fail('leads back to the same page')
   return query
-}
-
-function isSameHost(one: URL, other: URL): boolean {
-  if (one.hostname !== other.hostname) return false
-  return one.port === other.port || one.protocol !== other.protocol
 }
 
 function isSameQuery(one: string, other: string): boolean {

@@ -74,6 +74,7 @@ for (const [what, first, options] of [
   ['the upstream named in the path', '/v2/docker.io/team/app/tags/list?n=50', {}],
   ['an n that the upstream refuses', `${list}?n=1000`, {}],
   ['an n that the upstream cuts down', `${list}?n=100`, {}],
+  ['an n beyond all measure', `${list}?n=100000`, {}],
   ['links of a query alone', list, { link: (from: number, n: number) => `?${mark(from, n).split('?')[1]}` }],
   [
     'an upstream below a path',
