@@ -42,6 +42,9 @@ const descriptive = [
   'link',
 ]
 
+/** The methods that have a route; those that write have it only to be refused. */
+const served: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+
 /** A tag has up to 128 characters and a sha512 digest 135; Fastify's default of 100 would answer 404. */
 const maximumParameterLength = 1024
 
@@ -64,7 +67,11 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     options.logger,
     options.router.upstreams.map(({ name }) => name),
   )
-  app.setNotFoundHandler((request, reply) => sendError(strayRequests.refuse(request.raw), request, reply))
+  app.setNotFoundHandler((request, reply) => {
+    const { raw } = request
+    const isOtherMethod = isRegistryUrl(raw.url ?? '') && !served.has(raw.method ?? '')
+    sendError(isOtherMethod ? notServed(raw.method ?? '') : strayRequests.refuse(raw), request, reply)
+  })
   // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
   app.addHook('onSend', (request, reply, payload, done) => {
     const record = requestLog.of(request.raw, reply.raw)
@@ -113,6 +120,11 @@ async function refuseWrite(request: FastifyRequest, reply: FastifyReply): Promis
   }
   const message = 'this mirror only serves pulls: push to the upstream registry itself'
   throw new RegistryError('UNSUPPORTED', message, { allow: 'GET, HEAD' })
+}
+
+/** Of OPTIONS, TRACE and the like: the address is right, the method is not. */
+function notServed(method: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', `${method} is no method of a registry`, { allow: 'GET, HEAD' })
 }
 
 function lengthOf(payload: unknown): number {

@@ -137,6 +137,24 @@ test('writes are refused below a path as well', async () => {
   assert.equal((await ask('/nothing', undefined, 'POST')).status, 404)
 })
 
+test('methods that no registry has: 405 with those that it has, and no word of a wrong address', async () => {
+  await using own = await startMirror({ upstream: 'http://127.0.0.1:9' })
+  for (const method of ['OPTIONS', 'TRACE', 'PROPFIND', 'PURGE']) {
+    for (const path of [
+      '/v2/',
+      '/v2/library/app/manifests/1',
+      '/docker.io/v2/app/tags/list',
+      '/v2/BAD/tags/.x',
+    ]) {
+      const { status, headers, text } = await pull(own.url + path, { method })
+      assert.deepEqual([status, headers.allow], [405, 'GET, HEAD'], `${method} ${path}`)
+      assert.match(JSON.parse(text).errors[0].message, new RegExp(method))
+    }
+    assert.equal((await pull(`${own.url}/nothing`, { method })).status, 404)
+  }
+  assert.ok(!own.log().includes('not served'))
+})
+
 test('a client with a wrong path in its mirror address: the log says what to write, not at every request', async () => {
   await using own = await startMirror({ upstream: 'http://127.0.0.1:9' })
   for (let round = 0; round < 20; round += 1) {
