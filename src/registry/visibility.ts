@@ -123,18 +123,29 @@ export class Visibility {
     }
   }
 
-  /** Throws as the upstream does; the list of tags is the second witness where the first says nothing. */
+  /**
+   * Throws as the upstream does. The list of tags is the second witness where the first says nothing; what a HEAD does
+   * not give a GET may, unless HEAD is known to be right there.
+   */
   async #askUpstream({ upstream, name }: MirroredRepository, { kind, digest }: StoredThing): Promise<void> {
     try {
-      if (kind === 'manifest') await upstream.manifestDigest(name, digest)
-      else if (!(await upstream.hasBlob(name, digest))) {
+      if (kind === 'manifest') {
+        const told = await upstream.manifestDigest(name, digest)
+        if (told === digest) upstream.shortcuts.worked('manifest-head')
+      } else if (!(await upstream.hasBlob(name, digest))) {
         throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
       }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       // What is gone there may be here; that the repository is there for everybody is what counts.
       const isSilent = /^(?:NOT_FOUND|RATE_LIMITED|INVALID_RESPONSE|SERVER_ERROR)$/.test(error.code)
-      if (!isSilent || !(await upstream.isListed(name))) throw error
+      if (isSilent && (await upstream.isListed(name))) return
+      const isOdd = error.isRefusal || /^(?:INVALID_RESPONSE|SERVER_ERROR)$/.test(error.code)
+      const isDecided = kind === 'blob' || !isOdd || upstream.shortcuts.isProven('manifest-head')
+      if (isDecided) throw error
+      await upstream.assertGiven(name, digest).catch((second: unknown) => {
+        throw second instanceof UpstreamError && second.isRefusal ? second : error
+      })
     }
   }
 

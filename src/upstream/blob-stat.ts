@@ -23,13 +23,13 @@ const pageType = /^text\/|[/+](?:json|xml)$/
  * Resolves where the registry says that it has the blob, by HEAD or else by GET of one byte: a redirect to the bytes
  * says so, whatever storage makes of the method. Throws UpstreamError, the registry's refusal among them.
  */
-export async function assertBlob(ask: Ask): Promise<void> {
+export async function assertBlob(ask: Ask, digest: Digest): Promise<void> {
   try {
     const response = await ask({ method: 'HEAD', isFirstByte: false, keepRedirect: true })
     response.discard()
   } catch (error) {
     if (!isOddAnswer(error)) throw error
-    const response = await ask({ method: 'GET', isFirstByte: true, keepRedirect: true })
+    const response = await ask({ method: 'GET', isFirstByte: hasFirstByte(digest), keepRedirect: true })
     response.discard()
   }
 }
@@ -48,7 +48,7 @@ export async function blobSize(ask: Ask, digest: Digest): Promise<number | undef
   } catch (error) {
     // The registry's own word is final, a redirect that led to an error is none.
     if (!(isOddAnswer(error) || isElsewhere(error))) throw error
-    await assertBlob(ask)
+    await assertBlob(ask, digest)
     isOutOfReach = isElsewhere(error) && error.isOutage && error.code !== 'SERVER_ERROR'
   }
   return isOutOfReach ? undefined : sizeByFirstByte(ask, digest)
@@ -56,7 +56,7 @@ export async function blobSize(ask: Ask, digest: Digest): Promise<number | undef
 
 async function sizeByFirstByte(ask: Ask, digest: Digest): Promise<number | undefined> {
   try {
-    const response = await ask({ method: 'GET', isFirstByte: true, keepRedirect: false })
+    const response = await ask({ method: 'GET', isFirstByte: hasFirstByte(digest), keepRedirect: false })
     response.discard()
     return response.status === 206
       ? parseContentRange(headerOf(response, 'content-range'))?.size
@@ -65,6 +65,11 @@ async function sizeByFirstByte(ask: Ask, digest: Digest): Promise<number | undef
     if (error instanceof UpstreamError) return undefined
     throw error
   }
+}
+
+/** Asked for the first byte of nothing, servers answer 416. */
+function hasFirstByte(digest: Digest): boolean {
+  return !isDigestOfNothing(digest)
 }
 
 /** Neither a yes, nor a no, nor an outage: such as 400, 403, 405 and 5xx, which some have for HEAD alone. */

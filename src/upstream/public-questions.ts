@@ -115,6 +115,18 @@ export class PublicQuestions {
     }
   }
 
+  /** Resolves where anyone gets the manifest `digest` by a GET. Throws UpstreamError. */
+  async assertGiven(query: RegistryQuery, digest: Digest): Promise<void> {
+    const response = await this.request('GET', query, true)
+    response.discard()
+    if (claimedDigest(response) === digest || !isPage(response)) return
+    throw new UpstreamError(
+      'INVALID_RESPONSE',
+      response.url.host,
+      'it answered with a page instead of a manifest',
+    )
+  }
+
   /** What an index lists is as public as the index. */
   noteChildren(repository: RepositoryName, bytes: Buffer): void {
     for (const digest of childrenOf(bytes)) this.#knowledge.confirm(repository, digest, digest)
@@ -133,7 +145,7 @@ export class PublicQuestions {
     const message = this.#connection.account?.isRefused
       ? `it gives ${repository} to nobody without a login, and refuses the configured user name and password`
       : `${repository} is private, or there is no such repository; this mirror serves only what everybody may read: pull it from ${upstream} itself`
-    return new UpstreamError('UNAUTHORIZED', upstream, message, {
+    return new UpstreamError(cause.code, upstream, message, {
       cause,
       ...(status === undefined ? {} : { status }),
     })

@@ -133,6 +133,11 @@ export class RegistryClient implements AsyncDisposable {
     return this.#questions.isListed(repository)
   }
 
+  /** Resolves where anyone gets a manifest by GET, which may cost them a pull: the witness where HEAD is no use. */
+  async assertGiven(repository: RepositoryName, digest: Digest): Promise<void> {
+    return this.#questions.assertGiven({ repository, ...manifestQuery(digest) }, digest)
+  }
+
   /** GET of a manifest (end-3), after anyone was told of it where there is an account. At most 4 MiB are read. */
   async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
     return this.#getManifest(reference, { repository, ...manifestQuery(reference) })
@@ -185,7 +190,7 @@ export class RegistryClient implements AsyncDisposable {
   /** Whether the repository has the blob (end-2). A redirect to its bytes says so. */
   async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
     try {
-      await assertBlob((question) => this.#askBlob(repository, digest, question))
+      await assertBlob((question) => this.#askBlob(repository, digest, question), digest)
       return true
     } catch (error) {
       if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false

@@ -155,6 +155,15 @@ test('a blob of no bytes has a size of 0', async (t) => {
   }
 })
 
+for (const code of [400, 403, 405, 501]) {
+  test(`a blob of no bytes at a registry that answers HEAD by ${code}, and a range by 416: its size is 0`, async (t) => {
+    const { head, get } = await start(t, { registry: onHead(status(code)), blob: empty })
+    const { status: told, headers } = await head()
+    assert.deepEqual([told, headers['content-length']], [200, '0'])
+    assert.equal((await get()).digest, empty.digest)
+  })
+}
+
 for (const code of [401, 404]) {
   test(`the registry answers HEAD by ${code}: believed and remembered for HEAD, and GET is asked all the same`, async (t) => {
     const { head, get, asked } = await start(t, { registry: onHead(status(code)) })

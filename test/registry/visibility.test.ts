@@ -2,7 +2,8 @@
  * What only the operator's account may read is served to nobody, and what is public stays so, whatever else the
  * upstream refuses.
  *
- * Neighbours that were thought of: lists of tags refused while manifests are public; HEAD that gets 400, 405, 500;
+ * Neighbours that were thought of: lists of tags refused while manifests are public; HEAD that gets 400, 401, 403, 404,
+ * 405, 500, of manifests, of blobs, with lists that are refused as well;
  * an anonymous token service that refuses, or is limited; 404 in place of 401; a tag that exists for the account only,
  * also where the tag is public with other content; a repository that turns private while anyone gets 429, 503, silence
  * or nothing, with the tag moved, with new layers, by digest, by tag, as a list; the same after a restart, and a day
@@ -147,6 +148,25 @@ test('lists of tags that are refused while manifests and blobs are public: every
     await pullAll(s)
   }
 })
+
+for (const status of [401, 403, 404, 405, 500]) {
+  test(`HEAD gets ${status}, lists are refused: what everybody may read is pulled, and pulled again`, async () => {
+    await using s = await start()
+    s.hub.fault({ method: 'HEAD', path: /manifests/, caller: 'anyone' }, { status })
+    if (status !== 401 && status !== 404) {
+      s.hub.fault({ listener: 'registry', method: 'HEAD', path: /blobs/, caller: 'anyone' }, { status })
+    }
+    s.hub.fault({ path: /tags\/list/, caller: 'anyone' }, { status: 404 })
+    for (let round = 0; round < 3; round += 1) await pullAll(s)
+    assert.equal((await s.get('acme/secret/manifests/latest')).status, 404)
+    assert.equal((await s.get(`acme/secret/manifests/${secret.manifest.digest}`)).status, 404)
+    assertNothingOf(s.hub, secret)
+    s.hub.setPrivate('library/app', ['ann'])
+    s.hub.expireTokens()
+    assert.equal((await s.get(`library/app/manifests/${image.manifest.digest}`)).status, 404)
+    assert.equal((await s.get(`library/app/blobs/${image.config.digest}`)).status, 404)
+  })
+}
 
 for (const status of [400, 405, 500, 501]) {
   test(`HEAD of manifests that gets ${status}: what everybody may read is pulled, and nothing else`, async () => {
