@@ -10,6 +10,8 @@ export interface Challenge {
 const maximumHeaderLength = 16 * 1024
 
 const token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+/** What some write without the quotes that it needs, such as a scope or a URL. */
+const unquoted = '[!#-+\\--\\[\\]-~]+'
 const elementEnd = '[ \\t]*(?:,|$)'
 
 /**
@@ -33,7 +35,7 @@ function parseHeader(header: string): Challenge[] {
   const spaces = /[ \t]*/y
   const token68 = new RegExp(`[A-Za-z0-9._~+/-]+=*(?=${elementEnd})`, 'y')
   const parameter = new RegExp(
-    `(${token})[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|(${token}))(?=${elementEnd})`,
+    `(${token})[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|(${unquoted}))(?=${elementEnd})`,
     'y',
   )
 

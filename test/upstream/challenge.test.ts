@@ -27,6 +27,14 @@ const cases = [
   [`Bearer ,realm="${realm}"`, [bearer]],
   [`Bearer\trealm="${realm}"`, [bearer]],
   ['Basic realm=x', [basic]],
+  // Not by the grammar, and clear all the same.
+  [`Basic realm="x", Bearer realm=${realm}`, [basic, bearer]],
+  [
+    `Bearer realm="${realm}",scope=repository:a/b:pull,service=s`,
+    [['bearer', { realm, scope: 'repository:a/b:pull', service: 's' }]],
+  ],
+  [`Bearer realm=${realm}?a=b&c==, Basic realm=x`, [['bearer', { realm: `${realm}?a=b&c==` }], basic]],
+  ['Bearer realm=a"b"', []],
   ['Basic', [['basic', {}]]],
   ['Negotiate, Basic realm="x"', [['negotiate', {}], basic]],
   ['Negotiate YWJj==, Basic realm="x"', [['negotiate', {}], basic]],
@@ -51,7 +59,6 @@ const cases = [
   [`Bearer realm="${realm}", service="x`, []],
   [`Bearer realm="${realm}", service ="x`, []],
   [`Basic realm="x", Bearer realm="${realm}`, [basic]],
-  [`Basic realm="x", Bearer realm=${realm}`, [basic]],
   [`Basic realm="x", Bearer realm="${realm}" service="y"`, [basic]],
   [`Basic realm="x", Bearer realm="${realm}"junk`, [basic]],
   [`Basic realm="x", Bearer realm="${realm}", @`, [basic]],

@@ -83,6 +83,7 @@ const taken: readonly [what: string, needed: readonly string[], challenge: Wants
     bearer('repository:reg.example:5000/app:pull'),
   ],
   ['a push beside it, which is left out', [vendor], bearer(`repository:app:pull,push ${vendor}`)],
+  ['no quotes', [vendor], (realm) => `Bearer realm=${realm},service=s,scope=${vendor}`],
   ['Basic beside it', [vendor], (realm) => ['Basic realm="x"', bearer(vendor)(realm)]],
 ]
 
