@@ -9,6 +9,13 @@ import { pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { exchange } from '../support/raw-http.ts'
 
+test('whoever watches by HEAD is answered as by GET', async () => {
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
+  for (const path of ['/healthz', '/readyz', '/metrics', '/', '/v2/']) {
+    assert.equal((await pull(mirror.url + path, { method: 'HEAD' })).status, 200, path)
+  }
+})
+
 test('/healthz, /readyz and /metrics answer', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
   assert.deepEqual(JSON.parse((await pull(`${mirror.url}/healthz`)).text), { status: 'ok' })

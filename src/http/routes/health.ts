@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteHandlerMethod } from 'fastify'
 import type { Metrics } from '../metrics.ts'
 
 export interface HealthRoutesOptions {
@@ -7,13 +7,18 @@ export interface HealthRoutesOptions {
   readonly probe: () => Promise<void>
 }
 
-/** `/healthz`: the process is alive. `/readyz`: the store can be used. `/metrics`: Prometheus. */
+/**
+ * `/healthz`: the process is alive. `/readyz`: the store can be used. `/metrics`: Prometheus. Balancers and
+ * `wget --spider` ask by HEAD.
+ */
 export async function healthRoutes(
   app: FastifyInstance,
   { metrics, probe }: HealthRoutesOptions,
 ): Promise<void> {
-  app.get('/healthz', async () => ({ status: 'ok' }))
-  app.get('/readyz', async (request, reply) => {
+  const get = (url: string, handler: RouteHandlerMethod) =>
+    app.route({ method: ['GET', 'HEAD'], url, handler })
+  get('/healthz', async () => ({ status: 'ok' }))
+  get('/readyz', async (request, reply) => {
     try {
       await probe()
       return { status: 'ready' }
@@ -26,7 +31,7 @@ export async function healthRoutes(
       }
     }
   })
-  app.get('/metrics', async (_, reply) => {
+  get('/metrics', async (_, reply) => {
     reply.type(metrics.registry.contentType)
     return metrics.registry.metrics()
   })
