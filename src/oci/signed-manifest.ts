@@ -10,7 +10,7 @@ const base64url = /^[A-Za-z0-9_-]*={0,2}$/
  * Throws RegistryError MANIFEST_INVALID where they are one, and its signatures say nonsense.
  */
 export function signedPayload(bytes: Uint8Array): Uint8Array | undefined {
-  const { signatures, ...rest } = parseJsonObject(bytes, invalid)
+  const { signatures, ...rest } = parseJsonObject(bytes, unreadable)
   if (rest.schemaVersion !== 1 || !Array.isArray(rest.fsLayers)) return undefined
   if (!Array.isArray(signatures) || signatures.length === 0) return undefined
   const [payload, ...others] = signatures.map((signature) => cut(bytes, signature))
@@ -38,6 +38,11 @@ function cut(bytes: Uint8Array, signature: unknown): Uint8Array {
 function decoded(value: unknown): Buffer | undefined {
   const text = textOf(value)
   return text !== undefined && base64url.test(text) ? Buffer.from(text, 'base64url') : undefined
+}
+
+/** It may be anything yet. */
+function unreadable(problem: string, cause?: unknown): RegistryError {
+  return new RegistryError('MANIFEST_INVALID', `The manifest ${problem}`, { cause })
 }
 
 function invalid(problem: string, cause?: unknown): RegistryError {

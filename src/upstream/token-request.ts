@@ -48,7 +48,7 @@ export async function requestToken(transport: Transport, request: TokenRequest):
   if (status >= 500) {
     throw new UpstreamError('SERVER_ERROR', upstream, `its token service answered ${status}`, { status })
   }
-  if (status !== 200) return status
+  if (status < 200 || status >= 300) return status
   const token = parseTokenAnswer(body)
   if (token) return token
   throw new UpstreamError('INVALID_RESPONSE', upstream, 'its token service answered without a token')

@@ -188,6 +188,13 @@ test('access_token is as good as token', async (t) => {
   await clientOf(t, registry.url).manifestDigest(alpine, latest)
 })
 
+test('a token that comes with 201 is one', async (t) => {
+  const { registry } = await scriptedRegistry(t, {
+    tokenHandler: (_request, response) => response.writeHead(201).end('{"token":"made"}'),
+  })
+  await clientOf(t, registry.url).manifestDigest(alpine, latest)
+})
+
 test('a cache that fails on every call costs tokens, nothing else', async (t) => {
   const broken = (): never => {
     throw new Error('the cache is broken')
