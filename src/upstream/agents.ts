@@ -27,8 +27,8 @@ export interface ConnectionOptions {
 
 type CreateOptions = http.ClientRequestArgs & ConnectionOptions & { readonly servername?: string | undefined }
 
-/** Milliseconds. A resolver asks again after 5 s, and another server after that. */
-const lookupMs = 15_000
+/** Milliseconds. A resolver asks again after 5 s, another server after that, and gives up a little after 15 s. */
+const lookupMs = 20_000
 /** Milliseconds: four tries of a SYN, at 0, 1, 3 and 7 s; satellites take more than a second for one. */
 const connectMs = 10_000
 /** Milliseconds that a connection is kept without a use, as Go's clients keep it; routers on the way forget it later. */
