@@ -43,7 +43,7 @@ export async function blobSize(ask: Ask, digest: Digest): Promise<number | undef
   try {
     const response = await ask({ method: 'HEAD', isFirstByte: false, keepRedirect: false })
     response.discard()
-    const size = lengthOf(response, digest)
+    const size = sizeOf(response, digest)
     if (size !== undefined) return size
   } catch (error) {
     // The registry's own word is final, a redirect that led to an error is none.
@@ -58,9 +58,7 @@ async function sizeByFirstByte(ask: Ask, digest: Digest): Promise<number | undef
   try {
     const response = await ask({ method: 'GET', isFirstByte: hasFirstByte(digest), keepRedirect: false })
     response.discard()
-    return response.status === 206
-      ? parseContentRange(headerOf(response, 'content-range'))?.size
-      : lengthOf(response, digest)
+    return sizeOf(response, digest)
   } catch (error) {
     if (error instanceof UpstreamError) return undefined
     throw error
@@ -80,6 +78,12 @@ function isOddAnswer(error: unknown): boolean {
 
 function isElsewhere(error: unknown): error is UpstreamError {
   return error instanceof UpstreamError && error.isElsewhere
+}
+
+/** Of the whole blob: a part has the length of the part, also where HEAD is answered by one. */
+function sizeOf(response: TransportResponse, digest: Digest): number | undefined {
+  if (response.status !== 206) return lengthOf(response, digest)
+  return parseContentRange(headerOf(response, 'content-range'))?.size
 }
 
 /** Content-Length, where it can be that of the blob. */

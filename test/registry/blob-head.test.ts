@@ -84,6 +84,8 @@ const told: readonly [what: string, options: Options][] = [
     'storage tells the length of an error page',
     { storage: onHead(length(243, { 'content-type': 'text/html' })) },
   ],
+  ['storage answers HEAD by a part', { storage: onHead(partOf(`bytes 0-0/${plain.size}`)) }],
+  ['storage answers HEAD by a part of who knows what', { storage: onHead(partOf('bytes 0-0/*')) }],
   ['storage tells a coded length', { storage: onHead(length(99, { 'content-encoding': 'gzip' })) }],
   ...[400, 403, 405, 500].map((code): [string, Options] => [
     `the registry answers HEAD by ${code}`,
@@ -93,6 +95,11 @@ const told: readonly [what: string, options: Options][] = [
   ['the registry serves it itself', { registry: serve }],
   ['nothing is odd', {}],
 ]
+
+function partOf(range: string): Answer {
+  return (_request, response) =>
+    response.writeHead(206, { 'content-range': range, 'content-length': 1 }).end()
+}
 
 function length(bytes: number, headers: Record<string, string> = {}): Answer {
   return (_request, response) => response.writeHead(200, { 'content-length': bytes, ...headers }).end()
