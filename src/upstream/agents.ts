@@ -6,6 +6,7 @@ import { abortable } from '../flow/abortable.ts'
 import type { Pulse } from '../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import { raceAddresses } from './address-race.ts'
+import { nameFailure } from './connection-failure.ts'
 import type { Names } from './names.ts'
 import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
 import { openTunnel, ProxyError } from './tunnel.ts'
@@ -126,10 +127,14 @@ export class Agents implements Disposable {
     } catch (error) {
       if (this.#closed.signal.aborted) throw error
       const { code, message } = error as NodeJS.ErrnoException
-      throw new ProxyError(proxy, `cannot be reached: ${message}`, {
-        code: code === 'ETIMEDOUT' ? code : 'EPROXY',
-        cause: error,
-      })
+      throw new ProxyError(
+        proxy,
+        `cannot be reached: ${nameFailure(error as NodeJS.ErrnoException, host) ?? message}`,
+        {
+          code: code === 'ETIMEDOUT' ? code : 'EPROXY',
+          cause: error,
+        },
+      )
     }
   }
 

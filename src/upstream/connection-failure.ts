@@ -33,8 +33,8 @@ export function connectionFailure(error: unknown, upstream: string, url: URL): U
 
 function inWords(error: SystemError, url: URL): string {
   const { code = '', message } = error
-  if (code === 'ENOTFOUND') return `there is no host of the name ${url.hostname} (ENOTFOUND)`
-  if (code === 'EAI_AGAIN') return `no name server tells the address of ${url.hostname} now: ${message}`
+  const unnamed = nameFailure(error, url.hostname)
+  if (unnamed !== undefined) return unnamed
   const advice = certificateAdvice[code]
   if (advice !== undefined) return `its certificate is not accepted: ${message} (${code})${whatToDo(advice)}`
   if (isPlainAnswer(code, message)) {
@@ -46,6 +46,13 @@ function inWords(error: SystemError, url: URL): string {
   }
   if (code.startsWith('HPE_')) return `what answers at ${url.host} speaks no HTTP: ${message} (${code})`
   return message
+}
+
+/** What to say where no address was found for `host`, an upstream's or a proxy's; undefined where something else failed. */
+export function nameFailure({ code, message }: NodeJS.ErrnoException, host: string): string | undefined {
+  if (code === 'ENOTFOUND') return `there is no host of the name ${host} (ENOTFOUND)`
+  if (code === 'EAI_AGAIN') return `no name server tells the address of ${host} now: ${message}`
+  return undefined
 }
 
 /** The sentence of an answer, that of Go and nginx, to plain http at a port for TLS. */

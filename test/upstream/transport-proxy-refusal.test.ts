@@ -7,6 +7,7 @@ import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { clientOf, collect, failsWith, listen, selfSigned, transportTo } from './fixtures.ts'
 import { forwardProxy } from './forward-proxy.ts'
+import { stubNames } from './stub-names.ts'
 
 // What a forward proxy does wrong or refuses is said to be its doing, with its name and without its password. Neighbours:
 // each status, to CONNECT and to plain http; gone, silent, closing, resetting; a proxy at https; a tunnel that breaks in
@@ -91,10 +92,15 @@ test('a proxy that is gone: the message names it, and the circuit opens', async 
 })
 
 test('a proxy whose name nobody knows', async (t) => {
+  stubNames(t, () => [])
   const url = 'https://registry.test/'
   const proxyEnvironment = { HTTPS_PROXY: 'proxy.invalid:3128' }
   const request = transportTo(t, url, { proxyEnvironment }).request({ method: 'GET', url: new URL(url) })
-  await failsWith(request, 'UNREACHABLE', /the proxy proxy\.invalid:3128 cannot be reached: /)
+  await failsWith(
+    request,
+    'UNREACHABLE',
+    /the proxy proxy\.invalid:3128 cannot be reached: there is no host of the name proxy\.invalid \(ENOTFOUND\)$/,
+  )
 })
 
 const endings: Readonly<Record<string, (socket: Socket) => void>> = {
