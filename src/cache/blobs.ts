@@ -8,7 +8,7 @@ import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { BlobSource } from './download.ts'
-import { Fill } from './fill.ts'
+import { Fill, partialId } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { Integrity } from './integrity.ts'
 import { passThrough } from './pass-through.ts'
@@ -97,7 +97,9 @@ export class Blobs implements AsyncDisposable {
     const joined = running && (await this.#join(running, origin, signal))
     if (joined) return { reader: joined, status: 'joined' }
     if (this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
+    const isRoomy = this.#fills.has(digest) || (await this.#hasRoom(digest, origin.size))
     const meanwhile = this.#fills.get(digest)
+    if (!meanwhile && !isRoomy) return this.#passThrough(digest, origin)
     // Nothing is begun for somebody who has left.
     if (!meanwhile) signal?.throwIfAborted()
     const { fill } = meanwhile ?? this.#start(digest, origin)
@@ -156,6 +158,15 @@ export class Blobs implements AsyncDisposable {
       })
       .finally(() => this.#fills.delete(digest))
     return running
+  }
+
+  /** Whether the disk holds it beside what the fills under way still bring: one that is begun in vain is cut. */
+  async #hasRoom(digest: Digest, size: number | undefined): Promise<boolean> {
+    if (size === undefined) return true
+    // A disk that does not tell is tried.
+    const room = await this.#options.store.roomFor(partialId(digest)).catch(() => Number.POSITIVE_INFINITY)
+    const promised = [...this.#fills.values()].reduce((sum, { fill }) => sum + fill.missingBytes, 0)
+    return size + promised <= room
   }
 
   /** A full or broken disk is our trouble, not the client's. */

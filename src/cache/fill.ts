@@ -32,6 +32,7 @@ export class Fill {
   readonly #started = deferred<void>()
   readonly #done: Promise<void>
   #isFailing = false
+  #partial: Partial | undefined
   /** The partial that readers follow; undefined where the blob turned out to be stored. */
   #opened = deferred<Partial | undefined>()
 
@@ -49,6 +50,11 @@ export class Fill {
   /** Resolves when the blob is stored. Rejects when the fill failed for good, or was stopped. */
   get done(): Promise<void> {
     return this.#done
+  }
+
+  /** Bytes that it still has to bring, as far as its size is known. */
+  get missingBytes(): number {
+    return Math.max(0, (this.#options.size ?? 0) - (this.#partial?.present.total ?? 0))
   }
 
   /** Whether it has failed and is only tidying up: whoever comes now had better wait for `done` and start anew. */
@@ -136,6 +142,7 @@ export class Fill {
       open: async (known) => {
         const algorithm = digestAlgorithm(digest)
         partial = await store.openPartial({ id: partialId(digest), algorithm, size: known })
+        this.#partial = partial
         this.#opened.resolve(partial)
         return partial
       },
@@ -173,7 +180,7 @@ function isWrongBytes(error: unknown): error is RegistryError {
   return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
 }
 
-/** The same for every process, so that the next one finds what this one left. */
-function partialId(digest: Digest): string {
+/** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */
+export function partialId(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}`
 }

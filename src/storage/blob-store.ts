@@ -23,6 +23,8 @@ export interface BlobStore extends AsyncDisposable {
   openPartial(options: PartialOptions): Promise<Partial>
   /** The size in bytes that an earlier process expected of the partial `id`; undefined where there is none. */
   partialSize(id: string): Promise<number | undefined>
+  /** Bytes that the partial `id` may have in all: what is free less a reserve for the catalog, and what it holds already. */
+  roomFor(id: string): Promise<number>
   /** Rejects where the store cannot be written to, with the file system's error. */
   probe(): Promise<void>
 }

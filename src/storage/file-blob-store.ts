@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
@@ -12,6 +12,9 @@ import { StoredCount, type StoredTotal } from './stored-count.ts'
 const layoutVersion = '1'
 /** A partial that nobody asked for in this time goes at the next start. */
 const partialKeptMs = 30 * 24 * 60 * 60 * 1000
+
+/** Bytes that are left to the catalog and its log; a sixteenth of a tiny disk. */
+const reserveBytes = 4 * 1024 * 1024
 
 /**
  * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, and the layout's
@@ -107,6 +110,13 @@ export class FileBlobStore implements BlobStore {
 
   async partialSize(id: string): Promise<number | undefined> {
     return PartialJournal.size(`${join(this.#directory, 'partial', id)}.journal`)
+  }
+
+  async roomFor(id: string): Promise<number> {
+    const { bavail, blocks, bsize } = await statfs(this.#directory)
+    const partial = await absentIfMissing(stat(join(this.#directory, 'partial', id)))
+    const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)
+    return bavail * bsize - reserve + (partial?.blocks ?? 0) * 512
   }
 
   async probe(): Promise<void> {
