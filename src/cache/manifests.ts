@@ -47,8 +47,8 @@ export interface ManifestsOptions {
 }
 
 const memoryBytes = 32 * 1024 * 1024
-/** Tags of which only the digest is known. */
-const maximumClaims = 1000
+/** Tags of which only the digest is known, and milliseconds in which whoever asked by HEAD comes for the manifest. */
+const claims = { max: 1000, ttl: 60_000 }
 
 /**
  * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
@@ -62,7 +62,8 @@ export class Manifests {
     sizeCalculation: ({ bytes }) => bytes.length + 500,
   })
 
-  readonly #claims = new LRUCache<string, Tag>({ max: maximumClaims })
+  /** What an upstream's HEAD said of a tag, and when (milliseconds since the epoch), by the digest. */
+  readonly #claims = new LRUCache<string, { tag: Tag; at: number }>(claims)
 
   constructor(options: ManifestsOptions) {
     this.#options = options
@@ -117,7 +118,7 @@ export class Manifests {
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
     if (isDigestReference(reference))
       return digest === reference ? { ...head, checkedAt: undefined } : undefined
-    this.#claims.set(memoryKey(id, digest), reference)
+    this.#claims.set(memoryKey(id, digest), { tag: reference, at: Date.now() })
     return { ...head, checkedAt: Date.now() }
   }
 
@@ -186,10 +187,17 @@ export class Manifests {
     if (!isDigestReference(reference)) {
       return { ...manifest, status: 'miss', checkedAt: await this.#confirm(id, reference, manifest.digest) }
     }
-    const tag = this.#claims.get(memoryKey(id, reference))
-    if (tag !== undefined) await this.#confirm(id, tag, reference)
-    this.#claims.delete(memoryKey(id, reference))
+    await this.#settleClaim(id, reference)
     return { ...manifest, status: 'miss', checkedAt: undefined }
+  }
+
+  /** The manifest of a claim has come: the tag is known, unless it was confirmed since, perhaps as another one. */
+  async #settleClaim(id: RepositoryId, digest: Digest): Promise<void> {
+    const claim = this.#claims.get(memoryKey(id, digest))
+    this.#claims.delete(memoryKey(id, digest))
+    if (!claim) return
+    const known = await this.#options.catalog.tag(id, claim.tag)
+    if (!known || known.checkedAt < claim.at) await this.#confirm(id, claim.tag, digest)
   }
 
   /** Runs `operation` once for all who ask for the same; those who come later are told that they joined. */

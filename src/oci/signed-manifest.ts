@@ -1,6 +1,8 @@
 import { RegistryError } from './error.ts'
 import { isJsonObject, parseJsonObject, textOf } from './json.ts'
 
+/** Those who sign do so once; more are possible, not usual. */
+const maximumSignatures = 16
 const base64url = /^[A-Za-z0-9_-]*={0,2}$/
 
 /**
@@ -13,10 +15,13 @@ export function signedPayload(bytes: Uint8Array): Uint8Array | undefined {
   const { signatures, ...rest } = parseJsonObject(bytes, unreadable)
   if (rest.schemaVersion !== 1 || !Array.isArray(rest.fsLayers)) return undefined
   if (!Array.isArray(signatures) || signatures.length === 0) return undefined
-  const [payload, ...others] = signatures.map((signature) => cut(bytes, signature))
-  if (!payload || others.some((other) => Buffer.compare(other, payload) !== 0)) {
+  if (signatures.length > maximumSignatures) throw invalid(`has more than ${maximumSignatures} signatures`)
+  // Compared before anything is copied: each signature may claim the whole manifest.
+  const [first, ...others] = signatures.map((signature) => cutOf(bytes, signature))
+  if (!first || others.some(({ length, tail }) => length !== first.length || !tail.equals(first.tail))) {
     throw invalid('has signatures of different contents')
   }
+  const payload = Buffer.concat([bytes.subarray(0, first.length), first.tail])
   // What is read with the signatures must be what the digest is of: a key may stand there twice.
   if (JSON.stringify(parseJsonObject(payload, invalid)) !== JSON.stringify(rest)) {
     throw invalid('has more in it than what is signed')
@@ -24,7 +29,8 @@ export function signedPayload(bytes: Uint8Array): Uint8Array | undefined {
   return payload
 }
 
-function cut(bytes: Uint8Array, signature: unknown): Uint8Array {
+/** How many bytes of the manifest a signature is of, and what comes behind them. */
+function cutOf(bytes: Uint8Array, signature: unknown): { length: number; tail: Buffer } {
   const header = isJsonObject(signature) ? decoded(signature.protected) : undefined
   if (!header) throw invalid('has a signature without a protected header')
   const { formatLength, formatTail } = parseJsonObject(header, invalid)
@@ -32,7 +38,7 @@ function cut(bytes: Uint8Array, signature: unknown): Uint8Array {
   const isInside =
     Number.isInteger(formatLength) && Number(formatLength) > 0 && Number(formatLength) < bytes.length
   if (!isInside || !tail) throw invalid('has a signature that does not say what it signs')
-  return Buffer.concat([bytes.subarray(0, Number(formatLength)), tail])
+  return { length: Number(formatLength), tail }
 }
 
 function decoded(value: unknown): Buffer | undefined {

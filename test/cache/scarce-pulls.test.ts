@@ -91,3 +91,13 @@ test('pulls are plenty: HEAD of an unknown tag brings the manifest, and the GET 
   await s.hub.stop()
   assert.equal((await s.ask(image.manifest.digest)).headers['x-larder-cache'], 'hit')
 })
+
+test('pulls are scarce: the tag moves between a HEAD and the GET of its digest, and is not turned back', async () => {
+  await using s = await start(20)
+  const moved = buildImage({ seed: 'moved' })
+  await s.ask('new', 'HEAD')
+  s.hub.addImage('library/app', 'new', moved)
+  assert.equal((await s.ask('new')).digest, moved.manifest.digest)
+  assert.equal((await s.ask(image.manifest.digest)).digest, image.manifest.digest)
+  assert.equal((await s.ask('new')).digest, moved.manifest.digest)
+})

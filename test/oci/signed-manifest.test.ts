@@ -58,3 +58,22 @@ test('two signatures of different contents make it malformed', () => {
     )
   assert.throws(() => signedPayload(Buffer.from(two)), /different contents/)
 })
+
+test('thousands of signatures that each claim the whole manifest cost no memory: it is malformed', () => {
+  const { bytes } = signedManifest({ name: 'team/app' })
+  const document = JSON.parse(bytes.toString())
+  const signatures = Array.from({ length: 30_000 }, () => document.signatures[0])
+  const many = Buffer.from(JSON.stringify({ ...document, signatures }))
+  const before = process.memoryUsage().rss
+  assert.throws(() => signedPayload(many), /more than 16 signatures/)
+  assert.ok(process.memoryUsage().rss - before < 200_000_000)
+})
+
+test('signatures of the same content are all right', () => {
+  const { bytes, payload } = signedManifest({ name: 'team/app' })
+  const text = bytes.toString()
+  const [signature] = JSON.parse(text).signatures
+  const start = text.indexOf('"signatures"')
+  const twice = `${text.slice(0, start)}"signatures":${JSON.stringify([signature, signature])}}`
+  assert.deepEqual(Buffer.from(signedPayload(Buffer.from(twice)) ?? []), payload)
+})
