@@ -24,6 +24,8 @@ interface Failure extends Error {
   readonly errcode?: number
   readonly syscall?: string
   readonly path?: string
+  /** The data folder, where `path` may be one above it. */
+  readonly folder?: string
   /** Of a host, or the path of a socket. */
   readonly address?: string
   readonly port?: number
@@ -57,7 +59,7 @@ async function adviceFor(failure: Failure): Promise<Advice> {
     return { exitCode: exitCodes.refused, text: await listenAdvice(failure) }
   }
   if (code === 'LOCKED') return { exitCode: exitCodes.refused, text: 'One process a folder.' }
-  if (code === 'EACCES') return { exitCode: exitCodes.refused, text: await ownerAdvice(failure) }
+  if (code === 'EACCES') return { exitCode: exitCodes.storage, text: await ownerAdvice(failure) }
   const storageCode = failure.errcode === sqliteFull ? 'ENOSPC' : code
   if (isStorageCode(storageCode)) {
     const text = `${storageAdvice[storageCode]} or set storage.dir (or --data) to another folder.`
@@ -99,24 +101,39 @@ async function listenAdvice({ code, port, address }: Failure): Promise<string> {
   }
 }
 
-/** Who owns the folder, or the nearest one above that exists, and who asks. */
-async function ownerAdvice({ path }: Failure): Promise<string> {
+/** A folder that exists may be given to the user who asks; of one that is missing, only itself, and none above it. */
+async function ownerAdvice({ path, folder = path }: Failure): Promise<string> {
   const what = 'set storage.dir (or --data) to a folder that this user may write to'
   const own = process.geteuid?.()
-  const owner = path === undefined ? undefined : await ownerOf(path)
-  if (own === undefined || owner === undefined || owner.uid === own) {
+  const owner = folder === undefined ? undefined : await ownerOf(folder)
+  if (folder === undefined || own === undefined || owner === undefined || owner === own) {
     return `It is not allowed: let this user write to that folder, or ${what}.`
   }
-  const names = `${owner.path} belongs to user ${owner.uid}, and this is user ${own}`
-  return `${names}: give it away (chown -R ${own} ${owner.path}), or ${what}.`
+  const word = shellWord(folder)
+  if (owner === 'missing') {
+    return `User ${own} may not make it: give this user a folder (as root: mkdir -p ${word} && chown ${own} ${word}), or ${what}.`
+  }
+  const names = `${folder} belongs to user ${owner}, and this is user ${own}`
+  // Not what lies above it or in it: nobody knows whether that is Larder's.
+  if (isSystemFolder(folder)) return `${names}: ${what}.`
+  return `${names}: give it to this user (chown ${own} ${word}), or ${what}.`
 }
 
-async function ownerOf(path: string): Promise<{ path: string; uid: number } | undefined> {
+async function ownerOf(path: string): Promise<number | 'missing' | undefined> {
   try {
-    return { path, uid: (await stat(path)).uid }
-  } catch {
-    return dirname(path) === path ? undefined : ownerOf(dirname(path))
+    return (await stat(path)).uid
+  } catch (error) {
+    return (error as Failure).code === 'ENOENT' ? 'missing' : undefined
   }
+}
+
+/** `/`, and what lies right in it or in /usr and /var: /etc, /var/lib. */
+function isSystemFolder(path: string): boolean {
+  return /^\/(?:(?:usr|var)\/)?[^/]*\/?$/.test(path) && path !== '/data' && !path.includes('larder')
+}
+
+function shellWord(path: string): string {
+  return /^[\w./:@%+=-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`
 }
 
 function isStorageCode(code: string): code is keyof typeof storageAdvice {

@@ -11,7 +11,12 @@ import { sqliteBusy, sqliteCode, sqliteCorrupt, sqliteFull, sqliteNotADatabase }
  * file system's error (EACCES, EROFS) where the folder cannot be written to. Dispose to let go.
  */
 export async function lockDirectory(directory: string): Promise<Disposable> {
-  await makeFolder(directory)
+  try {
+    await makeFolder(directory)
+  } catch (error) {
+    // It speaks of the first folder above that could not be made; the advice is about the one that was asked for.
+    throw Object.assign(error as Error, { folder: directory })
+  }
   // SQLite would say "unable to open database file", and neither which nor why.
   await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
   const path = join(directory, 'lock')
