@@ -122,7 +122,7 @@ export class Ledger implements Disposable {
     if (pull.isReported) return
     pull.isReported = true
     const cutShort = this.#isEnding ? 'the mirror stopped' : 'too much is asked for at once to follow it'
-    if (pull.isWorthTelling) this.#options.onPull(pull.summary(cutShort))
+    if (pull.isWorthTelling) this.#options.onPull(pull.summary(cutShort, this.#isEnding))
   }
 }
 

@@ -129,12 +129,16 @@ export class OpenPull {
     else this.#bytes.cached += bytes
   }
 
-  /** What is to be told at its end. `cutShort`: why it could not go on, where something is still under way. */
-  summary(cutShort: string): Pull {
+  /**
+   * What is to be told at its end. `cutShort`: why it could not go on, where something is still under way, or with
+   * `isStopped` (the mirror ends before the pull has) where blobs that its manifests name were not sent.
+   */
+  summary(cutShort: string, isStopped: boolean): Pull {
     const { client, upstream, repository } = this.#first
     const { cached, joined, line } = this.#bytes
     const trouble = this.#worstTrouble()
-    const outcome: PullOutcome = trouble?.outcome ?? (this.underWay > 0 ? 'stopped' : 'finished')
+    const isCutShort = this.underWay > 0 || (isStopped && this.#missing > 0)
+    const outcome: PullOutcome = trouble?.outcome ?? (isCutShort ? 'stopped' : 'finished')
     return {
       client,
       agent: this.#agent,

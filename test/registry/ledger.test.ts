@@ -238,16 +238,26 @@ test('blobs without a manifest, and a manifest that cannot be read', (t) => {
   )
 })
 
-test('the end of the mirror tells what is open', (t) => {
-  const { ledger, pulls, manifest, blob } = beginLedger(t)
-  manifest('latest', image)()
-  blob(first)()
-  manifest('1', image, { asked: { client: '10.0.0.2' } })()
-  const running = blob(third, { asked: { client: '10.0.0.2' } })
+test('the end of the mirror tells what is open: a pull that lacks layers was stopped, a whole one finished', (t) => {
+  const { ledger, pulls, manifest, blob, pullAll, tick } = beginLedger(t)
+  const by = (last: number) => ({ asked: { client: `10.0.0.${last}` } })
+  // Told before: by silence, its client has the rest.
+  manifest('latest', image, by(3))()
+  blob(first, by(3))()
+  tick(2 * idleMs)
+  // Between two layers, as a client is whose running ones were still sent.
+  manifest('latest', image, by(1))()
+  blob(first, by(1))()
+  manifest('1', image, by(2))()
+  const running = blob(third, by(2))
+  manifest('latest', image, by(4))()
+  pullAll(image, by(4))
   ledger[Symbol.dispose]()
   running()
   assert.deepEqual(pulls.map(({ client, outcome, reason }) => [client, outcome, reason]).sort(), [
-    ['10.0.0.1', 'finished', undefined],
+    ['10.0.0.1', 'stopped', 'the mirror stopped'],
     ['10.0.0.2', 'stopped', 'the mirror stopped'],
+    ['10.0.0.3', 'finished', undefined],
+    ['10.0.0.4', 'finished', undefined],
   ])
 })
