@@ -124,7 +124,7 @@ test('a client that leaves did not finish, which is no warning; the end of the m
   await mirror[Symbol.asyncDispose]()
   const [left, open] = pulls(mirror)
   assert.deepEqual([left?.level, left?.msg], ['info', 'pull did not finish: the client left'])
-  assert.deepEqual([open?.level, open?.msg], ['info', 'pulled'])
+  assert.deepEqual([open?.level, open?.msg], ['info', 'pull did not finish: the mirror stopped'])
 })
 
 test('a blob that was fetched has a line: which, from where, how many bytes, how fast, how often resumed', async () => {
