@@ -1,5 +1,12 @@
 #!/usr/bin/env -S node --max-semi-space-size=1
-import { larder } from './cli/larder.ts'
+// Everything else is imported once it is known that this Node can: older ones end with a stack in the middle of it.
+import { tooOld } from './cli/node-version.ts'
+
+const complaint = tooOld(process.version)
+if (complaint !== undefined) {
+  process.stderr.write(complaint)
+  process.exit(2)
+}
 
 const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -13,6 +20,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 // Whoever reads the log may go, or its disk fill up: that is no reason to stop serving.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
+const { larder } = await import('./cli/larder.ts')
 process.exit(
   await larder({
     arguments: process.argv.slice(2),
