@@ -52,6 +52,7 @@ const maximumUnknownSize = 64 * 1024 ** 3
  */
 export class Download {
   readonly #options: DownloadOptions
+  readonly #startedAt = performance.now()
   #partial: Partial | undefined
   #hasReceived = false
   #ignoresRange = false
@@ -124,7 +125,7 @@ export class Download {
     const { source, rate, signal } = this.#options
     const pace = rate && ((bytes: number) => rate.take(bytes, signal))
     try {
-      const fetched = await source({ position, signal, pace })
+      const fetched = await source({ position, since: this.#startedAt, signal, pace })
       if (fetched.start < position) this.#ignoresRange = true
       return fetched
     } catch (error) {

@@ -10,6 +10,11 @@ export interface CircuitBreakerOptions {
   readonly onChange?: (state: 'open' | 'closed', cause: unknown) => void
 }
 
+/** Milliseconds after the opening in which work may begin and still wait for the peer. */
+const soonMs = 8000
+/** Milliseconds between two probes while somebody waits, at most. */
+const longestWhileWaitedForMs = 3000
+
 /**
  * Makes a dead peer cost nothing: after some failures in a row callers are refused at once, while a probe in the
  * background finds out when the peer is back. No caller ever pays for a probe.
@@ -21,6 +26,7 @@ export class CircuitBreaker implements AsyncDisposable {
   #cause: unknown
   #probing: Promise<void> | undefined
   #wasHeard = false
+  #waiting = 0
   /** Milliseconds of the monotonic clock. */
   #openedAt = 0
 
@@ -45,17 +51,19 @@ export class CircuitBreaker implements AsyncDisposable {
   }
 
   /**
-   * Waits for a peer that was there and has just gone: until it is back, or `graceMs` after the circuit opened. At once
-   * where it is closed, where it has been open for longer, and where the peer was never heard. Rejects when `signal`
-   * aborts.
+   * Waits for a peer that was there and has gone, on behalf of work that began (`askedAt`, milliseconds of the monotonic
+   * clock) before that was known, or soon after: until the peer is back, or `forMs` after the circuit opened. At once
+   * where it is closed, for work that began later, and where the peer was never heard. Rejects when `signal` aborts.
    */
-  async comeBack(graceMs: number, signal?: AbortSignal): Promise<void> {
-    const leftMs = this.#openedAt + graceMs - performance.now()
-    if (!this.#probing || leftMs <= 0 || !this.#wasHeard) return
+  async comeBack(askedAt: number, forMs: number, signal?: AbortSignal): Promise<void> {
+    const leftMs = this.#openedAt + forMs - performance.now()
+    if (!this.#probing || leftMs <= 0 || !this.#wasHeard || askedAt > this.#openedAt + soonMs) return
     const waiting = new AbortController()
+    this.#waiting += 1
     try {
       await abortable(Promise.race([this.#probing, delay(leftMs, waiting.signal)]), signal)
     } finally {
+      this.#waiting -= 1
       waiting.abort()
     }
   }
@@ -82,7 +90,7 @@ export class CircuitBreaker implements AsyncDisposable {
     const { signal } = this.#stopped
     for (let waitMs = first; !signal.aborted; waitMs = Math.min(waitMs * 2, last)) {
       try {
-        await delay(waitMs, signal)
+        await delay(this.#waiting > 0 ? Math.min(waitMs, longestWhileWaitedForMs) : waitMs, signal)
         await this.#options.probe(signal)
         this.succeeded()
         this.#options.onChange?.('closed', undefined)

@@ -20,6 +20,8 @@ export interface FetchedBlob {
 export interface BlobQuery {
   /** The position of the first byte. */
   readonly position: number
+  /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
+  readonly since?: number
   readonly signal: AbortSignal
   /** Waits until so many bytes may come; more are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined

@@ -2,8 +2,8 @@ import { delay } from '../flow/abortable.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
-import { manifestAccept, manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
-import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
+import { manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
+import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
@@ -11,6 +11,7 @@ import { UpstreamError } from './error.ts'
 import { readBody, type TransportResponse } from './exchange.ts'
 import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
 import type { LineUse } from './line-use.ts'
+import { type ManifestClaims, manifestQuery } from './manifest-query.ts'
 import { nextPage } from './next-page.ts'
 import type { PublicWord } from './public-knowledge.ts'
 import { PublicQuestions } from './public-questions.ts'
@@ -38,14 +39,6 @@ export interface FetchedManifest {
   readonly claimedDigest: Digest | undefined
 }
 
-/** What an upstream says of a manifest that nobody has seen here. */
-interface ManifestClaims {
-  readonly digest: Digest | undefined
-  readonly mediaType: string | undefined
-  /** Bytes. */
-  readonly size: number | undefined
-}
-
 export interface TagPage {
   readonly tags: readonly Tag[]
   /** The query of the next page, as the upstream wrote it; undefined where this is the last one. */
@@ -60,6 +53,8 @@ interface SmallAnswer {
 
 /** Milliseconds before each further try of a small request that failed on the other side. */
 const retryDelays = [200, 1000]
+/** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
+const blobPatienceMs = 60_000
 const notImplemented = 501
 const notModified = 304
 
@@ -180,9 +175,16 @@ export class RegistryClient implements AsyncDisposable {
    * the fill that needs it knows when to try again.
    */
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {
-    const { position, signal, pace } = options
+    const { position, signal, pace, since = performance.now() } = options
     const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
-    const query = { repository, path: `blobs/${digest}`, headers, signal, pace, awaitsReturn: true }
+    const query = {
+      repository,
+      path: `blobs/${digest}`,
+      headers,
+      signal,
+      pace,
+      patience: { since, forMs: blobPatienceMs },
+    }
     const response = await this.#questions.request('GET', query)
     return fetchedBlob(this.name, response, () => this.#counted(response))
   }
@@ -290,10 +292,4 @@ export class RegistryClient implements AsyncDisposable {
       yield chunk
     }
   }
-}
-
-/** Who asks by digest is in the middle of a pull; a tag is answered at once, if only by a refusal. */
-function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers' | 'awaitsReturn'> {
-  const headers = { accept: manifestAccept.join(', ') }
-  return { path: `manifests/${reference}`, headers, awaitsReturn: isDigestReference(reference) }
 }

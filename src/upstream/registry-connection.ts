@@ -50,14 +50,11 @@ export interface RegistryQuery {
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
   /** Whether a redirect to where the bytes are is answer enough and comes back as it is. */
   readonly keepRedirect?: boolean
-  /** Whether it waits for an upstream that was there a moment ago, as where the line drops in the middle of a pull. */
-  readonly awaitsReturn?: boolean
+  /** For how long it waits for an upstream that has just gone, and since when it is wanted (monotonic milliseconds). */
+  readonly patience?: { readonly since: number; readonly forMs: number }
   /** Who asks: anyone, unless it says otherwise. Without an account, or while it is refused, that is anyone, too. */
   readonly as?: 'account'
 }
-
-/** Milliseconds since the circuit opened: probes come after 1, 3 and 7 s, and clients give up after 30 s without headers. */
-const returnMs = 8000
 
 /**
  * Sends requests to one registry: with the token that it wants, not at all while it cannot be reached (circuit
@@ -141,7 +138,7 @@ export class RegistryConnection implements AsyncDisposable {
     countsAsPull = false,
   ): Promise<TransportResponse> {
     const { name } = this.#options
-    if (query.awaitsReturn) await this.#breaker.comeBack(returnMs, query.signal)
+    if (query.patience) await this.#breaker.comeBack(query.patience.since, query.patience.forMs, query.signal)
     if (this.#breaker.isOpen) {
       throw this.#error('CIRCUIT_OPEN', `it cannot be reached: ${reasonOf(this.#breaker.cause, name)}`)
     }

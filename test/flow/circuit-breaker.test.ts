@@ -117,7 +117,7 @@ test('a peer that has just gone is waited for, and whoever waits goes on when it
   breaker.succeeded()
   failTimes(breaker, 3)
   let isOver = false
-  const waiting = breaker.comeBack(60_000).then(() => {
+  const waiting = breaker.comeBack(performance.now(), 60_000).then(() => {
     isOver = true
   })
   await pass(100)
@@ -133,22 +133,49 @@ test('a peer that stays away is waited for no longer than the grace, and nobody 
   breaker.succeeded()
   failTimes(breaker, 3)
   const leaving = new AbortController()
-  const left = breaker.comeBack(60_000, leaving.signal)
+  const left = breaker.comeBack(performance.now(), 60_000, leaving.signal)
   leaving.abort(new Error('left'))
   await assert.rejects(left, /left/)
-  const waiting = breaker.comeBack(150)
+  const waiting = breaker.comeBack(performance.now(), 150)
   await pass(151)
   await waiting
   assert.equal(breaker.isOpen, true)
   await breaker[Symbol.asyncDispose]()
 })
 
-test('a peer that was never there, or has been away for longer than the grace, is not waited for', async (t) => {
+test('a peer that was never there, or has been away for too long when it is asked for, is not waited for', async (t) => {
   const { breaker } = breakerFor(t)
   failTimes(breaker, 3)
-  await breaker.comeBack(60_000)
+  await breaker.comeBack(performance.now(), 60_000)
   breaker.succeeded()
-  await breaker.comeBack(0)
+  await breaker.comeBack(performance.now(), 0)
+  await breaker.comeBack(performance.now() + 60_000, 60_000)
   assert.equal(breaker.isOpen, true)
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('while somebody waits, probes come at least every three seconds', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const probe = t.mock.fn(async () => {
+    throw new Error('still dead')
+  })
+  const breaker = new CircuitBreaker({ threshold: 1, probeEveryMs: [1000, 60_000], probe })
+  breaker.succeeded()
+  breaker.failed(new Error('gone'))
+  const leaving = new AbortController()
+  const waiting = breaker.comeBack(performance.now(), 3_600_000, leaving.signal)
+  for (const [milliseconds, probes] of [
+    [1000, 1],
+    [2000, 2],
+    [3000, 3],
+    [3000, 4],
+    [3000, 5],
+  ] as const) {
+    t.mock.timers.tick(milliseconds)
+    await settled()
+    assert.equal(probe.mock.callCount(), probes)
+  }
+  leaving.abort(new Error('left'))
+  await assert.rejects(waiting, /left/)
   await breaker[Symbol.asyncDispose]()
 })
