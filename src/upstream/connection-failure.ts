@@ -17,21 +17,24 @@ const certificateAdvice: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'name',
 }
 
+/** What was heard of an origin: the beginning of this answer, earlier answers, or nothing so far. */
+type Heard = 'begun' | 'before' | 'never'
+
 /**
  * The UpstreamError for what Node says of a request that got no answer, in words that tell what happened and what to do.
- * `url` is what was asked for.
+ * `url` is what was asked for, `heard` what its origin has answered in plain http.
  */
-export function connectionFailure(error: unknown, upstream: string, url: URL): UpstreamError {
+export function connectionFailure(error: unknown, upstream: string, url: URL, heard: Heard): UpstreamError {
   if (error instanceof UpstreamError) return error
   const cause = error as SystemError
   if (cause.code === addressRefused) {
     return new UpstreamError('REFUSED', upstream, `refused to follow: ${cause.message}`, { cause })
   }
   const code = cause.code === 'ETIMEDOUT' ? 'TIMED_OUT' : 'UNREACHABLE'
-  return new UpstreamError(code, upstream, inWords(cause, url), { cause })
+  return new UpstreamError(code, upstream, inWords(cause, url, heard), { cause })
 }
 
-function inWords(error: SystemError, url: URL): string {
+function inWords(error: SystemError, url: URL, heard: Heard): string {
   const { code = '', message } = error
   const unnamed = nameFailure(error, url.hostname)
   if (unnamed !== undefined) return unnamed
@@ -41,8 +44,9 @@ function inWords(error: SystemError, url: URL): string {
     return `what answers at ${url.host} speaks no TLS: if the registry is at plain http, write http://${url.host} in upstreams[].url (${code})`
   }
   if (error.rawPacket && isTlsRecord(error.rawPacket)) return speaksTls(url)
-  if (url.protocol === 'http:' && (code === 'ECONNRESET' || code === 'EPIPE')) {
-    return `it closed the connection without an answer: if ${url.host} speaks TLS, write https://${url.host} in upstreams[].url (${message})`
+  if (url.protocol === 'http:' && heard !== 'begun' && (code === 'ECONNRESET' || code === 'EPIPE')) {
+    const hint = `: if ${url.host} speaks TLS, write https://${url.host} in upstreams[].url`
+    return `it closed the connection without an answer${heard === 'never' ? hint : ''} (${message})`
   }
   if (code.startsWith('HPE_')) return `what answers at ${url.host} speaks no HTTP: ${message} (${code})`
   return message

@@ -20,6 +20,8 @@ export interface ExchangeOptions {
   readonly agents: Agents
   /** The proxy on the way, which has to be told the whole URL where it is at http. */
   readonly proxy: ForwardProxy | undefined
+  /** Whether the origin has answered in plain http before. */
+  readonly isKnown: boolean
   /** Milliseconds without a byte after which it is given up. */
   readonly stallMs: number
   readonly signal: AbortSignal | undefined
@@ -211,7 +213,7 @@ export class Exchange {
   }
 
   #translate(error: unknown): UpstreamError {
-    const { upstream, url, stallMs } = this.#options
+    const { upstream, url, stallMs, isKnown } = this.#options
     if (error instanceof TimeoutError) {
       return new UpstreamError('TIMED_OUT', upstream, `no answer within ${stallMs / 1000} s`, {
         cause: error,
@@ -219,7 +221,8 @@ export class Exchange {
     }
     // Got wraps what its stream is destroyed with, and what Node says.
     const cause = error instanceof RequestError && error.cause instanceof Error ? error.cause : error
-    return connectionFailure(cause, upstream, url)
+    const heard = this.#hasAnswer ? 'begun' : isKnown ? 'before' : 'never'
+    return connectionFailure(cause, upstream, url, heard)
   }
 
   #invalid(message: string): UpstreamError {

@@ -54,6 +54,8 @@ const maximumRedirects = 5
 const maximumStale = 3
 /** Bytes of a refusal in plain http that are looked at. */
 const maximumRefusalBytes = 64 * 1024
+/** Origins that are remembered to have answered in plain http; there are few, unless redirects lead to many. */
+const maximumPlainOrigins = 64
 
 /**
  * The way to one upstream: its agents, its proxy, its certificates, and the rules of where it may send us.
@@ -64,6 +66,7 @@ export class Transport implements Disposable {
   readonly #addresses: AddressPolicy
   readonly #agents: Agents
   readonly #overtaking: Overtaking
+  readonly #plainOrigins = new Set<string>()
 
   constructor(options: TransportOptions) {
     this.#options = options
@@ -136,6 +139,7 @@ export class Transport implements Disposable {
       headers: ours,
       agents: this.#agents,
       proxy,
+      isKnown: this.#plainOrigins.has(url.origin),
       stallMs,
       signal,
       pace,
@@ -143,8 +147,11 @@ export class Transport implements Disposable {
     }
     const response = await this.#sendAlive(url, () => new Exchange(options))
     if (url.protocol !== 'http:') return response
-    if (response.status === 400) return this.#unlessTls(response)
-    if (response.status !== 407 || !proxy) return response
+    if (response.status !== 407 || !proxy) {
+      const answer = response.status === 400 ? await this.#unlessTls(response) : response
+      this.#notePlain(url)
+      return answer
+    }
     response.discard()
     const message = `the proxy ${proxy.label} wants a user name and a password, or other ones (it answered 407): ${loginHint}`
     throw new UpstreamError('UNREACHABLE', upstream, message)
@@ -178,6 +185,10 @@ export class Transport implements Disposable {
       if (bytes.length > 0) yield bytes
     }
     return { ...response, body, discard: () => {} }
+  }
+
+  #notePlain({ origin }: URL): void {
+    if (this.#plainOrigins.size < maximumPlainOrigins) this.#plainOrigins.add(origin)
   }
 
   #refused(what: string): UpstreamError {

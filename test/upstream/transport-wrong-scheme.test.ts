@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { failsWith, listen, selfSigned, transportTo } from './fixtures.ts'
+import { collect, failsWith, listen, selfSigned, transportTo } from './fixtures.ts'
 
 // https:// to a port that speaks http, and http:// to one that speaks https. Neighbours: what different servers say to bytes
 // that they do not understand: an alert of TLS, a 400 that tells (Go, nginx), the end, a reset, another protocol.
@@ -75,4 +75,47 @@ test('any other 400 is an answer', async (t) => {
   const response = await transportTo(t, server.url).request({ method: 'GET', url: new URL(server.url) })
   response.discard()
   assert.equal(response.status, 400)
+})
+
+/** A server that answers `before`, and from the second connection on ends each without a byte. */
+async function goingAway(t: TestContext, before: string): Promise<string> {
+  let connections = 0
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    connections += 1
+    const bytes = connections === 1 ? before : ''
+    socket.once('data', () => socket.end(bytes))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+}
+
+for (const status of ['200 OK', '400 Bad Request', '503 Service Unavailable']) {
+  test(`http:// to a server that answered ${status} and goes away: nothing hints at TLS`, async (t) => {
+    const url = await goingAway(t, `HTTP/1.1 ${status}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok`)
+    const transport = transportTo(t, url)
+    const response = await transport.request({ method: 'GET', url: new URL(url) })
+    response.discard()
+    const next = transport.request({ method: 'GET', url: new URL(url) })
+    await failsWith(next, 'UNREACHABLE', /^(?!.*TLS).*it closed the connection without an answer/)
+  })
+}
+
+test('http:// to a port that said in plain http that it is for TLS: the hint stays', async (t) => {
+  const refusal = 'HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n'
+  const url = await goingAway(t, refusal)
+  const transport = transportTo(t, url)
+  await failsWith(transport.request({ method: 'GET', url: new URL(url) }), 'UNREACHABLE', /speaks TLS/)
+  await failsWith(transport.request({ method: 'GET', url: new URL(url) }), 'UNREACHABLE', /if .* speaks TLS/)
+})
+
+test('http:// to a server that breaks off its answer: nothing hints at TLS', async (t) => {
+  const server = await listen(t, (request, response) => {
+    response.writeHead(200, { 'content-length': 20 }).write('ok')
+    setTimeout(() => request.socket.resetAndDestroy(), 50)
+  })
+  const response = await transportTo(t, server.url).request({ method: 'GET', url: new URL(server.url) })
+  await failsWith(collect(response.body()), 'UNREACHABLE', /^(?!.*(?:TLS|without an answer))/)
 })
