@@ -5,8 +5,8 @@ import { isManifestMediaType, manifestMediaTypes, parseMediaType } from '../oci/
 import { isDigestReference, type Reference } from '../oci/reference.ts'
 import { signedPayload } from '../oci/signed-manifest.ts'
 import type { ManifestRecord } from '../storage/catalog.ts'
-import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
+import { unreadable } from '../upstream/web-page.ts'
 
 /**
  * Nothing an upstream claims is believed: the digest is that of the bytes, and must be the one that was asked for
@@ -25,7 +25,7 @@ export function verifyManifest(
     if (wrong !== undefined) {
       const found = digestOf(bytes, digestAlgorithm(wrong))
       const message = `the manifest it sent for ${reference} is ${found}, not ${wrong}`
-      throw new UpstreamError('INVALID_RESPONSE', upstream, message)
+      throw unreadable(upstream, contentType, message)
     }
     const digest = claims[0] ?? digestOf(contentOf(bytes, contentType))
     const parsed = parseManifest(bytes, contentType)
@@ -35,7 +35,7 @@ export function verifyManifest(
   } catch (error) {
     if (!(error instanceof RegistryError)) throw error
     const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
-    throw new UpstreamError('INVALID_RESPONSE', upstream, message, { cause: error })
+    throw unreadable(upstream, contentType, message, error)
   }
 }
 

@@ -1,5 +1,6 @@
 import { parseChallenges } from './challenge.ts'
 import type { TransportResponse } from './exchange.ts'
+import { isWebPage } from './web-page.ts'
 
 /**
  * What was found where a registry should be: a registry (`registry`), one that limits us (`limited`), refuses us
@@ -48,8 +49,7 @@ export async function judgeRegistry(response: TransportResponse, base: URL): Pro
   }
   if (start === undefined) return foreign(`answered /v2/ with ${status}`)
   if ('docker-distribution-api-version' in response.headers) return answers
-  const isPage = /html/i.test(response.headers['content-type'] ?? '') || /^[\s\uFEFF]*</.test(start)
-  if (isPage) return foreign('answered with a web page')
+  if (isWebPage(response.headers['content-type'], start)) return foreign('answered with a web page')
   return isThere ? answers : foreign('is no registry')
 }
 

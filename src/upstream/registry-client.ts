@@ -25,6 +25,7 @@ import {
 } from './registry-connection.ts'
 import { claimedDigest, contentLength } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
+import { unreadable } from './web-page.ts'
 
 export interface RegistryClientOptions extends RegistryConnectionOptions {
   /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
@@ -210,7 +211,7 @@ export class RegistryClient implements AsyncDisposable {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
     const { response, bytes } = await this.#getSmall({ repository, path }, false)
     const next = nextPage(response, { upstream: this.name, base: this.#url, path: '/tags/list', query })
-    return { ...this.#parsed(() => parseTagList(bytes)), next }
+    return { ...this.#parsed(response, () => parseTagList(bytes)), next }
   }
 
   /**
@@ -222,7 +223,7 @@ export class RegistryClient implements AsyncDisposable {
     return readReferrerPages(this.name, async (query) => {
       const path = `referrers/${subject}${query === '' ? '' : `?${query}`}`
       const { response, bytes } = await this.#getSmall({ repository, path, headers }, false)
-      const referrers = this.#parsed(() => parseReferrers(bytes))
+      const referrers = this.#parsed(response, () => parseReferrers(bytes))
       const page = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
       return { referrers, bytes: bytes.length, next: () => nextPage(response, page) }
     })
@@ -276,12 +277,12 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** What a parser makes of an answer. Throws UpstreamError INVALID_RESPONSE where it refuses it. */
-  #parsed<Value>(parse: () => Value): Value {
+  #parsed<Value>({ headers }: TransportResponse, parse: () => Value): Value {
     try {
       return parse()
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error
-      throw new UpstreamError('INVALID_RESPONSE', this.name, error.message, { cause: error })
+      throw unreadable(this.name, headers['content-type'], error.message, error)
     }
   }
 

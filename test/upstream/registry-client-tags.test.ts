@@ -8,6 +8,8 @@ import { buildImage } from '../support/images.ts'
 import { clientOf, failsWith, listen } from './fixtures.ts'
 
 const repository = 'library/alpine' as RepositoryName
+const webPage =
+  /^docker\.io: it answered with a web page: the network may want a login first, or upstreams\[\]\.url is no registry$/
 const names = ['1.0', '1.1', '1.2', '2.0', 'latest']
 
 test('tags are read page by page, by the query of each link', async (t) => {
@@ -115,4 +117,25 @@ test('a list of tags without end is invalid', async (t) => {
   hub.addImage(repository, 'latest', buildImage())
   hub.fault({ path: /tags/ }, { endless: true })
   await failsWith(clientOf(t, hub.url).tags(repository, ''), 'INVALID_RESPONSE', /more than/)
+})
+
+test('a web page in place of a list of tags is called one', async (t) => {
+  const answers: [type: string, body: string, message: RegExp][] = [
+    ['text/html; charset=utf-8', '<html>Welcome', webPage],
+    ['application/xhtml+xml', '', webPage],
+    ['application/json', '<html>Welcome', /not JSON/],
+  ]
+  for (const [type, body, message] of answers) {
+    const server = await listen(t, (_, response) =>
+      response.writeHead(200, { 'content-type': type }).end(body),
+    )
+    await failsWith(clientOf(t, server.url).tags(repository, ''), 'INVALID_RESPONSE', message)
+  }
+})
+
+test('a list of tags is one, also where it is called a page', async (t) => {
+  const server = await listen(t, (_, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('{"name":"a","tags":["1.0"]}')
+  })
+  assert.deepEqual((await clientOf(t, server.url).tags(repository, '')).tags, ['1.0'])
 })

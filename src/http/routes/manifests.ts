@@ -38,7 +38,7 @@ function describeFreshness(reply: FastifyReply, { status, checkedAt }: ServedMan
   reply.header('age', Math.max(0, Math.round((Date.now() - checkedAt) / 1000)))
   if (status !== 'stale') return
   const since = new Date(checkedAt).toISOString()
-  reply.header('warning', `299 - "the upstream does not answer; this tag was last checked at ${since}"`)
+  reply.header('warning', `299 - "the upstream could not confirm it; this tag was last checked at ${since}"`)
 }
 
 function sizeOf(manifest: ServedManifest | ServedHead): number {
