@@ -46,11 +46,6 @@ export class Freshness {
     throw new UpstreamError(kept.code, repository.upstream, kept.message)
   }
 
-  /** Whether the upstream refused it a moment ago. */
-  async isRefused(repository: RepositoryId, reference: Reference): Promise<boolean> {
-    return isRefusal(await this.#get(keyOf(refusedBy(undefined), repository, reference)))
-  }
-
   /**
    * Remembers a refusal; other errors are passing and are not. `method`: one of HEAD counts for HEAD alone, since
    * storage may refuse one method and not the other.

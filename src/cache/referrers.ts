@@ -1,24 +1,24 @@
 import type Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
-import { mergeReferrers, parseReferrers, type Referrer, referrersTag } from '../oci/referrers.ts'
-import type { Catalog, ReferrersRecord, RepositoryId } from '../storage/catalog.ts'
+import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
+import type { ReferrersRecord, RepositoryId } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { FoundReferrers } from '../upstream/referrer-pages.ts'
-import type { Freshness } from './freshness.ts'
-import { type CacheStatus, idOf, type Manifests, type MirroredRepository } from './manifests.ts'
+import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
+import {
+  type Found,
+  type NoList,
+  ReferrerQuestions,
+  type ReferrerQuestionsOptions,
+} from './referrer-questions.ts'
 
-export interface ReferrersOptions {
-  readonly catalog: Catalog
-  /** Keeps the index that the tag of the schema points at, and checks whether it still does. */
-  readonly manifests: Manifests
+export interface ReferrersOptions extends ReferrerQuestionsOptions {
   /** Holds what is not worth a place in the catalog. */
   readonly cache: Keyv
-  readonly freshness: Freshness
   /** Milliseconds for which a list is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
   /** Milliseconds for which a refusal, or a list that is not whole, is remembered (`cache.negative`). */
@@ -41,15 +41,23 @@ export interface ServedReferrers {
   readonly doubt: string | undefined
 }
 
-type Answer = ReferrersRecord & Pick<ServedReferrers, 'doubt'>
+type Answer = Omit<ServedReferrers, 'status'>
 
-/** What one of the two questions found; undefined where the upstream refuses it, or knows no such question. */
-type Found = FoundReferrers | undefined
+type Outcome = PromiseSettledResult<Found>
+
+/** What is known before the upstream is asked. */
+interface Known {
+  /** Whatever its age. */
+  readonly kept: ReferrersRecord | undefined
+  /** The same while it may be served. */
+  readonly usable: ReferrersRecord | undefined
+}
 
 const nothingKnown = { referrers: [], checkedAt: undefined }
 /** Of a list that is kept in memory. */
 const maximumKeptReferrers = 500
-const notImplemented = 501
+/** Subjects that the upstream would not let anyone ask about, of which that is remembered. */
+const maximumWithheld = 10_000
 
 /**
  * What refers to a manifest: signatures, attestations and the like (distribution-spec "Listing Referrers"). The
@@ -59,10 +67,14 @@ const notImplemented = 501
  */
 export class Referrers {
   readonly #options: ReferrersOptions
+  readonly #questions: ReferrerQuestions
   readonly #asking = new SingleFlight<string, Answer>()
+  /** Where there is an account: what anyone was last refused, though it was shown to everybody before. */
+  readonly #withheld = new LRUCache<string, true>({ max: maximumWithheld })
 
   constructor(options: ReferrersOptions) {
     this.#options = options
+    this.#questions = new ReferrerQuestions(options)
   }
 
   /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
@@ -81,7 +93,7 @@ export class Referrers {
     const late = delay(usable ? staleAfterMs : patienceMs).then(() => undefined)
     try {
       const answer = await Promise.race([
-        this.#asking.run(key, () => this.#ask(repository, subject, kept, key)),
+        this.#asking.run(key, () => this.#ask(repository, subject, { kept, usable }, key)),
         late,
       ])
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
@@ -92,37 +104,47 @@ export class Referrers {
       logger.info(about, 'upstream failed: answering with the referrers that are known')
     }
     const doubt = 'the upstream does not answer'
-    return usable ? { ...usable, status: 'stale', doubt } : { ...nothingKnown, status: 'miss', doubt }
+    return usable && !this.#withheld.has(key)
+      ? { ...usable, status: 'stale', doubt }
+      : { ...nothingKnown, status: 'miss', doubt }
   }
 
   /** Asks both ways at once: on a line with a long round trip one after the other is felt. */
   async #ask(
     repository: MirroredRepository,
     subject: Digest,
-    kept: ReferrersRecord | undefined,
+    { kept, usable }: Known,
     key: string,
   ): Promise<Answer> {
     const id = idOf(repository)
     const isHere = (await this.#options.catalog.manifest(id, subject)) !== undefined
+    const heed = (found: Found) => this.#heed(repository, key, found)
     const [api, tag] = await Promise.allSettled([
-      this.#askApi(repository, subject, isHere),
-      this.#askTag(repository, subject),
+      this.#questions.askApi(repository, subject, isHere).then(heed),
+      this.#questions.askTag(repository, subject).then(heed),
     ])
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason
-    const doubt = doubtOf(api) ?? doubtOf(tag)
+    const found = mergeReferrers(foundBy(api), foundBy(tag))
+    const doubt = doubtOf(api) ?? doubtOf(tag) ?? lossOf(api, tag, found, kept)
+    if (doubt === undefined && isUnreadable(api)) this.#questions.giveUpApi(repository.upstream, isHere)
+    if (doubt === undefined && ![api, tag].some(isWithheld)) this.#withheld.delete(key)
+    // While something is in doubt, what is known stays, and is no younger for it.
+    const staying = doubt === undefined || this.#withheld.has(key) ? undefined : usable
+    const askedAt = doubt === undefined || found.length > 0 ? Date.now() : undefined
     const answer: Answer = {
-      // While something is in doubt, what is known stays.
-      referrers: mergeReferrers(
-        foundBy(api),
-        foundBy(tag),
-        doubt === undefined ? [] : (kept?.referrers ?? []),
-      ),
-      checkedAt: Date.now(),
+      referrers: staying ? mergeReferrers(found, staying.referrers) : found,
+      checkedAt: staying ? staying.checkedAt : askedAt,
       doubt,
     }
-    const isRefused = [api, tag].every((one) => one.status === 'fulfilled' && !one.value)
+    const isRefused = [api, tag].every((one) => one.status === 'fulfilled' && 'none' in one.value)
     await this.#keep(id, subject, key, answer, { kept, isRefused, isHere })
     return answer
+  }
+
+  /** What is shown to nobody any more is not served from here either, whatever comes of the other question. */
+  #heed({ upstream }: MirroredRepository, key: string, found: Found): Found {
+    if (upstream.hasAccount && 'none' in found && found.none === 'withheld') this.#withheld.set(key, true)
+    return found
   }
 
   /**
@@ -145,73 +167,53 @@ export class Referrers {
     }
     if (isPassing) return remember(negativeMs)
     if (referrers.length === 0 && !isHere && !kept) return remember(revalidateMs)
-    await bestEffort(catalog.saveReferrers(id, subject, { referrers, checkedAt }), async (error) => {
-      logger.error({ err: error }, 'the catalog could not be written: answering all the same')
-      await remember(revalidateMs)
-    })
-  }
-
-  async #askApi({ upstream, name }: MirroredRepository, subject: Digest, isHere: boolean): Promise<Found> {
-    const { shortcuts } = upstream
-    if (!shortcuts.isUseful('referrers-api')) return undefined
-    try {
-      const found = await upstream.referrers(name, subject)
-      shortcuts.worked('referrers-api')
-      return found
-    } catch (error) {
-      if (!(error instanceof UpstreamError) || isOutage(error) || !isAboutTheApi(error)) throw error
-      const isAboutUs = error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN'
-      if (isHere && !isAboutUs && !shortcuts.isProven('referrers-api')) shortcuts.failed('referrers-api')
-      return undefined
-    }
-  }
-
-  /** A refusal is remembered for those who ask for the tag itself, as clients without the API do. */
-  async #askTag(repository: MirroredRepository, subject: Digest): Promise<Found> {
-    const { catalog, freshness, manifests } = this.#options
-    const { upstream, name } = repository
-    const id = idOf(repository)
-    const tag = referrersTag(subject)
-    if (await freshness.isRefused(id, tag)) return undefined
-    try {
-      // Mostly there is no such tag. Where pulls are counted a HEAD tells so, which is free; elsewhere a GET does.
-      const isCounted = upstream.rateLimit !== undefined && upstream.shortcuts.isUseful('manifest-head')
-      const isKnown = (await catalog.tag(id, tag)) !== undefined
-      if (isCounted && !isKnown) await upstream.manifestDigest(name, tag).catch(throwRefusal)
-      const { bytes, status } = await manifests.get(repository, tag)
-      const incomplete = status === 'stale' ? `it does not answer for the tag ${tag}` : undefined
-      return { referrers: parseReferrers(bytes), incomplete }
-    } catch (error) {
-      // Whatever else lies under this tag is no list of referrers.
-      if (error instanceof RegistryError) return { referrers: [], incomplete: undefined }
-      if (!(error instanceof UpstreamError) || isOutage(error)) throw error
-      await freshness.rememberRefusal(id, tag, error)
-      return error.isRefusal ? undefined : { referrers: [], incomplete: undefined }
-    }
+    await bestEffort(
+      catalog.saveReferrers(id, subject, { referrers, checkedAt: checkedAt ?? Date.now() }),
+      async (error) => {
+        logger.error({ err: error }, 'the catalog could not be written: answering all the same')
+        await remember(revalidateMs)
+      },
+    )
   }
 }
 
-/** A server that does not know the question is none that is out of order. */
-function isOutage(error: UpstreamError): boolean {
-  return error.isOutage && error.status !== notImplemented
+function foundBy(outcome: Outcome): readonly Referrer[] {
+  return outcome.status === 'fulfilled' && 'referrers' in outcome.value ? outcome.value.referrers : []
 }
 
-/** Whether the question itself was answered by something else than a list, rather than by one that is too long. */
-function isAboutTheApi({ status, code, cause }: UpstreamError): boolean {
-  return status !== undefined || code === 'REFUSED' || cause instanceof RegistryError
-}
-
-function throwRefusal(error: unknown): void {
-  if (error instanceof UpstreamError && error.isRefusal) throw error
-}
-
-function foundBy(outcome: PromiseSettledResult<Found>): readonly Referrer[] {
-  return (outcome.status === 'fulfilled' && outcome.value?.referrers) || []
-}
-
-function doubtOf(outcome: PromiseSettledResult<Found>): string | undefined {
-  if (outcome.status === 'fulfilled') return outcome.value?.incomplete
+function doubtOf(outcome: Outcome): string | undefined {
+  if (outcome.status === 'fulfilled') return 'none' in outcome.value ? undefined : outcome.value.incomplete
   return outcome.reason instanceof Error ? outcome.reason.message : String(outcome.reason)
+}
+
+/**
+ * Why what was found may not be all, though both questions came to something. What no registry says, such as a login
+ * page, tells nothing of the list: it makes nothing forgotten, and alone it is not even an empty list.
+ */
+function lossOf(
+  api: Outcome,
+  tag: Outcome,
+  found: readonly Referrer[],
+  kept: ReferrersRecord | undefined,
+): string | undefined {
+  const digests = new Set(found.map(({ digest }) => digest))
+  const isLosing = kept?.referrers.some(({ digest }) => !digests.has(digest)) === true
+  if (isUnreadable(tag) && (isLosing || noneOf(api))) return noneOf(tag)?.reason
+  if (isLosing && isUnreadable(api)) return noneOf(api)?.reason
+  const isUntold = noneOf(api)?.none === 'unasked' && noneOf(tag)?.none === 'missing'
+  return isLosing && isUntold ? noneOf(api)?.reason : undefined
+}
+
+function noneOf(outcome: Outcome): NoList | undefined {
+  return outcome.status === 'fulfilled' && 'none' in outcome.value ? outcome.value : undefined
+}
+
+function isUnreadable(outcome: Outcome): boolean {
+  return noneOf(outcome)?.none === 'unreadable'
+}
+
+function isWithheld(outcome: Outcome): boolean {
+  return noneOf(outcome)?.none === 'withheld'
 }
 
 function statusOf(answer: Answer, kept: ReferrersRecord | undefined, isJoining: boolean): CacheStatus {
