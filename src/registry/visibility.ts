@@ -68,7 +68,13 @@ export class Visibility {
     const late = delay(this.#options.staleAfterMs).then(async () => {
       if (!(await this.#isInGrace(repository))) await asked
     })
-    await Promise.race([asked, late])
+    try {
+      await Promise.race([asked, late])
+    } catch (error) {
+      // Here, not where it is asked: who joins a question that has fallen silent is turned away at once.
+      const isNoAnswer = error instanceof UpstreamError && !error.isRefusal
+      if (!isNoAnswer || !(await this.#isInGrace(repository))) throw error
+    }
   }
 
   /**
@@ -110,11 +116,7 @@ export class Visibility {
     try {
       await this.#askUpstream(repository, thing)
     } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      if (!error.isRefusal) {
-        if (await this.#isInGrace(repository)) return
-        throw error
-      }
+      if (!(error instanceof UpstreamError && error.isRefusal)) throw error
       const until = performance.now() + Math.min(refusedMs, this.#options.revalidateMs)
       this.#refusals.set(key, { error, until })
       throw error

@@ -7,23 +7,38 @@
  * an anonymous token service that refuses, or is limited; 404 in place of 401; a tag that exists for the account only,
  * also where the tag is public with other content; a repository that turns private while anyone gets 429, 503, silence
  * or nothing, with the tag moved, with new layers, by digest, by tag, as a list; the same after a restart, and a day
- * later; a refusal followed by an outage; a digest that is gone upstream; children of an index; many layers at once.
+ * later; a refusal followed by an outage; a digest that is gone upstream; children of an index; many layers at once; a
+ * silent upstream for the first and for those who join it, with waits that are longer than its patience.
  */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { type Pulled, pull } from '../support/client.ts'
 import { type DockerHubOptions, startDockerHub } from '../support/docker-hub.ts'
 import type { Fault, FaultMatcher } from '../support/hub-faults.ts'
 import { buildImage, buildIndex } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
 
 const image = buildImage({ layers: [5000, 5001, 5002, 5003] })
 const next = buildImage({ layers: [7000], seed: 'next' })
 const secret = buildImage({ layers: [6000], seed: 'secret' })
 const day = 24 * 60 * 60_000
+
+/** Puts both clocks forward. */
+function clock(t: TestContext): { forward(ms: number): void } {
+  const [date, mark] = [Date.now.bind(Date), performance.now.bind(performance)]
+  let jumped = 0
+  t.mock.method(Date, 'now', () => date() + jumped)
+  t.mock.method(performance, 'now', () => mark() + jumped)
+  return {
+    forward(ms) {
+      jumped += ms
+    },
+  }
+}
 
 /** A hub where ann may read acme/secret, and a mirror that has ann's credentials. */
 async function start(
@@ -281,13 +296,10 @@ test('while the upstream is gone, what was public stays readable, also after a r
   await s.mirror[Symbol.asyncDispose]()
   await using again = await s.begin()
   assert.deepEqual(await statuses(again.url), [200, 200, 200])
-  const [date, mark] = [Date.now.bind(Date), performance.now.bind(performance)]
-  let jumped = 0
-  t.mock.method(Date, 'now', () => date() + jumped)
-  t.mock.method(performance, 'now', () => mark() + jumped)
-  jumped = day - 60_000
+  const { forward } = clock(t)
+  forward(day - 60_000)
   assert.deepEqual(await statuses(again.url), [200, 200, 200])
-  jumped = day + 60_000
+  forward(2 * 60_000)
   assert.ok((await statuses(again.url)).every((status) => status >= 404))
 })
 
@@ -360,3 +372,21 @@ test('a wrong password: pulls go on, the metric says so, and what is private sta
   assert.equal(status, 404)
   assert.match(text, /refuses the configured user name and password/)
 })
+
+const storedPaths = [`manifests/${image.manifest.digest}`, `blobs/${image.config.digest}`]
+
+for (const staleAfter of ['50ms', '10s']) {
+  test(`an upstream that stays silent, cache.staleAfter ${staleAfter}: what was public is served, however often it is asked for`, async () => {
+    await using s = await start({ 'cache.staleAfter': staleAfter, 'limits.patience': '1s' })
+    await pullAll(s)
+    using _ = s.hub.hold({ listener: 'registry' })
+    for (const path of storedPaths) {
+      const began = performance.now()
+      await until(async () => {
+        const { status, text } = await s.get(`library/app/${path}`)
+        assert.equal(status, 200, text)
+        return performance.now() - began > 1500
+      })
+    }
+  })
+}
