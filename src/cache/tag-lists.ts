@@ -18,6 +18,8 @@ export interface TagListsOptions {
 
 export interface ServedTagPage extends TagPage {
   readonly status: CacheStatus
+  /** Milliseconds since the epoch at which the upstream told it; undefined where it is made of what is cached here. */
+  readonly fetchedAt?: number
 }
 
 interface KeptPage extends TagPage {

@@ -126,10 +126,11 @@ export class Visibility {
   }
 
   /**
-   * Throws as the upstream does. The list of tags is the second witness where the first says nothing; what a HEAD does
-   * not give a GET may, unless HEAD is known to be right there.
+   * Throws as the upstream does. The list of tags is the second witness where the first says nothing, and said no "no"
+   * before; what a HEAD does not give a GET may, unless HEAD is known to be right there.
    */
-  async #askUpstream({ upstream, name }: MirroredRepository, { kind, digest }: StoredThing): Promise<void> {
+  async #askUpstream(repository: MirroredRepository, { kind, digest }: StoredThing): Promise<void> {
+    const { upstream, name } = repository
     try {
       if (kind === 'manifest') {
         const told = await upstream.manifestDigest(name, digest)
@@ -141,7 +142,8 @@ export class Visibility {
       if (!(error instanceof UpstreamError)) throw error
       // What is gone there may be here; that the repository is there for everybody is what counts.
       const isSilent = /^(?:NOT_FOUND|RATE_LIMITED|INVALID_RESPONSE|SERVER_ERROR)$/.test(error.code)
-      if (isSilent && (await upstream.isListed(name))) return
+      const isRefused = (await this.#lastWord(repository))?.isPublic === false
+      if (isSilent && !isRefused && (await upstream.isWitnessed(name))) return
       const isOdd = error.isRefusal || /^(?:INVALID_RESPONSE|SERVER_ERROR)$/.test(error.code)
       const isDecided = kind === 'blob' || !isOdd || upstream.shortcuts.isProven('manifest-head')
       if (isDecided) throw error

@@ -11,6 +11,13 @@ export interface PublicWord {
   readonly ageMs: number
 }
 
+/** The manifest that anyone was told of. */
+export interface ToldManifest {
+  readonly digest: Digest
+  /** Milliseconds of `performance.now`. */
+  readonly at: number
+}
+
 /** Milliseconds for which a tag is taken to be where anyone was told: from a HEAD to the GET that follows it. */
 const tagMs = 10_000
 /** Manifests, and repositories, that are remembered. */
@@ -18,11 +25,11 @@ const maximumEntries = 10_000
 
 /**
  * What an upstream with an account told anyone: of single manifests, and of a repository as a whole, which is known
- * by the last answer about anything in it. In memory.
+ * by the last answer about any of its content. In memory.
  */
 export class PublicKnowledge {
   readonly #periodMs: number
-  readonly #manifests = new LRUCache<string, { digest: Digest; at: number }>({ max: maximumEntries })
+  readonly #manifests = new LRUCache<string, ToldManifest>({ max: maximumEntries })
   readonly #repositories = new LRUCache<string, { isPublic: boolean; at: number; mark: number }>({
     max: maximumEntries,
   })
@@ -32,11 +39,12 @@ export class PublicKnowledge {
     this.#periodMs = periodMs
   }
 
-  /** Anyone gets the manifest `digest` for a reference. */
-  confirm(repository: string, reference: string, digest: Digest): void {
-    const known = { digest, at: performance.now() }
-    this.#manifests.set(`${repository} ${reference}`, known)
-    this.#manifests.set(`${repository} ${digest}`, known)
+  /** Anyone gets the manifest `digest` for a reference: so it was told `at`, in milliseconds of `performance.now`. */
+  confirm(repository: string, reference: string, digest: Digest, at = performance.now()): void {
+    for (const key of new Set([`${repository} ${reference}`, `${repository} ${digest}`])) {
+      const known = this.#manifests.get(key)
+      if (!known || known.at <= at) this.#manifests.set(key, { digest, at })
+    }
   }
 
   /** Anyone was given, or refused, something in the repository. */
@@ -44,11 +52,13 @@ export class PublicKnowledge {
     this.#repositories.set(repository, { isPublic, at: Date.now(), mark: performance.now() })
   }
 
-  /** The digest that anyone gets for a reference, where that is known well enough. */
-  digestOf(repository: string, reference: Reference): Digest | undefined {
+  /** What anyone gets for a reference, where that is known well enough and nothing was refused since. */
+  told(repository: string, reference: Reference): ToldManifest | undefined {
     const known = this.#manifests.get(`${repository} ${reference}`)
+    const word = this.#repositories.get(repository)
+    if (!known || (word?.isPublic === false && word.mark >= known.at)) return undefined
     const lastsMs = isDigestReference(reference) ? this.#periodMs : Math.min(this.#periodMs, tagMs)
-    return known && performance.now() - known.at < lastsMs ? known.digest : undefined
+    return performance.now() - known.at < lastsMs ? known : undefined
   }
 
   /** The last word about a repository. */

@@ -9,6 +9,15 @@ import { claimedDigest } from './response-headers.ts'
 
 /** Children of one index that are taken to be as public as it is. */
 const maximumChildren = 1000
+/** Some registries show their lists to nobody and what is in them to everybody, others the other way round. */
+const listPath = /^(?:tags|referrers)\//
+
+/** What to ask for with the account. */
+export interface Located {
+  readonly reference: Reference
+  /** When anyone was told of it, in milliseconds of `performance.now`. */
+  readonly toldAt: number
+}
 
 /**
  * Asks an upstream as anyone, whatever account there is: what everybody may read is found out by asking for it. The
@@ -44,8 +53,7 @@ export class PublicQuestions {
       // A registry that redirects to storage has said yes, whatever storage says.
       const isOfStorage = error.isElsewhere && path.startsWith('blobs/')
       if (error.code === 'NOT_FOUND' || isOfStorage) throw error
-      // Some registries show their lists to nobody, and what is in them to everybody.
-      if (!/^(?:tags|referrers)\//.test(path)) this.#knowledge.note(repository, false)
+      if (!listPath.test(path)) this.#knowledge.note(repository, false)
       throw this.#privateError(repository, error)
     }
   }
@@ -64,20 +72,23 @@ export class PublicQuestions {
     reference: Reference,
     query: RegistryQuery,
     isHeadUseful: boolean,
-  ): Promise<Reference | undefined> {
+  ): Promise<Located | undefined> {
     const { account } = this.#connection
     if (!account || account.isPaused) return undefined
-    const known = this.#knowledge.digestOf(query.repository, reference)
-    if (known) return known
+    const known = this.#knowledge.told(query.repository, reference)
+    if (known) return { reference: known.digest, toldAt: known.at }
     if (!isHeadUseful) return undefined
+    const toldAt = performance.now()
     try {
       const response = await this.request('HEAD', query)
       response.discard()
-      return claimedDigest(response)
+      const digest = claimedDigest(response)
+      return digest && { reference: digest, toldAt }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       // Anyone's quota is used up, which is what the account is for: the list of tags is the second witness.
-      if (error.code === 'RATE_LIMITED' && (await this.isListed(query.repository))) return reference
+      const isWitnessed = error.code === 'RATE_LIMITED' && (await this.#isListed(query.repository))
+      if (isWitnessed) return { reference, toldAt }
       if (error.isRefusal || /^(?:INVALID_RESPONSE|SERVER_ERROR|UNREACHABLE)$/.test(error.code))
         return undefined
       throw error
@@ -88,10 +99,10 @@ export class PublicQuestions {
    * A GET with the account of what anyone was told of; as anyone of all else, and where the account is shut out or has
    * no quota left: anyone's is another.
    */
-  async get(query: RegistryQuery, countsAsPull: boolean, located?: Reference): Promise<TransportResponse> {
+  async get(query: RegistryQuery, countsAsPull: boolean, located?: Located): Promise<TransportResponse> {
     if (located !== undefined) {
       try {
-        const asAccount = { ...query, path: `manifests/${located}`, as: 'account' } as const
+        const asAccount = { ...query, path: `manifests/${located.reference}`, as: 'account' } as const
         return await this.#connection.request('GET', asAccount, countsAsPull)
       } catch (error) {
         const isOwn = error instanceof UpstreamError && (error.isRefusal || error.code === 'RATE_LIMITED')
@@ -101,18 +112,14 @@ export class PublicQuestions {
     return this.request('GET', query, countsAsPull)
   }
 
-  /** Whether anyone may list the repository's tags. That anyone may not says nothing about what is in it. */
-  async isListed(repository: RepositoryName): Promise<boolean> {
-    try {
-      const response = await this.request('GET', { repository, path: 'tags/list?n=1' })
-      response.discard()
-      return !isPage(response)
-    } catch (error) {
-      if (!(error instanceof UpstreamError)) throw error
-      // To anyone there is no such repository.
-      if (error.code === 'NOT_FOUND') this.#knowledge.note(repository, false)
-      return false
-    }
+  /**
+   * Takes the list of tags for a witness that the repository is public, where its content says neither yes nor no:
+   * whether anyone may list it, and no content was refused when that was last asked. Never throws UpstreamError.
+   */
+  async isWitnessed(repository: RepositoryName): Promise<boolean> {
+    const isListed = await this.#isListed(repository)
+    if (isListed) this.#knowledge.note(repository, true)
+    return isListed
   }
 
   /** Resolves where anyone gets the manifest `digest` by a GET. Throws UpstreamError. */
@@ -127,13 +134,27 @@ export class PublicQuestions {
     )
   }
 
-  /** What an index lists is as public as the index. */
-  noteChildren(repository: RepositoryName, bytes: Buffer): void {
-    for (const digest of childrenOf(bytes)) this.#knowledge.confirm(repository, digest, digest)
+  /** What an index lists is as public as the index was when anyone was told of it, and no longer. */
+  noteChildren(repository: RepositoryName, bytes: Buffer, { toldAt }: Located): void {
+    for (const digest of childrenOf(bytes)) this.#knowledge.confirm(repository, digest, digest, toldAt)
+  }
+
+  /** That anyone may not list the tags says nothing about what is in it, and neither does a list after a refusal. */
+  async #isListed(repository: RepositoryName): Promise<boolean> {
+    try {
+      const response = await this.request('GET', { repository, path: 'tags/list?n=1' })
+      response.discard()
+      return !isPage(response) && this.lastWord(repository)?.isPublic !== false
+    } catch (error) {
+      if (!(error instanceof UpstreamError)) throw error
+      // To anyone there is no such repository.
+      if (error.code === 'NOT_FOUND') this.#knowledge.note(repository, false)
+      return false
+    }
   }
 
   #noteAnswer(repository: RepositoryName, path: string, response: TransportResponse): void {
-    if (isPage(response)) return
+    if (isPage(response) || listPath.test(path)) return
     this.#knowledge.note(repository, true)
     const [, reference] = /^manifests\/(.+)$/.exec(path) ?? []
     const digest = claimedDigest(response)

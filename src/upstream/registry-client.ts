@@ -14,7 +14,7 @@ import type { LineUse } from './line-use.ts'
 import { type ManifestClaims, manifestQuery } from './manifest-query.ts'
 import { nextPage } from './next-page.ts'
 import type { PublicWord } from './public-knowledge.ts'
-import { PublicQuestions } from './public-questions.ts'
+import { type Located, PublicQuestions } from './public-questions.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import type { RegistryCheck } from './registry-check.ts'
@@ -124,9 +124,9 @@ export class RegistryClient implements AsyncDisposable {
     return this.#questions.lastWord(repository)
   }
 
-  /** Whether anyone may list the repository's tags; a "no" says nothing about what is in it. */
-  async isListed(repository: RepositoryName): Promise<boolean> {
-    return this.#questions.isListed(repository)
+  /** Whether the list of tags is a witness that the repository is public: not after a refusal of what is in it. */
+  async isWitnessed(repository: RepositoryName): Promise<boolean> {
+    return this.#questions.isWitnessed(repository)
   }
 
   /** Resolves where anyone gets a manifest by GET, which may cost them a pull: the witness where HEAD is no use. */
@@ -241,7 +241,7 @@ export class RegistryClient implements AsyncDisposable {
     const isHeadUseful = this.shortcuts.isUseful('manifest-head')
     const located = await this.#questions.locate(reference, query, isHeadUseful)
     const { response, bytes } = await this.#getSmall(query, true, delaysMs, located)
-    if (located !== undefined) this.#questions.noteChildren(query.repository, bytes)
+    if (located) this.#questions.noteChildren(query.repository, bytes, located)
     return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
   }
 
@@ -259,7 +259,7 @@ export class RegistryClient implements AsyncDisposable {
     query: RegistryQuery,
     countsAsPull: boolean,
     delaysMs: readonly number[] = retryDelays,
-    located?: Reference,
+    located?: Located,
   ): Promise<SmallAnswer> {
     for (let attempt = 0; ; attempt += 1) {
       try {

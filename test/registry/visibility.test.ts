@@ -7,8 +7,10 @@
  * an anonymous token service that refuses, or is limited; 404 in place of 401; a tag that exists for the account only,
  * also where the tag is public with other content; a repository that turns private while anyone gets 429, 503, silence
  * or nothing, with the tag moved, with new layers, by digest, by tag, as a list; the same after a restart, and a day
- * later; a refusal followed by an outage; a digest that is gone upstream; children of an index; many layers at once; a
- * silent upstream for the first and for those who join it, with waits that are longer than its patience.
+ * later; a refusal followed by an outage; a digest that is gone upstream; children of an index; many layers at once;
+ * lists that are answered while the content is refused, then is limited, fails or is gone, also after a restart; a list
+ * as the only thing that was asked for before an outage; an index of an index; a silent upstream for the first and for
+ * those who join it, with waits that are longer than its patience.
  */
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -18,7 +20,7 @@ import { type TestContext, test } from 'node:test'
 import { type Pulled, pull } from '../support/client.ts'
 import { type DockerHubOptions, startDockerHub } from '../support/docker-hub.ts'
 import type { Fault, FaultMatcher } from '../support/hub-faults.ts'
-import { buildImage, buildIndex } from '../support/images.ts'
+import { blobOf, buildImage, buildIndex } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
@@ -26,6 +28,7 @@ const image = buildImage({ layers: [5000, 5001, 5002, 5003] })
 const next = buildImage({ layers: [7000], seed: 'next' })
 const secret = buildImage({ layers: [6000], seed: 'secret' })
 const day = 24 * 60 * 60_000
+const indexType = 'application/vnd.oci.image.index.v1+json'
 
 /** Puts both clocks forward. */
 function clock(t: TestContext): { forward(ms: number): void } {
@@ -373,7 +376,97 @@ test('a wrong password: pulls go on, the metric says so, and what is private sta
   assert.match(text, /refuses the configured user name and password/)
 })
 
+/** Answers lists to everybody, whatever else is private. */
+function showLists(hub: Setting['hub']): void {
+  const tags = { name: 'library/app', tags: ['latest', 'new'] }
+  const referrers = { schemaVersion: 2, mediaType: indexType, manifests: [] }
+  hub.fault(
+    { path: /tags\/list/ },
+    { status: 200, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(tags) },
+  )
+  hub.fault(
+    { path: /referrers\// },
+    { status: 200, headers: { 'Content-Type': indexType }, body: JSON.stringify(referrers) },
+  )
+}
+
+const lists = ['tags/list', `referrers/sha256:${'1'.repeat(64)}`]
 const storedPaths = [`manifests/${image.manifest.digest}`, `blobs/${image.config.digest}`]
+
+for (const list of lists) {
+  test(`${list.replace(/\/.*/, '')} that everybody may list open nothing that is refused`, async (t) => {
+    const { forward } = clock(t)
+    await using s = await start({ 'cache.revalidate': '5m' }, { referrers: true })
+    await pullAll(s)
+    s.hub.setPrivate('library/app', ['ann'])
+    s.hub.expireTokens()
+    showLists(s.hub)
+    forward(6 * 60_000)
+    for (let round = 0; round < 2; round += 1) {
+      for (const path of storedPaths) assert.equal((await s.get(`library/app/${path}`)).status, 404, path)
+      assert.equal((await s.get(`library/app/${list}`)).status, 200)
+    }
+    s.hub.setPublic('library/app')
+    forward(6 * 60_000)
+    for (const path of storedPaths) assert.equal((await s.get(`library/app/${path}`)).status, 200, path)
+  })
+}
+
+for (const status of [404, 429, 500]) {
+  test(`after a refusal content gets ${status} and lists are answered: it stays private, also after a restart`, async (t) => {
+    const directory = await mkdtemp(join(tmpdir(), 'larder-'))
+    t.after(() => rm(directory, { recursive: true, force: true }))
+    await using s = await start({}, {}, directory)
+    await pullAll(s)
+    s.hub.addImage('library/app', 'new', next)
+    s.hub.setPrivate('library/app', ['ann'])
+    s.hub.expireTokens()
+    showLists(s.hub)
+    assert.equal((await s.get(`library/app/blobs/${image.layers[0]?.digest}`)).status, 404)
+    s.hub.fault({ listener: 'registry', path: /(?:manifests|blobs)\//, caller: 'anyone' }, { status })
+    const paths = [...storedPaths, 'manifests/new', `manifests/${next.manifest.digest}`]
+    const assertPrivate = async (base: string) => {
+      for (const path of paths) {
+        assert.notEqual((await pull(`${base}/v2/library/app/${path}`)).status, 200, path)
+      }
+    }
+    await assertPrivate(s.mirror.url)
+    await s.mirror[Symbol.asyncDispose]()
+    await using again = await s.begin()
+    for (const path of storedPaths) {
+      assert.notEqual((await pull(`${again.url}/v2/library/app/${path}`)).status, 200, path)
+    }
+  })
+}
+
+test('a list of tags that was all that anyone asked for is there in an outage', async () => {
+  await using s = await start()
+  assert.equal((await s.get('library/app/tags/list')).status, 200)
+  await s.hub.stop()
+  const { status, headers } = await s.get('library/app/tags/list')
+  assert.deepEqual([status, headers['x-larder-cache']], [200, 'stale'])
+})
+
+for (const status of [429, 500]) {
+  test(`an index of an index turns private while anyone gets ${status}: nothing new comes in after the period`, async (t) => {
+    const { forward } = clock(t)
+    await using s = await start({ 'cache.revalidate': '5m' })
+    const inner = buildIndex([next])
+    const { mediaType, digest, size } = inner.manifest
+    const document = { schemaVersion: 2, mediaType: indexType, manifests: [{ mediaType, digest, size }] }
+    s.hub.addImage('library/deep', undefined, inner)
+    s.hub.addManifest('library/deep', blobOf(Buffer.from(JSON.stringify(document)), indexType), 'latest')
+    assert.equal((await s.get('library/deep/manifests/latest')).status, 200)
+    s.hub.setPrivate('library/deep', ['ann'])
+    s.hub.expireTokens()
+    s.hub.fault({ listener: 'registry', caller: 'anyone' }, { status })
+    forward(4.5 * 60_000)
+    assert.equal((await s.get(`library/deep/manifests/${digest}`)).status, 200, 'within the period')
+    forward(3 * 60_000)
+    assert.notEqual((await s.get(`library/deep/manifests/${next.manifest.digest}`)).status, 200)
+    assertNothingOf(s.hub, next)
+  })
+}
 
 for (const staleAfter of ['50ms', '10s']) {
   test(`an upstream that stays silent, cache.staleAfter ${staleAfter}: what was public is served, however often it is asked for`, async () => {

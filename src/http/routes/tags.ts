@@ -16,8 +16,8 @@ export function tagsRoute({
     const { url: rawUrl = '' } = request.raw
     const page = parsePageQuery(rawUrl)
     // The upstream's own answer tells whether the repository exists, also for an empty page.
-    const { tags, next, status } = await tagLists.list(repository, page)
-    await visibility.assertServable(repository, { status })
+    const { tags, next, status, fetchedAt } = await tagLists.list(repository, page)
+    await visibility.assertServable(repository, { status, checkedAt: fetchedAt })
     if (next !== undefined && page.n !== 0) {
       const namespace = url.namespace === undefined ? [] : [`ns=${encodeURIComponent(url.namespace)}`]
       reply.header('link', formatNextLink(url.path, [withoutNamespace(next), ...namespace].join('&')))
