@@ -64,5 +64,5 @@ function refusalInWords(target: string, status: number, reason: string): string 
   return `refuses to connect to ${target} ${said}`
 }
 
-/** What to do where a proxy wants a login. */
-export const loginHint = 'write them into its URL, as http://user:password@host:port'
+/** What to do where a proxy wants a login; no whole URL, whose placeholder would be taken for a secret. */
+export const loginHint = 'write them into its URL, as user:password@ before the host'
