@@ -33,6 +33,7 @@ const colorOfLevel: Readonly<Record<LevelName, Color>> = {
   trace: 'dim',
 }
 const longestUrl = 100
+const longestCacheStatus = 'revalidated'.length
 
 /**
  * For people: `[12:00:00.000] INFO  GET  200 library/nginx:1.25  hit  1.2 kB  3 ms  192.168.1.31`. One line an event,
@@ -75,7 +76,7 @@ function formatRequest(
     escapeText(method).padEnd(4),
     paint(status >= 500 ? 'red' : status >= 400 ? 'yellow' : 'green', String(status)),
     what.padEnd(40),
-    paint(cache === 'miss' ? 'yellow' : 'cyan', escapeText(cache).padEnd(6)),
+    paint(cache === 'miss' ? 'yellow' : 'cyan', escapeText(cache).padEnd(longestCacheStatus)),
     humanBytes(bytes).padStart(7),
     humanDuration(ms).padStart(7),
     ` ${escapeText(client)}`,

@@ -97,6 +97,13 @@ test('pretty tells of a request what a person wants to know', () => {
   assert.equal(line(other), 'INFO GET 200 /v2/ 31 MB 1.2 s 192.168.1.31\n')
 })
 
+test('pretty keeps its columns whatever the cache says', () => {
+  const end = (cache: string): number =>
+    written('pretty', (logger) => logger.info({ ...request, cache }, 'request')).indexOf(request.client)
+  const statuses = ['hit', 'joined', 'miss', 'revalidated', 'stale']
+  assert.equal(new Set(statuses.map(end)).size, 1)
+})
+
 test('pretty and text say that a machine has pulled an image', () => {
   const line = (fields: object, message = 'pulled') => pretty((logger) => logger.info(fields, message))
   assert.equal(
