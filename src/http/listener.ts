@@ -8,6 +8,7 @@ import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import { removeStaleSocket } from './stale-socket.ts'
+import { WrongScheme } from './wrong-scheme.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
 type ListenAddress = { readonly host: string | undefined; readonly port: number } | { readonly path: string }
@@ -55,6 +56,8 @@ export class Listener implements AsyncDisposable {
     const servers = options.addresses.map(() =>
       tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
     )
+    const wrongScheme = new WrongScheme(options.logger)
+    for (const server of servers) wrongScheme.watch(server)
     const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
     const listener = new Listener(options, servers, job)
     try {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CacheStatus } from '../cache/manifests.ts'
 import type { Attendance } from '../registry/ledger.ts'
+import { clientAddress } from './client-address.ts'
 import type { RegistryTarget } from './name-routing.ts'
 
 /** How a request ended: sent whole; the client left before; or we broke it off. */
@@ -29,7 +30,6 @@ export class RequestRecord {
   readonly response: ServerResponse
   /** Milliseconds, of `performance.now()`. */
   readonly startedAt = performance.now()
-  /** The address, without the prefix that IPv4 has on a socket of both families. */
   readonly client: string
   subject: Subject | undefined
   /** How the request stands in the ledger of pulls, where it is of one. */
@@ -54,8 +54,7 @@ export class RequestRecord {
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request
     this.response = response
-    const address = request.socket.remoteAddress
-    this.client = address === undefined ? 'unix socket' : address.replace(/^::ffff:(?=\d)/, '')
+    this.client = clientAddress(request.socket)
   }
 
   /** Aborts when the client is gone before the answer was sent whole. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { RegistryError } from '../oci/error.ts'
+import { clientAddress } from './client-address.ts'
 
 /** Milliseconds between two lines: a client with a wrong address asks as often as it pulls. */
 const pauseMs = 60_000
@@ -29,7 +30,7 @@ export class StrayRequests {
     const now = performance.now()
     if (now >= this.#silentUntil) {
       this.#silentUntil = now + pauseMs
-      const client = socket.remoteAddress
+      const client = clientAddress(socket)
       this.#logger.warn(
         { client, path: prefix },
         `a client asks below a path that is not served: ${this.#advice}`,
