@@ -38,7 +38,9 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   stderr.write(await welcome({ loaded, ports, version: options.version, machine }))
   // Not awaited: the mirror serves what it has, whether or not there is a line.
   for (const upstream of app.upstreams) {
-    upstream.check().then(({ sentence, isWell }) => {
+    upstream.check().then(({ state, sentence, isWell }) => {
+      // Told when it was found out, as at any other time.
+      if (state === 'unreachable') return
       logger[isWell ? 'info' : 'warn']({ upstream: upstream.name }, `upstream ${sentence}`)
     })
   }

@@ -90,7 +90,8 @@ export class RegistryConnection implements AsyncDisposable {
       probe: (signal) => this.#probe(signal),
       onChange: (state, cause) => {
         if (state === 'closed') return logger.info({ upstream: name }, 'upstream is back')
-        logger.warn({ upstream: name, reason: reasonOf(cause, name) }, 'upstream cannot be reached')
+        const reason = reasonOf(cause, name)
+        logger.warn({ upstream: name, reason }, 'upstream cannot be reached: serving what is cached')
         // After a change of the line they lead nowhere, and the probe would wait on one of them.
         this.#transport.dropIdle()
       },
@@ -109,7 +110,7 @@ export class RegistryConnection implements AsyncDisposable {
 
   /**
    * Finds out what answers where the upstream should be, and whether it takes the account. Never throws; where
-   * nothing answers the circuit opens.
+   * nothing answers the circuit opens, which the log tells.
    */
   async check(): Promise<RegistryCheck> {
     let failure: unknown = this.#breaker.cause
@@ -124,8 +125,7 @@ export class RegistryConnection implements AsyncDisposable {
         this.#breaker.failed(error)
       }
     }
-    const reason = reasonOf(failure, this.#options.name)
-    return { state: 'unreachable', sentence: `cannot be reached: serving what is cached (${reason})` }
+    return { state: 'unreachable', sentence: `cannot be reached: ${reasonOf(failure, this.#options.name)}` }
   }
 
   /**

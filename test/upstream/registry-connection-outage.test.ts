@@ -39,12 +39,12 @@ test('two failures open the circuit, a probe closes it when the upstream is back
     await failsWith(client.manifest(repository, latest), 'CIRCUIT_OPEN', /cannot be reached: .*ECONNREFUSED/)
   }
   assert.ok(performance.now() - began < 100 * 50, 'less than 50 ms for each')
-  assert.deepEqual(lines, ['upstream cannot be reached'])
+  assert.deepEqual(lines, ['upstream cannot be reached: serving what is cached'])
 
   hub.reset()
   await hub.start()
   await until(() => client.isReachable, { timeoutMs: 10_000 })
-  assert.deepEqual(lines, ['upstream cannot be reached', 'upstream is back'])
+  assert.deepEqual(lines, ['upstream cannot be reached: serving what is cached', 'upstream is back'])
   const probes = hub.requests.map(({ method, url, headers }) => [method, url, headers.authorization])
   assert.deepEqual(probes, [['GET', '/v2/', undefined]])
   assert.equal((await client.manifest(repository, latest)).claimedDigest, image.manifest.digest)
@@ -129,5 +129,5 @@ test('disposal ends the probes', async (t) => {
   const began = performance.now()
   await client[Symbol.asyncDispose]()
   assert.ok(performance.now() - began < 500)
-  assert.deepEqual(lines, ['upstream cannot be reached'])
+  assert.deepEqual(lines, ['upstream cannot be reached: serving what is cached'])
 })
