@@ -190,7 +190,9 @@ const log = section({
 })
 
 const upstreams = z
-  .array(upstreamSchema, { error: expected('a list of upstreams, each with a name') })
+  .array(upstreamSchema, {
+    error: expected('a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line'),
+  })
   .min(1, { error: 'expected at least one upstream; leave the key out for Docker Hub' })
   .superRefine(checkUniqueNames, { when: ({ value }) => Array.isArray(value) })
 

@@ -104,7 +104,12 @@ const entry = z.strictObject(
     realms,
     proxy,
   },
-  { error: (issue) => (issue.code === 'invalid_type' ? expected('a map with a name')(issue) : undefined) },
+  {
+    error: (issue) =>
+      issue.code === 'invalid_type'
+        ? expected('a map with a name such as "- name: docker.io"')(issue)
+        : undefined,
+  },
 )
 
 /** One entry of `upstreams`. In code `url` and `realms` are always there, without a slash at the end. */

@@ -42,9 +42,20 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ['server:\n  - listen\n', '2:3 server: expected a map of settings; got a list'],
   [
     'upstreams: docker.io\n',
-    '1:12 upstreams: expected a list of upstreams, each with a name; got "docker.io"',
+    '1:12 upstreams: expected a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line; got "docker.io"',
   ],
-  ['upstreams: [docker.io]\n', '1:13 upstreams.0: expected a map with a name; got "docker.io"'],
+  [
+    'upstreams: docker.io, ghcr.io\n',
+    '1:12 upstreams: expected a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line; got "docker.io, ghcr.io"',
+  ],
+  [
+    'upstreams: [docker.io]\n',
+    '1:13 upstreams.0: expected a map with a name such as "- name: docker.io"; got "docker.io"',
+  ],
+  [
+    'upstreams:\n  - docker.io\n',
+    '2:5 upstreams.0: expected a map with a name such as "- name: docker.io"; got "docker.io"',
+  ],
   ['upstreams: []\n', '1:12 upstreams: expected at least one upstream; leave the key out for Docker Hub'],
   ['storage:\n  dir: 5\n', '2:8 storage.dir: expected the path of a folder; got 5: write it in quotes'],
   ['storage:\n  dir: ""\n', '2:8 storage.dir: expected the path of a folder; got ""'],
