@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { parse } from 'yaml'
 import { variableName } from '../../src/config/environment.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { settings } from '../../src/config/settings.ts'
@@ -230,4 +233,11 @@ test('variables of registry:2 name other registries by their host, and give way 
     (await errorsOf(t, { REGISTRY_PROXY_REMOTEURL: 'hub' }))[0] ?? '',
     /^environment REGISTRY_PROXY_REMOTEURL: upstreams\.0\.url: expected/,
   )
+})
+
+test('compose.yml passes on every variable of the file .env beside it, where there is one', async () => {
+  const text = await readFile(join(import.meta.dirname, '../../compose.yml'), 'utf8')
+  const { larder } = parse(text).services
+  assert.deepEqual(larder.env_file, [{ path: '.env', required: false }])
+  assert.equal(larder.environment, undefined)
 })
