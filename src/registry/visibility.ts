@@ -77,6 +77,15 @@ export class Visibility {
     }
   }
 
+  /** Before a tag is asked for: what was refused stays so after a restart until it is given again, whatever is listed. */
+  async recall(repository: MirroredRepository): Promise<void> {
+    const { upstream, name } = repository
+    if (!upstream.hasAccount || upstream.lastPublicWord(name)) return
+    const word = await this.#lastWord(repository)
+    if (word?.isPublic !== false) return
+    upstream.recallPublicWord(name, { ...word, at: Date.now() - word.ageMs })
+  }
+
   /**
    * Returns where a copy may be served that its upstream could not confirm. `checkedAt`: milliseconds since the epoch
    * at which it last did. Throws UpstreamError UNAUTHORIZED where that is too long ago for a copy that anyone gets.

@@ -52,6 +52,12 @@ export class PublicKnowledge {
     this.#repositories.set(repository, { isPublic, at: Date.now(), mark: performance.now() })
   }
 
+  /** Takes a word from elsewhere for the last one, where none is known. */
+  recall(repository: string, { isPublic, at, ageMs }: PublicWord): void {
+    if (this.#repositories.has(repository)) return
+    this.#repositories.set(repository, { isPublic, at, mark: performance.now() - ageMs })
+  }
+
   /** What anyone gets for a reference, where that is known well enough and nothing was refused since. */
   told(repository: string, reference: Reference): ToldManifest | undefined {
     const known = this.#manifests.get(`${repository} ${reference}`)

@@ -63,6 +63,11 @@ export class PublicQuestions {
     return this.#knowledge.lastWord(repository)
   }
 
+  /** Reminds of a word that was written down, where there was none since. */
+  recall(repository: RepositoryName, word: PublicWord): void {
+    if (this.#connection.account) this.#knowledge.recall(repository, word)
+  }
+
   /**
    * What to ask for with the account in place of `reference`: the manifest that anyone gets. Undefined where that has
    * to be found out by a GET as anyone: there is no account, or HEAD has no answer. Throws UpstreamError where nobody

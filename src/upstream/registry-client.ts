@@ -124,6 +124,11 @@ export class RegistryClient implements AsyncDisposable {
     return this.#questions.lastWord(repository)
   }
 
+  /** Reminds it of a word that was written down, such as a refusal before a restart. */
+  recallPublicWord(repository: RepositoryName, word: PublicWord): void {
+    this.#questions.recall(repository, word)
+  }
+
   /** Whether the list of tags is a witness that the repository is public: not after a refusal of what is in it. */
   async isWitnessed(repository: RepositoryName): Promise<boolean> {
     return this.#questions.isWitnessed(repository)
@@ -238,8 +243,7 @@ export class RegistryClient implements AsyncDisposable {
     query: RegistryQuery,
     delaysMs?: readonly number[],
   ): Promise<FetchedManifest> {
-    const isHeadUseful = this.shortcuts.isUseful('manifest-head')
-    const located = await this.#questions.locate(reference, query, isHeadUseful)
+    const located = await this.#questions.locate(reference, query, this.shortcuts.isUseful('manifest-head'))
     const { response, bytes } = await this.#getSmall(query, true, delaysMs, located)
     if (located) this.#questions.noteChildren(query.repository, bytes, located)
     return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }

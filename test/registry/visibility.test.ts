@@ -423,8 +423,10 @@ for (const status of [404, 429, 500]) {
     s.hub.expireTokens()
     showLists(s.hub)
     assert.equal((await s.get(`library/app/blobs/${image.layers[0]?.digest}`)).status, 404)
-    s.hub.fault({ listener: 'registry', path: /(?:manifests|blobs)\//, caller: 'anyone' }, { status })
-    const paths = [...storedPaths, 'manifests/new', `manifests/${next.manifest.digest}`]
+    const content = { listener: 'registry', path: /(?:manifests|blobs)\//, caller: 'anyone' } as const
+    // Where HEAD alone is limited the account's own way to its challenge is open.
+    s.hub.fault(status === 429 ? { ...content, method: 'HEAD' } : content, { status })
+    const paths = [...storedPaths, `manifests/${next.manifest.digest}`, 'manifests/new']
     const assertPrivate = async (base: string) => {
       for (const path of paths) {
         assert.notEqual((await pull(`${base}/v2/library/app/${path}`)).status, 200, path)
@@ -432,10 +434,10 @@ for (const status of [404, 429, 500]) {
     }
     await assertPrivate(s.mirror.url)
     await s.mirror[Symbol.asyncDispose]()
+    paths.reverse()
     await using again = await s.begin()
-    for (const path of storedPaths) {
-      assert.notEqual((await pull(`${again.url}/v2/library/app/${path}`)).status, 200, path)
-    }
+    await assertPrivate(again.url)
+    assertNothingOf(s.hub, next)
   })
 }
 

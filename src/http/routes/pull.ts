@@ -70,7 +70,8 @@ export class PullRoutes {
     const repository = this.#repository(request, reply, url, target.name)
     requestLog.about(record, subjectOf(target, repository))
     const stored = storedThing(target)
-    if (stored) await this.#options.visibility.assertReadable(repository, stored)
+    const { visibility } = this.#options
+    await (stored ? visibility.assertReadable(repository, stored) : visibility.recall(repository))
     // Each kind's target fits its own route, which TypeScript cannot see through the union.
     const answer = this.#routes[target.kind] as Answerer<RepositoryKind>
     await answer({ request, reply, url, target, repository, record })
