@@ -15,6 +15,7 @@ import {
   ReferrerQuestions,
   type ReferrerQuestionsOptions,
 } from './referrer-questions.ts'
+import { ReferrerTurns } from './referrer-turns.ts'
 
 export interface ReferrersOptions extends ReferrerQuestionsOptions {
   /** Holds what is not worth a place in the catalog. */
@@ -56,6 +57,9 @@ interface Known {
 const nothingKnown = { referrers: [], checkedAt: undefined }
 /** Of a list that is kept in memory. */
 const maximumKeptReferrers = 500
+const maximumKeptBytes = 256 * 1024
+/** Of all lists of subjects that are not here. */
+const notHereBytes = 16 * 1024 * 1024
 /** Subjects that the upstream would not let anyone ask about, of which that is remembered. */
 const maximumWithheld = 10_000
 
@@ -68,6 +72,13 @@ const maximumWithheld = 10_000
 export class Referrers {
   readonly #options: ReferrersOptions
   readonly #questions: ReferrerQuestions
+  readonly #turns: ReferrerTurns
+  /** Lists of subjects that are not here: no more than memory is spent on them. */
+  readonly #notHere = new LRUCache<string, ReferrersRecord>({
+    maxSize: notHereBytes,
+    maxEntrySize: maximumKeptBytes,
+    sizeCalculation: ({ referrers }, key) => sizeOf(referrers) + key.length + 200,
+  })
   readonly #asking = new SingleFlight<string, Answer>()
   /** Where there is an account: what anyone was last refused, though it was shown to everybody before. */
   readonly #withheld = new LRUCache<string, true>({ max: maximumWithheld })
@@ -75,6 +86,7 @@ export class Referrers {
   constructor(options: ReferrersOptions) {
     this.#options = options
     this.#questions = new ReferrerQuestions(options)
+    this.#turns = new ReferrerTurns(options.patienceMs)
   }
 
   /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
@@ -83,14 +95,16 @@ export class Referrers {
     const key = keyOf(repository, subject)
     const passing = await cache.get<Answer>(key).catch(() => undefined)
     if (passing) return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
-    const kept = await catalog.referrers(idOf(repository), subject)
+    const kept = this.#notHere.get(key) ?? (await catalog.referrers(idOf(repository), subject))
     const ageMs = kept && Date.now() - kept.checkedAt
     if (kept && ageMs !== undefined && ageMs >= 0 && ageMs < revalidateMs) {
       return { ...kept, status: 'hit', doubt: undefined }
     }
     const usable = ageMs !== undefined && ageMs <= serveStaleMs ? kept : undefined
     const isJoining = this.#asking.has(key)
-    const late = delay(usable ? staleAfterMs : patienceMs).then(() => undefined)
+    // A timer that runs on would hold the answer in memory for as long.
+    const leaving = new AbortController()
+    const late = delay(usable ? staleAfterMs : patienceMs, leaving.signal).catch(() => {})
     try {
       const answer = await Promise.race([
         this.#asking.run(key, () => this.#ask(repository, subject, { kept, usable }, key)),
@@ -102,6 +116,8 @@ export class Referrers {
       const { upstream, name } = repository
       const about = { repository: `${upstream.name}/${name}`, subject, reason: error.message }
       logger.info(about, 'upstream failed: answering with the referrers that are known')
+    } finally {
+      leaving.abort()
     }
     const doubt = 'the upstream does not answer'
     return usable && !this.#withheld.has(key)
@@ -119,10 +135,12 @@ export class Referrers {
     const id = idOf(repository)
     const isHere = (await this.#options.catalog.manifest(id, subject)) !== undefined
     const heed = (found: Found) => this.#heed(repository, key, found)
-    const [api, tag] = await Promise.allSettled([
-      this.#questions.askApi(repository, subject, isHere).then(heed),
-      this.#questions.askTag(repository, subject).then(heed),
-    ])
+    const [api, tag] = await this.#turns.take(id.upstream, isHere, () =>
+      Promise.allSettled([
+        this.#questions.askApi(repository, subject, isHere).then(heed),
+        this.#questions.askTag(repository, subject).then(heed),
+      ]),
+    )
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason
     const found = mergeReferrers(foundBy(api), foundBy(tag))
     const doubt = doubtOf(api) ?? doubtOf(tag) ?? lossOf(api, tag, found, kept)
@@ -162,18 +180,17 @@ export class Referrers {
     const { referrers, checkedAt, doubt } = answer
     const isPassing = doubt !== undefined || (isRefused && (!isHere || !!kept?.referrers.length))
     const remember = async (lifetimeMs: number) => {
-      if (lifetimeMs <= 0 || referrers.length > maximumKeptReferrers) return
+      if (lifetimeMs <= 0 || sizeOf(referrers) > maximumKeptBytes) return
       await cache.set(key, answer, lifetimeMs).catch(() => false)
     }
     if (isPassing) return remember(negativeMs)
-    if (referrers.length === 0 && !isHere && !kept) return remember(revalidateMs)
-    await bestEffort(
-      catalog.saveReferrers(id, subject, { referrers, checkedAt: checkedAt ?? Date.now() }),
-      async (error) => {
-        logger.error({ err: error }, 'the catalog could not be written: answering all the same')
-        await remember(revalidateMs)
-      },
-    )
+    const record = { referrers, checkedAt: checkedAt ?? Date.now() }
+    if (!isHere) return void this.#notHere.set(key, record)
+    this.#notHere.delete(key)
+    await bestEffort(catalog.saveReferrers(id, subject, record), async (error) => {
+      logger.error({ err: error }, 'the catalog could not be written: answering all the same')
+      await remember(revalidateMs)
+    })
   }
 }
 
@@ -224,4 +241,10 @@ function statusOf(answer: Answer, kept: ReferrersRecord | undefined, isJoining: 
 
 function keyOf({ upstream, name }: MirroredRepository, subject: Digest): string {
   return `referrers ${upstream.name}/${name} ${subject}`
+}
+
+/** In memory, in bytes; more than is kept where there are too many of them to be measured. */
+function sizeOf(referrers: readonly Referrer[]): number {
+  if (referrers.length > maximumKeptReferrers) return 2 * maximumKeptBytes
+  return 2 * JSON.stringify(referrers).length
 }
