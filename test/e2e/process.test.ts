@@ -71,7 +71,7 @@ test('a data folder that it may not write to: it names the folder, and says what
   const { code, stderr } = await finish('node', serve, { by, timeoutMs: 20_000 })
   assert.match(stderr, new RegExp(folder))
   assert.match(stderr, /a folder that this user may write to/)
-  assert.equal(code, 11)
+  assert.equal(code, 8)
 })
 
 test('an invalid configuration: every mistake with its place', { timeout: 30_000 }, async () => {
