@@ -1,10 +1,10 @@
 /** Whoever runs Larder with the Node of the system is told so, by a Node that cannot load the rest. */
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { test } from 'node:test'
 import { neededNode, tooOld } from '../../src/cli/node-version.ts'
+import { finish } from '../support/child-process.ts'
 
 const project = resolve(import.meta.dirname, '../..')
 const entry = resolve(project, 'src/main.ts')
@@ -23,10 +23,10 @@ test('a Node is too old below the version that package.json asks for', () => {
   }
 })
 
-test('an old Node is told so before it loads anything else, with exit code 2', () => {
+test('an old Node is told so before it loads anything else, with exit code 2', async () => {
   const lie = `data:text/javascript,Object.defineProperty(process,'version',{value:'v20.20.2'})`
-  const told = spawnSync(process.execPath, ['--import', lie, entry, '--version'], { encoding: 'utf8' })
-  assert.deepEqual([told.status, told.stdout, told.stderr], [2, '', tooOld('v20.20.2')])
+  const told = await finish('node', ['--import', lie, entry, '--version'])
+  assert.deepEqual([told.code, told.stdout, told.stderr], [2, '', tooOld('v20.20.2')])
   const imports = readFileSync(entry, 'utf8').matchAll(/^import\b[^(]*?'(.*)'$/gm)
   assert.deepEqual(
     [...imports].map(([, name]) => name),
