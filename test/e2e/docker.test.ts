@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { meets } from '../support/programs.ts'
-import { until } from '../support/settle.ts'
 import { fileOfPage } from './support/clients-page.ts'
 import { type DockerDaemon, dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
+import { onePull } from './support/one-pull.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
 import { greeting, helloImage, helloIndex, largeImage } from './support/sample-images.ts'
 
@@ -32,21 +32,10 @@ test('docker pulls and runs through registry-mirrors', { timeout: 120_000 }, asy
   })
 
   await t.test('the log has one line that says that this machine pulled that image', async () => {
-    await until(() => larder.pulls().length === 1, { timeoutMs: 10_000 })
-    const [pulled] = larder.pulls()
-    const { repository, reference, digest, outcome } = pulled ?? {}
-    assert.deepEqual(
-      { repository, reference, digest, outcome },
-      {
-        repository: 'library/hello-larder',
-        reference: 'latest',
-        digest: hello.manifest.digest,
-        outcome: 'finished',
-      },
-    )
-    assert.match(pulled?.agent ?? '', /^docker\//)
+    const pulled = await onePull(larder, 'library/hello-larder', hello.manifest.digest)
+    assert.match(pulled.agent, /^docker\//)
     const blobs = [hello.config, ...hello.layers].reduce((sum, { size }) => sum + size, 0)
-    assert.equal(pulled?.bytes, hello.manifest.size + blobs)
+    assert.equal(pulled.bytes, hello.manifest.size + blobs)
   })
 
   await t.test('an image of several layers, and an index of several platforms', async () => {
