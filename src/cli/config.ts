@@ -1,8 +1,8 @@
 import { Command } from 'commander'
-import { Document, isMap, isScalar, isSeq, type Node } from 'yaml'
 import { variableName } from '../config/environment.ts'
 import { configJsonSchemaText } from '../config/json-schema.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
+import { withOriginComments } from '../config/origin-comments.ts'
 import type { Origin } from '../config/origins.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { settingAt, settings } from '../config/settings.ts'
@@ -141,30 +141,6 @@ function summary(errors: number, warnings: number, loaded: LoadedConfig | undefi
   const counts = `${count(from('default'), 'default')}, ${from('file')} from file, ${from('environment')} from environment`
   const search = loaded?.file === undefined ? `\nlooked for ${loaded?.searched.join(', ')}` : ''
   return `${loaded?.file ?? 'no configuration file'} (${counts})${search}`
-}
-
-function withOriginComments(values: unknown, origins: ReadonlyMap<string, Origin>): string {
-  const document = new Document(values)
-  const visit = (node: unknown, path: ValuePath): void => {
-    const origin = origins.get(dotted(path))
-    if (origin) {
-      const leaf = node as Node
-      // A list on one line, so that its comment stands behind it.
-      if (isSeq(leaf)) leaf.flow = true
-      leaf.comment = ` ${originText(origin)}`
-    } else if (isMap(node)) {
-      for (const { key, value } of node.items) visit(value, [...path, isScalar(key) ? String(key.value) : ''])
-    } else if (isSeq(node)) {
-      for (const [index, item] of node.items.entries()) visit(item, [...path, index])
-    }
-  }
-  visit(document.contents, [])
-  return document.toString({ lineWidth: 0, flowCollectionPadding: false })
-}
-
-function originText({ source, where }: Origin): string {
-  if (source === 'file' && where !== undefined) return where
-  return source === 'environment' ? `${where} (environment)` : source
 }
 
 function variableTable(): string {

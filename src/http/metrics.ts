@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { FillCounts } from '../cache/fill-counts.ts'
+import type { FillCounts } from '../content/fill-counts.ts'
 import type { PullOutcome } from '../registry/pull.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 

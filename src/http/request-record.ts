@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { CacheStatus } from '../cache/manifests.ts'
+import type { CacheStatus } from '../mirror/manifests.ts'
 import type { Attendance } from '../registry/ledger.ts'
 import { clientAddress } from './client-address.ts'
 import type { RegistryTarget } from './name-routing.ts'

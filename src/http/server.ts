@@ -6,7 +6,7 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import type { Logger } from 'pino'
-import type { CacheStatus } from '../cache/manifests.ts'
+import type { CacheStatus } from '../mirror/manifests.ts'
 import { RegistryError } from '../oci/error.ts'
 import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'

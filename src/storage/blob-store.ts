@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
+import type { StoredTotal } from './files/stored-count.ts'
 import type { Partial } from './partial.ts'
-import type { StoredTotal } from './stored-count.ts'
 
 /**
  * Content by its digest. Only what was verified is ever visible. Every implementation passes

@@ -1,8 +1,8 @@
 import { type Digest, isDigestOfNothing } from '../oci/digest.ts'
 import { parseMediaType } from '../oci/media-type.ts'
 import { parseContentRange } from '../oci/range.ts'
+import type { TransportResponse } from './connections/exchange.ts'
 import { UpstreamError } from './error.ts'
-import type { TransportResponse } from './exchange.ts'
 import { contentLength, headerOf } from './response-headers.ts'
 
 /** A way to ask about one blob. */

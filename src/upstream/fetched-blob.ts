@@ -1,6 +1,6 @@
 import { parseContentRange } from '../oci/range.ts'
+import type { TransportResponse } from './connections/exchange.ts'
 import { UpstreamError } from './error.ts'
-import type { TransportResponse } from './exchange.ts'
 import { contentLength, headerOf } from './response-headers.ts'
 
 /** A part of a blob on its way. */

@@ -1,6 +1,6 @@
 import { parseLinks } from '../oci/link.ts'
+import type { TransportResponse } from './connections/exchange.ts'
 import { UpstreamError } from './error.ts'
-import type { TransportResponse } from './exchange.ts'
 
 /** Characters: no honest one comes near, and a client's request line has to hold it. */
 const maximumQueryLength = 4096

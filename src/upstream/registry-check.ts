@@ -1,5 +1,5 @@
-import { parseChallenges } from './challenge.ts'
-import type { TransportResponse } from './exchange.ts'
+import type { TransportResponse } from './connections/exchange.ts'
+import { parseChallenges } from './tokens/challenge.ts'
 import { isWebPage } from './web-page.ts'
 
 /**

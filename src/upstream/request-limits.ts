@@ -1,9 +1,9 @@
 import type { Logger } from 'pino'
-import type { Account } from './account.ts'
+import { readBody, type TransportResponse } from './connections/exchange.ts'
 import type { UpstreamError } from './error.ts'
-import { readBody, type TransportResponse } from './exchange.ts'
 import { parseRetryAfter, RateLimitGate } from './rate-limit.ts'
-import { rateLimited } from './sites.ts'
+import type { Account } from './tokens/account.ts'
+import { rateLimited } from './tokens/sites.ts'
 
 export interface RequestLimitsOptions {
   /** The upstream's name, for errors and the log. */

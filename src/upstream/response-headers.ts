@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from '../oci/digest.ts'
-import type { TransportResponse } from './exchange.ts'
+import type { TransportResponse } from './connections/exchange.ts'
 
 type Answer = Pick<TransportResponse, 'headers'>
 

@@ -1,6 +1,6 @@
 import { Pulse } from '../flow/pulse.ts'
+import type { LineUse } from './connections/line-use.ts'
 import { UpstreamError } from './error.ts'
-import type { LineUse } from './line-use.ts'
 
 export interface WatchOptions {
   /** The upstream's name, for the error. */

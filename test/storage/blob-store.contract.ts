@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
+import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 import { partialReaderContract } from './partial-reader.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
 import { partialSealContract } from './partial-seal.contract.ts'
-import { assertSameBytes, readAll, testBytes } from './storage-folder.ts'
 
 /** A store under test, empty at first. `t.after` closes what is open at the end. */
 export interface OpenedStore {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { digestHex, digestOf } from '../../src/oci/digest.ts'
-import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
-import { SqliteCatalog } from '../../src/storage/sqlite-catalog.ts'
+import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
 import { storedBytes } from './blob-store.contract.ts'
 import {
   crashBlobId,
@@ -15,7 +15,7 @@ import {
   crashRepository,
   crashTag,
 } from './crash-child.ts'
-import { assertSameBytes, filesBelow } from './storage-folder.ts'
+import { assertSameBytes, filesBelow } from './files/storage-folder.ts'
 
 /** Checks that all that a reopened partial calls present is as it was written, then fills it and seals it. */
 export async function assertVouchedOnly(partial: Partial, content: Buffer): Promise<void> {

@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
-import { FileBlobStore } from '../../src/storage/file-blob-store.ts'
+import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
-import { SqliteCatalog } from '../../src/storage/sqlite-catalog.ts'
-import { testBytes } from './storage-folder.ts'
+import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
+import { testBytes } from './files/storage-folder.ts'
 
 /** What the child fills its partial with. */
 export const crashContent = testBytes(12_000_000, 9)

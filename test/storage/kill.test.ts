@@ -5,7 +5,7 @@ import type { ByteInterval } from '../../src/storage/ranges.ts'
 import { forkNode } from '../support/child-process.ts'
 import { checkFill, checkSealed, checkTagged } from './crash-checks.ts'
 import type { CrashWork } from './crash-child.ts'
-import { storageFolder } from './storage-folder.ts'
+import { storageFolder } from './files/storage-folder.ts'
 
 const mebibyte = 1024 * 1024
 

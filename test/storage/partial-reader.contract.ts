@@ -4,7 +4,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import type { OpenStore } from './blob-store.contract.ts'
-import { assertSameBytes, readAll, testBytes } from './storage-folder.ts'
+import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 
 const content = testBytes(3_000_000)
 const digest = digestOf(content)

@@ -5,7 +5,7 @@ import type { BlobStore } from '../../src/storage/blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { storedBytes } from './blob-store.contract.ts'
-import { assertSameBytes, testBytes } from './storage-folder.ts'
+import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
 const content = testBytes(3_000_000)
 const digest = digestOf(content)

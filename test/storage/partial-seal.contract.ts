@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { storedBytes } from './blob-store.contract.ts'
-import { assertSameBytes, testBytes } from './storage-folder.ts'
+import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
 const content = testBytes(2_000_000)
 const digest = digestOf(content)

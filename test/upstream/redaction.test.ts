@@ -9,8 +9,8 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import type { HubRequest } from '../support/hub-exchange.ts'
 import type { Fault, FaultMatcher } from '../support/hub-faults.ts'
 import { buildImage } from '../support/images.ts'
+import { forwardProxy } from './connections/forward-proxy.ts'
 import { clientOf, collect } from './fixtures.ts'
-import { forwardProxy } from './forward-proxy.ts'
 
 const repository = 'library/alpine' as RepositoryName
 const latest = 'latest' as Tag

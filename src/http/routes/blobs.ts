@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { CacheStatus } from '../../cache/manifests.ts'
+import type { CacheStatus } from '../../mirror/manifests.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { CacheStatus, Manifests, ServedHead, ServedManifest } from '../../cache/manifests.ts'
+import type { CacheStatus, Manifests, ServedHead, ServedManifest } from '../../mirror/manifests.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
 import type { Visibility } from '../../registry/visibility.ts'
 import { type Answerer, cacheHeader } from './question.ts'

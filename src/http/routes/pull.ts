@@ -1,12 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Manifests, MirroredRepository } from '../../cache/manifests.ts'
-import type { Referrers } from '../../cache/referrers.ts'
-import type { TagLists } from '../../cache/tag-lists.ts'
+import type { Manifests, MirroredRepository } from '../../mirror/manifests.ts'
+import type { Referrers } from '../../mirror/referrers.ts'
+import type { TagLists } from '../../mirror/tag-lists.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { isDigestReference } from '../../oci/reference.ts'
+import type { Router } from '../../registry/router.ts'
 import type { StoredThing, Visibility } from '../../registry/visibility.ts'
 import type { RegistryClient } from '../../upstream/registry-client.ts'
-import type { Router } from '../../upstream/router.ts'
 import {
   absentIfMalformed,
   parseRegistryUrl,

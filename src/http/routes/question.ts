@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { MirroredRepository } from '../../cache/manifests.ts'
+import type { MirroredRepository } from '../../mirror/manifests.ts'
 import type { RegistryTarget, RegistryUrl } from '../name-routing.ts'
 import type { RequestRecord } from '../request-record.ts'
 

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
-import type { MirroredRepository } from '../../cache/manifests.ts'
-import type { Referrers, ServedReferrers } from '../../cache/referrers.ts'
+import type { MirroredRepository } from '../../mirror/manifests.ts'
+import type { Referrers, ServedReferrers } from '../../mirror/referrers.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { formatNextLink } from '../../oci/link.ts'
 import { manifestMediaTypes } from '../../oci/media-type.ts'

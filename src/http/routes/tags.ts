@@ -1,4 +1,4 @@
-import type { TagLists } from '../../cache/tag-lists.ts'
+import type { TagLists } from '../../mirror/tag-lists.ts'
 import { formatNextLink } from '../../oci/link.ts'
 import { parsePageQuery, withoutNamespace } from '../../oci/page-query.ts'
 import type { Visibility } from '../../registry/visibility.ts'

@@ -1,0 +1,212 @@
+import http from 'node:http'
+import https from 'node:https'
+import { isIP, type Socket } from 'node:net'
+import type { SecureContext } from 'node:tls'
+import { abortable } from '../../flow/abortable.ts'
+import type { Pulse } from '../../flow/pulse.ts'
+import type { AddressPolicy } from './address-policy.ts'
+import { raceAddresses } from './address-race.ts'
+import { nameFailure } from './connection-failure.ts'
+import type { Names } from './names.ts'
+import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
+import { openTunnel, ProxyError } from './tunnel.ts'
+
+export interface AgentsOptions {
+  readonly names: Names
+  readonly addresses: AddressPolicy
+  readonly proxies: ProxySettings
+  readonly secureContext: SecureContext
+  /** Milliseconds in which a tunnel must open, and in which a TLS handshake must end. */
+  readonly stallMs: number
+  readonly userAgent: string
+}
+
+/** What the agents look at in the options of a request, beside Node's own. */
+export interface ConnectionOptions {
+  readonly pulse?: Pulse | undefined
+}
+
+type CreateOptions = http.ClientRequestArgs & ConnectionOptions & { readonly servername?: string | undefined }
+
+/** Milliseconds. A resolver asks again after 5 s, another server after that, and gives up a little after 15 s. */
+const lookupMs = 20_000
+/** Milliseconds: four tries of a SYN, at 0, 1, 3 and 7 s; satellites take more than a second for one. */
+const connectMs = 10_000
+/** Milliseconds that a connection is kept without a use, as Go's clients keep it; routers on the way forget it later. */
+const idleMs = 90_000
+/** Milliseconds without a byte after which the kernel asks whether the other end is there. Node's default, every second, is traffic. */
+const keepAliveMs = 30_000
+
+/**
+ * How a connection to an upstream is made, the one place: names, addresses (raced), forward proxies, tunnels, TLS. The
+ * agents give a request its socket only when it is ready for it, so an error names the step that failed.
+ */
+export class Agents implements Disposable {
+  readonly http: http.Agent
+  readonly https: https.Agent
+  readonly #options: AgentsOptions
+  readonly #closed = new AbortController()
+
+  constructor(options: AgentsOptions) {
+    this.#options = options
+    const shared = { keepAlive: true, keepAliveMsecs: keepAliveMs, timeout: idleMs }
+    this.http = new http.Agent(shared)
+    this.https = new https.Agent(shared)
+    this.http.createConnection = (args, callback) => this.#create('http:', args, callback)
+    this.https.createConnection = (args, callback) => this.#create('https:', args, callback)
+  }
+
+  /** Closes the connections that nobody uses: to one host, since one of them was dead and all are as old, or all. */
+  dropIdle(url?: URL): void {
+    const port = url && (url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port)
+    const prefix = url ? `${withoutBrackets(url.hostname)}:${port}:` : ''
+    for (const agent of [this.http, this.https]) {
+      for (const [key, sockets] of Object.entries(agent.freeSockets)) {
+        if (!key.startsWith(prefix)) continue
+        for (const socket of [...(sockets ?? [])]) socket.destroy()
+      }
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed.abort(new Error('the mirror is stopping'))
+    this.http.destroy()
+    this.https.destroy()
+  }
+
+  /** Node's contract: `callback` gets the socket, or the error that the request then fails with. */
+  #create(
+    protocol: 'http:' | 'https:',
+    args: CreateOptions,
+    callback?: (error: Error | null, socket: Socket) => void,
+  ): undefined {
+    this.#connect(protocol, args).then(
+      (socket) => callback?.(null, socket),
+      (error: Error) => callback?.(error, undefined as never),
+    )
+  }
+
+  async #connect(protocol: 'http:' | 'https:', args: CreateOptions): Promise<Socket> {
+    const target = {
+      host: withoutBrackets(args.host ?? args.hostname ?? 'localhost'),
+      port: Number(args.port),
+    }
+    const at = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
+    const proxy = this.#options.proxies.proxyFor(new URL(`${protocol}//${at}`))
+    const socket = proxy
+      ? await this.#throughProxy(proxy, protocol, { ...args, ...target }, at)
+      : await this.#reach(protocol, { ...args, ...target })
+    // What broke while it was handed from one to the next.
+    if (socket.destroyed) throw socket.errored ?? hangUp()
+    return socket
+  }
+
+  async #throughProxy(
+    proxy: ForwardProxy,
+    protocol: 'http:' | 'https:',
+    args: CreateOptions,
+    at: string,
+  ): Promise<Socket> {
+    const { pulse } = args
+    const socket = await this.#reachProxy(proxy, pulse)
+    if (protocol === 'http:') return socket
+    const { userAgent, stallMs } = this.#options
+    await this.#within(stallMs, `the proxy ${proxy.label} opened no tunnel to ${at}`, (signal) =>
+      openTunnel({ proxy, socket, target: at, userAgent, signal }),
+    )
+    pulse?.beat()
+    return this.#secured(this.#begin('https:', { ...args, socket }), pulse)
+  }
+
+  async #reachProxy(proxy: ForwardProxy, pulse: Pulse | undefined): Promise<Socket> {
+    const { protocol, host, port } = proxy
+    try {
+      // Its own servername: the one in the arguments is the upstream's.
+      const settings = { host, port, servername: isIP(host) ? '' : host, pulse, keepAlive: true }
+      return await this.#reach(protocol, settings, (_host, found) => found)
+    } catch (error) {
+      if (this.#closed.signal.aborted) throw error
+      const { code, message } = error as NodeJS.ErrnoException
+      throw new ProxyError(
+        proxy,
+        `cannot be reached: ${nameFailure(error as NodeJS.ErrnoException, host) ?? message}`,
+        {
+          code: code === 'ETIMEDOUT' ? code : 'EPROXY',
+          cause: error,
+        },
+      )
+    }
+  }
+
+  /** A connection to the host itself, without a proxy between. */
+  async #reach(
+    protocol: 'http:' | 'https:',
+    args: CreateOptions & { host: string; port: number },
+    select: AddressPolicy['select'] = (host, found) => this.#options.addresses.select(host, found),
+  ): Promise<Socket> {
+    const { host, port, pulse } = args
+    const found = await this.#within(lookupMs, `no name server told the address of ${host}`, (signal) =>
+      this.#options.names.lookup(host, signal),
+    )
+    pulse?.beat()
+    const socket = await raceAddresses(select(host, found), {
+      port,
+      open: (address) => this.#begin(protocol, { ...args, host: address }),
+      timeoutMs: connectMs,
+      signal: this.#closed.signal,
+    })
+    pulse?.beat()
+    return protocol === 'https:' ? await this.#secured(socket, pulse) : socket
+  }
+
+  /** As the agent of that protocol would without us; it keeps the TLS sessions. `host` is an address, or of a tunnel. */
+  #begin(protocol: 'http:' | 'https:', args: CreateOptions & { socket?: Socket }): Socket {
+    const agent = protocol === 'https:' ? this.https : this.http
+    const { createConnection } = protocol === 'https:' ? https.Agent.prototype : http.Agent.prototype
+    const { secureContext } = this.#options
+    const settings = { ...args, secureContext, path: null, lookup: undefined, autoSelectFamily: false }
+    return createConnection.call(agent, settings as never) as Socket
+  }
+
+  /** Waits for the end of a TLS handshake. */
+  async #secured(socket: Socket, pulse: Pulse | undefined): Promise<Socket> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    socket.once('secureConnect', resolve)
+    socket.on('error', reject)
+    socket.once('close', () => reject(hangUp()))
+    if (socket.destroyed) reject(socket.errored ?? hangUp())
+    try {
+      await this.#within(this.#options.stallMs, 'the TLS handshake did not end', () => promise)
+    } catch (error) {
+      socket.destroy()
+      throw error
+    }
+    pulse?.beat()
+    return socket
+  }
+
+  /** Rejects after so many milliseconds with an error that says what did not happen, or when the agents are closed. */
+  async #within<Value>(
+    milliseconds: number,
+    what: string,
+    work: (signal: AbortSignal) => Promise<Value>,
+  ): Promise<Value> {
+    const late = new AbortController()
+    const error = Object.assign(new Error(`${what} within ${milliseconds / 1000} s`), { code: 'ETIMEDOUT' })
+    const timer = setTimeout(() => late.abort(error), milliseconds)
+    const signal = AbortSignal.any([late.signal, this.#closed.signal])
+    try {
+      return await abortable(work(signal), signal)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+function withoutBrackets(host: string): string {
+  return host.replace(/^\[|\]$/g, '')
+}
+
+function hangUp(): Error {
+  return Object.assign(new Error('it closed the connection before it was ready'), { code: 'ECONNRESET' })
+}

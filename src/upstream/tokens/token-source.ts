@@ -1,0 +1,257 @@
+import type Keyv from 'keyv'
+import { LRUCache } from 'lru-cache'
+import { SingleFlight } from '../../flow/single-flight.ts'
+import type { Transport } from '../connections/transport.ts'
+import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
+import type { Account, Attempt } from './account.ts'
+import { type Challenge, parseChallenges } from './challenge.ts'
+import { acceptRealm } from './realm.ts'
+import { furtherScopes, pullScope } from './scope.ts'
+import { basicAuthorization, requestToken, type Token } from './token-request.ts'
+
+export interface TokenSourceOptions {
+  /** The upstream's name, for errors and keys. */
+  readonly upstream: string
+  /** The registry whose challenges are answered; its `/v2/` lies below. */
+  readonly url: URL
+  /** Hosts or URLs that are accepted as realm besides the registry's own (`upstreams[].realms`). */
+  readonly realms: readonly string[]
+  readonly transport: Transport
+  /** Holds tokens until they expire; what it loses is fetched again. */
+  readonly cache: Keyv
+  readonly onTokenFetched?: () => void
+}
+
+/** Who asks about what. */
+export interface Asker {
+  /** As it stands in the URL of the question; undefined for `/v2/` itself. */
+  readonly repository: string | undefined
+  /** Undefined: as anyone. While it is refused, the question is asked as anyone, too. */
+  readonly account: Account | undefined
+}
+
+/** Seconds before its end at which a token is no longer used, at most. */
+const margin = 30
+/** Repositories whose further scopes are remembered. */
+const rememberedScopes = 1000
+
+/**
+ * The Authorization headers for one registry (distribution's "Token Authentication"): one token request for each
+ * (realm, service, scopes, account) however many ask, kept until shortly before it expires. A realm is validated
+ * before anything is sent to it. The scope is our own, and a second time with what the challenge wants to be read.
+ */
+export class TokenSource {
+  readonly #options: TokenSourceOptions
+  readonly #fetching = new SingleFlight<string, string | undefined>()
+  /** What a repository's token has to have, where that is more than its own scope. */
+  readonly #scopes = new LRUCache<string, readonly string[]>({ max: rememberedScopes })
+  /** The challenge that the registry last made; it lets us bring a token before we are asked. */
+  #challenge: Challenge | undefined
+
+  constructor(options: TokenSourceOptions) {
+    this.#options = options
+  }
+
+  /** The Authorization header to bring along; undefined while the registry has not asked for one. */
+  async authorization(asker: Asker): Promise<string | undefined> {
+    const challenge = this.#challenge
+    if (!challenge) return undefined
+    try {
+      return await this.#answer(challenge, this.#scopesOf(asker), asker.account)
+    } catch (error) {
+      // Its token service may have moved: the next request comes without a token, to be told where to get one.
+      if (this.#challenge === challenge) this.#challenge = undefined
+      throw error
+    }
+  }
+
+  /**
+   * The Authorization header that answers a 401; `used` is the one that was refused, and `tries` says how many
+   * answers the same question has had. Undefined where nothing is left to try. Throws UpstreamError UNAUTHORIZED
+   * where there is no challenge that we can answer, REFUSED where its realm is foreign.
+   */
+  async answerChallenge(
+    header: string | string[] | undefined,
+    asker: Asker,
+    { used, tries }: { used: string | undefined; tries: number },
+  ): Promise<string | undefined> {
+    const offered = parseChallenges(header)
+    const challenge = this.#choose(offered, asker.account)
+    const scopes = this.#scopesOf(asker)
+    if (tries > 0) return tries > 1 ? this.#forget(asker) : this.#answerWithMore(offered, challenge, asker)
+    let answer = await this.#answer(challenge, scopes, asker.account)
+    if (answer !== undefined && answer === used) {
+      await this.#dropUsed(used, challenge, scopes, asker.account)
+      answer = await this.#answer(challenge, scopes, asker.account, true)
+    }
+    this.#challenge = challenge
+    return answer
+  }
+
+  /** The token with our own scope was not enough: the registry may keep the repository under another name. */
+  async #answerWithMore(
+    offered: readonly Challenge[],
+    challenge: Challenge,
+    asker: Asker,
+  ): Promise<string | undefined> {
+    const { repository, account } = asker
+    if (repository === undefined || challenge.scheme !== 'bearer') return undefined
+    const sameRealm = offered.filter(
+      ({ scheme, parameters }) =>
+        scheme === 'bearer' && parameters.get('realm') === challenge.parameters.get('realm'),
+    )
+    const own = pullScope(repository)
+    const more = [own, ...furtherScopes(sameRealm, own)]
+    if (more.join() === this.#scopesOf(asker).join()) return this.#forget(asker)
+    try {
+      const answer = await this.#answer(challenge, more, account)
+      this.#scopes.set(repository, more)
+      return answer
+    } catch (error) {
+      // A scope that nobody gets, such as the placeholder of ghcr.io: the 401 was the answer.
+      if (error instanceof UpstreamError && error.isRefusal) return undefined
+      throw error
+    }
+  }
+
+  /** What was asked for is not what it takes. */
+  #forget({ repository }: Asker): undefined {
+    if (repository !== undefined) this.#scopes.delete(repository)
+  }
+
+  #scopesOf({ repository }: Asker): readonly string[] {
+    if (repository === undefined) return []
+    return this.#scopes.get(repository) ?? [pullScope(repository)]
+  }
+
+  /** Bearer where its realm is accepted, else Basic where there is an account, else a Bearer to be refused with. */
+  #choose(offered: readonly Challenge[], account: Account | undefined): Challenge {
+    const bearer = offered.filter(({ scheme }) => scheme === 'bearer')
+    const basic = offered.find(({ scheme }) => scheme === 'basic')
+    const chosen = bearer.find((challenge) => this.#realmOf(challenge)) ?? (account && basic) ?? bearer[0]
+    if (chosen) return chosen
+    if (basic) {
+      throw this.#error(
+        'UNAUTHORIZED',
+        'it asks for a user name and a password, and none are configured for it (username and password of the upstream)',
+      )
+    }
+    const schemes = [...new Set(offered.map(({ scheme }) => scheme))].join(', ')
+    const message = schemes === '' ? 'without saying which' : `which is none that is known here (${schemes})`
+    throw this.#error('UNAUTHORIZED', `it asks for a login that is not configured, ${message}`)
+  }
+
+  async #answer(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+    isDoubted = false,
+  ): Promise<string | undefined> {
+    if (challenge.scheme === 'basic') return account?.use(() => this.#proveBasic(account, isDoubted))
+    const own = account && !account.isPaused ? await this.#token(challenge, scopes, account) : undefined
+    return `Bearer ${own ?? (await this.#token(challenge, scopes, undefined))}`
+  }
+
+  /** A 401 to Basic may be about the repository alone: `/v2/` tells whether the account is right. */
+  async #proveBasic(account: Account, isDoubted: boolean): Promise<Attempt<string>> {
+    const { transport, url } = this.#options
+    const authorization = basicAuthorization(account.credentials)
+    if (account.isAccepted && !isDoubted) return { value: authorization }
+    const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
+    const response = await transport.request({ method: 'GET', url: base, headers: { authorization } })
+    response.discard()
+    return response.status === 401 ? { refusal: 'it answered 401' } : { value: authorization }
+  }
+
+  async #token(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+  ): Promise<string | undefined> {
+    const key = this.#keyOf(challenge, scopes, account)
+    const kept = await this.#options.cache.get<string>(key).catch(() => undefined)
+    return kept ?? this.#fetching.run(key, () => this.#fetch(challenge, scopes, account, key))
+  }
+
+  /** Undefined where the account is refused. */
+  async #fetch(
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+    key: string,
+  ): Promise<string | undefined> {
+    const { upstream, transport, cache, onTokenFetched } = this.#options
+    const { parameters } = challenge
+    const realm = this.#realmOf(challenge)
+    if (!realm) {
+      const named = parameters.get('realm')?.slice(0, 200)
+      throw this.#error(
+        'REFUSED',
+        `it asks us to get a token from "${named}", which is not on its own domain; if that is right, list that host in upstreams[].realms`,
+      )
+    }
+    const ask = async (credentials = account?.credentials): Promise<Token | number> => {
+      const service = parameters.get('service')
+      const answer = await requestToken(transport, { upstream, realm, service, scopes, credentials })
+      if (typeof answer !== 'number') onTokenFetched?.()
+      return answer
+    }
+    const token = account
+      ? await account.use(async (credentials) =>
+          this.#judge(account, await ask(credentials), () => this.#token(challenge, scopes, undefined)),
+        )
+      : await ask()
+    if (typeof token === 'number') {
+      throw this.#error('UNAUTHORIZED', `its token service answered ${token}`, token)
+    }
+    if (token === undefined) return undefined
+    const keptSeconds = token.lifetimeSeconds - Math.min(margin, token.lifetimeSeconds / 2)
+    await cache.set(key, token.token, keptSeconds * 1000).catch(() => false)
+    return token.token
+  }
+
+  /**
+   * 401 is about the account. Other refusals may be about the scope; where anyone gets a token for it, they were about
+   * the account after all, unless that is known to be right: it may be shut out of this one repository.
+   */
+  async #judge(
+    account: Account,
+    answer: Token | number,
+    asAnyone: () => Promise<unknown>,
+  ): Promise<Attempt<Token | undefined>> {
+    if (typeof answer !== 'number') return { value: answer }
+    const refusal = `its token service answered ${answer}`
+    if (answer === 401) return { refusal }
+    await asAnyone()
+    return account.isAccepted ? { value: undefined } : { refusal }
+  }
+
+  #realmOf({ parameters }: Challenge): URL | undefined {
+    return acceptRealm(parameters.get('realm'), this.#options.url, this.#options.realms)
+  }
+
+  async #dropUsed(
+    used: string | undefined,
+    challenge: Challenge,
+    scopes: readonly string[],
+    account: Account | undefined,
+  ): Promise<void> {
+    const { cache } = this.#options
+    for (const who of new Set([account, undefined])) {
+      const key = this.#keyOf(challenge, scopes, who)
+      const kept = await cache.get<string>(key).catch(() => undefined)
+      if (`Bearer ${kept}` === used) await cache.delete(key).catch(() => false)
+    }
+  }
+
+  #keyOf({ parameters }: Challenge, scopes: readonly string[], account: Account | undefined): string {
+    const { upstream, url } = this.#options
+    const [realm, service] = [parameters.get('realm'), parameters.get('service')]
+    const username = account?.credentials.username ?? ''
+    return JSON.stringify(['token', upstream, url.origin, realm, service, scopes, username])
+  }
+
+  #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {
+    return new UpstreamError(code, this.#options.upstream, message, status === undefined ? {} : { status })
+  }
+}

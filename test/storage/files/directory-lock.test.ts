@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import { lockDirectory } from '../../../src/storage/files/directory-lock.ts'
+import { type ForkedNode, forkNode } from '../../support/child-process.ts'
+import { storageFolder } from './storage-folder.ts'
+
+/** A process that has tried to lock the folder, and what it said. */
+async function lockInChild(t: TestContext, folder: string): Promise<{ child: ForkedNode; said: string }> {
+  const child = forkNode(new URL('./lock-child.ts', import.meta.url), [folder])
+  t.after(() => child.kill('SIGKILL'))
+  const [said] = await once(child, 'message')
+  return { child, said: String(said) }
+}
+
+async function lockedMessage(folder: string): Promise<string> {
+  try {
+    using _lock = await lockDirectory(folder)
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'LOCKED')
+    return String(error)
+  }
+  assert.fail('it was locked twice')
+}
+
+test('a second lock in this process throws LOCKED and names the holder and the folder', async (t) => {
+  const folder = await storageFolder(t)
+  using _lock = await lockDirectory(folder)
+  const message = await lockedMessage(folder)
+  assert.ok(message.includes(`process ${process.pid} on ${hostname()}`), message)
+  assert.ok(message.includes(folder), message)
+})
+
+test('a failed attempt does not loosen the lock', async (t) => {
+  const folder = await storageFolder(t)
+  using _lock = await lockDirectory(folder)
+  for (let attempt = 0; attempt < 3; attempt += 1) await lockedMessage(folder)
+  const { said } = await lockInChild(t, folder)
+  assert.equal(said, 'LOCKED')
+})
+
+test('a lock of another process throws LOCKED and names that process', async (t) => {
+  const folder = await storageFolder(t)
+  const { child, said } = await lockInChild(t, folder)
+  assert.equal(said, 'locked')
+  assert.ok((await lockedMessage(folder)).includes(`process ${child.pid} on ${hostname()}`))
+})
+
+test('disposal lets go, also for another process', async (t) => {
+  const folder = await storageFolder(t)
+  for (let round = 0; round < 3; round += 1) {
+    using _lock = await lockDirectory(folder)
+  }
+  const { child, said } = await lockInChild(t, folder)
+  assert.equal(said, 'locked')
+  child.send('let go')
+  await once(child, 'exit')
+  using _lock = await lockDirectory(folder)
+})
+
+test('SIGKILL of the holder lets go at once, and the next one is named from then on', async (t) => {
+  const folder = await storageFolder(t)
+  const { child } = await lockInChild(t, folder)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  using _lock = await lockDirectory(folder)
+  assert.ok((await lockedMessage(folder)).includes(`process ${process.pid} `))
+})
+
+test('several processes that start at once: one gets it, the others are told LOCKED', async (t) => {
+  const folder = await storageFolder(t)
+  for (let round = 0; round < 3; round += 1) {
+    const all = await Promise.all(Array.from({ length: 4 }, () => lockInChild(t, folder)))
+    assert.deepEqual(all.map(({ said }) => said).toSorted(), ['LOCKED', 'LOCKED', 'LOCKED', 'locked'])
+    await Promise.all(
+      all.map(async ({ child, said }) => {
+        if (said !== 'locked') return
+        child.send('let go')
+        await once(child, 'exit')
+      }),
+    )
+  }
+})
+
+test('whoever reads the name of the holder at that moment keeps nobody from the lock', async (t) => {
+  const folder = await storageFolder(t)
+  ;(await lockDirectory(folder))[Symbol.dispose]()
+  const worker = new Worker(new URL('./lock-reader.ts', import.meta.url), {
+    workerData: { path: join(folder, 'lock') },
+  })
+  t.after(() => worker.terminate())
+  await once(worker, 'message')
+  using _lock = await lockDirectory(folder)
+  await once(worker, 'exit')
+})
+
+test('two folders do not matter to each other; one that is missing is made', async (t) => {
+  const folder = await storageFolder(t)
+  using _one = await lockDirectory(join(folder, 'one'))
+  using _two = await lockDirectory(join(folder, 'a/b/two'))
+})
+
+test('a folder that may not be written to is not reported as LOCKED', async (t) => {
+  const folder = await storageFolder(t)
+  await chmod(folder, 0o555)
+  // Root may write everywhere: it becomes somebody else for this one call.
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) process.seteuid?.(65_534)
+  try {
+    await assert.rejects(lockDirectory(folder), (error: NodeJS.ErrnoException) => error.code !== 'LOCKED')
+    await assert.rejects(lockDirectory(join(folder, 'below')), { code: 'EACCES' })
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+    await chmod(folder, 0o755)
+  }
+})
+
+test('where "lock" is a folder the error is not LOCKED', async (t) => {
+  const folder = await storageFolder(t)
+  await mkdir(join(folder, 'lock'))
+  await assert.rejects(lockDirectory(folder), (error: NodeJS.ErrnoException) => error.code !== 'LOCKED')
+})
+
+test('a damaged lock holds nothing and is replaced, and then holds', async (t) => {
+  const folder = await storageFolder(t)
+  await writeFile(join(folder, 'lock'), 'not a lock, but long enough for one'.repeat(100))
+  using _ = await lockDirectory(folder)
+  await assert.rejects(lockDirectory(folder), { code: 'LOCKED' })
+})

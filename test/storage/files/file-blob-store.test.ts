@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { readFile, truncate, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { digestHex, digestOf } from '../../../src/oci/digest.ts'
+import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
+import { blobStoreContract, storeBlob } from '../blob-store.contract.ts'
+import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
+
+blobStoreContract('FileBlobStore', async (t) => {
+  const folder = await storageFolder(t)
+  let store = await FileBlobStore.open(folder)
+  return {
+    store,
+    reopen: async () => {
+      await store[Symbol.asyncDispose]()
+      store = await FileBlobStore.open(folder)
+      return store
+    },
+  }
+})
+
+const content = testBytes(2_500_000)
+
+async function openStore(t: TestContext) {
+  const folder = await storageFolder(t)
+  return { folder, store: await FileBlobStore.open(folder) }
+}
+
+test('a blob is one file under its digest, and nothing else stays', async (t) => {
+  const { folder, store } = await openStore(t)
+  const digests = [digestOf(content), digestOf(content, 'sha512')]
+  for (const digest of digests) await storeBlob(store, content, digest)
+  await store.probe()
+  const expected = digests.map((digest) => {
+    const hex = digestHex(digest)
+    return join('blobs', digest.slice(0, 6), hex.slice(0, 2), hex)
+  })
+  assert.deepEqual(await filesBelow(folder), ['VERSION', ...expected])
+  for (const path of expected) assertSameBytes(await readFile(join(folder, path)), content)
+})
+
+test('a partial is a file and its journal; discard and a refused seal leave neither', async (t) => {
+  const { folder, store } = await openStore(t)
+  const options = { id: 'x', algorithm: 'sha256', size: content.length } as const
+  for (const end of ['discard', 'wrong digest', 'short']) {
+    const partial = await store.openPartial(options)
+    await partial.write(0, content.subarray(0, end === 'short' ? 1 : content.length))
+    assert.deepEqual(await filesBelow(folder), ['VERSION', 'partial/x', 'partial/x.journal'])
+    if (end === 'discard') await partial.discard(new Error('the end'))
+    else await assert.rejects(partial.seal(digestOf(Buffer.from('other'))))
+    assert.deepEqual(await filesBelow(folder), ['VERSION'], end)
+  }
+})
+
+test('a folder of a later layout is refused with a sentence that says what to do', async (t) => {
+  const { folder } = await openStore(t)
+  await writeFile(join(folder, 'VERSION'), '2\n')
+  await assert.rejects(FileBlobStore.open(folder), (error: Error) => {
+    assert.match(error.message, /layout version 2, this program knows 1: start the newer program/)
+    return error.message.includes(folder)
+  })
+  assert.equal(await readFile(join(folder, 'VERSION'), 'utf8'), '2\n')
+})
+
+test('an empty VERSION, as a power cut at the first start leaves it, is written anew', async (t) => {
+  const { folder, store } = await openStore(t)
+  const digest = await storeBlob(store, content)
+  await writeFile(join(folder, 'VERSION'), '')
+  const later = await FileBlobStore.open(folder)
+  assert.equal(await later.size(digest), content.length)
+  assert.equal(await readFile(join(folder, 'VERSION'), 'utf8'), '1\n')
+})
+
+test('partials that nobody asked for in a month go at the start, others stay', async (t) => {
+  const { folder, store } = await openStore(t)
+  for (const id of ['old', 'new']) {
+    const partial = await store.openPartial({ id, algorithm: 'sha256', size: content.length })
+    await partial.write(0, content)
+    await partial.suspend(new Error('stopped'))
+  }
+  const days = (count: number) => Date.now() / 1000 - count * 24 * 60 * 60
+  for (const name of ['old', 'old.journal']) {
+    await utimes(join(folder, 'partial', name), days(31), days(31))
+  }
+  for (const name of ['new', 'new.journal']) {
+    await utimes(join(folder, 'partial', name), days(29), days(29))
+  }
+  await FileBlobStore.open(folder)
+  assert.deepEqual(await filesBelow(folder), ['VERSION', 'partial/new', 'partial/new.journal'])
+})
+
+test('a stored file that became shorter under an open reader is an error, never an end', async (t) => {
+  const { folder, store } = await openStore(t)
+  const digest = await storeBlob(store, content)
+  const hex = digestHex(digest)
+  await using reader = await store.open(digest)
+  assert.ok(reader)
+  await truncate(join(folder, 'blobs/sha256', hex.slice(0, 2), hex), 1000)
+  assert.equal(await reader.read(Buffer.alloc(1000), 0), 1000)
+  await assert.rejects(reader.read(Buffer.alloc(1000), 1000), /shorter/)
+})
+
+test('a partial file that became shorter under an open reader is an error, never an end', async (t) => {
+  const { folder, store } = await openStore(t)
+  const partial = await store.openPartial({ id: 'x', algorithm: 'sha256', size: content.length })
+  await using reader = partial.reader()
+  for (let at = 0; at < content.length; at += 500_000) {
+    await partial.write(at, content.subarray(at, at + 500_000))
+  }
+  await truncate(join(folder, 'partial/x'), 1000)
+  assert.ok(reader)
+  assert.equal(await reader.read(Buffer.alloc(1000), 0), 1000)
+  await assert.rejects(reader.read(Buffer.alloc(1000), 1000), /shorter/)
+  await partial.discard(new Error('the end'))
+})
