@@ -1,7 +1,7 @@
 import type { SecureContext } from 'node:tls'
-import type Keyv from 'keyv'
 import type { Logger } from 'pino'
 import { CircuitBreaker } from '../flow/circuit-breaker.ts'
+import type { Expiring } from '../flow/expiring.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { TransportResponse } from './connections/exchange.ts'
 import type { LineUse } from './connections/line-use.ts'
@@ -35,8 +35,8 @@ export interface RegistryConnectionOptions {
   /** Milliseconds without a sign of life after which nobody has to wait for the answer to a question any more. */
   readonly patienceMs: number
   readonly userAgent: string
-  /** Holds tokens. */
-  readonly cache: Keyv
+  /** Of all upstreams. */
+  readonly tokens: Expiring<string>
   readonly logger: Logger
 }
 
@@ -261,8 +261,8 @@ export class RegistryConnection implements AsyncDisposable {
     const onTokenFetched = (): void => {
       this.tokensFetched += 1
     }
-    const { name: upstream, realms, cache } = this.#options
-    return new TokenSource({ upstream, url, realms, cache, transport: this.#transport, onTokenFetched })
+    const { name: upstream, realms, tokens } = this.#options
+    return new TokenSource({ upstream, url, realms, tokens, transport: this.#transport, onTokenFetched })
   }
 
   #urlOf(path: string): URL {

@@ -1,5 +1,5 @@
-import type Keyv from 'keyv'
 import { LRUCache } from 'lru-cache'
+import type { Expiring } from '../../flow/expiring.ts'
 import { SingleFlight } from '../../flow/single-flight.ts'
 import type { Transport } from '../connections/transport.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
@@ -18,7 +18,7 @@ export interface TokenSourceOptions {
   readonly realms: readonly string[]
   readonly transport: Transport
   /** Holds tokens until they expire; what it loses is fetched again. */
-  readonly cache: Keyv
+  readonly tokens: Expiring<string>
   readonly onTokenFetched?: () => void
 }
 
@@ -169,7 +169,7 @@ export class TokenSource {
     account: Account | undefined,
   ): Promise<string | undefined> {
     const key = this.#keyOf(challenge, scopes, account)
-    const kept = await this.#options.cache.get<string>(key).catch(() => undefined)
+    const kept = await this.#options.tokens.get(key)
     return kept ?? this.#fetching.run(key, () => this.#fetch(challenge, scopes, account, key))
   }
 
@@ -180,7 +180,7 @@ export class TokenSource {
     account: Account | undefined,
     key: string,
   ): Promise<string | undefined> {
-    const { upstream, transport, cache, onTokenFetched } = this.#options
+    const { upstream, transport, tokens, onTokenFetched } = this.#options
     const { parameters } = challenge
     const realm = this.#realmOf(challenge)
     if (!realm) {
@@ -206,7 +206,7 @@ export class TokenSource {
     }
     if (token === undefined) return undefined
     const keptSeconds = token.lifetimeSeconds - Math.min(margin, token.lifetimeSeconds / 2)
-    await cache.set(key, token.token, keptSeconds * 1000).catch(() => false)
+    await tokens.set(key, token.token, keptSeconds * 1000)
     return token.token
   }
 
@@ -236,11 +236,10 @@ export class TokenSource {
     scopes: readonly string[],
     account: Account | undefined,
   ): Promise<void> {
-    const { cache } = this.#options
+    const { tokens } = this.#options
     for (const who of new Set([account, undefined])) {
       const key = this.#keyOf(challenge, scopes, who)
-      const kept = await cache.get<string>(key).catch(() => undefined)
-      if (`Bearer ${kept}` === used) await cache.delete(key).catch(() => false)
+      if (`Bearer ${await tokens.get(key)}` === used) await tokens.delete(key)
     }
   }
 
@@ -248,7 +247,7 @@ export class TokenSource {
     const { upstream, url } = this.#options
     const [realm, service] = [parameters.get('realm'), parameters.get('service')]
     const username = account?.credentials.username ?? ''
-    return JSON.stringify(['token', upstream, url.origin, realm, service, scopes, username])
+    return JSON.stringify([upstream, url.origin, realm, service, scopes, username])
   }
 
   #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {
