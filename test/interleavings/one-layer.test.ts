@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { alpine, app } from '../storage/catalog-fixtures.ts'
+import { collect, evict, fill, given, push, pushWhatLacks, evictAfterALook } from './operations.ts'
+import { inEveryOrder, type Scene } from './search.ts'
+import { imageOf, layerOf, plainDoor, type World } from './world.ts'
+
+const layer = layerOf('one')
+const image = imageOf(layer)
+const cast = { repositories: [app, alpine], layers: [layer] }
+const collector = (world: World) => collect(world, layer)
+const evictor = (world: World) => evict(world, layer)
+const filler = (world: World) => fill(world, layer)
+const pusher = (world: World) => push(world, image)
+
+const scenes = {
+  a: { ...cast, prepare: (w) => given.idle(w, layer), actors: { collector, pusher } },
+  b: { ...cast, prepare: (w) => given.idle(w, layer), actors: { collector, pusher, filler } },
+  c: { ...cast, prepare: (w) => given.cached(w, layer), actors: { evictor, pusher, filler } },
+  d: { ...cast, prepare: (w) => given.idle(w, layer), actors: { collector, evictor, pusher, filler } },
+  e: { ...cast, prepare: (w) => given.idle(w, layer), actors: { collector, pusher: (w) => pushWhatLacks(w, image) } },
+  f: { ...cast, prepare: (w) => given.idle(w, layer), actors: { collector, pusher: (w) => pushWhatLacks(w, image, {asks: 'held'}) } },
+  g: { ...cast, prepare: (w) => given.cached(w, layer), actors: { evictor: (w) => evictAfterALook(w, layer), pusher } },
+} satisfies Record<string, Scene>
+
+for (const [name, scene] of Object.entries(scenes)) {
+  test(name, async () => {
+    const t = performance.now()
+    for (const locks of [true, false]) {
+      const found = await inEveryOrder({ ...scene, openDoor: plainDoor({ locks }) })
+      console.log(name, locks, found.orders, found.losses.length, found.losses[0], performance.now() - t)
+    }
+  })
+}

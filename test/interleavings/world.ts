@@ -1,0 +1,155 @@
+import { KeyedLock } from '../../src/flow/keyed-lock.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import type { Tag } from '../../src/oci/reference.ts'
+import type { Catalog, ManifestRecord, ManifestReference } from '../../src/storage/catalog.ts'
+import { type Crash, MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import type { Partial, SealedFile } from '../../src/storage/partial.ts'
+import type { RepositoryKey } from '../../src/storage/repository-key.ts'
+import { manifestOf } from '../storage/catalog-fixtures.ts'
+import type { Stage } from './turns.ts'
+
+/** Where bytes come in and go out: `Blobs`, or the plain reading of it. */
+export interface Door {
+  seal(partial: Partial, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<SealedFile>
+  remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
+}
+
+/** A layer by its digest, and its bytes. */
+export interface Layer {
+  readonly name: string
+  readonly digest: Digest
+  readonly bytes: Buffer
+}
+
+/** A manifest with the layers that it names. */
+export interface Image {
+  readonly record: ManifestRecord
+  readonly layers: readonly Layer[]
+  readonly references: readonly ManifestReference[]
+  readonly tag: Tag
+}
+
+export function layerOf(name: string): Layer {
+  const bytes = Buffer.from(`the bytes of layer ${name}`)
+  return { name, digest: digestOf(bytes), bytes }
+}
+
+export function imageOf(...layers: readonly Layer[]): Image {
+  const references = layers.map(
+    ({ digest, bytes }) => ({ target: digest, kind: 'layer', size: bytes.length }) as const,
+  )
+  const tag = layers.map(({ name }) => name).join('-') as Tag
+  return { record: manifestOf(JSON.stringify({ layers: references })), layers, references, tag }
+}
+
+export interface WorldOptions {
+  readonly stage: Stage
+  readonly store: MemoryBlobStore
+  /** What the program knows; asked by the invariants as well, between the steps. */
+  readonly catalog: Catalog
+  readonly openDoor: (store: MemoryBlobStore, catalog: Catalog) => Door
+}
+
+/** The world of one play: what is stored and known, what was promised to whom, and what really happened. */
+export class World {
+  readonly stage: Stage
+  readonly store: MemoryBlobStore
+  /** Each question and each verb is a step. */
+  readonly catalog: Catalog
+  /** The same without steps. */
+  readonly known: Catalog
+  readonly door: Door
+  /** Manifests that were acknowledged, or whose deletion was, in this order; by repository and digest. */
+  readonly acknowledged = new Map<string, { repository: RepositoryKey; image: Image; isThere: boolean }>()
+  /** Repositories that showed that they may have a digest: by an upstream's yes, a push, or a mount. */
+  readonly evidence = new Set<string>()
+  /** Promises that were broken to somebody. */
+  readonly broken: string[] = []
+  #uploads = 0
+
+  constructor({ stage, store, catalog, openDoor }: WorldOptions) {
+    this.stage = stage
+    this.known = catalog
+    this.catalog = stepped(catalog, stage)
+    this.store = store
+    const door = openDoor(store, this.catalog)
+    // Whoever comes to the door stands still before it: another one may take the lock first.
+    const come = async <Value>(name: string, digest: Digest, work: () => Promise<Value>) => {
+      await stage.step(name, [`the lock of ${digest}`])
+      return stage.about(digest, work)
+    }
+    this.door = {
+      seal: (partial, digest, record) => come('seal', digest, () => door.seal(partial, digest, record)),
+      remove: (digest, condition) => come('remove', digest, () => door.remove(digest, condition)),
+    }
+  }
+
+  nextUpload(): string {
+    this.#uploads += 1
+    return `upload-${this.#uploads}`
+  }
+
+  acknowledge(repository: RepositoryKey, image: Image, isThere: boolean): void {
+    if (isThere) this.evidence.add(`${repository} ${image.record.digest}`)
+    this.acknowledged.set(`${repository} ${image.record.digest}`, { repository, image, isThere })
+  }
+
+  /** What a later process opens after a crash at this moment: the same promises, and nobody who works. */
+  afterCrash(crash: Crash, catalog: Catalog, openDoor: WorldOptions['openDoor']): World {
+    const store = this.store.afterCrash(crash, {})
+    const later = new World({ stage: this.stage, store, catalog, openDoor })
+    for (const [key, acknowledged] of this.acknowledged) later.acknowledged.set(key, acknowledged)
+    for (const shown of this.evidence) later.evidence.add(shown)
+    later.broken.push(...this.broken)
+    return later
+  }
+}
+
+/** A store whose named steps on the disk are steps of the play. */
+export function storeOn(stage: Stage, steps: readonly string[]): MemoryBlobStore {
+  return new MemoryBlobStore({
+    now: () => 0,
+    step: async (name) => {
+      if (steps.includes(name)) await stage.step(name)
+    },
+  })
+}
+
+/** What `Blobs` does for one that seals and one that removes, as plain as it can be said; without its lock if asked. */
+export function plainDoor({ locks }: { locks: boolean }): WorldOptions['openDoor'] {
+  return (store) => {
+    const lock = new KeyedLock<Digest>()
+    const alone = <Value>(digest: Digest, work: () => Promise<Value>) =>
+      locks ? lock.run(digest, work) : work()
+    return {
+      seal: (partial, digest, record) =>
+        alone(digest, async () => {
+          const file = await partial.seal(digest)
+          await record(file)
+          return file
+        }),
+      remove: (digest, condition) =>
+        alone(digest, async () => ((await condition()) ? store.delete(digest) : 0)),
+    }
+  }
+}
+
+/** The same catalog, but each question and each verb is a step, which touches the digests that it names. */
+function stepped(catalog: Catalog, stage: Stage): Catalog {
+  return new Proxy(catalog, {
+    get(_target, name) {
+      const value: unknown = Reflect.get(catalog, name, catalog)
+      if (typeof value !== 'function' || typeof name !== 'string') return value
+      return async (...parameters: unknown[]) => {
+        await stage.step(name, digestsIn(parameters))
+        return value.apply(catalog, parameters)
+      }
+    },
+  })
+}
+
+/** Undefined where there is none: then it may be about all of them. */
+function digestsIn(parameters: readonly unknown[]): readonly string[] | undefined {
+  const digests = JSON.stringify(parameters).match(/sha256:[0-9a-f]{64}/g)
+  return digests ?? undefined
+}
