@@ -49,8 +49,9 @@ export interface Partial extends ByteSink, AsyncDisposable {
   verify(expected: Digest): Promise<void>
   /**
    * Verifies as `verify` does, and ends it by publishing the bytes under `expected`: fdatasync, rename, fsync of
-   * the folder. Where it throws RegistryError the partial is as it was; where it throws StorageError the partial
-   * has ended and the bytes are gone, since a disk that failed to sync is not trusted with them.
+   * the folder. Where it throws RegistryError, or StorageError BUSY, the partial is as it was and may be sealed
+   * again; where it throws another StorageError it has ended and the bytes are gone, since a disk that failed to
+   * sync is not trusted with them.
    */
   seal(expected: Digest): Promise<SealedFile>
   /** Ends it, the bytes stay for a later `open`. Writes from now on reject with `reason`. No error after an end. */

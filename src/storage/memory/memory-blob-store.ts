@@ -192,7 +192,7 @@ export class MemoryBlobStore implements BlobStore {
     } catch (error) {
       // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
       if (!before && this.#blobs.get(digest) === entry) this.#blobs.delete(digest)
-      throw error
+      throw new StorageError('BROKEN', `the folder of ${digest} could not be synced`, { cause: error })
     }
   }
 
