@@ -1,4 +1,5 @@
 import {
+  constants,
   type FileHandle,
   lstat,
   mkdir,
@@ -25,6 +26,9 @@ const layoutVersion = '1'
 
 /** Bytes that are left to the catalog and its log; a sixteenth of a tiny disk. */
 const reserveBytes = 4 * 1024 * 1024
+
+/** For reading; neither follows a link nor waits for the other end of a pipe. */
+const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /**
  * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, and the layout's
@@ -118,7 +122,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   async #openFile(digest: Digest): Promise<StoredBlob | undefined> {
-    const file = await absentIfMissing(open(this.#pathOf(digest), 'r'))
+    const file = await absentIfMissing(open(this.#pathOf(digest), plainFile)).catch(absentIfLink)
     if (!file) return undefined
     try {
       const stats = await file.stat({ bigint: true })
@@ -221,6 +225,10 @@ export class FileBlobStore implements BlobStore {
 /** `<algorithm>/<first two hex digits>`. */
 function folderOf(digest: Digest): string {
   return join(digestAlgorithm(digest), digestHex(digest).slice(0, 2))
+}
+
+function absentIfLink(error: unknown): undefined {
+  if (fileErrorCode(error) !== 'ELOOP') throw error
 }
 
 /** The names in a folder, in order; none where it is missing. */

@@ -61,10 +61,14 @@ export class MemoryBlobStore implements BlobStore {
 
   get partials(): Partials {
     return {
-      find: async (id) => this.#found(id),
+      find: async (id) => {
+        assertPartialId(id)
+        return this.#found(id)
+      },
       open: (options) => this.#openPartial(options),
       list: async () => [...this.#partials.keys()].toSorted().flatMap((id) => this.#found(id) ?? []),
       remove: async (id) => {
+        assertPartialId(id)
         if (this.#open.has(id)) throw new Error(`partial ${id} is open`)
         await this.#step('unlink')
         this.#partials.delete(id)
