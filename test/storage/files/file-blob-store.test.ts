@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFile, truncate, utimes, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
@@ -111,4 +111,31 @@ test('a partial file that became shorter under an open view is an error, never "
   await assert.rejects(view.read(Buffer.alloc(1000), 1000), { name: 'StorageError', code: 'BROKEN' })
   await assert.rejects(partial.seal(digestOf(content)), { name: 'StorageError', code: 'BROKEN' })
   assert.deepEqual(await filesBelow(folder), ['VERSION'], 'nothing is published, nothing stays')
+})
+
+test('a write that began before the seal and ends after its fsync does not get behind what was verified', async (t) => {
+  const { folder, store } = await openStore(t)
+  await using file = await open(join(folder, 'VERSION'), 'r')
+  const handles: FileHandle = Object.getPrototypeOf(file)
+  const { write, datasync } = handles
+  const synced = Promise.withResolvers<void>()
+  const turns = async () => {
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
+  }
+  const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
+  await partial.write(0, content)
+  t.mock.method(handles, 'write', async function (this: FileHandle, ...parameters: unknown[]) {
+    await Promise.race([synced.promise, turns()])
+    return Reflect.apply(write, this, parameters)
+  })
+  t.mock.method(handles, 'datasync', async function (this: FileHandle) {
+    await Reflect.apply(datasync, this, [])
+    synced.resolve()
+    await turns()
+  })
+  const writing = partial.write(content.length, Buffer.from('behind the end'))
+  const [sealed] = await Promise.allSettled([partial.seal(digestOf(content)), writing])
+  if (sealed.status === 'fulfilled') assert.equal(await sizeOf(store, digestOf(content)), content.length)
+  else assert.equal(sealed.reason.code, 'DIGEST_INVALID')
+  await partial.discard(new Error('the end'))
 })
