@@ -37,11 +37,15 @@ interface Entry {
   /** The folder was synced since the rename; else a power cut may bring back the partial of this name. */
   isDurable: boolean
   readonly partialId: string
+  /** What a power cut may bring back in its place. */
+  readonly before: Entry | undefined
 }
 
 /** Blobs in memory, with the promises of a disk: what a crash may take and what it may not. For tests. */
 export class MemoryBlobStore implements BlobStore {
   readonly #blobs = new Map<Digest, Entry>()
+  /** Removed, and no folder was synced for that: a power cut may bring them back. */
+  readonly #unlinked = new Map<Digest, Entry>()
   readonly #partials = new Map<string, MemoryFile>()
   readonly #open = new Set<string>()
   readonly #options: MemoryBlobStoreOptions
@@ -102,9 +106,12 @@ export class MemoryBlobStore implements BlobStore {
 
   async delete(digest: Digest): Promise<number> {
     await this.#step('unlink')
-    const size = this.#blobs.get(digest)?.file.present.total ?? 0
+    const entry = this.#blobs.get(digest)
+    if (!entry) return 0
     this.#blobs.delete(digest)
-    return size
+    const durable = entry.isDurable ? entry : entry.before
+    if (durable) this.#unlinked.set(digest, durable)
+    return entry.file.present.total
   }
 
   async list({
@@ -153,9 +160,15 @@ export class MemoryBlobStore implements BlobStore {
     }
     for (const [digest, entry] of this.#blobs) {
       const isThere = kind === 'killed' || entry.isDurable || keeps()
-      if (isThere) later.#blobs.set(digest, { ...entry, isDurable: true })
-      // The rename is lost: the file has its old name, or none.
-      else if (keeps()) later.#partials.set(entry.partialId, entry.file.remains(copyOf(entry.file.present)))
+      if (isThere) later.#blobs.set(digest, { ...entry, isDurable: true, before: undefined })
+      else {
+        // The rename is lost: under its name is what was there before, and the file has its old name, or none.
+        if (entry.before) later.#blobs.set(digest, entry.before)
+        if (keeps()) later.#partials.set(entry.partialId, entry.file.remains(copyOf(entry.file.present)))
+      }
+    }
+    for (const [digest, entry] of this.#unlinked) {
+      if (kind === 'power' && !this.#blobs.has(digest) && keeps()) later.#blobs.set(digest, entry)
     }
     return later
   }
@@ -187,12 +200,14 @@ export class MemoryBlobStore implements BlobStore {
   async #publish(id: string, file: MemoryFile, digest: Digest): Promise<void> {
     await this.#step('rename')
     const before = this.#blobs.get(digest)
-    const entry = { file, partialId: id, isDurable: false }
+    const durable = before?.isDurable ? before : (before?.before ?? this.#unlinked.get(digest))
+    const entry = { file, partialId: id, isDurable: false, before: durable }
     this.#partials.delete(id)
     this.#blobs.set(digest, entry)
     try {
       await this.#step('sync-folder')
       entry.isDurable = true
+      this.#unlinked.delete(digest)
     } catch (error) {
       // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
       if (!before && this.#blobs.get(digest) === entry) this.#blobs.delete(digest)
