@@ -125,3 +125,34 @@ for (const touches of [true, false]) {
     assert.notEqual(digestOf((await storedBytes(store, digest)) ?? Buffer.alloc(0)), digest)
   })
 }
+
+test('a power cut at a rename over a stored blob: one of the two files is there', async () => {
+  for (const keeps of [true, false]) {
+    let later: MemoryBlobStore | undefined
+    const store: MemoryBlobStore = new MemoryBlobStore({
+      step: async (name) => {
+        if (name !== 'sync-folder' || !(await store.partials.find('x'))) return
+        later ??= store.afterCrash({ kind: 'power', keeps: () => keeps }, {})
+      },
+    })
+    for (const id of ['a', 'b']) {
+      const partial = await store.partials.open({ id, algorithm: 'sha256' })
+      await partial.write(0, content)
+      // Marks the second one: it is renamed over the first.
+      if (id === 'b') await store.partials.open({ id: 'x', algorithm: 'sha256' })
+      await partial.seal(digest).catch(() => {})
+    }
+    assert.ok(later)
+    await assertWholeOrNothing(later, ['sealed'])
+  }
+})
+
+test('a power cut after a removal: it may be there again, and whole', async () => {
+  for (const keeps of [true, false]) {
+    const store = new MemoryBlobStore()
+    await storeAndRemove(store, [])
+    const later = store.afterCrash({ kind: 'power', keeps: () => keeps })
+    assert.deepEqual(await assertWholeOrNothing(later, []), keeps ? [digest] : [])
+    assert.deepEqual(await store.afterCrash({ kind: 'killed', keeps: () => keeps }).list({ limit: 1 }), [])
+  }
+})
