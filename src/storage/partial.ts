@@ -11,17 +11,6 @@ export interface SealedFile {
   readonly inode: number
 }
 
-/** Where bytes go. */
-export interface ByteSink {
-  readonly present: ReadonlyRanges
-  /**
-   * Writes bytes at a position, in any order. Bytes that are present already are left alone: the first writer
-   * wins. They may be kept by reference, so they must not be changed afterwards. Resolves when they can be read.
-   * Throws StorageError, the reason of an end, or an Error while it is sealed.
-   */
-  write(position: number, bytes: Uint8Array): Promise<void>
-}
-
 /**
  * A file with holes that is not whole yet: a fill from upstream, or a push. It is dumb: nobody waits in it, nobody
  * is told of what arrives, and it has no size, which its owner knows. The present ranges are journalled, so that a
@@ -29,12 +18,19 @@ export interface ByteSink {
  * `suspend` or `discard`; disposing suspends what nobody ended. Every implementation passes
  * `test/storage/partial-*.contract.ts`.
  */
-export interface Partial extends ByteSink, AsyncDisposable {
+export interface Partial extends AsyncDisposable {
   readonly id: string
+  readonly present: ReadonlyRanges
   /** Bytes of the contiguous prefix that are hashed. */
   readonly hashedUntil: number
   /** The first position whose byte is still kept: 0, but for a window in memory. */
   readonly keptFrom: number
+  /**
+   * Writes bytes at a position, in any order. Bytes that are present already are left alone: the first writer
+   * wins. They may be kept by reference, so they must not be changed afterwards. Resolves when they can be read.
+   * Throws StorageError, the reason of an end, or an Error while it is sealed.
+   */
+  write(position: number, bytes: Uint8Array): Promise<void>
   /**
    * A way to read what is present, to be closed by the caller; it outlives the end of the partial and the removal
    * of the file. `from` is where it will read first: a window keeps what its views have not passed.
@@ -49,8 +45,9 @@ export interface Partial extends ByteSink, AsyncDisposable {
   verify(expected: Digest): Promise<void>
   /**
    * Verifies as `verify` does, and ends it by publishing the bytes under `expected`: fdatasync, rename, fsync of
-   * the folder. Where it throws RegistryError the partial is as it was; where it throws StorageError the partial
-   * has ended and the bytes are gone, since a disk that failed to sync is not trusted with them.
+   * the folder. Where it throws RegistryError, or StorageError BUSY, the partial is as it was and may be sealed
+   * again; where it throws another StorageError it has ended and the bytes are gone, since a disk that failed to
+   * sync is not trusted with them.
    */
   seal(expected: Digest): Promise<SealedFile>
   /** Ends it, the bytes stay for a later `open`. Writes from now on reject with `reason`. No error after an end. */

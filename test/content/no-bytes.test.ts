@@ -139,7 +139,7 @@ for (const size of [0, undefined]) {
       await using store = await FileBlobStore.open(directory)
       for (const digest of [nothing, other]) {
         const id = digest.replace(':', '-')
-        await (await store.openPartial({ id, algorithm: 'sha256', size })).suspend(new Error('killed'))
+        await (await store.partials.open({ id, algorithm: 'sha256' })).suspend(new Error('killed'))
       }
     }
     await using registry = await startPlainRegistry(({ url = '' }, response) => {

@@ -65,10 +65,14 @@ export class MemoryBlobStore implements BlobStore {
 
   get partials(): Partials {
     return {
-      find: async (id) => this.#found(id),
+      find: async (id) => {
+        assertPartialId(id)
+        return this.#found(id)
+      },
       open: (options) => this.#openPartial(options),
       list: async () => [...this.#partials.keys()].toSorted().flatMap((id) => this.#found(id) ?? []),
       remove: async (id) => {
+        assertPartialId(id)
         if (this.#open.has(id)) throw new Error(`partial ${id} is open`)
         await this.#step('unlink')
         this.#partials.delete(id)
@@ -207,7 +211,7 @@ export class MemoryBlobStore implements BlobStore {
     } catch (error) {
       // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
       if (!before && this.#blobs.get(digest) === entry) this.#blobs.delete(digest)
-      throw error
+      throw new StorageError('BROKEN', `the folder of ${digest} could not be synced`, { cause: error })
     }
   }
 

@@ -1,5 +1,6 @@
 import { type Digest, type DigestAlgorithm, digestOf } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
+import { StorageError } from '../error.ts'
 import type { Partial, PartialView, SealedFile } from '../partial.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
 
@@ -153,6 +154,10 @@ export class MemoryPartial implements Partial {
       this.#file.isSynced = true
       await this.#hooks.publish(expected)
     } catch (error) {
+      if (error instanceof StorageError && error.code === 'BUSY') {
+        this.#isSealing = false
+        throw error
+      }
       const reason = error instanceof Error ? error : new Error(String(error))
       await this.discard(reason)
       throw error
