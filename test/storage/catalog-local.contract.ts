@@ -37,7 +37,8 @@ export function localContract(open: OpenCatalog): void {
     assert.deepEqual(pick(await catalog.held(app, layer)), idle)
     assert.deepEqual(await catalog.blob(layer), { ...fileOf(5), usedAt: 50, verifiedAt: 50, kept: true })
     assert.deepEqual(await catalog.putManifest(app, one, put), [])
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       assert.deepEqual(pick(await opened.held(app, layer)), { localAt: 50, idleSince: undefined })
       assert.deepEqual(pick(await opened.held(app, one.digest)), { localAt: 100, idleSince: undefined })
       assert.deepEqual(await opened.tag(app, latest), { digest: one.digest, checkedAt: 100 })
@@ -194,7 +195,8 @@ export function localContract(open: OpenCatalog): void {
     await catalog.putManifest(app, two, { ...put, references: [layerOf('shared')], tags: ['v2' as Tag] })
     assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
     assert.equal(await catalog.deleteManifest(app, one.digest, 600), false)
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       assert.deepEqual(await opened.tags(app), ['v2'])
       assert.equal(await opened.manifest(app, one.digest), undefined)
       assert.equal(await opened.held(app, one.digest), undefined)

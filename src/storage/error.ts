@@ -1,0 +1,65 @@
+/**
+ * What a disk does to us. FULL: no room, or a quota is used up. READ_ONLY. BUSY: descriptors, memory or a lock are
+ * short for a moment: try again. CORRUPT: what is stored is damaged. BROKEN: everything else, bad sectors included.
+ */
+export type StorageErrorCode = 'FULL' | 'READ_ONLY' | 'BUSY' | 'CORRUPT' | 'BROKEN'
+
+/** The disk failed, not the client and not an upstream. `cause` is what the file system or SQLite said. */
+export class StorageError extends Error {
+  readonly code: StorageErrorCode
+
+  constructor(code: StorageErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'StorageError'
+    this.code = code
+  }
+
+  /**
+   * The same failure as a StorageError, where it is one of the file system or of SQLite; every other error (of a
+   * caller, of the protocol, of a signal) comes back as it is. `what` could not be done: "blob sha256:... could not
+   * be read".
+   */
+  static from(error: unknown, what: string): unknown {
+    if (!(error instanceof Error) || error instanceof StorageError) return error
+    const code = codeOf(error)
+    return (code && new StorageError(code, `${what}: ${error.message}`, { cause: error })) || error
+  }
+}
+
+/** Waits for `operation` and turns its failure into a StorageError; see `StorageError.from`. */
+export async function asStorageError<Value>(what: string, operation: Promise<Value>): Promise<Value> {
+  try {
+    return await operation
+  } catch (error) {
+    throw StorageError.from(error, what)
+  }
+}
+
+const codeByErrno: Readonly<Record<string, StorageErrorCode>> = {
+  ENOSPC: 'FULL',
+  EDQUOT: 'FULL',
+  EFBIG: 'FULL',
+  EROFS: 'READ_ONLY',
+  EMFILE: 'BUSY',
+  ENFILE: 'BUSY',
+  ENOMEM: 'BUSY',
+  EAGAIN: 'BUSY',
+}
+
+// Primary result codes of SQLite (https://sqlite.org/rescode.html).
+const codeBySqlite: Readonly<Record<number, StorageErrorCode>> = {
+  5: 'BUSY',
+  6: 'BUSY',
+  7: 'BUSY',
+  8: 'READ_ONLY',
+  11: 'CORRUPT',
+  13: 'FULL',
+  26: 'CORRUPT',
+}
+
+/** Undefined for what neither the file system nor SQLite said. */
+function codeOf(error: Error): StorageErrorCode | undefined {
+  if ('errcode' in error) return codeBySqlite[Number(error.errcode) & 0xff] ?? 'BROKEN'
+  if (!('syscall' in error)) return undefined
+  return codeByErrno['code' in error ? String(error.code) : ''] ?? 'BROKEN'
+}
