@@ -1,7 +1,6 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import pLimit from 'p-limit'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from './config/schema.ts'
 import { Blobs } from './content/blobs.ts'
@@ -13,15 +12,10 @@ import { Listener } from './http/listener.ts'
 import { Metrics } from './http/metrics.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
-import { Freshness } from './mirror/freshness.ts'
-import { Manifests } from './mirror/manifests.ts'
-import { Referrers } from './mirror/referrers.ts'
-import { TagLists } from './mirror/tag-lists.ts'
-import { RepositoryBlobs } from './registry/blobs.ts'
 import { Ledger } from './registry/ledger.ts'
 import { logPull } from './registry/log-pull.ts'
-import { Router } from './registry/router.ts'
-import { Visibility } from './registry/visibility.ts'
+import { createMirror } from './registry/mirror.ts'
+import { Repositories } from './registry/repositories.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
@@ -106,29 +100,20 @@ export async function createApp(options: AppOptions): Promise<App> {
   const blobs = building.use(
     new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
   )
-  const { negative, revalidate, serveStale, staleAfter } = config.cache
-  const freshness = new Freshness({ expiring, revalidateMs: revalidate, negativeMs: negative })
-  const manifests = new Manifests({
+  const { negative, revalidate, serveStale, staleAfter, servePrivate } = config.cache
+  const mirror = createMirror({
     catalog,
-    freshness,
-    serveStaleMs: serveStale,
-    staleAfterMs: staleAfter,
-    logger,
-  })
-  const tagLists = new TagLists({ catalog, expiring, revalidateMs: revalidate, serveStaleMs: serveStale })
-  const referrers = new Referrers({
-    catalog,
-    manifests,
+    blobs,
     expiring,
-    freshness,
     revalidateMs: revalidate,
     negativeMs: negative,
     serveStaleMs: serveStale,
     staleAfterMs: staleAfter,
+    servePrivateMs: servePrivate,
     patienceMs,
     logger,
   })
-  const downloadLimits = new Map(upstreams.map(({ name }) => [name, pLimit(config.limits.downloads)]))
+  const repositories = new Repositories(mirror, upstreams)
   const pool = new BufferPool(transferMemory)
   const metrics = new Metrics({
     version,
@@ -153,12 +138,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   )
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
-    router: new Router(upstreams),
-    visibility: new Visibility({ catalog, revalidateMs: revalidate, staleAfterMs: staleAfter, logger }),
-    manifests,
-    blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
-    tagLists,
-    referrers,
+    repositories,
     pool,
     logger,
     requestLog,

@@ -114,6 +114,11 @@ const cache = section({
     default: '60s',
     maximum: longestTimer,
   }),
+  servePrivate: duration({
+    description:
+      'How long what was public is served after its upstream refuses the repository to everybody without a login. `0`: not at all. Matters only to upstreams with a username.',
+    default: '24h',
+  }),
 })
 
 const limits = section({
@@ -213,8 +218,8 @@ export const configSchema = section({
 
 /**
  * The configuration in force. Durations are milliseconds (`server.shutdownGrace`, `cache.revalidate`, `.serveStale`,
- * `.staleAfter`, `.negative`, `limits.stall`, `.patience`); `cache.revalidate` and `.serveStale` may be Infinity, which no timer
- * takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
+ * `.staleAfter`, `.negative`, `.servePrivate`, `limits.stall`, `.patience`); `cache.revalidate` and
+ * `.serveStale` may be Infinity, which no timer takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
  * bytes a second, undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */
 export type Config = z.output<typeof configSchema>

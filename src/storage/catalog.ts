@@ -277,3 +277,11 @@ export type VerbsOver<Store> = {
     ...parameters: Parameters<CatalogVerbs[Verb]>
   ) => Awaited<ReturnType<CatalogVerbs[Verb]>>
 }
+
+/** The questions likewise. */
+export type ReadsOver<Store> = {
+  readonly [Name in keyof CatalogReads]: (
+    store: Store,
+    ...parameters: Parameters<CatalogReads[Name]>
+  ) => Awaited<ReturnType<CatalogReads[Name]>>
+}

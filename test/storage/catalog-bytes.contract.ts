@@ -9,7 +9,8 @@ export function bytesContract(open: OpenCatalog): void {
   test('a sealed file is recorded as it is, also later', async (t) => {
     const { catalog, reopen } = await open(t)
     await catalog.sealed(blob, fileOf(3), 10)
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       const expected = { ...fileOf(3), usedAt: 10, verifiedAt: 10, kept: false }
       assert.deepEqual(await opened.blob(blob), expected)
     }

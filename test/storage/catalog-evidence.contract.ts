@@ -27,7 +27,8 @@ export function evidenceContract(open: OpenCatalog): void {
   test('a manifest that anyone was given is held for anyone, also later', async (t) => {
     const { catalog, reopen } = await open(t)
     await catalog.pulled(alpine, one, { ...anyone(10), tag: latest, references: [layerOf('layer')] })
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       const held = await opened.held(alpine, one.digest)
       assert.deepEqual(timesOf(held), { mediaType: one.mediaType, publicAt: 10 })
     }
@@ -69,7 +70,8 @@ export function evidenceContract(open: OpenCatalog): void {
     await catalog.confirmed(alpine, blob, anyone(10))
     assert.equal(await catalog.refused(alpine, 50), true)
     assert.equal(await catalog.refused(alpine, 60), false)
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       assert.deepEqual(await opened.repository(alpine), { refusedSince: 50 })
       assert.deepEqual(timesOf(await opened.held(alpine, blob)), { publicAt: 10, refusedSince: 50 })
     }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
@@ -46,4 +47,25 @@ export const latest = 'latest' as Tag
 /** Asked as anyone at that time. */
 export function anyone(at: number) {
   return { as: 'anyone', at } as const
+}
+
+/** An upstream gave a manifest to anyone, and that tag for it. */
+export async function pull(
+  catalog: Catalog,
+  repository: RepositoryKey,
+  manifest = one,
+  at = 1,
+  tag?: string,
+) {
+  await catalog.pulled(repository, manifest, { ...anyone(at), tag: tag as Tag | undefined, references: [] })
+}
+
+export const other = repositoryOf(localOrigin, 'other')
+export const layer = blobOf('layer')
+export const put = { references: [layerOf('layer')], tags: [latest], at: 100 }
+
+/** A push of `one` with its layer. */
+export async function push(catalog: Catalog, repository: RepositoryKey = app): Promise<void> {
+  await catalog.pushed(repository, layer, fileOf(5), 50)
+  assert.deepEqual(await catalog.putManifest(repository, one, put), [])
 }

@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tag } from '../../src/oci/reference.ts'
-import type { Catalog } from '../../src/storage/catalog.ts'
-import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import {
   alpine,
   anyone,
@@ -10,23 +8,18 @@ import {
   blobOf,
   fileOf,
   latest,
+  layer,
   layerOf,
   type OpenCatalog,
   one,
+  other,
+  push,
+  put,
   repositoryOf,
   two,
 } from './catalog-fixtures.ts'
 
-const other = repositoryOf('local', 'other')
-const layer = blobOf('layer')
-const put = { references: [layerOf('layer')], tags: [latest], at: 100 }
 const minute = 60_000
-
-/** A push of `one` with its layer. */
-async function push(catalog: Catalog, repository: RepositoryKey = app): Promise<void> {
-  await catalog.pushed(repository, layer, fileOf(5), 50)
-  assert.deepEqual(await catalog.putManifest(repository, one, put), [])
-}
 
 /** What is pushed and mounted here: put, leased, deleted, let go. */
 export function localContract(open: OpenCatalog): void {
@@ -37,7 +30,8 @@ export function localContract(open: OpenCatalog): void {
     assert.deepEqual(pick(await catalog.held(app, layer)), idle)
     assert.deepEqual(await catalog.blob(layer), { ...fileOf(5), usedAt: 50, verifiedAt: 50, kept: true })
     assert.deepEqual(await catalog.putManifest(app, one, put), [])
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       assert.deepEqual(pick(await opened.held(app, layer)), { localAt: 50, idleSince: undefined })
       assert.deepEqual(pick(await opened.held(app, one.digest)), { localAt: 100, idleSince: undefined })
       assert.deepEqual(await opened.tag(app, latest), { digest: one.digest, checkedAt: 100 })
@@ -174,110 +168,6 @@ export function localContract(open: OpenCatalog): void {
     assert.equal((await catalog.held(app, layer))?.idleSince, undefined)
     await catalog.gone(layer)
     assert.equal(await catalog.lease(app, layer, 1e6, 1000), false)
-  })
-
-  test('a deleted tag is gone, its manifest stays', async (t) => {
-    const { catalog } = await open(t)
-    await push(catalog)
-    assert.equal(await catalog.deleteTag(app, latest), true)
-    assert.equal(await catalog.deleteTag(app, latest), false)
-    assert.equal(await catalog.tag(app, latest), undefined)
-    assert.ok(await catalog.manifest(app, one.digest))
-  })
-
-  test('a deleted manifest takes its tags along; what nothing else needs is idle from then on', async (t) => {
-    const { catalog, reopen } = await open(t)
-    await catalog.pushed(app, blobOf('shared'), fileOf(5), 50)
-    await push(catalog)
-    const references = [layerOf('layer'), layerOf('shared')]
-    await catalog.putManifest(app, one, { ...put, references, tags: [latest, 'v1' as Tag] })
-    await catalog.putManifest(app, two, { ...put, references: [layerOf('shared')], tags: ['v2' as Tag] })
-    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
-    assert.equal(await catalog.deleteManifest(app, one.digest, 600), false)
-    for (const opened of [catalog, await reopen()]) {
-      assert.deepEqual(await opened.tags(app), ['v2'])
-      assert.equal(await opened.manifest(app, one.digest), undefined)
-      assert.equal(await opened.held(app, one.digest), undefined)
-      assert.equal((await opened.held(app, layer))?.idleSince, 500)
-      assert.equal((await opened.held(app, blobOf('shared')))?.idleSince, undefined)
-      assert.equal(await opened.named(app, layer), undefined)
-    }
-  })
-
-  test('a manifest that another repository has stays there', async (t) => {
-    const { catalog } = await open(t)
-    await push(catalog)
-    await catalog.pulled(alpine, one, { ...anyone(1), references: [] })
-    await catalog.deleteManifest(app, one.digest, 500)
-    assert.ok(await catalog.manifest(alpine, one.digest))
-    await catalog.deleteManifest(alpine, one.digest, 500)
-    assert.equal(await catalog.manifest(alpine, one.digest), undefined)
-  })
-
-  test('a manifest that is a layer of another one as well stays as that', async (t) => {
-    const { catalog } = await open(t)
-    await catalog.pushed(app, one.digest, fileOf(9), 50)
-    await catalog.putManifest(app, one, { references: [], tags: [latest], at: 100 })
-    assert.equal((await catalog.held(app, one.digest))?.idleSince, undefined)
-    const references = [{ target: one.digest, kind: 'layer' }] as const
-    assert.deepEqual(await catalog.putManifest(app, two, { references, tags: [], at: 100 }), [])
-    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
-    assert.equal(await catalog.manifest(app, one.digest), undefined)
-    assert.equal(await catalog.lease(app, one.digest, 500, 1000), true)
-    await catalog.deleteManifest(app, two.digest, 600)
-    assert.equal((await catalog.held(app, one.digest))?.idleSince, 600)
-  })
-
-  test('a blob is deleted unless a manifest of its repository needs it', async (t) => {
-    const { catalog } = await open(t)
-    await push(catalog)
-    assert.equal(await catalog.deleteBlob(app, layer), false)
-    assert.equal(await catalog.deleteBlob(app, one.digest), false, 'a manifest')
-    await catalog.deleteManifest(app, one.digest, 500)
-    assert.equal(await catalog.deleteBlob(app, layer), true)
-    assert.equal(await catalog.deleteBlob(app, layer), false)
-    assert.equal((await catalog.blob(layer))?.kept, false)
-  })
-
-  test('what was idle for long enough is let go, bytes and all', async (t) => {
-    const { catalog } = await open(t)
-    await catalog.pushed(app, layer, fileOf(5), 50)
-    await catalog.pushed(other, blobOf('x'), fileOf(5), 40)
-    const [first, second] = [
-      { repository: other, digest: blobOf('x') },
-      { repository: app, digest: layer },
-    ]
-    assert.deepEqual(await catalog.idle(51, 10), [first, second])
-    assert.deepEqual(await catalog.idle(50, 10), [first])
-    assert.deepEqual(await catalog.idle(51, 1), [first])
-    assert.equal(await catalog.letGo(app, layer, 50), 'kept')
-    assert.equal(await catalog.letGo(app, layer, 51), 'unlink')
-    assert.equal(await catalog.letGo(app, layer, 51), 'kept')
-    assert.equal(await catalog.held(app, layer), undefined)
-    assert.equal(await catalog.blob(layer), undefined)
-  })
-
-  test('let go where others hold it: the bytes stay, as cache where nobody keeps them', async (t) => {
-    const { catalog } = await open(t)
-    await catalog.pushed(app, layer, fileOf(5), 50)
-    await catalog.pushed(other, layer, fileOf(5), 60)
-    await catalog.confirmed(alpine, layer, anyone(1))
-    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
-    assert.equal((await catalog.blob(layer))?.kept, true)
-    assert.equal(await catalog.letGo(other, layer, 100), 'kept')
-    assert.equal((await catalog.blob(layer))?.kept, false)
-    assert.equal(await catalog.evict(layer, 100), true)
-  })
-
-  test('nothing is let go of a repository into which something is being uploaded', async (t) => {
-    const { catalog, reopen } = await open(t)
-    await catalog.pushed(app, layer, fileOf(5), 50)
-    await catalog.beginUpload('u', app, 60)
-    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
-    assert.equal(await (await reopen()).letGo(app, layer, 100), 'kept')
-    const later = await reopen()
-    await later.endUpload('u')
-    assert.equal(await later.letGo(app, layer, 100), 'unlink')
   })
 
   test('an upload is known from its begin to its end, and makes no repository', async (t) => {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
-import type { Catalog } from '../../src/storage/catalog.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { bytesContract } from './catalog-bytes.contract.ts'
+import { collectionContract } from './catalog-collection.contract.ts'
 import { evidenceContract } from './catalog-evidence.contract.ts'
 import {
   alpine,
@@ -15,10 +15,12 @@ import {
   manifestOf,
   type OpenCatalog,
   one,
+  pull,
   repositoryOf,
   two,
 } from './catalog-fixtures.ts'
 import { localContract } from './catalog-local.contract.ts'
+import { writeContract } from './catalog-writes.contract.ts'
 
 const others = [
   repositoryOf('quay.io', 'library/alpine'),
@@ -34,12 +36,9 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: repositories apart`, () => separationContract(open))
   suite(`${name}: evidence`, () => evidenceContract(open))
   suite(`${name}: what is local`, () => localContract(open))
+  suite(`${name}: what is taken away`, () => collectionContract(open))
   suite(`${name}: bytes`, () => bytesContract(open))
   suite(`${name}: writes`, () => writeContract(open))
-}
-
-async function pull(catalog: Catalog, repository: RepositoryKey, manifest = one, at = 1, tag?: string) {
-  await catalog.pulled(repository, manifest, { ...anyone(at), tag: tag as Tag | undefined, references: [] })
 }
 
 function recordContract(open: OpenCatalog): void {
@@ -86,7 +85,8 @@ function recordContract(open: OpenCatalog): void {
     const { catalog, reopen } = await open(t)
     await pull(catalog, alpine, { ...one, bytes: new Uint8Array(Buffer.from('{"one":!}')) })
     await pull(catalog, alpine, one, 2)
-    for (const opened of [catalog, await reopen()]) {
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
       assert.equal(
         Buffer.compare((await opened.manifest(alpine, one.digest))?.bytes ?? Buffer.of(), one.bytes),
         0,
@@ -259,67 +259,5 @@ function separationContract(open: OpenCatalog): void {
     const ofHub = { origin: 'docker.io', limit: 2 }
     assert.deepEqual(await catalog.repositories(ofHub), expected.slice(0, 2))
     assert.deepEqual(await catalog.repositories({ ...ofHub, after: alpine }), expected.slice(2, 3))
-  })
-}
-
-function writeContract(open: OpenCatalog): void {
-  test('hundreds of writes at once all resolve, are seen at once, and are there later', async (t) => {
-    const { catalog, reopen } = await open(t)
-    const count = 400
-    const repositoryAt = (n: number) => repositoryOf('docker.io', `library/r${n % 7}`)
-    const recordOf = (n: number) => ({ digest: manifestOf(`{"n":${n % 50}}`).digest, checkedAt: n })
-    const write = async (n: number) => {
-      await pull(catalog, repositoryAt(n), manifestOf(`{"n":${n % 50}}`), n, `t${n}`)
-      assert.deepEqual(await catalog.tag(repositoryAt(n), `t${n}` as Tag), recordOf(n))
-    }
-    await Promise.all(Array.from({ length: count }, (_, n) => write(n)))
-    const later = await reopen()
-    for (let n = 0; n < count; n += 1) {
-      assert.deepEqual(await later.tag(repositoryAt(n), `t${n}` as Tag), recordOf(n))
-      assert.ok(await later.manifest(repositoryAt(n), recordOf(n).digest))
-    }
-  })
-
-  test('writes of one tag at once: the last one counts', async (t) => {
-    const { catalog } = await open(t)
-    await Promise.all(
-      Array.from({ length: 100 }, (_, n) => pull(catalog, alpine, n % 2 ? one : two, n, latest)),
-    )
-    assert.deepEqual(await catalog.tag(alpine, latest), { digest: one.digest, checkedAt: 99 })
-  })
-
-  test('a write that fails takes none of those beside it along, and leaves nothing of its own', async (t) => {
-    const { catalog } = await open(t)
-    const [other = alpine] = others
-    const outcomes = await Promise.allSettled([
-      pull(catalog, alpine, one, 1, 'a'),
-      pull(catalog, alpine, one, Number.NaN, 'b'),
-      pull(catalog, other, two, 0.5, 'b'),
-      pull(catalog, alpine, one, 1, 'c'),
-    ])
-    assert.deepEqual(
-      outcomes.map((outcome) => outcome.status),
-      ['fulfilled', 'rejected', 'rejected', 'fulfilled'],
-    )
-    for (const outcome of outcomes)
-      assert.ok(outcome.status === 'fulfilled' || outcome.reason instanceof Error)
-    assert.deepEqual(await catalog.tags(alpine), ['a', 'c'])
-    assert.equal(await catalog.manifest(other, two.digest), undefined, 'a transaction is whole or not at all')
-    assert.equal(await catalog.repository(other), undefined)
-    await pull(catalog, alpine, one, 1, 'b')
-    assert.deepEqual(await catalog.tags(alpine), ['a', 'b', 'c'])
-  })
-
-  test('what was being written when it was closed is there later', async (t) => {
-    const { catalog, reopen } = await open(t)
-    const writes = Array.from({ length: 50 }, (_, n) => pull(catalog, alpine, one, n, `t${n}`))
-    const [later] = await Promise.all([reopen(), ...writes])
-    assert.equal((await later.tags(alpine)).length, 50)
-  })
-
-  test('a write after it was closed rejects', async (t) => {
-    const { catalog, reopen } = await open(t)
-    await reopen()
-    await assert.rejects(pull(catalog, alpine), Error)
   })
 }

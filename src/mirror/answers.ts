@@ -1,9 +1,9 @@
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
-import type { RepositoryId } from '../storage/catalog.ts'
+import { originOf, type RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../upstream/error.ts'
 
-export interface FreshnessOptions {
+export interface AnswersOptions {
   readonly expiring: OpenExpiring
   /** Milliseconds for which a tag is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
@@ -21,34 +21,34 @@ interface Refusal {
 }
 
 /**
- * Remembers for a while what an upstream said: that a tag is as we know it, or that something is not there. Names that
- * are made up fill the memory of refusals alone.
+ * What upstreams said about a reference, and until when that is taken for true: that a tag is as we know it, or that
+ * something is not there. Names that are made up fill the memory of refusals alone.
  */
-export class Freshness {
-  readonly #options: FreshnessOptions
+export class Answers {
+  readonly #options: AnswersOptions
   readonly #fresh: Expiring<true>
   readonly #refusals: Expiring<Refusal>
 
-  constructor(options: FreshnessOptions) {
+  constructor(options: AnswersOptions) {
     this.#options = options
     this.#fresh = options.expiring('fresh', budget)
     this.#refusals = options.expiring('refusals', budget)
   }
 
   /** Whether the upstream confirmed the tag recently enough. */
-  async isFresh(repository: RepositoryId, tag: Tag): Promise<boolean> {
+  async isFresh(repository: RepositoryKey, tag: Tag): Promise<boolean> {
     return (await this.#fresh.get(keyOf(repository, tag))) === true
   }
 
   /** The upstream just confirmed the tag. */
-  async confirm(repository: RepositoryId, tag: Tag): Promise<void> {
+  async confirm(repository: RepositoryKey, tag: Tag): Promise<void> {
     await this.#fresh.set(keyOf(repository, tag), true, this.#options.revalidateMs)
   }
 
   /** Throws the refusal that the upstream gave to this question a moment ago, if it did. */
-  async throwRemembered(repository: RepositoryId, reference: Reference, method?: 'HEAD'): Promise<void> {
+  async throwRefusal(repository: RepositoryKey, reference: Reference, method?: 'HEAD'): Promise<void> {
     const kept = await this.#refusals.get(keyOf(repository, reference, method))
-    if (kept) throw new UpstreamError(kept.code, repository.upstream, kept.message)
+    if (kept) throw new UpstreamError(kept.code, originOf(repository), kept.message)
   }
 
   /**
@@ -56,7 +56,7 @@ export class Freshness {
    * storage may refuse one method and not the other.
    */
   async rememberRefusal(
-    repository: RepositoryId,
+    repository: RepositoryKey,
     reference: Reference,
     error: unknown,
     method?: 'HEAD',
@@ -68,6 +68,6 @@ export class Freshness {
   }
 }
 
-function keyOf({ upstream, name }: RepositoryId, reference: string, method = 'any'): string {
-  return `${method} ${upstream}/${name} ${reference}`
+function keyOf(repository: RepositoryKey, reference: Reference, method = 'any'): string {
+  return `${method} ${repository} ${reference}`
 }
