@@ -1,6 +1,7 @@
 import { digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { SealedFile } from '../../src/storage/partial.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
+import { fillOf } from './operations.ts'
 import type { Image, Layer, World } from './world.ts'
 
 /** Who and what a play is about: what the invariants ask for. */
@@ -16,15 +17,21 @@ export interface Cast {
 export async function problemsOf(world: World, cast: Cast, { crashed = false } = {}): Promise<string[]> {
   const problems = [...world.broken]
   for (const { repository, image, isThere } of world.acknowledged.values()) {
-    const found = isThere ? await lossesOf(world, repository, image) : await remainsOf(world, repository, image)
+    const found = isThere
+      ? await lossesOf(world, repository, image)
+      : await remainsOf(world, repository, image)
     problems.push(...found)
   }
   for (const layer of cast.layers) problems.push(...(await contradictionsOf(world, layer, cast, crashed)))
   for (const repository of cast.repositories) {
-    problems.push(...(await unprovenOf(world, repository, cast)), ...(await danglingTagsOf(world, repository)))
+    problems.push(
+      ...(await unprovenOf(world, repository, cast)),
+      ...(await danglingTagsOf(world, repository)),
+    )
   }
   const partials = await world.store.partials.list()
-  if (!crashed && partials.length > 0) problems.push(`partials are left over: ${partials.map(({ id }) => id)}`)
+  if (!crashed && partials.length > 0)
+    problems.push(`partials are left over: ${partials.map(({ id }) => id)}`)
   return problems
 }
 
@@ -69,7 +76,8 @@ async function contradictionsOf(
   await using stored = await store.open(digest)
   if (row && !stored) problems.push(`a record of layer ${name} without its bytes`)
   if (!row && stored && !crashed) problems.push(`bytes of layer ${name} without a record`)
-  if (row && stored && !crashed && !isSame(row, stored.file)) problems.push(`a record of another file of layer ${name}`)
+  if (row && stored && !crashed && !isSame(row, stored.file))
+    problems.push(`a record of another file of layer ${name}`)
   if (stored) {
     const buffer = Buffer.alloc(stored.size)
     await stored.read(buffer, 0)
@@ -82,7 +90,11 @@ async function contradictionsOf(
 }
 
 /** What a repository was given without having shown that it may have it. */
-async function unprovenOf({ known, evidence }: World, repository: RepositoryKey, cast: Cast): Promise<string[]> {
+async function unprovenOf(
+  { known, evidence }: World,
+  repository: RepositoryKey,
+  cast: Cast,
+): Promise<string[]> {
   const unproven: string[] = []
   for (const { name, digest } of cast.layers) {
     const held = await known.held(repository, digest)
@@ -111,7 +123,7 @@ export async function recover({ known, store }: World, layers: readonly Layer[],
     if (file && !(row && isSame(row, file))) await known.verified(digest, file, at)
   }
   for (const { id } of await store.partials.list()) {
-    const layer = layers.find(({ digest }) => id === digest.replace(':', '-'))
+    const layer = layers.find(({ digest }) => id === fillOf(digest))
     if (!layer) await store.partials.remove(id)
     else {
       await using partial = await store.partials.open({ id, algorithm: digestAlgorithm(layer.digest) })

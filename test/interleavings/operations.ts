@@ -1,4 +1,4 @@
-import { digestAlgorithm } from '../../src/oci/digest.ts'
+import { type Digest, digestAlgorithm } from '../../src/oci/digest.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { alpine, anyone, app } from '../storage/catalog-fixtures.ts'
 import type { Image, Layer, World } from './world.ts'
@@ -15,6 +15,12 @@ export const given = {
   /** A mirrored repository has it for anyone, and its bytes are here. */
   async cached(world: World, layer: Layer): Promise<void> {
     await fill(world, layer)
+  },
+  /** Its bytes are here, and its upstream gave it to an account only. */
+  async private(world: World, layer: Layer): Promise<void> {
+    await fetch(world, layer)
+    await world.catalog.confirmed(alpine, layer.digest, { as: 'account', at: now })
+    world.evidence.add(`${alpine} ${layer.digest}`)
   },
   /** It was pushed long ago, and no manifest names it. */
   async idle(world: World, layer: Layer, repository = app): Promise<void> {
@@ -51,16 +57,26 @@ export async function evictAfterALook(world: World, { digest }: Layer): Promise<
 }
 
 /** A pull of one layer through a mirrored repository: it is fetched if it is not here; then its upstream's yes is recorded. */
-export async function fill(world: World, { digest, bytes }: Layer, repository = alpine): Promise<void> {
-  await world.stage.step('look', [digest])
-  if (!(await world.store.stat(digest))) {
-    const id = digest.replace(':', '-')
-    const partial = await world.store.partials.open({ id, algorithm: digestAlgorithm(digest) })
-    await partial.write(0, bytes)
-    await world.door.seal(partial, digest, (file) => world.catalog.sealed(digest, file, now))
-  }
+export async function fill(world: World, layer: Layer, repository = alpine): Promise<void> {
+  const { digest } = layer
+  await fetch(world, layer)
   await world.catalog.confirmed(repository, digest, anyone(now))
   world.evidence.add(`${repository} ${digest}`)
+  world.free.add(digest)
+}
+
+async function fetch(world: World, { digest, bytes }: Layer): Promise<void> {
+  await world.stage.step('look', [digest])
+  if (await world.store.stat(digest)) return
+  const id = fillOf(digest)
+  const partial = await world.store.partials.open({ id, algorithm: digestAlgorithm(digest) })
+  await partial.write(0, bytes)
+  await world.door.seal(partial, digest, (file) => world.catalog.sealed(digest, file, now))
+}
+
+/** The partial of a fill: the same in each process. */
+export function fillOf(digest: Digest): string {
+  return digest.replace(':', '-')
 }
 
 /** A push of an image that mounts what is free, uploads the rest, and puts its manifest. */
@@ -68,6 +84,21 @@ export async function push(world: World, image: Image, repository = app): Promis
   for (const layer of image.layers) {
     if (!(await mount(world, layer, repository))) await upload(world, layer, repository)
   }
+  await put(world, image, repository)
+}
+
+/** A push as docker does it: all layers at once, each in an upload session of its own. */
+export async function pushAtOnce(world: World, image: Image, repository = app): Promise<void> {
+  await Promise.all(
+    image.layers.map(async (layer) => {
+      if (await world.catalog.lease(repository, layer.digest, now, graceMs)) return
+      if (await mount(world, layer, repository)) return
+      const id = world.nextUpload()
+      await world.catalog.beginUpload(id, repository, now)
+      await upload(world, layer, repository)
+      await world.catalog.endUpload(id)
+    }),
+  )
   await put(world, image, repository)
 }
 
@@ -111,7 +142,7 @@ async function mount(world: World, { digest }: Layer, repository: RepositoryKey)
   const times = { at: now, refusedAfter: longAgo }
   const isMounted = await world.catalog.mount(repository, digest, 'free', times)
   if (!isMounted) return false
-  if (world.evidence.has(`${alpine} ${digest}`)) world.evidence.add(`${repository} ${digest}`)
+  if (world.free.has(digest)) world.evidence.add(`${repository} ${digest}`)
   return true
 }
 

@@ -1,5 +1,6 @@
+import type { Crash } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
-import { type Crash } from '../../src/storage/memory/memory-blob-store.ts'
+import type { OpenCatalog } from './catalogs.ts'
 import { type Cast, problemsOf, recover } from './invariants.ts'
 import { now } from './operations.ts'
 import { NothingNew, Paths } from './paths.ts'
@@ -15,6 +16,7 @@ export interface Scene extends Cast {
   /** Steps on the disk that count: fewer make fewer orders. */
   readonly disk?: readonly string[]
   readonly openDoor?: WorldOptions['openDoor']
+  readonly openCatalog?: OpenCatalog
 }
 
 export interface Loss {
@@ -31,19 +33,20 @@ export interface Found {
 /** The two steps without which nothing is lost: others stand beside them. */
 const fewSteps = ['rename', 'unlink']
 
-/** Plays a scene in every order of its steps. */
-export function inEveryOrder(scene: Scene): Promise<Found> {
-  return search((paths) => playOnce(scene, new ChosenTurns(paths)))
+const inMemory: OpenCatalog = () => new MemoryCatalog()
+
+/** Plays a scene in every order of its steps, or until it has found `enough` losses. */
+export function inEveryOrder(scene: Scene, enough?: number): Promise<Found> {
+  return search((paths) => playOnce(scene, new ChosenTurns(paths)), enough)
 }
 
 /** Plays a scene in every order of its steps, with a crash at each place, and whatever it leaves. */
-export function inEveryOrderWithACrash(scene: Scene, kind: Crash['kind']): Promise<Found> {
-  return search((paths) =>
-    playUntilACrash(scene, new ChosenTurns(paths), {
-      kind,
-      keeps: () => paths.take([{ name: 'gone' }, { name: 'kept' }]).name === 'kept',
-    }),
-  )
+export function inEveryOrderWithACrash(scene: Scene, kind: Crash['kind'], enough?: number): Promise<Found> {
+  const play = (paths: Paths) => {
+    const keeps = () => paths.take([{ name: 'gone' }, { name: 'kept' }]).name === 'kept'
+    return playUntilACrash(scene, new ChosenTurns(paths), { kind, keeps })
+  }
+  return search(play, enough)
 }
 
 /** Plays a scene once. */
@@ -66,7 +69,7 @@ export async function playUntilACrash(scene: Scene, turns: Turns, crash: Crash):
   }
   await stage.play({ ...actorsOf(scene, world), crasher }, () => hasCrashed)
   const { schedule } = stage
-  const later = world.afterCrash(crash, world.known, scene.openDoor ?? plainDoor({ locks: true }))
+  const later = world.afterCrash(crash, world.known, scene.openDoor ?? plainDoor())
   const atOnce = await problemsOf(later, scene, { crashed: true })
   if (atOnce.length > 0) return { problems: atOnce, schedule }
   await recover(later, scene.layers, now)
@@ -74,7 +77,10 @@ export async function playUntilACrash(scene: Scene, turns: Turns, crash: Crash):
   return { problems: await problemsOf(later, scene), schedule }
 }
 
-async function search(play: (paths: Paths) => Promise<Loss>): Promise<Found> {
+async function search(
+  play: (paths: Paths) => Promise<Loss>,
+  enough = Number.POSITIVE_INFINITY,
+): Promise<Found> {
   const paths = new Paths()
   const losses: Loss[] = []
   let orders = 0
@@ -86,7 +92,7 @@ async function search(play: (paths: Paths) => Promise<Loss>): Promise<Found> {
     } catch (error) {
       if (!(error instanceof NothingNew)) throw error
     }
-  } while (paths.next())
+  } while (losses.length < enough && paths.next())
   return { orders, losses: losses.toSorted((one, other) => changes(one) - changes(other)) }
 }
 
@@ -95,8 +101,8 @@ async function open(scene: Scene, turns: Turns): Promise<{ stage: Stage; world: 
   const world = new World({
     stage,
     store: storeOn(stage, scene.disk ?? fewSteps),
-    catalog: new MemoryCatalog(),
-    openDoor: scene.openDoor ?? plainDoor({ locks: true }),
+    catalog: (scene.openCatalog ?? inMemory)(),
+    openDoor: scene.openDoor ?? plainDoor(),
   })
   await scene.prepare?.(world)
   return { stage, world }

@@ -61,7 +61,8 @@ export class Stage {
     }
     for (await settled(); running > 0 && failures.length === 0; await settled()) {
       if (stops()) break
-      if (this.#turns.count() === 0) throw new Error(`nobody moves any more after ${this.schedule.join(', ')}`)
+      if (this.#turns.count() === 0)
+        throw new Error(`nobody moves any more after ${this.schedule.join(', ')}`)
       await this.#turns.waitOne()
     }
     this.#isOpen = false

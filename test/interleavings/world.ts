@@ -63,6 +63,8 @@ export class World {
   readonly acknowledged = new Map<string, { repository: RepositoryKey; image: Image; isThere: boolean }>()
   /** Repositories that showed that they may have a digest: by an upstream's yes, a push, or a mount. */
   readonly evidence = new Set<string>()
+  /** What some upstream gave to anyone. */
+  readonly free = new Set<Digest>()
   /** Promises that were broken to somebody. */
   readonly broken: string[] = []
   #uploads = 0
@@ -100,6 +102,7 @@ export class World {
     const later = new World({ stage: this.stage, store, catalog, openDoor })
     for (const [key, acknowledged] of this.acknowledged) later.acknowledged.set(key, acknowledged)
     for (const shown of this.evidence) later.evidence.add(shown)
+    for (const digest of this.free) later.free.add(digest)
     later.broken.push(...this.broken)
     return later
   }
@@ -116,7 +119,7 @@ export function storeOn(stage: Stage, steps: readonly string[]): MemoryBlobStore
 }
 
 /** What `Blobs` does for one that seals and one that removes, as plain as it can be said; without its lock if asked. */
-export function plainDoor({ locks }: { locks: boolean }): WorldOptions['openDoor'] {
+export function plainDoor({ locks = true } = {}): WorldOptions['openDoor'] {
   return (store) => {
     const lock = new KeyedLock<Digest>()
     const alone = <Value>(digest: Digest, work: () => Promise<Value>) =>
@@ -134,22 +137,37 @@ export function plainDoor({ locks }: { locks: boolean }): WorldOptions['openDoor
   }
 }
 
-/** The same catalog, but each question and each verb is a step, which touches the digests that it names. */
+/** The same catalog, but each question and each verb is a step. */
 function stepped(catalog: Catalog, stage: Stage): Catalog {
   return new Proxy(catalog, {
     get(_target, name) {
       const value: unknown = Reflect.get(catalog, name, catalog)
       if (typeof value !== 'function' || typeof name !== 'string') return value
       return async (...parameters: unknown[]) => {
-        await stage.step(name, digestsIn(parameters))
+        await stage.step(name, aboutOneDigest.has(name) ? digestsIn(parameters) : undefined)
         return value.apply(catalog, parameters)
       }
     },
   })
 }
 
-/** Undefined where there is none: then it may be about all of them. */
-function digestsIn(parameters: readonly unknown[]): readonly string[] | undefined {
-  const digests = JSON.stringify(parameters).match(/sha256:[0-9a-f]{64}/g)
-  return digests ?? undefined
+/** Verbs that read and change nothing that is not about the digest that they name. */
+const aboutOneDigest: ReadonlySet<string> = new Set([
+  'blob',
+  'confirmed',
+  'evict',
+  'gone',
+  'held',
+  'lease',
+  'letGo',
+  'mount',
+  'pushed',
+  'sealed',
+  'verified',
+] satisfies (keyof Catalog)[])
+
+function digestsIn(parameters: readonly unknown[]): readonly string[] {
+  return parameters.filter(
+    (parameter) => typeof parameter === 'string' && parameter.startsWith('sha256:'),
+  ) as string[]
 }
