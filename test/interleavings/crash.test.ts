@@ -3,8 +3,9 @@ import { alpine, app } from '../storage/catalog-fixtures.ts'
 import { catalogs } from './catalogs.ts'
 import { assertLost, assertNothingLost } from './found.ts'
 import { collect, deleteManifest, evict, fill, given, push, pushWhatLacks } from './operations.ts'
+import { plainDoor } from './plain-door.ts'
 import { inEveryOrderWithACrash, type Scene } from './search.ts'
-import { type Door, imageOf, layerOf, type World, type WorldOptions } from './world.ts'
+import { imageOf, layerOf, type World, type WorldOptions } from './world.ts'
 
 const layer = layerOf('one')
 const image = imageOf(layer)
@@ -65,12 +66,8 @@ for (const [name, open] of Object.entries(catalogs)) {
 // From here on: the search sees losses where there are some.
 
 /** A door whose collector and evictor take away the bytes before the record. */
-const unlinkingFirst: WorldOptions['openDoor'] = (store): Door => ({
-  seal: async (partial, digest, record) => {
-    const file = await partial.seal(digest)
-    await record(file)
-    return file
-  },
+const unlinkingFirst: WorldOptions['openDoor'] = (store, catalog) => ({
+  ...plainDoor()(store, catalog),
   remove: async (digest, condition) => {
     const size = await store.delete(digest)
     await condition()
@@ -79,12 +76,12 @@ const unlinkingFirst: WorldOptions['openDoor'] = (store): Door => ({
 })
 
 /** A door that records what it is about to seal. */
-const recordingFirst: WorldOptions['openDoor'] = (store): Door => ({
+const recordingFirst: WorldOptions['openDoor'] = (store, catalog) => ({
+  ...plainDoor()(store, catalog),
   seal: async (partial, digest, record) => {
     await record({ size: partial.present.total, mtime: 0, inode: 0 })
     return partial.seal(digest)
   },
-  remove: async (digest, condition) => ((await condition()) ? store.delete(digest) : 0),
 })
 
 test('bytes are taken away before their record: a crash in between leaves a record without bytes', async (t) => {

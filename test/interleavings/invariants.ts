@@ -76,7 +76,7 @@ async function contradictionsOf(
   await using stored = await store.open(digest)
   if (row && !stored) problems.push(`a record of layer ${name} without its bytes`)
   if (!row && stored && !crashed) problems.push(`bytes of layer ${name} without a record`)
-  if (row && stored && !crashed && !isSame(row, stored.file))
+  if (row && stored && !crashed && !isSameFile(row, stored.file))
     problems.push(`a record of another file of layer ${name}`)
   if (stored) {
     const buffer = Buffer.alloc(stored.size)
@@ -120,7 +120,7 @@ export async function recover({ known, store }: World, layers: readonly Layer[],
   for (const digest of await store.list({ limit: 100 })) {
     const file = await store.stat(digest)
     const row = await known.blob(digest)
-    if (file && !(row && isSame(row, file))) await known.verified(digest, file, at)
+    if (file && !(row && isSameFile(row, file))) await known.verified(digest, file, at)
   }
   for (const { id } of await store.partials.list()) {
     const layer = layers.find(({ digest }) => id === fillOf(digest))
@@ -133,6 +133,7 @@ export async function recover({ known, store }: World, layers: readonly Layer[],
   }
 }
 
-function isSame(one: SealedFile, other: SealedFile): boolean {
+/** Whether it is the file that was recorded. */
+export function isSameFile(one: SealedFile, other: SealedFile): boolean {
   return one.size === other.size && one.mtime === other.mtime && one.inode === other.inode
 }

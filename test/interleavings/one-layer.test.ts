@@ -14,8 +14,9 @@ import {
   pushWhatLacks,
   read,
 } from './operations.ts'
+import { plainDoor } from './plain-door.ts'
 import { inEveryOrder, type Scene } from './search.ts'
-import { imageOf, layerOf, plainDoor, type World } from './world.ts'
+import { imageOf, layerOf, type World } from './world.ts'
 
 const layer = layerOf('one')
 const image = imageOf(layer)

@@ -4,8 +4,9 @@ import type { OpenCatalog } from './catalogs.ts'
 import { type Cast, problemsOf, recover } from './invariants.ts'
 import { now } from './operations.ts'
 import { NothingNew, Paths } from './paths.ts'
+import { plainDoor } from './plain-door.ts'
 import { ChosenTurns, Stage, type Turns } from './turns.ts'
-import { plainDoor, storeOn, World, type WorldOptions } from './world.ts'
+import { storeOn, World, type WorldOptions } from './world.ts'
 
 /** Some who work side by side, on a world that was prepared for them. */
 export interface Scene extends Cast {

@@ -3,8 +3,9 @@ import { alpine, app } from '../storage/catalog-fixtures.ts'
 import { catalogs } from './catalogs.ts'
 import { assertLost, assertNothingLost, enough } from './found.ts'
 import { collect, deleteManifest, evict, fill, given, push, pushWhatLacks } from './operations.ts'
+import { plainDoor } from './plain-door.ts'
 import { inEveryOrder, type Scene } from './search.ts'
-import { imageOf, layerOf, plainDoor, type World } from './world.ts'
+import { imageOf, layerOf, type World } from './world.ts'
 
 const one = layerOf('one')
 const two = layerOf('two')

@@ -1,4 +1,3 @@
-import { KeyedLock } from '../../src/flow/keyed-lock.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../../src/storage/catalog.ts'
@@ -12,6 +11,8 @@ import type { Stage } from './turns.ts'
 export interface Door {
   seal(partial: Partial, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<SealedFile>
   remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
+  /** Compares what is stored with its digest, and records what it found. */
+  check(digest: Digest): Promise<void>
 }
 
 /** A layer by its digest, and its bytes. */
@@ -83,6 +84,7 @@ export class World {
     this.door = {
       seal: (partial, digest, record) => come('seal', digest, () => door.seal(partial, digest, record)),
       remove: (digest, condition) => come('remove', digest, () => door.remove(digest, condition)),
+      check: (digest) => stage.about(digest, () => door.check(digest)),
     }
   }
 
@@ -116,25 +118,6 @@ export function storeOn(stage: Stage, steps: readonly string[]): MemoryBlobStore
       if (steps.includes(name)) await stage.step(name)
     },
   })
-}
-
-/** What `Blobs` does for one that seals and one that removes, as plain as it can be said; without its lock if asked. */
-export function plainDoor({ locks = true } = {}): WorldOptions['openDoor'] {
-  return (store) => {
-    const lock = new KeyedLock<Digest>()
-    const alone = <Value>(digest: Digest, work: () => Promise<Value>) =>
-      locks ? lock.run(digest, work) : work()
-    return {
-      seal: (partial, digest, record) =>
-        alone(digest, async () => {
-          const file = await partial.seal(digest)
-          await record(file)
-          return file
-        }),
-      remove: (digest, condition) =>
-        alone(digest, async () => ((await condition()) ? store.delete(digest) : 0)),
-    }
-  }
 }
 
 /** The same catalog, but each question and each verb is a step. */
