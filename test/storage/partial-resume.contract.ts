@@ -73,6 +73,19 @@ export function partialResumeContract(open: OpenStore): void {
     assert.equal(await sizeOf(store, digest), content.length)
   })
 
+  test('writes under way at the suspension: nothing of what they brought is fetched again', async (t) => {
+    const { store } = await open(t)
+    for (let round = 0; round < 10; round += 1) {
+      const partial = await store.partials.open(whole)
+      const starts = [0, 100_000, 500_000].map((start) => start + round * 1000)
+      const writing = Promise.allSettled(starts.map((start) => writeRanges(partial, [[start, start + 1000]])))
+      await partial.suspend(stopped)
+      await writing
+      await using again = await store.partials.open(whole)
+      assert.deepEqual([...again.present], [...partial.present])
+    }
+  })
+
   test('discarded: the bytes are gone, and the next one of that name starts anew', async (t) => {
     const { store, reopen } = await open(t)
     const partial = await store.partials.open(whole)

@@ -145,7 +145,7 @@ export class FilePartial implements Partial {
     // published longer than it was verified. So nothing new begins from here on, and what has begun is waited for.
     this.#isSealing = true
     try {
-      await Promise.all([...this.#writing].map(({ done }) => done))
+      await this.#settled()
       await this.verify(expected)
     } catch (error) {
       this.#isSealing = false
@@ -162,8 +162,11 @@ export class FilePartial implements Partial {
   }
 
   async suspend(reason: Error): Promise<void> {
+    this.#failure ??= reason
+    if (this.#hasEnded) return
+    await this.#settled()
     // What cannot be noted any more is fetched again.
-    if (!this.#hasEnded) await this.#journal.flush().catch(() => {})
+    await this.#journal.flush().catch(() => {})
     await this.#end(reason)
   }
 
@@ -200,6 +203,11 @@ export class FilePartial implements Partial {
     await this.#journal.note(position, bytes)
   }
 
+  /** Resolves when the writes that are under way now have ended, however. */
+  async #settled(): Promise<void> {
+    await Promise.all([...this.#writing].map(({ done }) => done))
+  }
+
   async #publish(digest: Digest): Promise<SealedFile> {
     const { handle } = this.#file
     const { total } = this.#present
@@ -221,7 +229,7 @@ export class FilePartial implements Partial {
     this.#hasEnded = true
     try {
       // A write that goes on may still need the file, and would note what a later one must not find.
-      await Promise.all([...this.#writing].map(({ done }) => done))
+      await this.#settled()
       await Promise.allSettled([this.#hash.settled(), this.#sync.settled()])
       await this.#journal.close()
       await this.#file.release()

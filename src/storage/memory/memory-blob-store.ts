@@ -19,7 +19,7 @@ export interface MemoryBlobStoreOptions {
   /** Milliseconds since the epoch. */
   readonly now?: () => number
   /**
-   * Called before each step of a disk (`write`, `sync`, `rename`, `sync-folder`, `unlink`, `open`, `suspend`,
+   * Called before each step of a disk (`write`, `sync`, `rename`, `sync-folder`, `unlink`, `open`, `open-partial`, `suspend`,
    * `discard`): what it waits for comes between two steps, and where it throws that step fails.
    */
   readonly step?: (name: string) => Promise<void>
@@ -178,7 +178,7 @@ export class MemoryBlobStore implements BlobStore {
     if (this.#open.has(id)) throw new Error(`partial ${id} is open already`)
     this.#open.add(id)
     try {
-      await this.#step('open')
+      await this.#step('open-partial')
     } catch (error) {
       this.#open.delete(id)
       throw error
