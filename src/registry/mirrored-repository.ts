@@ -46,9 +46,11 @@ export class MirroredRepository implements Repository {
     { isHead, signal }: AskOptions & { readonly isHead: boolean },
   ): Promise<ServedManifest> {
     const { rights, manifests } = this.#mirror
-    const right = isDigestReference(reference) ? await rights.gives(this.key, reference) : undefined
+    const isDigest = isDigestReference(reference)
+    const right = isDigest ? await rights.gives(this.key, reference) : undefined
+    const isUnrefused = right !== undefined || (await this.#isUnrefused())
     // What a tag points at is the upstream's to say: while it refuses, what it said before is not enough.
-    const isGiven = right !== undefined || ((await this.#isUnrefused()) && !isDigestReference(reference))
+    const isGiven = isDigest ? right !== undefined : isUnrefused
     const asking = manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven })
     return { ...(await abortable(asking, signal)), doubt: this.#doubt(right) }
   }
