@@ -131,6 +131,10 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     '2:11 upstreams.0.name: "hub" is not a host: it needs a url that says where the registry is',
   ],
   [
+    'upstreams:\n  - name: local\n    url: https://registry.lan\n',
+    '2:11 upstreams.0.name: "local" means what is pushed to this mirror: give the registry another name, and its url',
+  ],
+  [
     'upstreams:\n  - name: hub.docker.com\n',
     '2:11 upstreams.0.name: Docker Hub is called "docker.io" here; got "hub.docker.com"',
   ],
