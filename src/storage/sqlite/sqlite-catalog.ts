@@ -121,9 +121,8 @@ export class SqliteCatalog implements Catalog {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
     const file = this.#file
-    if (!file) return
-    await file.writer[Symbol.asyncDispose]()
-    file.database.close()
+    await file?.writer[Symbol.asyncDispose]()
+    if (file?.database.isOpen) file.database.close()
   }
 
   #read<Name extends keyof CatalogReads>(name: Name): CatalogReads[Name] {
