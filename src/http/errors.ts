@@ -1,6 +1,6 @@
 import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { RegistryTarget } from './name-routing.ts'
+import type { RegistryTarget } from './registry-url.ts'
 
 /** An answer in the shape of the specification ("Error Codes"). */
 export interface ErrorAnswer {

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { CacheStatus } from '../mirror/manifests.ts'
 import type { Attendance } from '../registry/ledger.ts'
+import type { CacheStatus } from '../registry/repository.ts'
 import { clientAddress } from './client-address.ts'
-import type { RegistryTarget } from './name-routing.ts'
+import { isRegistryUrl, parseRegistryUrl, type RegistryTarget, type RegistryUrl } from './registry-url.ts'
 
 /** How a request ended: sent whole; the client left before; or we broke it off. */
 export type Ending = 'complete' | 'left' | 'broken'
@@ -10,9 +10,9 @@ export type Ending = 'complete' | 'left' | 'broken'
 /** What a request turned out to be about, once its repository was found. */
 export interface Subject {
   readonly kind: RegistryTarget['kind']
-  /** The upstream's name. */
+  /** The upstream's name, or "local" for what was pushed here. */
   readonly upstream: string
-  /** As the upstream knows it. */
+  /** As it is called there. */
   readonly repository: string
   /** A tag or a digest; undefined for what is about the repository as a whole. */
   readonly reference: string | undefined
@@ -22,12 +22,15 @@ export interface Subject {
 const noAnswer = 499
 
 /**
- * What is known of one request from its first moment to its end, which comes exactly once: when the answer was sent,
- * or the connection closed under it. Those who answer fill it in; `RequestLog` reads it at the end.
+ * One request from its first moment, before anything was waited for, to its end, which comes exactly once: when the
+ * answer was sent, or the connection closed under it. What it asks for and who asks is read here, once; those who
+ * answer fill in the rest; `RequestLog` reads it at the end.
  */
-export class RequestRecord {
+export class RequestContext {
   readonly request: IncomingMessage
   readonly response: ServerResponse
+  /** Whether it is one for a registry; else it has no `url`. */
+  readonly isForRegistry: boolean
   /** Milliseconds, of `performance.now()`. */
   readonly startedAt = performance.now()
   readonly client: string
@@ -42,6 +45,8 @@ export class RequestRecord {
   /** Bytes of the body. A pump counts them as it hands them to the socket; what is sent at once is told before. */
   bytes = 0
   pendingBytes = 0
+  /** Bytes of the body that the client sent, as they were taken. */
+  receivedBytes = 0
   /** Why the answer is an error; set with what the client was told. */
   error: unknown
   /** `CODE: message`, as the client was told. */
@@ -50,11 +55,35 @@ export class RequestRecord {
   #brokenBecause: unknown
   #endedAt = 0
   #gone: AbortController | undefined
+  readonly #url: RegistryUrl | undefined
+  readonly #unreadable: unknown
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request
     this.response = response
     this.client = clientAddress(request.socket)
+    const { url = '' } = request
+    this.isForRegistry = isRegistryUrl(url)
+    try {
+      this.#url = this.isForRegistry ? parseRegistryUrl(url) : undefined
+    } catch (error) {
+      this.#unreadable = error
+    }
+  }
+
+  get method(): string {
+    return this.request.method ?? ''
+  }
+
+  /** What it asks for. Throws as `parseRegistryUrl`, and TypeError where it is none for a registry. */
+  get url(): RegistryUrl {
+    if (this.#url) return this.#url
+    throw this.#unreadable ?? new TypeError('this is no request for a registry')
+  }
+
+  /** What kind of thing it asks for, as far as its URL can be read. */
+  get kind(): RegistryTarget['kind'] {
+    return this.#url?.target.kind ?? 'unknown'
   }
 
   /** Aborts when the client is gone before the answer was sent whole. */

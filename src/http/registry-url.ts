@@ -8,9 +8,17 @@ export type RegistryTarget =
   | { readonly kind: 'base' }
   | { readonly kind: 'manifest'; readonly name: string; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly name: string; readonly digest: Digest }
+  | { readonly kind: 'uploads'; readonly name: string }
+  | { readonly kind: 'upload'; readonly name: string; readonly id: string }
   | { readonly kind: 'tags'; readonly name: string }
   | { readonly kind: 'referrers'; readonly name: string; readonly digest: Digest }
   | { readonly kind: 'unknown' }
+
+/** What a URL of this kind names, such as the digest of a blob. */
+export type TargetOf<Kind extends RegistryTarget['kind']> = Extract<RegistryTarget, { kind: Kind }>
+
+/** The kinds of things in a repository. */
+export type RepositoryKind = Extract<RegistryTarget, { name: string }>['kind']
 
 export interface RegistryUrl {
   readonly target: RegistryTarget
@@ -69,16 +77,18 @@ function parseTarget(parts: readonly string[]): RegistryTarget {
   const [before, last] = parts.slice(-2)
   const nameParts = parts.slice(0, -2)
   const name = nameParts.join('/')
+  const uploads = parseUploads(parts)
+  if (uploads) return uploads
   if (name === '' || last === undefined) return { kind: 'unknown' }
   // An escaped slash belongs to the name, as clients write that encode it whole; nowhere else is a place for one.
   if (last.includes('/')) {
     throw new RegistryError('NAME_INVALID', 'a tag or a digest has no slash, escaped or not')
   }
   if (before === 'manifests') {
-    return {
-      kind: 'manifest',
-      name,
-      reference: absentIfMalformed('MANIFEST_UNKNOWN', () => parseReference(last)),
+    try {
+      return { kind: 'manifest', name, reference: parseReference(last) }
+    } catch (error) {
+      throw asAbsent('MANIFEST_UNKNOWN', error)
     }
   }
   if (before === 'blobs') return { kind: 'blob', name, digest: parseDigest(last) }
@@ -87,15 +97,21 @@ function parseTarget(parts: readonly string[]): RegistryTarget {
   return { kind: 'unknown' }
 }
 
+/** `<name>/blobs/uploads/`, also without the last slash, and `<name>/blobs/uploads/<id>`. */
+function parseUploads(parts: readonly string[]): RegistryTarget | undefined {
+  const end = parts.at(-1) === 'uploads' ? parts.length : parts.length - 1
+  const [blobs, uploads] = parts.slice(end - 2, end)
+  const name = parts.slice(0, end - 2).join('/')
+  if (blobs !== 'blobs' || uploads !== 'uploads' || name === '') return undefined
+  const id = parts[end] ?? ''
+  return id === '' ? { kind: 'uploads', name } : { kind: 'upload', name, id }
+}
+
 /**
  * What nothing can be called is not there: whoever reads gets a 404 with `code` and the sentence that tells what is
  * wrong with it. A digest is computed by a program, and a malformed one stays DIGEST_INVALID (400).
  */
-export function absentIfMalformed<Value>(code: RegistryErrorCode, read: () => Value): Value {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof RegistryError) || !/^(?:NAME|TAG)_INVALID$/.test(error.code)) throw error
-    throw new RegistryError(code, error.message, { status: 404, cause: error })
-  }
+export function asAbsent(code: RegistryErrorCode, error: unknown): unknown {
+  if (!(error instanceof RegistryError) || !/^(?:NAME|TAG)_INVALID$/.test(error.code)) return error
+  return new RegistryError(code, error.message, { status: 404, cause: error })
 }
