@@ -13,9 +13,11 @@ import { Metrics } from './http/metrics.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { Ledger } from './registry/ledger.ts'
+import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
+import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
@@ -113,7 +115,18 @@ export async function createApp(options: AppOptions): Promise<App> {
     patienceMs,
     logger,
   })
-  const repositories = new Repositories(mirror, upstreams)
+  const uploads = building.use(
+    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, logger }),
+  )
+  uploads.start()
+  const local = new LocalRepositories({
+    catalog,
+    blobs,
+    uploads,
+    patterns: config.local.repositories,
+    logger,
+  })
+  const repositories = new Repositories(mirror, local, upstreams)
   const pool = new BufferPool(transferMemory)
   const metrics = new Metrics({
     version,
@@ -139,6 +152,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
     repositories,
+    upstreams,
+    push: config.local.push,
     pool,
     logger,
     requestLog,
