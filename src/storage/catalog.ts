@@ -113,13 +113,13 @@ export interface PageOf<Last> {
 }
 
 /** Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. */
-export interface MountTimes {
+interface MountTimes {
   readonly at: number
   readonly refusedAfter: number
 }
 
 /** What is put into a local repository along with a manifest. */
-export interface ManifestPut {
+interface ManifestPut {
   readonly references: readonly ManifestReference[]
   readonly tags: readonly Tag[]
   /** Milliseconds since the epoch. */
