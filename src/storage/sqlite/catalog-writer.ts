@@ -6,6 +6,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
+import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { salvage } from './salvage.ts'
 import { isDamage, isRefusedValue } from './sqlite-errors.ts'
@@ -20,7 +21,10 @@ if (!port) throw new TypeError('catalog-writer.ts runs in a worker thread')
 
 const { path, damagedPath } = workerData as WriterData
 const database = openDatabase(path)
-if (damagedPath !== undefined) salvage(database, damagedPath)
+if (damagedPath !== undefined) {
+  migrate(database)
+  salvage(database, damagedPath)
+}
 const statements = new Statements(database)
 let queue: Asked[] = []
 /** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */

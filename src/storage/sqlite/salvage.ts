@@ -30,7 +30,7 @@ const salvaged: readonly Rows[] = [
 ]
 
 /**
- * Copies what can still be read of a damaged catalog that was set aside into a new, empty one, in one transaction. A
+ * Copies what can still be read of a damaged catalog into a new one, in one transaction. A
  * table is read from its beginning to the damage, then from its end; of two rows of one key the first counts. What is
  * left is made to agree: what was pushed here is nowhere else, so that what can be told from something else is told from
  * it, and what points at nothing goes.

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
@@ -6,7 +7,7 @@ import type { RepositoryKey } from '../repository-key.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { leaseOf, misses, sqliteReads } from './reads.ts'
-import { setAside } from './set-aside.ts'
+import { finishRebuild, rebuild } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 import { WriterThread } from './writer-thread.ts'
@@ -90,13 +91,13 @@ export class SqliteCatalog implements Catalog {
    * are in the blob store, and what upstreams have said comes back with the next pulls.
    */
   static async open(path: string, onDamaged?: OnDamaged): Promise<SqliteCatalog> {
+    if (!existsSync(path)) await finishRebuild(path)
     try {
       return new SqliteCatalog(path, await openFile(path), onDamaged)
     } catch (error) {
       if (!isDamage(error)) throw error
-      const keptAs = await setAside(path)
-      onDamaged?.(keptAs)
-      return new SqliteCatalog(path, await openFile(path, keptAs), onDamaged)
+      onDamaged?.(await rebuild(path))
+      return new SqliteCatalog(path, await openFile(path), onDamaged)
     }
   }
 
@@ -193,20 +194,21 @@ export class SqliteCatalog implements Catalog {
     damaged.database.close()
     if (this.#replacements > maximumReplacements) return
     try {
-      const keptAs = await setAside(this.#path)
-      this.#onDamaged?.(keptAs)
-      this.#file = await openFile(this.#path, keptAs)
+      this.#onDamaged?.(await rebuild(this.#path))
+      this.#file = await openFile(this.#path)
     } catch (error) {
-      throw StorageError.from(error, 'the catalog is damaged, and no new one can be begun')
+      const what = 'the catalog is damaged, and no new one can be begun'
+      const failure = StorageError.from(error, what)
+      throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
     }
   }
 }
 
-async function openFile(path: string, damagedPath?: string): Promise<OpenFile> {
+async function openFile(path: string): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
     migrate(database)
-    const writer = await WriterThread.start({ path, damagedPath })
+    const writer = await WriterThread.start({ path })
     return { database, statements: new Statements(database), writer }
   } catch (error) {
     database.close()

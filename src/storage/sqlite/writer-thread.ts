@@ -7,8 +7,8 @@ import { StorageError, type StorageErrorCode } from '../error.ts'
 export interface WriterData {
   /** Of a catalog with the newest schema. */
   readonly path: string
-  /** Of one that was set aside, from which this new one takes what can still be read. */
-  readonly damagedPath: string | undefined
+  /** Of a damaged one, which the new one at `path` is filled from. */
+  readonly damagedPath?: string | undefined
 }
 
 /** What the main thread sends: a verb, or undefined to end the worker. */

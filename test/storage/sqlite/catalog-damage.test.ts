@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { copyFile, mkdtemp, open as openFile, rm } from 'node:fs/promises'
+import { copyFile, mkdtemp, open as openFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -239,3 +239,23 @@ for (const name of irreplaceable) {
     await assertWorks(catalog, path)
   })
 }
+
+test('killed between the steps of a rebuild: the next start finds all that was pushed here', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  await overwrite(path, pages.get('blob_lru') ?? [], garbage)
+  await catalog[Symbol.asyncDispose]()
+  // While the new one was being filled.
+  await writeFile(`${path}.rebuilt`, garbage)
+  await writeFile(`${path}.rebuilt-wal`, garbage)
+  {
+    await using again = await SqliteCatalog.open(path, damaged)
+    await ask(again)
+    assert.equal(damaged.mock.callCount(), 1)
+    assert.deepEqual(await wholeIn(again), numbers)
+  }
+  // When the damaged one had been renamed.
+  await rename(path, `${path}.rebuilt`)
+  await using again = await SqliteCatalog.open(path, damaged)
+  assert.deepEqual(await wholeIn(again), numbers)
+  assert.equal(damaged.mock.callCount(), 1)
+})
