@@ -66,7 +66,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // What the router itself refuses, such as a malformed escape, gets the same shape of error.
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
   })
-  for (const method of otherMethods) app.addHttpMethod(method)
+  for (const method of otherMethods) {
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  }
   app.setErrorHandler((error, request, reply) =>
     hasBody(request.raw) ? sendErrorOfWrite(error, request, reply) : sendError(error, request, reply),
   )
