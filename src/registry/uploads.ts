@@ -34,6 +34,8 @@ const sweptAtOnce = 100
 export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions
   readonly #sessions = new Map<string, UploadSession>()
+  /** Ended, and the row is about to go. */
+  readonly #ended = new Set<string>()
   readonly #sweeper: IntervalJob
 
   constructor(options: UploadsOptions) {
@@ -91,7 +93,8 @@ export class Uploads implements AsyncDisposable {
       record: (file) => catalog.pushed(repository, digest, file, Date.now()),
       onEnd: () => {
         this.#sessions.delete(id)
-        void this.#recorded(catalog.endUpload(id))
+        this.#ended.add(id)
+        void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
       },
     })
   }
@@ -119,10 +122,11 @@ export class Uploads implements AsyncDisposable {
   }
 
   async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {
-    const row = this.#sessions.has(id) ? undefined : await this.#options.catalog.upload(id)
+    const isKnown = this.#sessions.has(id) || this.#ended.has(id)
+    const row = isKnown ? undefined : await this.#options.catalog.upload(id)
     // Another request may have brought it back meanwhile.
     const known = this.#sessions.get(id) ?? (row && this.#resume(id, row.repository))
-    if (known?.repository === repository) return known
+    if (known?.repository === repository && !this.#ended.has(id)) return known
     const message = 'there is no such upload here: it has ended, or is too old; begin the blob again'
     throw new RegistryError('BLOB_UPLOAD_UNKNOWN', message)
   }
