@@ -16,12 +16,13 @@ export class LocalRepositories {
   /** Which names can be pushed. */
   readonly patterns: readonly string[]
   readonly #options: LocalRepositoriesOptions
-  readonly #isPushable: (name: string) => boolean
+  /** Whether a name can be pushed. */
+  readonly isPushable: (name: string) => boolean
 
   constructor(options: LocalRepositoriesOptions) {
     this.#options = options
     this.patterns = options.patterns
-    this.#isPushable = matcherOf(options.patterns)
+    this.isPushable = matcherOf(options.patterns)
   }
 
   /**
@@ -33,7 +34,7 @@ export class LocalRepositories {
     name: string,
     { isPushing, digest }: { isPushing: boolean; digest: Digest | undefined },
   ): Promise<boolean> {
-    if (!isRepositoryName(name) || !this.#isPushable(name)) return false
+    if (!isRepositoryName(name) || !this.isPushable(name)) return false
     if (isPushing) return true
     const { catalog } = this.#options
     const key = repositoryKey(localOrigin, name)

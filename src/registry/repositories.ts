@@ -35,14 +35,22 @@ export class Repositories {
   }
 
   /**
-   * `isPushing`: it is part of a push. `digest`: what is wanted of it, where that is known. Throws RegistryError as
-   * `Router.route` does. That there is a repository of this name it does not say.
+   * `isPushing`: it is part of a push. `mayPush`: whoever asks may push, and may be about to. `digest`: what is wanted
+   * of it, where that is known. Throws RegistryError as `Router.route` does. That there is a repository of this name it
+   * does not say.
    */
   async find(
-    asked: Asked & { readonly isPushing: boolean; readonly digest: Digest | undefined },
+    asked: Asked & {
+      readonly isPushing: boolean
+      readonly mayPush: boolean
+      readonly digest: Digest | undefined
+    },
   ): Promise<Repository> {
-    const isLocal = await this.#local.isMeant(withoutVersion(asked.name), asked)
+    const asName = withoutVersion(asked.name)
+    const isLocal = await this.#local.isMeant(asName, asked)
     const { upstream, name } = this.#router.route({ ...asked, isLocal })
-    return upstream ? new MirroredRepository(this.#mirror, upstream, name) : this.#local.at(name)
+    if (!upstream) return this.#local.at(name)
+    const isPushable = asked.mayPush && this.#local.isPushable(asName)
+    return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
   }
 }

@@ -29,7 +29,7 @@ export interface RepositoryFinder {
   serves(name: string): boolean
   /** The names that can be pushed, as patterns. */
   readonly pushable: readonly string[]
-  /** `isPushing`: it is part of a push. Throws RegistryError NAME_INVALID (400) and NAME_UNKNOWN (404). */
+  /** `isPushing`: it is part of a push. `mayPush`: whoever asks may push, and may be about to. Throws RegistryError NAME_INVALID (400) and NAME_UNKNOWN (404). */
   find(asked: {
     readonly namespace: string | undefined
     readonly prefix: string | undefined
@@ -37,6 +37,7 @@ export interface RepositoryFinder {
     readonly host: string | undefined
     readonly digest: Digest | undefined
     readonly isPushing: boolean
+    readonly mayPush: boolean
   }): Promise<Repository>
 }
 
@@ -136,14 +137,16 @@ function askedBy(
   action: Action,
   push: PushPolicy,
 ): Parameters<RepositoryFinder['find']>[0] {
-  const isPushQuestion = target.kind === 'blob' && context.method === 'HEAD' && mayPush(context, push)
+  // By HEAD clients ask what need not be pushed.
+  const isPusher = context.method === 'HEAD' && mayPush(context, push)
   return {
     namespace,
     prefix,
     name: target.name,
     host: context.request.headers.host,
     digest: digestOf(target),
-    isPushing: action === 'push' || isPushQuestion,
+    isPushing: action === 'push' || (isPusher && target.kind === 'blob'),
+    mayPush: isPusher,
   }
 }
 
