@@ -1,6 +1,6 @@
 import { parseContentRange } from '../oci/range.ts'
-import type { TransportResponse } from './connections/exchange.ts'
 import { UpstreamError } from './error.ts'
+import type { Answer, Asker } from './question.ts'
 import { contentLength, headerOf } from './response-headers.ts'
 
 /** A part of a blob on its way. */
@@ -9,6 +9,8 @@ export interface FetchedBlob {
   readonly start: number
   /** Bytes of the whole blob, where the upstream tells. */
   readonly size: number | undefined
+  /** For whom it is evidence that the repository has it. */
+  readonly as: Asker
   body(): AsyncGenerator<Buffer, void, undefined>
   /** Ends the connection; `body` ends after what has arrived. */
   stop(): void
@@ -30,19 +32,20 @@ export interface BlobQuery {
 /** Reads what an answer says of the part that it brings. Throws UpstreamError INVALID_RESPONSE where that is nothing. */
 export function fetchedBlob(
   upstream: string,
-  response: TransportResponse,
+  answer: Answer,
   body: () => AsyncGenerator<Buffer, void, undefined>,
 ): FetchedBlob {
-  const range = parseContentRange(headerOf(response, 'content-range'))
-  if (response.status === 206 && !range) {
-    response.discard()
+  const range = parseContentRange(headerOf(answer, 'content-range'))
+  if (answer.status === 206 && !range) {
+    answer.discard()
     throw new UpstreamError('INVALID_RESPONSE', upstream, 'it sent a part of a blob without telling which')
   }
   return {
-    start: response.status === 206 ? (range?.start ?? 0) : 0,
-    size: response.status === 206 ? range?.size : contentLength(response),
+    start: answer.status === 206 ? (range?.start ?? 0) : 0,
+    size: answer.status === 206 ? range?.size : contentLength(answer),
+    as: answer.as,
     body,
-    stop: () => response.stop(),
-    discard: () => response.discard(),
+    stop: () => answer.stop(),
+    discard: () => answer.discard(),
   }
 }
