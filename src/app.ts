@@ -211,6 +211,7 @@ async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
+    downloads: config.limits.downloads,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

@@ -1,9 +1,10 @@
+import type { Slot } from '../flow/slots.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
 import type { Answer, Asker } from './question.ts'
 import { contentLength, headerOf } from './response-headers.ts'
 
-/** A part of a blob on its way. */
+/** A part of a blob on its way. Its `body` is read once and to its end, or left, or `discard` is called instead. */
 export interface FetchedBlob {
   /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 after a 200. */
   readonly start: number
@@ -11,6 +12,8 @@ export interface FetchedBlob {
   readonly size: number | undefined
   /** For whom it is evidence that the repository has it. */
   readonly as: Asker
+  /** Whether another download waits for this one's place. */
+  readonly isTurnOver: boolean
   body(): AsyncGenerator<Buffer, void, undefined>
   /** Ends the connection; `body` ends after what has arrived. */
   stop(): void
@@ -22,6 +25,8 @@ export interface FetchedBlob {
 export interface BlobQuery {
   /** The position of the first byte. */
   readonly position: number
+  /** Where they end (exclusive); undefined: to the end of the blob. */
+  readonly end?: number | undefined
   /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
   readonly since?: number
   readonly signal: AbortSignal
@@ -29,11 +34,15 @@ export interface BlobQuery {
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }
 
-/** Reads what an answer says of the part that it brings. Throws UpstreamError INVALID_RESPONSE where that is nothing. */
+/**
+ * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended or is left;
+ * `onBytes` hears of all that arrives. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
+ */
 export function fetchedBlob(
   upstream: string,
   answer: Answer,
-  body: () => AsyncGenerator<Buffer, void, undefined>,
+  slot: Slot,
+  onBytes: (bytes: number) => void,
 ): FetchedBlob {
   const range = parseContentRange(headerOf(answer, 'content-range'))
   if (answer.status === 206 && !range) {
@@ -44,8 +53,20 @@ export function fetchedBlob(
     start: answer.status === 206 ? (range?.start ?? 0) : 0,
     size: answer.status === 206 ? range?.size : contentLength(answer),
     as: answer.as,
-    body,
+    get isTurnOver() {
+      return slot.isWanted
+    },
+    async *body() {
+      using _ = slot
+      for await (const chunk of answer.body()) {
+        onBytes(chunk.length)
+        yield chunk
+      }
+    },
     stop: () => answer.stop(),
-    discard: () => answer.discard(),
+    discard: () => {
+      answer.discard()
+      slot[Symbol.dispose]()
+    },
   }
 }

@@ -15,7 +15,7 @@ import { AccountPulls } from './public/account-pulls.ts'
 import { PublicKnowledge, type PublicWord } from './public/knowledge.ts'
 import { PublicWitness } from './public/witness.ts'
 import type { Answer, Asker, Question } from './question.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { isScarce, type RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import type { RegistryCheck } from './registry-check.ts'
 import { RegistryConnection, type RegistryConnectionOptions } from './registry-connection.ts'
@@ -26,6 +26,8 @@ import { type SmallAnswer, SmallAnswers } from './small-answers.ts'
 export interface RegistryClientOptions extends RegistryConnectionOptions {
   /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
   readonly revalidateMs: number
+  /** Blobs that come at a time (`limits.downloads`). */
+  readonly downloads: number
 }
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
@@ -87,8 +89,7 @@ export class RegistryClient implements AsyncDisposable {
 
   /** Whether less than half of its quota of pulls is left, as far as it tells. */
   get isQuotaScarce(): boolean {
-    const { limit, remaining } = this.rateLimit ?? {}
-    return limit !== undefined && remaining !== undefined && remaining * 2 < limit
+    return isScarce(this.rateLimit)
   }
 
   /** Whether it answered when it was last needed. */
@@ -175,8 +176,8 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /**
-   * GET of a blob from `position` on (end-2), with a fresh redirect each time: signed URLs expire. Tried once;
-   * the fill that needs it knows when to try again.
+   * GET of a part of a blob (end-2) when it is its turn, with a fresh redirect each time: signed URLs expire. Tried
+   * once; the fill that needs it knows when to try again.
    */
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {
     return this.#downloads.open(repository, digest, options)
