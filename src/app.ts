@@ -1,12 +1,11 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import Keyv from 'keyv'
-import { LRUCache } from 'lru-cache'
 import pLimit from 'p-limit'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from './config/schema.ts'
 import { Blobs } from './content/blobs.ts'
+import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
 import { frontDoor } from './http/front-door.ts'
@@ -45,10 +44,8 @@ export interface AppOptions {
   readonly pullIdleMs?: number
 }
 
-/** Entries of what expires: tokens, fresh tags, refusals, lists. The least recently used go first. */
-const expiringEntries = 20_000
-/** Bytes that these entries may take: lists of tags can be long. */
-const expiringBytes = 32 * 1024 * 1024
+/** Of tokens. */
+const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: string) => 2 * token.length }
 /** Bytes that all transfers together hold, before later ones get small buffers only. */
 const transferMemory = 16 * 1024 * 1024
 /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
@@ -89,11 +86,12 @@ export async function createApp(options: AppOptions): Promise<App> {
       logger.error({ keptAs }, 'the catalog is damaged: it was set aside, and a new one is begun'),
     ),
   )
-  const cache = expiringStore(logger)
+  const expiring: OpenExpiring = (namespace, budget) =>
+    expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))
   const proxies = ProxySettings.fromEnvironment(environment)
   for (const warning of proxies.warnings) logger.warn(warning)
   const ways = {
-    cache,
+    tokens: expiring('tokens', tokenBudget),
     proxies,
     names: new Names(),
     lineUse: new LineUse(),
@@ -109,7 +107,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
   )
   const { negative, revalidate, serveStale, staleAfter } = config.cache
-  const freshness = new Freshness({ cache, revalidateMs: revalidate, negativeMs: negative })
+  const freshness = new Freshness({ expiring, revalidateMs: revalidate, negativeMs: negative })
   const manifests = new Manifests({
     catalog,
     freshness,
@@ -117,11 +115,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     staleAfterMs: staleAfter,
     logger,
   })
-  const tagLists = new TagLists({ catalog, cache, revalidateMs: revalidate, serveStaleMs: serveStale })
+  const tagLists = new TagLists({ catalog, expiring, revalidateMs: revalidate, serveStaleMs: serveStale })
   const referrers = new Referrers({
     catalog,
     manifests,
-    cache,
+    expiring,
     freshness,
     revalidateMs: revalidate,
     negativeMs: negative,
@@ -194,7 +192,7 @@ export async function createApp(options: AppOptions): Promise<App> {
 
 /** What the clients of all upstreams share. */
 interface Ways {
-  readonly cache: Keyv
+  readonly tokens: Expiring<string>
   readonly names: Names
   readonly lineUse: LineUse
   readonly certificates: Certificates
@@ -205,7 +203,7 @@ interface Ways {
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
   { config, logger, version }: Pick<AppOptions, 'config' | 'logger' | 'version'>,
-  { cache, names, lineUse, certificates, proxies }: Ways,
+  { tokens, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
@@ -213,6 +211,7 @@ async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
+    downloads: config.limits.downloads,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
@@ -220,26 +219,7 @@ async function registryClient(
     stallMs: config.limits.stall,
     patienceMs: config.limits.patience,
     userAgent: `larder/${version}`,
-    cache,
+    tokens,
     logger,
   })
-}
-
-/** In memory. A failure of it is a miss to whoever asks; it is told here. */
-function expiringStore(logger: Logger): Keyv {
-  const entries = new LRUCache<string, string>({
-    max: expiringEntries,
-    maxSize: expiringBytes,
-    sizeCalculation: (value, key) => 2 * (value.length + key.length) + 200,
-  })
-  // Not the cache itself: Keyv passes a time to live where lru-cache takes options.
-  const store = {
-    get: (key: string) => entries.get(key),
-    set: (key: string, value: string) => void entries.set(key, value),
-    delete: (key: string) => entries.delete(key),
-    clear: () => entries.clear(),
-  }
-  const cache = new Keyv({ store, throwOnErrors: true })
-  cache.on('error', (error: unknown) => logger.warn({ err: error }, 'the store of what expires failed'))
-  return cache
 }

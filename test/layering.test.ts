@@ -31,6 +31,7 @@ const rooms: Record<string, readonly string[]> = {
   fastify: ['http', 'app.ts'],
   'prom-client': ['http'],
   got: ['upstream'],
+  keyv: ['flow'],
   tldts: ['upstream'],
   'node:sqlite': ['storage'],
   zod: ['config'],

@@ -1,8 +1,8 @@
-import type Keyv from 'keyv'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
+import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
@@ -18,8 +18,8 @@ import {
 import { ReferrerTurns } from './referrer-turns.ts'
 
 export interface ReferrersOptions extends ReferrerQuestionsOptions {
-  /** Holds what is not worth a place in the catalog. */
-  readonly cache: Keyv
+  /** Opens the place of what is not worth one in the catalog. */
+  readonly expiring: OpenExpiring
   /** Milliseconds for which a list is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
   /** Milliseconds for which a refusal, or a list that is not whole, is remembered (`cache.negative`). */
@@ -60,6 +60,12 @@ const maximumKeptReferrers = 500
 const maximumKeptBytes = 256 * 1024
 /** Of all lists of subjects that are not here. */
 const notHereBytes = 16 * 1024 * 1024
+/** Of answers that soon expire. */
+const passingBudget = {
+  entries: 10_000,
+  bytes: 8 * 1024 * 1024,
+  sizeOf: ({ referrers }: Answer) => sizeOf(referrers),
+}
 /** Subjects that the upstream would not let anyone ask about, of which that is remembered. */
 const maximumWithheld = 10_000
 
@@ -79,21 +85,24 @@ export class Referrers {
     maxEntrySize: maximumKeptBytes,
     sizeCalculation: ({ referrers }, key) => sizeOf(referrers) + key.length + 200,
   })
+  /** Answers that are in doubt, and refusals. */
+  readonly #passing: Expiring<Answer>
   readonly #asking = new SingleFlight<string, Answer>()
   /** Where there is an account: what anyone was last refused, though it was shown to everybody before. */
   readonly #withheld = new LRUCache<string, true>({ max: maximumWithheld })
 
   constructor(options: ReferrersOptions) {
     this.#options = options
+    this.#passing = options.expiring('referrers', passingBudget)
     this.#questions = new ReferrerQuestions(options)
     this.#turns = new ReferrerTurns(options.patienceMs)
   }
 
   /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
   async list(repository: MirroredRepository, subject: Digest): Promise<ServedReferrers> {
-    const { catalog, cache, revalidateMs, serveStaleMs, staleAfterMs, patienceMs, logger } = this.#options
+    const { catalog, revalidateMs, serveStaleMs, staleAfterMs, patienceMs, logger } = this.#options
     const key = keyOf(repository, subject)
-    const passing = await cache.get<Answer>(key).catch(() => undefined)
+    const passing = await this.#passing.get(key)
     if (passing) return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
     const kept = this.#notHere.get(key) ?? (await catalog.referrers(idOf(repository), subject))
     const ageMs = kept && Date.now() - kept.checkedAt
@@ -176,12 +185,11 @@ export class Referrers {
     answer: Answer,
     { kept, isRefused, isHere }: { kept: ReferrersRecord | undefined; isRefused: boolean; isHere: boolean },
   ): Promise<void> {
-    const { catalog, cache, logger, revalidateMs, negativeMs } = this.#options
+    const { catalog, logger, revalidateMs, negativeMs } = this.#options
     const { referrers, checkedAt, doubt } = answer
     const isPassing = doubt !== undefined || (isRefused && (!isHere || !!kept?.referrers.length))
     const remember = async (lifetimeMs: number) => {
-      if (lifetimeMs <= 0 || sizeOf(referrers) > maximumKeptBytes) return
-      await cache.set(key, answer, lifetimeMs).catch(() => false)
+      if (sizeOf(referrers) <= maximumKeptBytes) await this.#passing.set(key, answer, lifetimeMs)
     }
     if (isPassing) return remember(negativeMs)
     const record = { referrers, checkedAt: checkedAt ?? Date.now() }

@@ -1,4 +1,4 @@
-import type Keyv from 'keyv'
+import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { type PageQuery, withPageSize } from '../oci/page-query.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -9,7 +9,7 @@ import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
 
 export interface TagListsOptions {
   readonly catalog: Catalog
-  readonly cache: Keyv
+  readonly expiring: OpenExpiring
   /** Milliseconds for which a list is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
   /** Milliseconds for which a list is served while the upstream fails (`cache.serveStale`). */
@@ -27,6 +27,12 @@ interface KeptPage extends TagPage {
   readonly fetchedAt: number
 }
 
+/** Bytes: `sizeOf` counts two for each character. */
+const budget = {
+  entries: 10_000,
+  bytes: 16 * 1024 * 1024,
+  sizeOf: ({ tags, next = '' }: KeptPage) => 2 * (tags.join().length + next.length) + 40 * tags.length,
+}
 /** Tags of one list that are kept. */
 const maximumKeptTags = 5000
 /** The size of page that is asked for where the upstream finds the client's too large; none has a lower limit. */
@@ -35,10 +41,12 @@ const modestPageSize = 100
 /** The lists of tags of mirrored repositories, passed through from the upstream and kept for a while. */
 export class TagLists {
   readonly #options: TagListsOptions
+  readonly #kept: Expiring<KeptPage>
   readonly #fetching = new SingleFlight<string, KeptPage>()
 
   constructor(options: TagListsOptions) {
     this.#options = options
+    this.#kept = options.expiring('tag-lists', budget)
   }
 
   /**
@@ -46,11 +54,10 @@ export class TagLists {
    * here, if there are any. Throws UpstreamError otherwise.
    */
   async list(repository: MirroredRepository, page: PageQuery): Promise<ServedTagPage> {
-    const { cache, revalidateMs } = this.#options
     const id = idOf(repository)
-    const key = `tags ${id.upstream}/${id.name} ${page.text}`
-    const kept = await cache.get<KeptPage>(key).catch(() => undefined)
-    if (kept && Date.now() - kept.fetchedAt < revalidateMs) return { ...kept, status: 'hit' }
+    const key = `${id.upstream}/${id.name} ${page.text}`
+    const kept = await this.#kept.get(key)
+    if (kept && Date.now() - kept.fetchedAt < this.#options.revalidateMs) return { ...kept, status: 'hit' }
     try {
       return { ...(await this.#fetching.run(key, () => this.#fetch(repository, page, key))), status: 'miss' }
     } catch (error) {
@@ -63,12 +70,11 @@ export class TagLists {
   }
 
   async #fetch({ upstream, name }: MirroredRepository, page: PageQuery, key: string): Promise<KeptPage> {
-    const { cache, serveStaleMs } = this.#options
     const fetched = await askTags(upstream, name, page)
     const kept = { ...fetched, fetchedAt: Date.now() }
     // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
     if (kept.tags.length > maximumKeptTags) return kept
-    await cache.set(key, kept, Math.min(serveStaleMs, 2 ** 31)).catch(() => false)
+    await this.#kept.set(key, kept, this.#options.serveStaleMs)
     return kept
   }
 

@@ -6,8 +6,8 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import Keyv from 'keyv'
 import { pino } from 'pino'
+import { type Expiring, expiringInMemory } from '../../src/flow/expiring.ts'
 import { Certificates } from '../../src/upstream/connections/certificates.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
 import { Names } from '../../src/upstream/connections/names.ts'
@@ -98,6 +98,13 @@ export function transportTo(
   return transport
 }
 
+/** A place for tokens that never fails. */
+export function tokensInMemory(): Expiring<string> {
+  return expiringInMemory({ entries: 1000, bytes: 1024 * 1024 }, (error) => {
+    throw error
+  })
+}
+
 export type ClientOptions = Partial<Omit<RegistryClientOptions, 'url'>> & Way
 
 /** A client of the registry at `url`, disposed of with the test. */
@@ -108,11 +115,12 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     credentials: undefined,
     realms: [],
     revalidateMs: 300_000,
+    downloads: 3,
     ...wayOf(options),
     stallMs: 5000,
     patienceMs: 5000,
     userAgent: 'larder/test',
-    cache: new Keyv(),
+    tokens: tokensInMemory(),
     logger: pino({ level: 'silent' }),
     ...options,
   })

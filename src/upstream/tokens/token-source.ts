@@ -1,8 +1,9 @@
-import type Keyv from 'keyv'
 import { LRUCache } from 'lru-cache'
+import type { Expiring } from '../../flow/expiring.ts'
 import { SingleFlight } from '../../flow/single-flight.ts'
 import type { Transport } from '../connections/transport.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
+import { apiUrl } from '../question.ts'
 import type { Account, Attempt } from './account.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { acceptRealm } from './realm.ts'
@@ -18,12 +19,12 @@ export interface TokenSourceOptions {
   readonly realms: readonly string[]
   readonly transport: Transport
   /** Holds tokens until they expire; what it loses is fetched again. */
-  readonly cache: Keyv
+  readonly tokens: Expiring<string>
   readonly onTokenFetched?: () => void
 }
 
 /** Who asks about what. */
-export interface Asker {
+export interface Caller {
   /** As it stands in the URL of the question; undefined for `/v2/` itself. */
   readonly repository: string | undefined
   /** Undefined: as anyone. While it is refused, the question is asked as anyone, too. */
@@ -53,11 +54,11 @@ export class TokenSource {
   }
 
   /** The Authorization header to bring along; undefined while the registry has not asked for one. */
-  async authorization(asker: Asker): Promise<string | undefined> {
+  async authorization(caller: Caller): Promise<string | undefined> {
     const challenge = this.#challenge
     if (!challenge) return undefined
     try {
-      return await this.#answer(challenge, this.#scopesOf(asker), asker.account)
+      return await this.#answer(challenge, this.#scopesOf(caller), caller.account)
     } catch (error) {
       // Its token service may have moved: the next request comes without a token, to be told where to get one.
       if (this.#challenge === challenge) this.#challenge = undefined
@@ -72,17 +73,17 @@ export class TokenSource {
    */
   async answerChallenge(
     header: string | string[] | undefined,
-    asker: Asker,
+    caller: Caller,
     { used, tries }: { used: string | undefined; tries: number },
   ): Promise<string | undefined> {
     const offered = parseChallenges(header)
-    const challenge = this.#choose(offered, asker.account)
-    const scopes = this.#scopesOf(asker)
-    if (tries > 0) return tries > 1 ? this.#forget(asker) : this.#answerWithMore(offered, challenge, asker)
-    let answer = await this.#answer(challenge, scopes, asker.account)
+    const challenge = this.#choose(offered, caller.account)
+    const scopes = this.#scopesOf(caller)
+    if (tries > 0) return tries > 1 ? this.#forget(caller) : this.#answerWithMore(offered, challenge, caller)
+    let answer = await this.#answer(challenge, scopes, caller.account)
     if (answer !== undefined && answer === used) {
-      await this.#dropUsed(used, challenge, scopes, asker.account)
-      answer = await this.#answer(challenge, scopes, asker.account, true)
+      await this.#dropUsed(used, challenge, scopes, caller.account)
+      answer = await this.#answer(challenge, scopes, caller.account, true)
     }
     this.#challenge = challenge
     return answer
@@ -92,9 +93,9 @@ export class TokenSource {
   async #answerWithMore(
     offered: readonly Challenge[],
     challenge: Challenge,
-    asker: Asker,
+    caller: Caller,
   ): Promise<string | undefined> {
-    const { repository, account } = asker
+    const { repository, account } = caller
     if (repository === undefined || challenge.scheme !== 'bearer') return undefined
     const sameRealm = offered.filter(
       ({ scheme, parameters }) =>
@@ -102,7 +103,7 @@ export class TokenSource {
     )
     const own = pullScope(repository)
     const more = [own, ...furtherScopes(sameRealm, own)]
-    if (more.join() === this.#scopesOf(asker).join()) return this.#forget(asker)
+    if (more.join() === this.#scopesOf(caller).join()) return this.#forget(caller)
     try {
       const answer = await this.#answer(challenge, more, account)
       this.#scopes.set(repository, more)
@@ -115,11 +116,11 @@ export class TokenSource {
   }
 
   /** What was asked for is not what it takes. */
-  #forget({ repository }: Asker): undefined {
+  #forget({ repository }: Caller): undefined {
     if (repository !== undefined) this.#scopes.delete(repository)
   }
 
-  #scopesOf({ repository }: Asker): readonly string[] {
+  #scopesOf({ repository }: Caller): readonly string[] {
     if (repository === undefined) return []
     return this.#scopes.get(repository) ?? [pullScope(repository)]
   }
@@ -157,8 +158,11 @@ export class TokenSource {
     const { transport, url } = this.#options
     const authorization = basicAuthorization(account.credentials)
     if (account.isAccepted && !isDoubted) return { value: authorization }
-    const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
-    const response = await transport.request({ method: 'GET', url: base, headers: { authorization } })
+    const response = await transport.request({
+      method: 'GET',
+      url: apiUrl(url, ''),
+      headers: { authorization },
+    })
     response.discard()
     return response.status === 401 ? { refusal: 'it answered 401' } : { value: authorization }
   }
@@ -169,7 +173,7 @@ export class TokenSource {
     account: Account | undefined,
   ): Promise<string | undefined> {
     const key = this.#keyOf(challenge, scopes, account)
-    const kept = await this.#options.cache.get<string>(key).catch(() => undefined)
+    const kept = await this.#options.tokens.get(key)
     return kept ?? this.#fetching.run(key, () => this.#fetch(challenge, scopes, account, key))
   }
 
@@ -180,7 +184,7 @@ export class TokenSource {
     account: Account | undefined,
     key: string,
   ): Promise<string | undefined> {
-    const { upstream, transport, cache, onTokenFetched } = this.#options
+    const { upstream, transport, tokens, onTokenFetched } = this.#options
     const { parameters } = challenge
     const realm = this.#realmOf(challenge)
     if (!realm) {
@@ -206,7 +210,7 @@ export class TokenSource {
     }
     if (token === undefined) return undefined
     const keptSeconds = token.lifetimeSeconds - Math.min(margin, token.lifetimeSeconds / 2)
-    await cache.set(key, token.token, keptSeconds * 1000).catch(() => false)
+    await tokens.set(key, token.token, keptSeconds * 1000)
     return token.token
   }
 
@@ -236,11 +240,10 @@ export class TokenSource {
     scopes: readonly string[],
     account: Account | undefined,
   ): Promise<void> {
-    const { cache } = this.#options
+    const { tokens } = this.#options
     for (const who of new Set([account, undefined])) {
       const key = this.#keyOf(challenge, scopes, who)
-      const kept = await cache.get<string>(key).catch(() => undefined)
-      if (`Bearer ${kept}` === used) await cache.delete(key).catch(() => false)
+      if (`Bearer ${await tokens.get(key)}` === used) await tokens.delete(key)
     }
   }
 
@@ -248,7 +251,7 @@ export class TokenSource {
     const { upstream, url } = this.#options
     const [realm, service] = [parameters.get('realm'), parameters.get('service')]
     const username = account?.credentials.username ?? ''
-    return JSON.stringify(['token', upstream, url.origin, realm, service, scopes, username])
+    return JSON.stringify([upstream, url.origin, realm, service, scopes, username])
   }
 
   #error(code: UpstreamErrorCode, message: string, status?: number): UpstreamError {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import Keyv from 'keyv'
+import { KeyvExpiring } from '../../../src/flow/expiring.ts'
 import type { Tag } from '../../../src/oci/reference.ts'
 import type { RepositoryName } from '../../../src/oci/repository-name.ts'
 import { type DockerHub, startDockerHub } from '../../support/docker-hub.ts'
 import { buildImage } from '../../support/images.ts'
-import { clientOf, failsWith } from '../fixtures.ts'
+import { clientOf, failsWith, tokensInMemory } from '../fixtures.ts'
 import { scriptedRegistry } from '../scripted-registry.ts'
 
 const image = buildImage()
@@ -63,12 +64,12 @@ test('the scope is ours, whatever the challenge says', async (t) => {
 
 test('each account has tokens of its own, though the cache is shared', async (t) => {
   await using hub = await hubWithImages()
-  const cache = new Keyv()
-  await clientOf(t, hub.url, { cache, credentials }).manifest(alpine, latest)
+  const tokens = tokensInMemory()
+  await clientOf(t, hub.url, { tokens, credentials }).manifest(alpine, latest)
   const accounts = () =>
     hub.find({ listener: 'token' }).map(({ url }) => new URL(url, hub.tokenUrl).searchParams.get('account'))
   assert.deepEqual(accounts(), [null, 'operator'])
-  await clientOf(t, hub.url, { cache }).manifest(alpine, latest)
+  await clientOf(t, hub.url, { tokens }).manifest(alpine, latest)
   assert.deepEqual(accounts(), [null, 'operator'], 'the token of anyone is in the cache')
 })
 
@@ -88,18 +89,18 @@ test('credentials go to the token service only, with the name of the account', a
 
 test('tokens survive in the cache: another client asks for none', async (t) => {
   await using hub = await hubWithImages()
-  const cache = new Keyv()
-  await clientOf(t, hub.url, { cache }).manifestDigest(alpine, latest)
-  await clientOf(t, hub.url, { cache }).manifestDigest(alpine, latest)
+  const tokens = tokensInMemory()
+  await clientOf(t, hub.url, { tokens }).manifestDigest(alpine, latest)
+  await clientOf(t, hub.url, { tokens }).manifestDigest(alpine, latest)
   assert.equal(hub.tokensIssued, 1)
 })
 
 test('a worthless token in the cache of a client before us fails one request at most', async (t) => {
   await using hub = await hubWithImages()
-  const cache = new Keyv()
-  await clientOf(t, hub.url, { cache }).manifestDigest(alpine, latest)
+  const tokens = tokensInMemory()
+  await clientOf(t, hub.url, { tokens }).manifestDigest(alpine, latest)
   hub.expireTokens()
-  const client = clientOf(t, hub.url, { cache })
+  const client = clientOf(t, hub.url, { tokens })
   await client.manifestDigest(alpine, latest).catch(() => {})
   await client.manifestDigest(alpine, latest)
   assert.equal(hub.tokensIssued, 2)
@@ -200,14 +201,13 @@ test('a cache that fails on every call costs tokens, nothing else', async (t) =>
     throw new Error('the cache is broken')
   }
   const store = { get: broken, set: broken, delete: broken, clear: broken, has: broken }
-  const cache = new Keyv({ store, throwOnErrors: true })
-  cache.on('error', () => {})
+  const tokens = new KeyvExpiring<string>(new Keyv({ store }), () => {})
   let isAccepted = true
   const { registry } = await scriptedRegistry(t, {
     accept: () => isAccepted,
     answer: { token: 'always-the-same' },
   })
-  const client = clientOf(t, registry.url, { cache })
+  const client = clientOf(t, registry.url, { tokens })
   await client.manifestDigest(alpine, latest)
   await client.manifestDigest(alpine, latest)
   isAccepted = false
