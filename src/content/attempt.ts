@@ -69,6 +69,8 @@ export class Attempt {
   #isWindow = false
   #claim: number | undefined
   #told: number | undefined
+  /** Bytes that the blob does not have in all: an earlier attempt left as many, and they were not it. */
+  #refuted: number | undefined
   #keptBytes = 0
   #resumes = 0
   #underWay: { download: Download; way: Way } | undefined
@@ -138,6 +140,7 @@ export class Attempt {
     await this.#takeUp()
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
     if (this.#keptBytes > 0 && this.#partial && (await isWhole(this.#partial, digest))) return this.#partial
+    if (this.hasBytes && this.#present === this.#end) this.#refuted = this.#end
     // What is here is not whole, whoever says that a blob has no more than that.
     const isRefuted = this.hasBytes
       ? this.#claim === undefined || !this.#gap() || this.#claim < this.#end
@@ -188,15 +191,22 @@ export class Attempt {
       () => undefined,
     )
     if (!found || !(await hasRoom(this.size))) return
-    await this.#begin()
+    const partial = await this.#openPartial()
+    // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
+    if (!partial) return
+    this.#attach(partial)
     this.#keptBytes = this.#present
   }
 
   async #begin(): Promise<Partial> {
-    this.#partial = (await this.#openPartial()) ?? this.#openWindow()
+    return this.#attach((await this.#openPartial()) ?? this.#openWindow())
+  }
+
+  #attach(partial: Partial): Partial {
+    this.#partial = partial
     this.growing.attach(this.#partial, { keeps: !this.#isWindow })
     this.#options.changes.announce()
-    return this.#partial
+    return partial
   }
 
   async #openPartial(): Promise<Partial | undefined> {
@@ -272,7 +282,7 @@ export class Attempt {
     if (told === undefined) return this.size
     const known = this.#told
     const isOther = known !== undefined && told !== known
-    const isTooSmall = told < this.#end
+    const isTooSmall = told < this.#end || told === this.#refuted
     const isAgainstClaim =
       known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
     if ((isOther || isTooSmall || isAgainstClaim) && ways.hasOtherThan(way)) throw new Doubt()

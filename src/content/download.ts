@@ -62,6 +62,11 @@ export class Download {
     const { way, gap, onAnswer } = this.#options
     const span = await this.#open()
     if (!span) return undefined
+    if (this.#isLeft) {
+      // It answered in the moment in which it was left.
+      span.discard()
+      return undefined
+    }
     if (span.start < gap.start) way.ignoresRange = true
     this.#span = span
     let isRead = false

@@ -275,16 +275,14 @@ export class Fill {
     if (isOfDisk) onDiskFailure()
     if (isWrong) {
       this.#wrongs += 1
-      this.#ways.blameForBytes(attempt.blameable, error as Error, this.#wrongs)
+      this.#ways.blameForBytes(attempt.blameable, error as Error)
     }
-    const isAnother = isWrong ? this.#ways.isOpen : error instanceof Contradiction
+    const isAnother = isWrong
+      ? attempt.blameable.length > 0 && this.#ways.isOpen
+      : error instanceof Contradiction
     const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
     const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
-    const failure = isWrong
-      ? this.#ways.lastFailure
-      : error instanceof Error
-        ? error
-        : new Error(String(error))
+    const failure = isWrong ? this.#ways.lastFailure : told(error, attempt.blameable.at(-1))
     if (!isWorthAnother) this.#isEnding = true
     attempt.growing.fail(failure)
     await this.#close(attempt, { keeps: !isWrong && !isOfDisk, reason: failure })
@@ -325,6 +323,14 @@ export class Fill {
 
 function isWrongBytes(error: unknown): boolean {
   return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
+}
+
+/** What those who wait hear of it. */
+function told(error: unknown, way: Way | undefined): Error {
+  if (error instanceof Contradiction) {
+    return new UpstreamError('INVALID_RESPONSE', way?.source.name ?? '', error.message, { cause: error })
+  }
+  return error instanceof Error ? error : new Error(String(error))
 }
 
 /** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */

@@ -1,6 +1,7 @@
 import { Changes } from '../flow/changes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
+import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { RecentBytes } from './recent-bytes.ts'
 
@@ -72,13 +73,16 @@ export class Growing {
   /** Writes to the partial, and tells those who follow. Throws what the partial throws. */
   async write(position: number, bytes: Uint8Array): Promise<void> {
     if (!this.#partial) throw new Error('there is nothing to write to yet')
+    // What is here already stays, whatever is sent over it: it must not be read from memory either.
+    const fresh = this.#recent ? missingIn(this.#partial.present, position, bytes.length) : []
     const watch = this.#recent ? undefined : setInterval(() => this.#leaveLaggards(), this.#laggardMs)
     try {
       await this.#partial.write(position, bytes)
     } finally {
       clearInterval(watch)
     }
-    this.#recent?.add(position, bytes)
+    for (const { start, end } of fresh)
+      this.#recent?.add(start, bytes.subarray(start - position, end - position))
     this.#unannounced += bytes.length
     // A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them.
     if (this.#unannounced >= announceAfter.bytes) this.#announce()
@@ -211,4 +215,12 @@ export class Growing {
     this.#unannounced = 0
     this.#changes.announce()
   }
+}
+
+/** The parts of a span that are not present. */
+function missingIn(present: ReadonlyRanges, position: number, length: number): ByteInterval[] {
+  const missing: ByteInterval[] = []
+  const end = position + length
+  for (let gap = present.firstGap(end, position); gap; gap = present.firstGap(end, gap.end)) missing.push(gap)
+  return missing
 }

@@ -35,7 +35,8 @@ const pieceSize = 1024 * 1024
  */
 export class StoredBlobs {
   readonly #options: StoredBlobsOptions
-  readonly #checking = new SingleFlight<Digest, void>()
+  /** By the digest and the file. */
+  readonly #checking = new SingleFlight<string, void>()
   readonly #limit = pLimit(checksAtOnce)
 
   constructor(options: StoredBlobsOptions) {
@@ -79,8 +80,9 @@ export class StoredBlobs {
       await reader[Symbol.asyncDispose]()
       return this.#removeDamaged(digest, reader.file)
     }
-    const checked = this.#checking.run(digest, () =>
-      this.#limit(() => this.#check(digest, row !== undefined)),
+    const { file } = reader
+    const checked = this.#checking.run(`${digest} ${Object.values(file)}`, () =>
+      this.#limit(() => this.#check(digest, file, row !== undefined)),
     )
     let isGood = false
     checked.then(
@@ -100,9 +102,12 @@ export class StoredBlobs {
     }
   }
 
-  async #check(digest: Digest, isRecorded: boolean): Promise<void> {
+  async #check(digest: Digest, file: SealedFile, isRecorded: boolean): Promise<void> {
     await using reader = await whenNotBusy(() => this.#options.store.open(digest))
     if (!reader) throw new Error(`${digest} was removed just now`)
+    // Guards against this order: (1) a damaged file is opened for a reader. (2) A push renames good bytes over it.
+    // (3) These are hashed, and the reader of the damaged ones is told that they are right.
+    if (!isSameFile(reader.file, file)) throw new Error(`${digest} was replaced just now`)
     const actual = await hashOf(reader, digest).catch(noneIfBroken)
     if (actual === digest) return this.#recordGood(digest, reader.file, isRecorded)
     await this.#removeDamaged(digest, reader.file)
@@ -176,7 +181,7 @@ async function isStill(store: BlobStore, digest: Digest, file: SealedFile): Prom
 
 /** A sector that cannot be read is as bad as wrong bytes. */
 function noneIfBroken(error: unknown): undefined {
-  if (error instanceof StorageError && error.code === 'BROKEN') return undefined
+  if (error instanceof StorageError && (error.code === 'BROKEN' || error.code === 'CORRUPT')) return undefined
   throw error
 }
 

@@ -13,6 +13,8 @@ export interface Way {
   doubts: number
   /** Times that bytes of it did not match the digest. */
   wrongs: number
+  /** The same, where no other way had brought any of them. */
+  wrongsAlone: number
   hasGiven: boolean
   ignoresRange: boolean
   /** Milliseconds of `performance.now()` before which it is not asked again. */
@@ -39,6 +41,8 @@ const worthwhileBytes = 16 * 1024
 export class Ways {
   readonly #ways: Way[] = []
   readonly #retries: number
+  /** The only one that is taken for now: bytes of several were wrong, and nobody knows whose. */
+  #alone: Way | undefined
   #last: Error = new Error('there is no way to the bytes')
 
   /** `retries`: attempts in a row without a new byte before a way is given up. */
@@ -61,6 +65,7 @@ export class Ways {
       failures: 0,
       doubts,
       wrongs: 0,
+      wrongsAlone: 0,
       hasGiven: false,
       ignoresRange: false,
       readyAt: 0,
@@ -68,6 +73,8 @@ export class Ways {
       isGivenUp: false,
     }
     this.#ways.push(way)
+    // What is stored was verified.
+    if (isBest && this.#alone) this.#alone = way
     return way
   }
 
@@ -120,10 +127,10 @@ export class Ways {
   }
 
   /**
-   * The bytes that these ways brought do not match the digest. One way alone is asked once more, from nothing; where
-   * there are several, each gets one try. `attempts`: how often the bytes were wrong so far.
+   * The bytes that these ways brought do not match the digest. From now on one way after the other is taken alone, so
+   * that what a wrong one brings is not mixed with the bytes of a good one; who was wrong twice, alone, is given up.
    */
-  blameForBytes(ways: Iterable<Way>, cause: Error, attempts: number): void {
+  blameForBytes(ways: readonly Way[], cause: Error): void {
     for (const way of ways) {
       way.wrongs += 1
       const times = way.wrongs > 1 ? 'twice ' : ''
@@ -131,12 +138,15 @@ export class Ways {
       way.failure = new UpstreamError('INVALID_RESPONSE', way.source.name, message, { cause })
       this.#last = way.failure
       way.failures = 0
+      if (ways.length === 1) way.wrongsAlone += 1
+      if (way.wrongsAlone > 1) way.isGivenUp = true
     }
-    if (attempts < 2) return
-    for (const way of this.#ways) if (way.wrongs > 0) way.isGivenUp = true
+    this.#alone = undefined
+    ;[this.#alone] = this.#open.toSorted(compare)
   }
 
   get #open(): Way[] {
+    if (this.#alone && !this.#alone.isGivenUp) return [this.#alone]
     return this.#ways.filter(({ isGivenUp }) => !isGivenUp)
   }
 }
