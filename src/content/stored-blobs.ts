@@ -80,12 +80,13 @@ export class StoredBlobs {
       await reader[Symbol.asyncDispose]()
       return this.#removeDamaged(digest, reader.file)
     }
-    const { file } = reader
-    const checked = this.#checking.run(`${digest} ${Object.values(file)}`, () =>
-      this.#limit(() => this.#check(digest, file, row !== undefined)),
-    )
+    const checked = await this.#beginCheck(digest, reader.file, row !== undefined)
+    if (!checked) {
+      await reader[Symbol.asyncDispose]()
+      return this.open(digest)
+    }
     let isGood = false
-    checked.then(
+    checked.done.then(
       () => {
         isGood = true
       },
@@ -96,18 +97,41 @@ export class StoredBlobs {
       get isVerified() {
         return isGood
       },
-      verified: (options) => abortable(checked, options?.signal),
+      verified: (options) => abortable(checked.done, options?.signal),
       read: (buffer, position, options) => reader.read(buffer, position, options),
       [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
     }
   }
 
-  async #check(digest: Digest, file: SealedFile, isRecorded: boolean): Promise<void> {
-    await using reader = await whenNotBusy(() => this.#options.store.open(digest))
-    if (!reader) throw new Error(`${digest} was removed just now`)
-    // Guards against this order: (1) a damaged file is opened for a reader. (2) A push renames good bytes over it.
-    // (3) These are hashed, and the reader of the damaged ones is told that they are right.
-    if (!isSameFile(reader.file, file)) throw new Error(`${digest} was replaced just now`)
+  /**
+   * Hashes the very file that a reader has opened, once for all who read it; undefined where it is not the one that is
+   * stored any more. It is opened here and not when it is hashed, which may be later:
+   * (1) a file is opened for a reader. (2) It is removed, or a push renames good bytes over a damaged one. (3) The check
+   * finds nothing, and cuts a reader whose file is right; or good bytes, and lets the damaged ones be completed.
+   */
+  async #beginCheck(
+    digest: Digest,
+    file: SealedFile,
+    isRecorded: boolean,
+  ): Promise<{ readonly done: Promise<void> } | undefined> {
+    const key = `${digest} ${Object.values(file)}`
+    const own = await whenNotBusy(() => this.#options.store.open(digest))
+    if (!own || !isSameFile(own.file, file)) {
+      await own?.[Symbol.asyncDispose]()
+      return undefined
+    }
+    let isOurs = false
+    const done = this.#checking.run(key, () => {
+      isOurs = true
+      return this.#limit(() => this.#check(digest, own, isRecorded))
+    })
+    done.catch(() => {})
+    if (!isOurs) await own[Symbol.asyncDispose]()
+    return { done }
+  }
+
+  async #check(digest: Digest, own: StoredBlob, isRecorded: boolean): Promise<void> {
+    await using reader = own
     const actual = await hashOf(reader, digest).catch(noneIfBroken)
     if (actual === digest) return this.#recordGood(digest, reader.file, isRecorded)
     await this.#removeDamaged(digest, reader.file)
@@ -191,6 +215,7 @@ async function hashOf(reader: BlobReader, digest: Digest): Promise<Digest> {
   const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(reader.size, 1)))
   for (let position = 0; position < reader.size; ) {
     const count = await reader.read(buffer, position)
+    if (count === 0) break
     hash.update(buffer.subarray(0, count))
     position += count
   }
@@ -200,7 +225,10 @@ async function hashOf(reader: BlobReader, digest: Digest): Promise<Digest> {
 async function readAll(reader: BlobReader): Promise<Uint8Array> {
   const bytes = new Uint8Array(reader.size)
   for (let position = 0; position < bytes.length; ) {
-    position += await reader.read(bytes.subarray(position), position)
+    const count = await reader.read(bytes.subarray(position), position)
+    // A shorter one has another digest.
+    if (count === 0) return bytes.subarray(0, position)
+    position += count
   }
   return bytes
 }

@@ -98,10 +98,12 @@ export class Ways {
   async next(changes: Changes, signal: AbortSignal): Promise<Way> {
     for (;;) {
       signal.throwIfAborted()
-      const [best] = this.#open.toSorted(compare)
-      if (!best) throw this.#last
-      const waitMs = best.readyAt - performance.now()
-      if (waitMs <= 0) return best
+      const open = this.#open.toSorted(compare)
+      if (open.length === 0) throw this.#last
+      const now = performance.now()
+      const ready = open.find(({ readyAt }) => readyAt <= now)
+      if (ready) return ready
+      const waitMs = Math.min(...open.map(({ readyAt }) => readyAt)) - now
       await changes.next(waitMs)
     }
   }
