@@ -100,7 +100,15 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const blobs = building.use(
-    new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
+    new Blobs({
+      store,
+      records: catalog,
+      rate,
+      retries: config.limits.retries,
+      turnMs,
+      patienceMs,
+      logger,
+    }),
   )
   const { negative, revalidate, serveStale, staleAfter, servePrivate } = config.cache
   const mirror = createMirror({
@@ -206,6 +214,7 @@ async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
+    downloads: config.limits.downloads,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

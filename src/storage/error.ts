@@ -1,3 +1,7 @@
+import { constants } from 'node:os'
+
+const { errno } = constants
+
 /**
  * What a disk does to us. FULL: no room, or a quota is used up. READ_ONLY. BUSY: descriptors, memory or a lock are
  * short for a moment: try again. CORRUPT: what is stored is damaged. BROKEN: everything else, bad sectors included.
@@ -35,16 +39,17 @@ export async function asStorageError<Value>(what: string, operation: Promise<Val
   }
 }
 
-const codeByErrno: Readonly<Record<string, StorageErrorCode>> = {
-  ENOSPC: 'FULL',
-  EDQUOT: 'FULL',
-  EFBIG: 'FULL',
-  EROFS: 'READ_ONLY',
-  EMFILE: 'BUSY',
-  ENFILE: 'BUSY',
-  ENOMEM: 'BUSY',
-  EAGAIN: 'BUSY',
-}
+/** By number: Node has no name for EDQUOT. */
+const codeByErrno: ReadonlyMap<number, StorageErrorCode> = new Map([
+  [errno.ENOSPC, 'FULL'],
+  [errno.EDQUOT, 'FULL'],
+  [errno.EFBIG, 'FULL'],
+  [errno.EROFS, 'READ_ONLY'],
+  [errno.EMFILE, 'BUSY'],
+  [errno.ENFILE, 'BUSY'],
+  [errno.ENOMEM, 'BUSY'],
+  [errno.EAGAIN, 'BUSY'],
+])
 
 // Primary result codes of SQLite (https://sqlite.org/rescode.html).
 const codeBySqlite: Readonly<Record<number, StorageErrorCode>> = {
@@ -60,6 +65,7 @@ const codeBySqlite: Readonly<Record<number, StorageErrorCode>> = {
 /** Undefined for what neither the file system nor SQLite said. */
 function codeOf(error: Error): StorageErrorCode | undefined {
   if ('errcode' in error) return codeBySqlite[Number(error.errcode) & 0xff] ?? 'BROKEN'
+  // What Node makes up itself, such as ERR_FS_EISDIR, is a mistake of ours, or a thing in the way of a file.
   if (!('syscall' in error)) return undefined
-  return codeByErrno['code' in error ? String(error.code) : ''] ?? 'BROKEN'
+  return codeByErrno.get('errno' in error ? Math.abs(Number(error.errno)) : 0) ?? 'BROKEN'
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest } from '../oci/digest.ts'
-import { isDigestReference, type Reference } from '../oci/reference.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { isDigestReference, type Reference } from '../../oci/reference.ts'
 
 /** What an upstream last answered to anyone about a repository. */
 export interface PublicWord {
