@@ -90,15 +90,16 @@ export class Evidence {
    * as is a "not found" where the list of tags, the second witness, is not found either.
    */
   async heard(repository: UpstreamRepository, error: unknown): Promise<void> {
-    if (!repository.upstream.hasAccount || !(error instanceof UpstreamError)) return
+    const { upstream, name, key } = repository
     // Storage that the registry redirects to refuses nobody a repository.
-    if (!error.isRefusal || error.isElsewhere) return
-    if (error.code === 'NOT_FOUND' && !(await this.#isGone(repository))) return
-    await this.refused(repository.key)
+    if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
+    // It refused one of its questions, and failed to answer the one that would have decided.
+    const wasRefused = error.isOutage && upstream.lastPublicWord(name)?.isPublic === false
+    const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository) : error.isRefusal
+    if (wasRefused || isRefused) await this.#refused(key)
   }
 
-  /** A repository was refused to anyone. */
-  async refused(key: RepositoryKey): Promise<void> {
+  async #refused(key: RepositoryKey): Promise<void> {
     const at = Date.now()
     const known = this.#words.get(key)
     if (known === undefined || known === 'given') this.#words.set(key, at)

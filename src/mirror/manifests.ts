@@ -12,6 +12,7 @@ import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
 import type { Answers } from './answers.ts'
+import { ClaimedTags } from './claimed-tags.ts'
 import type { Evidence } from './evidence.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 import { isIntact, verifyManifest } from './verified-manifest.ts'
@@ -36,8 +37,6 @@ export interface ManifestsOptions {
 }
 
 const memoryBytes = 32 * 1024 * 1024
-/** Tags of which only the digest is known, and milliseconds in which whoever asked by HEAD comes for the manifest. */
-const claims = { max: 1000, ttl: 60_000 }
 
 /**
  * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
@@ -50,9 +49,7 @@ export class Manifests {
     maxSize: memoryBytes,
     sizeCalculation: ({ bytes }) => bytes.length + 500,
   })
-
-  /** What an upstream's HEAD said of a tag, and when (milliseconds since the epoch), by the digest. */
-  readonly #claims = new LRUCache<string, { tag: Tag; at: number }>(claims)
+  readonly #claims = new ClaimedTags()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
@@ -104,7 +101,7 @@ export class Manifests {
     return digest !== undefined && (await this.#kept(key, digest)) !== undefined
   }
 
-  /** Nothing of a claim is kept but which tag it was about, until the manifest of that digest has come. */
+  /** The upstream's own word for what is not here. */
   async #claimed(
     repository: UpstreamRepository,
     reference: Reference,
@@ -117,7 +114,7 @@ export class Manifests {
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
     if (isDigestReference(reference))
       return digest === reference ? { ...head, checkedAt: undefined } : undefined
-    this.#claims.set(memoryKey(key, digest), { tag: reference, at: Date.now() })
+    this.#claims.note(key, digest, reference)
     return { ...head, checkedAt: Date.now() }
   }
 
@@ -126,7 +123,7 @@ export class Manifests {
     tag: Tag,
     { record, kept, isGiven }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
-    const { answers, staleAfterMs, serveStaleMs, logger } = this.#options
+    const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
     const { key } = repository
     if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
     await answers.throwRefusal(key, tag)
@@ -137,6 +134,8 @@ export class Manifests {
       return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
+      // Another question of the same check may have been refused.
+      if ((await evidence.refusedSince(repository)) !== undefined) throw error
       logger.info({ repository: key, tag, reason: error.message }, 'upstream failed: serving the copy')
       return stale
     }
@@ -240,8 +239,7 @@ export class Manifests {
 
   /** The manifest of a claim has come: its tag is known, unless it was confirmed since, perhaps as another one. */
   async #claimedTag(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
-    const claim = this.#claims.get(memoryKey(key, digest))
-    this.#claims.delete(memoryKey(key, digest))
+    const claim = this.#claims.take(key, digest)
     if (!claim) return undefined
     const known = await this.#options.catalog.tag(key, claim.tag)
     return !known || known.checkedAt < claim.at ? claim.tag : undefined
