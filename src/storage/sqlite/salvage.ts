@@ -1,6 +1,11 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { StorageError } from '../error.ts'
 import { addReferences } from './named-by.ts'
 import { isDamage, isRefusedValue } from './sqlite-errors.ts'
+
+/** Bytes. */
+const pieceSize = 64 * 1024
 
 /** Rows of a table and the order in which they lie in it, or in an index that has the same once more. */
 interface Rows {
@@ -39,11 +44,35 @@ export function salvage(database: DatabaseSync, damagedPath: string): void {
   database.exec('BEGIN IMMEDIATE')
   try {
     copyAll(database, damagedPath)
+    assertReadable(damagedPath)
     mend(database)
     database.exec('COMMIT')
   } catch (error) {
     database.exec('ROLLBACK')
     throw error
+  }
+}
+
+/**
+ * SQLite calls a page damaged that the disk does not give. Throws where that is true of most of them: a disk that gives
+ * nothing may give it again another day, when it is plugged in well.
+ */
+function assertReadable(path: string): void {
+  const file = openSync(path, 'r')
+  try {
+    const { size } = fstatSync(file)
+    const piece = Buffer.alloc(pieceSize)
+    let missing = 0
+    for (let at = 0; at < size; at += pieceSize) {
+      try {
+        readSync(file, piece, 0, pieceSize, at)
+      } catch {
+        missing += 1
+      }
+    }
+    if (missing * pieceSize > size / 2) throw new StorageError('BROKEN', 'the disk does not give the catalog')
+  } finally {
+    closeSync(file)
   }
 }
 
