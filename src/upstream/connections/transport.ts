@@ -48,6 +48,9 @@ interface RedirectRules {
   authorize?(next: URL, isAway: boolean): Promise<string | undefined>
 }
 
+/** Sends requests to URLs; see `Transport.request`. */
+export type Sender = Pick<Transport, 'request'>
+
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const maximumRedirects = 5
 /** Times that a request is sent again because the connection it used was dead; each time all that lie idle are dropped. */
