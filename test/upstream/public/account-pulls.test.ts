@@ -117,5 +117,5 @@ test('what an index lists is as public as the index; what is no index lists noth
   }
   assert.equal(knowledge.told(repository, child), undefined)
   parts.noteChildren(repository, Buffer.from(JSON.stringify(index)), located)
-  assert.equal(knowledge.told(repository, child)?.digest, child)
+  assert.deepEqual(knowledge.told(repository, child), { digest: child, at: located.toldAt })
 })
