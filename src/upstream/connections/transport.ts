@@ -5,6 +5,7 @@ import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
 import { tlsExpected } from './connection-failure.ts'
 import { Exchange, readBody, type TransportResponse } from './exchange.ts'
+import { withoutBrackets } from './host-port.ts'
 import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
@@ -73,7 +74,7 @@ export class Transport implements Disposable {
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#addresses = new AddressPolicy([hostOf(options.url)], options.proxies.hosts)
+    this.#addresses = new AddressPolicy([withoutBrackets(options.url.hostname)], options.proxies.hosts)
     this.#agents = new Agents({ ...options, addresses: this.#addresses })
     this.#overtaking = new Overtaking(options)
   }
@@ -202,8 +203,4 @@ export class Transport implements Disposable {
 function withoutCredentials<Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> {
   const secret = /^(?:authorization|cookie|proxy-authorization)$/i
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !secret.test(name)))
-}
-
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '')
 }
