@@ -62,7 +62,7 @@ export class Evidence {
     if (!upstream.hasAccount) return undefined
     const record = await this.#options.catalog.repository(key)
     const since = this.#lastWord(key, record?.refusedSince)
-    if (since !== undefined) upstream.recallPublicWord(name, { isPublic: false, at: since, ageMs: 0 })
+    if (since !== undefined) upstream.recallRefusal(name)
     return since
   }
 
@@ -94,7 +94,7 @@ export class Evidence {
     // Storage that the registry redirects to refuses nobody a repository.
     if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
     // It refused one of its questions, and failed to answer the one that would have decided.
-    const wasRefused = error.isOutage && upstream.lastPublicWord(name)?.isPublic === false
+    const wasRefused = error.isOutage && upstream.isRefused(name)
     const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository) : error.isRefusal
     if (wasRefused || isRefused) await this.#refused(key)
   }
@@ -110,8 +110,7 @@ export class Evidence {
     const record = await this.#options.catalog.repository(key)
     if (!record || this.#lastWord(key, record.refusedSince) !== undefined) return false
     if (await this.#listed.get(key)) return false
-    const isListed = await upstream.isWitnessed(name)
-    if (!isListed && upstream.lastPublicWord(name)?.isPublic === false) return true
+    if (await upstream.isGone(name)) return true
     await this.#listed.set(key, true, this.#options.revalidateMs)
     return false
   }
