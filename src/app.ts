@@ -79,7 +79,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   const store = building.use(await FileBlobStore.open(directory))
   const catalog = building.use(
     await SqliteCatalog.open(join(directory, 'catalog.db'), (keptAs) =>
-      logger.error({ keptAs }, 'the catalog is damaged: it was set aside, and a new one is begun'),
+      logger.error(
+        { keptAs },
+        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
+      ),
     ),
   )
   const expiring: OpenExpiring = (namespace, budget) =>

@@ -75,9 +75,14 @@ export class Evidence {
     await this.#given(key, manifest.digest, given, this.#options.catalog.pulled(key, manifest, given))
   }
 
-  /** Its upstream says that a tag still points at a manifest that is here. */
-  async checked({ key }: UpstreamRepository, tag: Tag, digest: Digest, asked: Asked): Promise<void> {
-    await this.#given(key, digest, asked, this.#options.catalog.checked(key, tag, digest, asked))
+  /**
+   * Its upstream says that a tag still points at a manifest that is here. False where nothing is known of the manifest in
+   * this repository: it is to be recorded as pulled.
+   */
+  async checked({ key }: UpstreamRepository, tag: Tag, digest: Digest, asked: Asked): Promise<boolean> {
+    const checking = this.#options.catalog.checked(key, tag, digest, asked)
+    await this.#given(key, digest, asked, checking)
+    return checking.catch(() => true)
   }
 
   /** Its upstream says that the repository has this. */

@@ -83,7 +83,8 @@ export class MirroredRepository implements Repository {
     )
     const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, signal })
     try {
-      if (confirmedBy.has(this.key)) await blobQuestions.sent(this.#source, digest)
+      const isHeld = right?.by === 'held' && right.refusedSince === undefined
+      if (!isHeld && confirmedBy.has(this.key)) await blobQuestions.sent(this.#source, digest)
       else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
     } catch (error) {
       await reader[Symbol.asyncDispose]()

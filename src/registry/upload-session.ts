@@ -1,7 +1,6 @@
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import type { SealedFile } from '../storage/catalog.ts'
-import type { Partial } from '../storage/partial.ts'
+import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { AskOptions } from './repository.ts'
 

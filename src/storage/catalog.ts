@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
+import type { SealedFile } from './partial.ts'
 import type { RepositoryKey } from './repository-key.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
@@ -72,15 +73,6 @@ export interface Holding {
 export interface RepositoryRecord {
   /** Milliseconds since the epoch: the first refusal of a question as anyone since the last yes; undefined: none. */
   readonly refusedSince: number | undefined
-}
-
-/** What is recorded of a sealed file, and compared each time it is opened. */
-export interface SealedFile {
-  /** Bytes. */
-  readonly size: number
-  /** Whole milliseconds since the epoch. */
-  readonly mtime: number
-  readonly inode: number
 }
 
 /** The bytes of a blob that are here; the record dies with them. */

@@ -24,7 +24,7 @@ import { tagRoutes } from './tags.ts'
 import { uploadRoutes } from './uploads.ts'
 
 /** Tells which repository a request means. */
-export interface RepositoryFinder {
+interface RepositoryFinder {
   /** Whether an upstream goes by this name. */
   serves(name: string): boolean
   /** The names that can be pushed, as patterns. */
