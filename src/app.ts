@@ -13,9 +13,11 @@ import { Metrics } from './http/metrics.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { Ledger } from './registry/ledger.ts'
+import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
+import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
@@ -77,7 +79,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   const store = building.use(await FileBlobStore.open(directory))
   const catalog = building.use(
     await SqliteCatalog.open(join(directory, 'catalog.db'), (keptAs) =>
-      logger.error({ keptAs }, 'the catalog is damaged: it was set aside, and a new one is begun'),
+      logger.error(
+        { keptAs },
+        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
+      ),
     ),
   )
   const expiring: OpenExpiring = (namespace, budget) =>
@@ -98,7 +103,15 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const blobs = building.use(
-    new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
+    new Blobs({
+      store,
+      records: catalog,
+      rate,
+      retries: config.limits.retries,
+      turnMs,
+      patienceMs,
+      logger,
+    }),
   )
   const { negative, revalidate, serveStale, staleAfter, servePrivate } = config.cache
   const mirror = createMirror({
@@ -113,7 +126,18 @@ export async function createApp(options: AppOptions): Promise<App> {
     patienceMs,
     logger,
   })
-  const repositories = new Repositories(mirror, upstreams)
+  const uploads = building.use(
+    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, logger }),
+  )
+  uploads.start()
+  const local = new LocalRepositories({
+    catalog,
+    blobs,
+    uploads,
+    patterns: config.local.repositories,
+    logger,
+  })
+  const repositories = new Repositories(mirror, local, upstreams)
   const pool = new BufferPool(transferMemory)
   const metrics = new Metrics({
     version,
@@ -139,6 +163,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
     repositories,
+    upstreams,
+    push: config.local.push,
     pool,
     logger,
     requestLog,
@@ -191,6 +217,7 @@ async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
+    downloads: config.limits.downloads,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

@@ -14,6 +14,7 @@ export interface BlobQuestionsOptions {
 export class BlobQuestions {
   readonly #options: BlobQuestionsOptions
   readonly #asking = new SingleFlight<string, number | undefined>()
+  readonly #recording = new SingleFlight<string, void>()
 
   constructor(options: BlobQuestionsOptions) {
     this.#options = options
@@ -37,8 +38,10 @@ export class BlobQuestions {
   }
 
   /** Its upstream has sent bytes of it, which says that it has it. */
-  async sent(repository: UpstreamRepository, digest: Digest): Promise<void> {
-    await this.#options.evidence.confirmed(repository, digest, { as: 'anyone', at: Date.now() })
+  sent(repository: UpstreamRepository, digest: Digest): Promise<void> {
+    return this.#recording.run(`${repository.key} ${digest}`, () =>
+      this.#options.evidence.confirmed(repository, digest, { as: 'anyone', at: Date.now() }),
+    )
   }
 
   /** Remembers a refusal. What storage that it redirects to refuses says nothing about the blob. */

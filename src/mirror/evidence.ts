@@ -62,7 +62,7 @@ export class Evidence {
     if (!upstream.hasAccount) return undefined
     const record = await this.#options.catalog.repository(key)
     const since = this.#lastWord(key, record?.refusedSince)
-    if (since !== undefined) upstream.recallPublicWord(name, { isPublic: false, at: since, ageMs: 0 })
+    if (since !== undefined) upstream.recallRefusal(name)
     return since
   }
 
@@ -75,9 +75,14 @@ export class Evidence {
     await this.#given(key, manifest.digest, given, this.#options.catalog.pulled(key, manifest, given))
   }
 
-  /** Its upstream says that a tag still points at a manifest that is here. */
-  async checked({ key }: UpstreamRepository, tag: Tag, digest: Digest, asked: Asked): Promise<void> {
-    await this.#given(key, digest, asked, this.#options.catalog.checked(key, tag, digest, asked))
+  /**
+   * Its upstream says that a tag still points at a manifest that is here. False where nothing is known of the manifest in
+   * this repository: it is to be recorded as pulled.
+   */
+  async checked({ key }: UpstreamRepository, tag: Tag, digest: Digest, asked: Asked): Promise<boolean> {
+    const checking = this.#options.catalog.checked(key, tag, digest, asked)
+    await this.#given(key, digest, asked, checking)
+    return checking.catch(() => true)
   }
 
   /** Its upstream says that the repository has this. */
@@ -90,15 +95,16 @@ export class Evidence {
    * as is a "not found" where the list of tags, the second witness, is not found either.
    */
   async heard(repository: UpstreamRepository, error: unknown): Promise<void> {
-    if (!repository.upstream.hasAccount || !(error instanceof UpstreamError)) return
+    const { upstream, name, key } = repository
     // Storage that the registry redirects to refuses nobody a repository.
-    if (!error.isRefusal || error.isElsewhere) return
-    if (error.code === 'NOT_FOUND' && !(await this.#isGone(repository))) return
-    await this.refused(repository.key)
+    if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
+    // It refused one of its questions, and failed to answer the one that would have decided.
+    const wasRefused = error.isOutage && upstream.isRefused(name)
+    const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository) : error.isRefusal
+    if (wasRefused || isRefused) await this.#refused(key)
   }
 
-  /** A repository was refused to anyone. */
-  async refused(key: RepositoryKey): Promise<void> {
+  async #refused(key: RepositoryKey): Promise<void> {
     const at = Date.now()
     const known = this.#words.get(key)
     if (known === undefined || known === 'given') this.#words.set(key, at)
@@ -109,8 +115,7 @@ export class Evidence {
     const record = await this.#options.catalog.repository(key)
     if (!record || this.#lastWord(key, record.refusedSince) !== undefined) return false
     if (await this.#listed.get(key)) return false
-    const isListed = await upstream.isWitnessed(name)
-    if (!isListed && upstream.lastPublicWord(name)?.isPublic === false) return true
+    if (await upstream.isGone(name)) return true
     await this.#listed.set(key, true, this.#options.revalidateMs)
     return false
   }

@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
@@ -12,9 +11,11 @@ import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
 import type { Answers } from './answers.ts'
+import { ClaimedTags } from './claimed-tags.ts'
 import type { Evidence } from './evidence.ts'
+import { KeptManifests } from './kept-manifests.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
-import { isIntact, verifyManifest } from './verified-manifest.ts'
+import { verifyManifest } from './verified-manifest.ts'
 
 export interface MirroredManifest extends ManifestRecord {
   /** Of the manifest, in bytes; there are no `bytes` where a HEAD has only the upstream's word. */
@@ -35,10 +36,6 @@ export interface ManifestsOptions {
   readonly logger: Logger
 }
 
-const memoryBytes = 32 * 1024 * 1024
-/** Tags of which only the digest is known, and milliseconds in which whoever asked by HEAD comes for the manifest. */
-const claims = { max: 1000, ttl: 60_000 }
-
 /**
  * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
  * then a HEAD decides, and where the upstream fails or is slow the copy is served and the check goes on behind.
@@ -46,16 +43,12 @@ const claims = { max: 1000, ttl: 60_000 }
 export class Manifests {
   readonly #options: ManifestsOptions
   readonly #fetching = new SingleFlight<string, MirroredManifest>()
-  readonly #memory = new LRUCache<string, ManifestRecord>({
-    maxSize: memoryBytes,
-    sizeCalculation: ({ bytes }) => bytes.length + 500,
-  })
-
-  /** What an upstream's HEAD said of a tag, and when (milliseconds since the epoch), by the digest. */
-  readonly #claims = new LRUCache<string, { tag: Tag; at: number }>(claims)
+  readonly #kept: KeptManifests
+  readonly #claims = new ClaimedTags()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
+    this.#kept = new KeptManifests(options)
   }
 
   /** Throws UpstreamError where the upstream's answer is needed and it refuses or fails. */
@@ -68,7 +61,7 @@ export class Manifests {
     const { catalog, answers } = this.#options
     const record = isDigestReference(reference) ? undefined : await catalog.tag(key, reference)
     const digest = isDigestReference(reference) ? reference : record?.digest
-    const kept = digest && (await this.#kept(key, digest))
+    const kept = digest && (await this.#kept.get(key, digest))
     if (kept && record && !isDigestReference(reference)) {
       return this.#getKnownTag(repository, reference, { record, kept, isGiven })
     }
@@ -101,10 +94,10 @@ export class Manifests {
     const digest = isDigestReference(reference)
       ? reference
       : (await this.#options.catalog.tag(key, reference))?.digest
-    return digest !== undefined && (await this.#kept(key, digest)) !== undefined
+    return digest !== undefined && (await this.#kept.get(key, digest)) !== undefined
   }
 
-  /** Nothing of a claim is kept but which tag it was about, until the manifest of that digest has come. */
+  /** The upstream's own word for what is not here. */
   async #claimed(
     repository: UpstreamRepository,
     reference: Reference,
@@ -117,7 +110,7 @@ export class Manifests {
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
     if (isDigestReference(reference))
       return digest === reference ? { ...head, checkedAt: undefined } : undefined
-    this.#claims.set(memoryKey(key, digest), { tag: reference, at: Date.now() })
+    this.#claims.note(key, digest, reference)
     return { ...head, checkedAt: Date.now() }
   }
 
@@ -126,7 +119,7 @@ export class Manifests {
     tag: Tag,
     { record, kept, isGiven }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
-    const { answers, staleAfterMs, serveStaleMs, logger } = this.#options
+    const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
     const { key } = repository
     if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
     await answers.throwRefusal(key, tag)
@@ -137,6 +130,8 @@ export class Manifests {
       return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
+      // Another question of the same check may have been refused.
+      if ((await evidence.refusedSince(repository)) !== undefined) throw error
       logger.info({ repository: key, tag, reason: error.message }, 'upstream failed: serving the copy')
       return stale
     }
@@ -166,8 +161,12 @@ export class Manifests {
     else if (isHeadUseful) upstream.shortcuts.failed('manifest-head')
     if (fetched) return fetched
     const at = Date.now()
-    await this.#options.evidence.checked(repository, tag, kept.digest, { as: 'anyone', at })
-    await this.#options.answers.confirm(repository.key, tag)
+    const isRecorded = await this.#options.evidence.checked(repository, tag, kept.digest, {
+      as: 'anyone',
+      at,
+    })
+    if (isRecorded) await this.#options.answers.confirm(repository.key, tag)
+    else await this.#given(repository, kept, undefined, tag)
     return served(kept, 'revalidated', at)
   }
 
@@ -192,9 +191,7 @@ export class Manifests {
       )
       if (told === kept.digest) {
         shortcuts.worked('manifest-head')
-        const references = referencesOf(parseManifest(kept.bytes, kept.mediaType))
-        const given = { as: 'anyone', at: Date.now(), references } as const
-        await this.#options.evidence.pulled(repository, kept, given)
+        await this.#given(repository, kept)
         return served(kept, 'revalidated')
       }
     }
@@ -230,18 +227,28 @@ export class Manifests {
     const { manifest, parsed } = verifyManifest(upstream.name, reference, fetched)
     const isTag = !isDigestReference(reference)
     const tag = isTag ? reference : await this.#claimedTag(key, manifest.digest)
-    const at = Date.now()
-    const references = referencesOf(parsed)
-    await this.#options.evidence.pulled(repository, manifest, { as: 'anyone', at, tag, references })
-    this.#memory.set(memoryKey(key, manifest.digest), manifest)
-    if (tag !== undefined) await this.#options.answers.confirm(key, tag)
+    const at = await this.#given(repository, manifest, parsed, tag)
+    this.#kept.set(key, manifest)
     return served(manifest, 'miss', isTag ? at : undefined)
+  }
+
+  /** Its upstream has a manifest, be it that its bytes came or that they are here. Returns when that was written down. */
+  async #given(
+    repository: UpstreamRepository,
+    manifest: ManifestRecord,
+    parsed = parseManifest(manifest.bytes, manifest.mediaType),
+    tag?: Tag,
+  ): Promise<number> {
+    const { evidence, answers } = this.#options
+    const at = Date.now()
+    await evidence.pulled(repository, manifest, { as: 'anyone', at, tag, references: referencesOf(parsed) })
+    if (tag !== undefined) await answers.confirm(repository.key, tag)
+    return at
   }
 
   /** The manifest of a claim has come: its tag is known, unless it was confirmed since, perhaps as another one. */
   async #claimedTag(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
-    const claim = this.#claims.get(memoryKey(key, digest))
-    this.#claims.delete(memoryKey(key, digest))
+    const claim = this.#claims.take(key, digest)
     if (!claim) return undefined
     const known = await this.#options.catalog.tag(key, claim.tag)
     return !known || known.checkedAt < claim.at ? claim.tag : undefined
@@ -257,22 +264,6 @@ export class Manifests {
     const isJoining = this.#fetching.has(own)
     const answer = await this.#fetching.run(own, operation)
     return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
-  }
-
-  /** The bytes that are here, whoever they came by: no right. */
-  async #kept(key: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined> {
-    const own = memoryKey(key, digest)
-    const inMemory = this.#memory.get(own)
-    if (inMemory) return inMemory
-    const { catalog, logger } = this.#options
-    const record = await catalog.manifest(key, digest)
-    if (!record) return undefined
-    if (!isIntact(record)) {
-      logger.error({ digest }, 'a stored manifest no longer matches its digest: asking the upstream again')
-      return undefined
-    }
-    this.#memory.set(own, record)
-    return record
   }
 }
 
@@ -294,8 +285,4 @@ async function unlessOdd<Answer>(asking: Promise<Answer>): Promise<Answer | unde
 function isOdd(error: unknown, isKnown: boolean): boolean {
   if (!(error instanceof UpstreamError)) return false
   return error.isRefusal ? !isKnown : !error.isOutage || error.code === 'SERVER_ERROR'
-}
-
-function memoryKey(key: RepositoryKey, digest: Digest): string {
-  return `${key} ${digest}`
 }

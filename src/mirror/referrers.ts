@@ -135,7 +135,7 @@ export class Referrers {
       leaving.abort()
     }
     const doubt = 'the upstream does not answer'
-    return usable && !this.#withheld.has(key)
+    return usable && (await this.#isServable(repository, key))
       ? { ...usable, status: 'stale', doubt }
       : { ...nothingKnown, status: 'miss', doubt }
   }
@@ -161,7 +161,8 @@ export class Referrers {
     if (doubt === undefined && isUnreadable(api)) this.#questions.giveUpApi(repository.upstream, isHere)
     if (doubt === undefined && ![api, tag].some(isWithheld)) this.#withheld.delete(key)
     // While something is in doubt, what is known stays, and is no younger for it.
-    const staying = doubt === undefined || this.#withheld.has(key) ? undefined : usable
+    const isStaying = doubt !== undefined && (await this.#isServable(repository, key))
+    const staying = isStaying ? usable : undefined
     const askedAt = doubt === undefined || found.length > 0 ? Date.now() : undefined
     const answer: Answer = {
       referrers: staying ? mergeReferrers(found, staying.referrers) : found,
@@ -171,6 +172,11 @@ export class Referrers {
     const isRefused = [api, tag].every((one) => one.status === 'fulfilled' && 'none' in one.value)
     await this.#keep(repository.key, subject, key, answer, { kept, isRefused, isHere })
     return answer
+  }
+
+  /** Whether what is known may be served without the upstream's word: not once it refused the list, or the repository. */
+  async #isServable(repository: UpstreamRepository, key: string): Promise<boolean> {
+    return !this.#withheld.has(key) && (await this.#options.evidence.refusedSince(repository)) === undefined
   }
 
   /** What is shown to nobody any more is not served from here either, whatever comes of the other question. */

@@ -1,10 +1,12 @@
 import { abortable } from '../flow/abortable.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import { UpstreamError } from '../upstream/error.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 import { blobSource } from './blob-source.ts'
 import type { Mirror } from './mirror.ts'
@@ -29,8 +31,16 @@ export class MirroredRepository implements Repository {
   readonly push = undefined
   readonly #mirror: Mirror
   readonly #source: UpstreamRepository
+  readonly #isPushable: boolean
 
-  constructor(mirror: Mirror, upstream: RegistryClient, name: RepositoryName) {
+  /** `isPushable`: whoever asks may push under this name, and nothing was pushed yet. */
+  constructor(
+    mirror: Mirror,
+    upstream: RegistryClient,
+    name: RepositoryName,
+    { isPushable = false }: { readonly isPushable?: boolean } = {},
+  ) {
+    this.#isPushable = isPushable
     this.key = repositoryKey(upstream.name, name)
     this.name = name
     this.#mirror = mirror
@@ -46,11 +56,17 @@ export class MirroredRepository implements Repository {
     { isHead, signal }: AskOptions & { readonly isHead: boolean },
   ): Promise<ServedManifest> {
     const { rights, manifests } = this.#mirror
-    const right = isDigestReference(reference) ? await rights.gives(this.key, reference) : undefined
+    const isDigest = isDigestReference(reference)
+    const right = isDigest ? await rights.gives(this.key, reference) : undefined
+    const isUnrefused = right !== undefined || (await this.#isUnrefused())
     // What a tag points at is the upstream's to say: while it refuses, what it said before is not enough.
-    const isGiven = right !== undefined || ((await this.#isUnrefused()) && !isDigestReference(reference))
+    const isGiven = isDigest ? right !== undefined : isUnrefused
     const asking = manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven })
-    return { ...(await abortable(asking, signal)), doubt: this.#doubt(right) }
+    try {
+      return { ...(await abortable(asking, signal)), doubt: this.#doubt(right) }
+    } catch (error) {
+      throw isHead ? this.#toPusher(error, reference) : error
+    }
   }
 
   async blob(digest: Digest, { signal }: AskOptions): Promise<ServedBlob> {
@@ -67,7 +83,8 @@ export class MirroredRepository implements Repository {
     )
     const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, signal })
     try {
-      if (confirmedBy.has(this.key)) await blobQuestions.sent(this.#source, digest)
+      const isHeld = right?.by === 'held' && right.refusedSince === undefined
+      if (!isHeld && confirmedBy.has(this.key)) await blobQuestions.sent(this.#source, digest)
       else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
     } catch (error) {
       await reader[Symbol.asyncDispose]()
@@ -98,6 +115,16 @@ export class MirroredRepository implements Repository {
   async referrers(subject: Digest, { signal }: AskOptions): Promise<ServedReferrers> {
     const isGiven = await this.#isUnrefused()
     return abortable(this.#mirror.referrers.list(this.#source, subject, { isGiven }), signal)
+  }
+
+  /**
+   * Clients ask by HEAD what is under the tag that they are about to push, and give up on anything but yes and no. An
+   * upstream that cannot be reached keeps nobody from pushing here; who pulls asks by GET next, and hears the reason.
+   */
+  #toPusher(error: unknown, reference: Reference): unknown {
+    if (!this.#isPushable || !(error instanceof UpstreamError) || !error.isOutage) return error
+    const message = `nothing was pushed here as ${this.name}:${reference}, and its upstream cannot tell: ${error.message}`
+    return new RegistryError('MANIFEST_UNKNOWN', message, { cause: error })
   }
 
   /** Also reminds the upstream of a refusal, before it is asked. */

@@ -83,7 +83,12 @@ export interface Pushing {
     options: AskOptions & { readonly start?: number | undefined },
   ): Promise<UploadState>
   /** The last bytes, and the end of the session: the blob is here, durably. Throws DIGEST_INVALID (400), and as `append`. */
-  finish(id: string, digest: Digest, body: AsyncIterable<Uint8Array>, options: AskOptions): Promise<void>
+  finish(
+    id: string,
+    digest: Digest,
+    body: AsyncIterable<Uint8Array>,
+    options: AskOptions & { readonly start?: number | undefined },
+  ): Promise<void>
   /** Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are missing. */
   putManifest(
     reference: Reference,

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
+import type { SealedFile } from './partial.ts'
 import type { RepositoryKey } from './repository-key.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
@@ -74,15 +75,6 @@ export interface RepositoryRecord {
   readonly refusedSince: number | undefined
 }
 
-/** What is recorded of a sealed file, and compared each time it is opened. */
-export interface SealedFile {
-  /** Bytes. */
-  readonly size: number
-  /** Whole milliseconds since the epoch. */
-  readonly mtime: number
-  readonly inode: number
-}
-
 /** The bytes of a blob that are here; the record dies with them. */
 export interface BlobRow extends SealedFile {
   /** Milliseconds since the epoch. */
@@ -113,13 +105,13 @@ export interface PageOf<Last> {
 }
 
 /** Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. */
-export interface MountTimes {
+interface MountTimes {
   readonly at: number
   readonly refusedAfter: number
 }
 
 /** What is put into a local repository along with a manifest. */
-export interface ManifestPut {
+interface ManifestPut {
   readonly references: readonly ManifestReference[]
   readonly tags: readonly Tag[]
   /** Milliseconds since the epoch. */

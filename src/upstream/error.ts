@@ -122,6 +122,12 @@ export function failureOfStatus(upstream: string, status: number): UpstreamError
   return failure('INVALID_RESPONSE', `it answered ${status}`)
 }
 
+/** What is thrown while an upstream has told us to wait, and for its 429 itself. */
+export function rateLimited(upstream: string, retryAfterSeconds: number): UpstreamError {
+  const message = `its limit of requests is used up, for ${retryAfterSeconds} s at least`
+  return new UpstreamError('RATE_LIMITED', upstream, message, { status: 429, retryAfterSeconds })
+}
+
 /** The message without the upstream's name in front, which the sentence around it has. */
 export function reasonOf(error: unknown, upstream: string): string {
   return (error instanceof Error ? error.message : String(error)).replace(`${upstream}: `, '')

@@ -1,14 +1,19 @@
+import type { Slot } from '../flow/slots.ts'
 import { parseContentRange } from '../oci/range.ts'
-import type { TransportResponse } from './connections/exchange.ts'
 import { UpstreamError } from './error.ts'
+import type { Answer, Asker } from './question.ts'
 import { contentLength, headerOf } from './response-headers.ts'
 
-/** A part of a blob on its way. */
+/** A part of a blob on its way. Its `body` is read once and to its end, or left, or `discard` is called instead. */
 export interface FetchedBlob {
   /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 after a 200. */
   readonly start: number
   /** Bytes of the whole blob, where the upstream tells. */
   readonly size: number | undefined
+  /** For whom it is evidence that the repository has it. */
+  readonly as: Asker
+  /** Whether another download waits for this one's place. */
+  readonly isTurnOver: boolean
   body(): AsyncGenerator<Buffer, void, undefined>
   /** Ends the connection; `body` ends after what has arrived. */
   stop(): void
@@ -20,6 +25,8 @@ export interface FetchedBlob {
 export interface BlobQuery {
   /** The position of the first byte. */
   readonly position: number
+  /** Where they end (exclusive); undefined: to the end of the blob. */
+  readonly end?: number | undefined
   /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
   readonly since?: number
   readonly signal: AbortSignal
@@ -27,22 +34,39 @@ export interface BlobQuery {
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }
 
-/** Reads what an answer says of the part that it brings. Throws UpstreamError INVALID_RESPONSE where that is nothing. */
+/**
+ * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended or is left;
+ * `onBytes` hears of all that arrives. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
+ */
 export function fetchedBlob(
   upstream: string,
-  response: TransportResponse,
-  body: () => AsyncGenerator<Buffer, void, undefined>,
+  answer: Answer,
+  slot: Slot,
+  onBytes: (bytes: number) => void,
 ): FetchedBlob {
-  const range = parseContentRange(headerOf(response, 'content-range'))
-  if (response.status === 206 && !range) {
-    response.discard()
+  const range = parseContentRange(headerOf(answer, 'content-range'))
+  if (answer.status === 206 && !range) {
+    answer.discard()
     throw new UpstreamError('INVALID_RESPONSE', upstream, 'it sent a part of a blob without telling which')
   }
   return {
-    start: response.status === 206 ? (range?.start ?? 0) : 0,
-    size: response.status === 206 ? range?.size : contentLength(response),
-    body,
-    stop: () => response.stop(),
-    discard: () => response.discard(),
+    start: answer.status === 206 ? (range?.start ?? 0) : 0,
+    size: answer.status === 206 ? range?.size : contentLength(answer),
+    as: answer.as,
+    get isTurnOver() {
+      return slot.isWanted
+    },
+    async *body() {
+      using _ = slot
+      for await (const chunk of answer.body()) {
+        onBytes(chunk.length)
+        yield chunk
+      }
+    },
+    stop: () => answer.stop(),
+    discard: () => {
+      answer.discard()
+      slot[Symbol.dispose]()
+    },
   }
 }

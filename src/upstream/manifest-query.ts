@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
-import type { RegistryQuery } from './registry-connection.ts'
+import type { Question } from './question.ts'
 
 /** What an upstream says of a manifest that nobody has seen here. */
 export interface ManifestClaims {
@@ -15,7 +15,7 @@ export interface ManifestClaims {
 const manifestPatienceMs = 20_000
 
 /** How a manifest is asked for. Who asks by digest is in the middle of a pull; a tag is answered at once, if only by a refusal. */
-export function manifestQuery(reference: Reference): Pick<RegistryQuery, 'path' | 'headers' | 'patience'> {
+export function manifestQuery(reference: Reference): Pick<Question, 'path' | 'headers' | 'patience'> {
   const headers = { accept: manifestAccept.join(', ') }
   const path = `manifests/${reference}`
   if (!isDigestReference(reference)) return { path, headers }

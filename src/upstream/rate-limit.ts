@@ -22,6 +22,11 @@ export function parseRateLimit(headers: Readonly<Record<string, unknown>>): Rate
   }
 }
 
+/** Whether less than half of a quota is left, as far as is known. */
+export function isScarce({ limit, remaining }: Partial<RateLimit> = {}): boolean {
+  return limit !== undefined && remaining !== undefined && remaining * 2 < limit
+}
+
 /**
  * Seconds to wait by `Retry-After` (RFC 9110 10.2.3: seconds or a date), at least 1 and at most an hour,
  * whatever the header says; a minute where it says nothing.

@@ -1,35 +1,33 @@
-import { delay } from '../flow/abortable.ts'
 import type { Digest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
-import { maximumManifestBytes, parseTagList } from '../oci/manifest.ts'
+import { parseTagList } from '../oci/manifest.ts'
 import { manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
+import { BlobDownloads } from './blob-downloads.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
-import { readBody, type TransportResponse } from './connections/exchange.ts'
-import type { LineUse } from './connections/line-use.ts'
+import { AsAnyone } from './chain/as-anyone.ts'
 import { UpstreamError } from './error.ts'
-import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
+import type { BlobQuery, FetchedBlob } from './fetched-blob.ts'
 import { type ManifestClaims, manifestQuery } from './manifest-query.ts'
 import { nextPage } from './next-page.ts'
-import type { PublicWord } from './public-knowledge.ts'
-import { type Located, PublicQuestions } from './public-questions.ts'
-import type { RateLimit } from './rate-limit.ts'
+import { AccountPulls } from './public/account-pulls.ts'
+import { PublicKnowledge } from './public/knowledge.ts'
+import { PublicWitness } from './public/witness.ts'
+import type { Answer, Asker, Question } from './question.ts'
+import { isScarce, type RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import type { RegistryCheck } from './registry-check.ts'
-import {
-  RegistryConnection,
-  type RegistryConnectionOptions,
-  type RegistryQuery,
-} from './registry-connection.ts'
+import { RegistryConnection, type RegistryConnectionOptions } from './registry-connection.ts'
 import { claimedDigest, contentLength } from './response-headers.ts'
 import { Shortcuts } from './shortcuts.ts'
-import { unreadable } from './web-page.ts'
+import { type SmallAnswer, SmallAnswers } from './small-answers.ts'
 
 export interface RegistryClientOptions extends RegistryConnectionOptions {
   /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
   readonly revalidateMs: number
+  /** Blobs that come at a time (`limits.downloads`). */
+  readonly downloads: number
 }
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
@@ -38,6 +36,8 @@ export interface FetchedManifest {
   readonly contentType: string | undefined
   /** Docker-Content-Digest, if it is a digest at all. */
   readonly claimedDigest: Digest | undefined
+  /** For whom it is evidence that the repository has it. */
+  readonly as: Asker
 }
 
 export interface TagPage {
@@ -46,17 +46,6 @@ export interface TagPage {
   readonly next: string | undefined
 }
 
-/** An answer with its body. */
-interface SmallAnswer {
-  readonly response: TransportResponse
-  readonly bytes: Buffer
-}
-
-/** Milliseconds before each further try of a small request that failed on the other side. */
-const retryDelays = [200, 1000]
-/** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
-const blobPatienceMs = 60_000
-const notImplemented = 501
 const notModified = 304
 
 /**
@@ -70,16 +59,27 @@ export class RegistryClient implements AsyncDisposable {
   readonly shortcuts = new Shortcuts()
   readonly #url: URL
   readonly #connection: RegistryConnection
-  readonly #lineUse: LineUse
-  readonly #questions: PublicQuestions
-  #blobBytes = 0
+  readonly #downloads: BlobDownloads
+  readonly #knowledge: PublicKnowledge
+  readonly #anyone: AsAnyone
+  readonly #witness: PublicWitness
+  readonly #pulls: AccountPulls
+  readonly #small: SmallAnswers
 
   constructor(options: RegistryClientOptions) {
     this.name = options.name
     this.#url = options.url
-    this.#connection = new RegistryConnection(options)
-    this.#lineUse = options.lineUse
-    this.#questions = new PublicQuestions(this.#connection, options.revalidateMs)
+    const registry = new RegistryConnection(options)
+    const { account } = registry
+    const knowledge = new PublicKnowledge(options.revalidateMs)
+    const asAnyone = new AsAnyone(registry, account, knowledge)
+    this.#connection = registry
+    this.#downloads = new BlobDownloads(asAnyone, options)
+    this.#knowledge = knowledge
+    this.#anyone = asAnyone
+    this.#witness = new PublicWitness(asAnyone, knowledge)
+    this.#pulls = new AccountPulls({ registry, asAnyone, account, knowledge, witness: this.#witness })
+    this.#small = new SmallAnswers({ ...options, isReachable: () => registry.isReachable })
   }
 
   /** The quota that the upstream last told of, if it tells. */
@@ -89,8 +89,7 @@ export class RegistryClient implements AsyncDisposable {
 
   /** Whether less than half of its quota of pulls is left, as far as it tells. */
   get isQuotaScarce(): boolean {
-    const { limit, remaining } = this.rateLimit ?? {}
-    return limit !== undefined && remaining !== undefined && remaining * 2 < limit
+    return isScarce(this.rateLimit)
   }
 
   /** Whether it answered when it was last needed. */
@@ -100,8 +99,8 @@ export class RegistryClient implements AsyncDisposable {
 
   /** What happened so far: answers by `METHOD kind status`, tokens, and bytes of blobs that crossed the line. */
   get counters(): { requests: ReadonlyMap<string, number>; tokens: number; blobBytes: number } {
-    const { requests, tokensFetched: tokens } = this.#connection
-    return { requests, tokens, blobBytes: this.#blobBytes }
+    const { counts, tokensFetched: tokens } = this.#connection
+    return { requests: counts.byKind, tokens, blobBytes: this.#downloads.bytes }
   }
 
   /** Whether there is an account, which may see more than everybody. */
@@ -119,24 +118,19 @@ export class RegistryClient implements AsyncDisposable {
     return this.#connection.check()
   }
 
-  /** What it last told anyone about a repository; undefined where that is not known, or there is no account. */
-  lastPublicWord(repository: RepositoryName): PublicWord | undefined {
-    return this.#questions.lastWord(repository)
+  /** Whether anyone was refused it when what is in a repository was last asked for. Never without an account. */
+  isRefused(repository: RepositoryName): boolean {
+    return this.#knowledge.lastWord(repository) === 'refused'
   }
 
-  /** Reminds it of a word that was written down, such as a refusal before a restart. */
-  recallPublicWord(repository: RepositoryName, word: PublicWord): void {
-    this.#questions.recall(repository, word)
+  /** Reminds it of a refusal that was written down, as after a restart: it stands until something is given again. */
+  recallRefusal(repository: RepositoryName): void {
+    if (this.hasAccount) this.#knowledge.recallRefusal(repository)
   }
 
-  /** Whether the list of tags is a witness that the repository is public: not after a refusal of what is in it. */
-  async isWitnessed(repository: RepositoryName): Promise<boolean> {
-    return this.#questions.isWitnessed(repository)
-  }
-
-  /** Resolves where anyone gets a manifest by GET, which may cost them a pull: the witness where HEAD is no use. */
-  async assertGiven(repository: RepositoryName, digest: Digest): Promise<void> {
-    return this.#questions.assertGiven({ repository, ...manifestQuery(digest) }, digest)
+  /** Whether there is no such repository to anyone, as its list of tags tells, or what is in it is refused. */
+  async isGone(repository: RepositoryName): Promise<boolean> {
+    return this.#witness.isGone(repository)
   }
 
   /** GET of a manifest (end-3), after anyone was told of it where there is an account. At most 4 MiB are read. */
@@ -170,29 +164,18 @@ export class RegistryClient implements AsyncDisposable {
 
   /** What a HEAD of a manifest claims of it; each undefined where the answer does not tell. */
   async manifestClaims(repository: RepositoryName, reference: Reference): Promise<ManifestClaims> {
-    const response = await this.#questions.request('HEAD', { repository, ...manifestQuery(reference) })
-    response.discard()
-    const mediaType = parseMediaType(response.headers['content-type'])
-    return { digest: claimedDigest(response), mediaType, size: contentLength(response) }
+    const answer = await this.#anyone.request({ method: 'HEAD', repository, ...manifestQuery(reference) })
+    answer.discard()
+    const mediaType = parseMediaType(answer.headers['content-type'])
+    return { digest: claimedDigest(answer), mediaType, size: contentLength(answer) }
   }
 
   /**
-   * GET of a blob from `position` on (end-2), with a fresh redirect each time: signed URLs expire. Tried once;
-   * the fill that needs it knows when to try again.
+   * GET of a part of a blob (end-2) when it is its turn, with a fresh redirect each time: signed URLs expire. Tried
+   * once; the fill that needs it knows when to try again.
    */
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {
-    const { position, signal, pace, since = performance.now() } = options
-    const headers: Record<string, string> = position > 0 ? { range: `bytes=${position}-` } : {}
-    const query = {
-      repository,
-      path: `blobs/${digest}`,
-      headers,
-      signal,
-      pace,
-      patience: { since, forMs: blobPatienceMs },
-    }
-    const response = await this.#questions.request('GET', query)
-    return fetchedBlob(this.name, response, () => this.#counted(response))
+    return this.#downloads.open(repository, digest, options)
   }
 
   /** Whether the repository has the blob (end-2). A redirect to its bytes says so. */
@@ -214,9 +197,10 @@ export class RegistryClient implements AsyncDisposable {
   /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
   async tags(repository: RepositoryName, query: string): Promise<TagPage> {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
-    const { response, bytes } = await this.#getSmall({ repository, path }, false)
-    const next = nextPage(response, { upstream: this.name, base: this.#url, path: '/tags/list', query })
-    return { ...this.#parsed(response, () => parseTagList(bytes)), next }
+    const asked = { upstream: this.name, base: this.#url, path: '/tags/list', query }
+    const { answer, bytes } = await this.#getList({ repository, path })
+    const next = nextPage(answer, asked)
+    return { ...this.#small.parsed(answer, () => parseTagList(bytes)), next }
   }
 
   /**
@@ -227,10 +211,10 @@ export class RegistryClient implements AsyncDisposable {
     const headers = { accept: manifestMediaTypes.ociIndex }
     return readReferrerPages(this.name, async (query) => {
       const path = `referrers/${subject}${query === '' ? '' : `?${query}`}`
-      const { response, bytes } = await this.#getSmall({ repository, path, headers }, false)
-      const referrers = this.#parsed(response, () => parseReferrers(bytes))
-      const page = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
-      return { referrers, bytes: bytes.length, next: () => nextPage(response, page) }
+      const { answer, bytes } = await this.#getList({ repository, path, headers })
+      const referrers = this.#small.parsed(answer, () => parseReferrers(bytes))
+      const asked = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
+      return { referrers, bytes: bytes.length, next: () => nextPage(answer, asked) }
     })
   }
 
@@ -240,61 +224,26 @@ export class RegistryClient implements AsyncDisposable {
 
   async #getManifest(
     reference: Reference,
-    query: RegistryQuery,
+    question: Omit<Question, 'method'>,
     delaysMs?: readonly number[],
   ): Promise<FetchedManifest> {
-    const located = await this.#questions.locate(reference, query, this.shortcuts.isUseful('manifest-head'))
-    const { response, bytes } = await this.#getSmall(query, true, delaysMs, located)
-    if (located) this.#questions.noteChildren(query.repository, bytes, located)
-    return { bytes, contentType: response.headers['content-type'], claimedDigest: claimedDigest(response) }
+    const located = await this.#pulls.locate(reference, question, this.shortcuts.isUseful('manifest-head'))
+    const { answer, bytes } = await this.#small.get(() => this.#pulls.get(question, located), delaysMs)
+    if (located) this.#pulls.noteChildren(question.repository, bytes, located)
+    const contentType = answer.headers['content-type']
+    return { bytes, contentType, claimedDigest: claimedDigest(answer), as: answer.as }
+  }
+
+  #getList(question: Omit<Question, 'method'>): Promise<SmallAnswer> {
+    return this.#small.get(() => this.#anyone.request({ ...question, method: 'GET' }))
   }
 
   #askBlob(
     repository: RepositoryName,
     digest: Digest,
     { method, isFirstByte, keepRedirect }: BlobQuestion,
-  ): Promise<TransportResponse> {
+  ): Promise<Answer> {
     const headers: Record<string, string> = isFirstByte ? { range: 'bytes=0-0' } : {}
-    return this.#questions.request(method, { repository, path: `blobs/${digest}`, headers, keepRedirect })
-  }
-
-  /** A GET of something small, with its body, tried again where the other side or the line failed. */
-  async #getSmall(
-    query: RegistryQuery,
-    countsAsPull: boolean,
-    delaysMs: readonly number[] = retryDelays,
-    located?: Located,
-  ): Promise<SmallAnswer> {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        const response = await this.#questions.get(query, countsAsPull, located)
-        const reading = () => readBody(response, this.name, maximumManifestBytes)
-        return { response, bytes: await this.#connection.watch(reading) }
-      } catch (error) {
-        const waitMs = delaysMs[attempt]
-        const isPassing =
-          error instanceof UpstreamError && error.isWorthRepeating && error.status !== notImplemented
-        if (!isPassing || waitMs === undefined || !this.isReachable) throw error
-        await delay(waitMs)
-      }
-    }
-  }
-
-  /** What a parser makes of an answer. Throws UpstreamError INVALID_RESPONSE where it refuses it. */
-  #parsed<Value>({ headers }: TransportResponse, parse: () => Value): Value {
-    try {
-      return parse()
-    } catch (error) {
-      if (!(error instanceof RegistryError)) throw error
-      throw unreadable(this.name, headers['content-type'], error.message, error)
-    }
-  }
-
-  async *#counted(response: TransportResponse): AsyncGenerator<Buffer, void, undefined> {
-    for await (const chunk of response.body()) {
-      this.#blobBytes += chunk.length
-      this.#lineUse.note(this.name)
-      yield chunk
-    }
+    return this.#anyone.request({ method, repository, path: `blobs/${digest}`, headers, keepRedirect })
   }
 }

@@ -115,6 +115,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     credentials: undefined,
     realms: [],
     revalidateMs: 300_000,
+    downloads: 3,
     ...wayOf(options),
     stallMs: 5000,
     patienceMs: 5000,

@@ -1,13 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type {
-  Holding,
-  ManifestReference,
-  ReferrersRecord,
-  SealedFile,
-  TagRecord,
-  UploadRecord,
-} from '../catalog.ts'
+import type { Holding, ManifestReference, ReferrersRecord, TagRecord, UploadRecord } from '../catalog.ts'
+import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 
 interface Held extends Omit<Holding, 'refusedSince'> {

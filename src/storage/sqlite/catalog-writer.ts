@@ -6,18 +6,25 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
+import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
+import { salvage } from './salvage.ts'
 import { isDamage, isRefusedValue } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 import { sqliteVerbs } from './verbs.ts'
-import type { WriterReply, WriterRequest } from './writer-thread.ts'
+import type { WriterData, WriterReply, WriterRequest } from './writer-thread.ts'
 
 type Asked = NonNullable<WriterRequest>
 
 const port = parentPort
 if (!port) throw new TypeError('catalog-writer.ts runs in a worker thread')
 
-const database = openDatabase(workerData.path)
+const { path, damagedPath } = workerData as WriterData
+const database = openDatabase(path)
+if (damagedPath !== undefined) {
+  migrate(database)
+  salvage(database, damagedPath)
+}
 const statements = new Statements(database)
 let queue: Asked[] = []
 /** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
@@ -6,7 +7,7 @@ import type { RepositoryKey } from '../repository-key.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { leaseOf, misses, sqliteReads } from './reads.ts'
-import { setAside } from './set-aside.ts'
+import { finishRebuild, rebuild } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 import { WriterThread } from './writer-thread.ts'
@@ -26,8 +27,9 @@ interface OpenFile {
 
 /**
  * The catalog in SQLite (WAL). Reads run here, on a connection of their own; verbs run in a worker thread, so that a
- * slow disk never stalls a transfer, and resolve once they are synced. What of it turns out to be damaged, whenever
- * that is, is a miss; the file is set aside and a new one begun, in which the verbs that were under way are run again.
+ * slow disk never stalls a transfer, and resolve once they are synced. Where it turns out to be damaged, whenever that
+ * is, the file is set aside and a new one begun with what can still be read; what is asked meanwhile waits for that, and
+ * what was under way is done again. What is lost is a miss.
  */
 export class SqliteCatalog implements Catalog {
   readonly #path: string
@@ -85,16 +87,16 @@ export class SqliteCatalog implements Catalog {
 
   /**
    * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
-   * one is set aside, now or later, which `onDamaged` is told: the bytes are in the blob store, and what may be read
-   * comes back with the next pulls.
+   * one is set aside, now or later, which `onDamaged` is told, and what can be read of it taken over: the bytes of blobs
+   * are in the blob store, and what upstreams have said comes back with the next pulls.
    */
   static async open(path: string, onDamaged?: OnDamaged): Promise<SqliteCatalog> {
+    if (!existsSync(path)) await finishRebuild(path)
     try {
       return new SqliteCatalog(path, await openFile(path), onDamaged)
     } catch (error) {
       if (!isDamage(error)) throw error
-      const keptAs = await setAside(path)
-      onDamaged?.(keptAs)
+      onDamaged?.(await rebuild(path))
       return new SqliteCatalog(path, await openFile(path), onDamaged)
     }
   }
@@ -121,20 +123,24 @@ export class SqliteCatalog implements Catalog {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
     const file = this.#file
-    if (!file) return
-    await file.writer[Symbol.asyncDispose]()
-    file.database.close()
+    await file?.writer[Symbol.asyncDispose]()
+    if (file?.database.isOpen) file.database.close()
   }
 
   #read<Name extends keyof CatalogReads>(name: Name): CatalogReads[Name] {
     const run = sqliteReads[name] as (statements: Statements, ...parameters: unknown[]) => unknown
     const read = async (...parameters: unknown[]) => {
-      const file = this.#file
-      if (!file) return misses[name]
+      const file = this.#file ?? (await this.#currentIfAny())
       try {
-        return run(file.statements, ...parameters)
+        return file ? run(file.statements, ...parameters) : misses[name]
       } catch (error) {
         this.#missed(file, error)
+      }
+      const next = await this.#currentIfAny()
+      try {
+        return next ? run(next.statements, ...parameters) : misses[name]
+      } catch (error) {
+        this.#missed(next, error)
         return misses[name]
       }
     }
@@ -161,6 +167,11 @@ export class SqliteCatalog implements Catalog {
     if (file) this.#replace(file)
   }
 
+  async #currentIfAny(): Promise<OpenFile | undefined> {
+    await this.#opening.catch(() => {})
+    return this.#file
+  }
+
   async #current(): Promise<OpenFile> {
     await this.#opening
     if (this.#file) return this.#file
@@ -183,11 +194,12 @@ export class SqliteCatalog implements Catalog {
     damaged.database.close()
     if (this.#replacements > maximumReplacements) return
     try {
-      const keptAs = await setAside(this.#path)
-      this.#onDamaged?.(keptAs)
+      this.#onDamaged?.(await rebuild(this.#path))
       this.#file = await openFile(this.#path)
     } catch (error) {
-      throw StorageError.from(error, 'the catalog is damaged, and no new one can be begun')
+      const what = 'the catalog is damaged, and no new one can be begun'
+      const failure = StorageError.from(error, what)
+      throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
     }
   }
 }
@@ -196,7 +208,7 @@ async function openFile(path: string): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
     migrate(database)
-    const writer = await WriterThread.start(path)
+    const writer = await WriterThread.start({ path })
     return { database, statements: new Statements(database), writer }
   } catch (error) {
     database.close()

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Asked, ManifestReference, SealedFile, VerbsOver } from '../catalog.ts'
+import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
+import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { digestToBytes } from './digest-bytes.ts'
 import { keyed } from './reads.ts'

@@ -3,6 +3,14 @@ import { Worker } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError, type StorageErrorCode } from '../error.ts'
 
+/** What the worker starts with. */
+export interface WriterData {
+  /** Of a catalog with the newest schema. */
+  readonly path: string
+  /** Of a damaged one, which the new one at `path` is filled from. */
+  readonly damagedPath?: string | undefined
+}
+
 /** What the main thread sends: a verb, or undefined to end the worker. */
 export type WriterRequest =
   | { readonly id: number; readonly verb: keyof CatalogVerbs; readonly parameters: readonly unknown[] }
@@ -31,11 +39,11 @@ export class WriterThread implements AsyncDisposable {
     worker.on('exit', () => this.#failAll(new StorageError('BROKEN', "the catalog's writer has ended")))
   }
 
-  /** Starts a writer of the catalog in this file, which is there with the newest schema. */
-  static async start(path: string): Promise<WriterThread> {
+  /** Resolves when the worker has opened its file. */
+  static async start(data: WriterData): Promise<WriterThread> {
     // The worker is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/writer-thread(\.\w+)$/, 'catalog-writer$1'))
-    const worker = new Worker(source, { workerData: { path } })
+    const worker = new Worker(source, { workerData: data })
     // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
     await once(worker, 'message')
     return new WriterThread(worker)

@@ -1,18 +1,18 @@
 import { LRUCache } from 'lru-cache'
 import type { TransportResponse } from '../connections/exchange.ts'
-import { elsewhere, UpstreamError } from '../error.ts'
+import { elsewhere, rateLimited, UpstreamError } from '../error.ts'
 import { RateLimitGate } from '../rate-limit.ts'
 import { repositoryOfUrl } from './scope.ts'
-import type { Asker, TokenSource } from './token-source.ts'
+import type { Caller, TokenSource } from './token-source.ts'
 
-interface Asked extends Asker {
+interface Asked extends Caller {
   /** The upstream's name, for errors. */
   readonly upstream: string
 }
 
 interface Stop {
   readonly site: Site
-  readonly asker: Asker
+  readonly caller: Caller
   readonly key: string
 }
 
@@ -77,8 +77,8 @@ export class Sites {
   }
 
   /** Begins a question to the upstream; `repository` is undefined for `/v2/` itself. */
-  ask(asker: Asker): SiteQuestion {
-    return new SiteQuestion(this, { ...asker, upstream: this.#options.upstream })
+  ask(caller: Caller): SiteQuestion {
+    return new SiteQuestion(this, { ...caller, upstream: this.#options.upstream })
   }
 }
 
@@ -107,12 +107,12 @@ class SiteQuestion {
   async authorize(url: URL, isAway: boolean): Promise<string | undefined> {
     this.#stop = this.#stopAt(url, isAway)
     if (!this.#stop) return undefined
-    const { site, asker, key } = this.#stop
+    const { site, caller, key } = this.#stop
     const seconds = site.gate?.secondsToWait(false) ?? 0
     if (seconds > 0) throw elsewhere(rateLimited(this.#asked.upstream, seconds), url)
     const known = this.#passes.get(key)
     if (known) return known.authorization
-    const authorization = await this.#at(url, site.tokens.authorization(asker))
+    const authorization = await this.#at(url, site.tokens.authorization(caller))
     this.#passes.set(key, { authorization, tries: 0 })
     return authorization
   }
@@ -121,10 +121,10 @@ class SiteQuestion {
   async answer({ url, headers }: TransportResponse): Promise<boolean> {
     if (!this.#stop || this.#answers === maximumAnswers) return false
     this.#answers += 1
-    const { site, asker, key } = this.#stop
+    const { site, caller, key } = this.#stop
     const { authorization: used, tries } = this.#passes.get(key) ?? { authorization: undefined, tries: 0 }
     const challenge = headers['www-authenticate']
-    const authorization = await this.#at(url, site.tokens.answerChallenge(challenge, asker, { used, tries }))
+    const authorization = await this.#at(url, site.tokens.answerChallenge(challenge, caller, { used, tries }))
     if (authorization === undefined) return false
     this.#passes.set(key, { authorization, tries: tries + 1 })
     return true
@@ -136,7 +136,7 @@ class SiteQuestion {
     if (repository === undefined && !isHome) return undefined
     const account = isHome ? this.#asked.account : undefined
     const key = `${url.origin} ${repository} ${account !== undefined}`
-    return { site: this.#sites.at(url), asker: { repository, account }, key }
+    return { site: this.#sites.at(url), caller: { repository, account }, key }
   }
 
   async #at<Value>(url: URL, answer: Promise<Value>): Promise<Value> {
@@ -145,10 +145,4 @@ class SiteQuestion {
       throw error instanceof UpstreamError ? elsewhere(error, url) : error
     })
   }
-}
-
-/** What is thrown while an upstream has told us to wait, and for its 429 itself. */
-export function rateLimited(upstream: string, retryAfterSeconds: number): UpstreamError {
-  const message = `its limit of requests is used up, for ${retryAfterSeconds} s at least`
-  return new UpstreamError('RATE_LIMITED', upstream, message, { status: 429, retryAfterSeconds })
 }

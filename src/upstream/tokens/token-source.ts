@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Expiring } from '../../flow/expiring.ts'
 import { SingleFlight } from '../../flow/single-flight.ts'
-import type { Transport } from '../connections/transport.ts'
+import type { Sender } from '../connections/transport.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
+import { apiUrl } from '../question.ts'
 import type { Account, Attempt } from './account.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { acceptRealm } from './realm.ts'
@@ -16,14 +17,14 @@ export interface TokenSourceOptions {
   readonly url: URL
   /** Hosts or URLs that are accepted as realm besides the registry's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
-  readonly transport: Transport
+  readonly transport: Sender
   /** Holds tokens until they expire; what it loses is fetched again. */
   readonly tokens: Expiring<string>
   readonly onTokenFetched?: () => void
 }
 
 /** Who asks about what. */
-export interface Asker {
+export interface Caller {
   /** As it stands in the URL of the question; undefined for `/v2/` itself. */
   readonly repository: string | undefined
   /** Undefined: as anyone. While it is refused, the question is asked as anyone, too. */
@@ -53,11 +54,11 @@ export class TokenSource {
   }
 
   /** The Authorization header to bring along; undefined while the registry has not asked for one. */
-  async authorization(asker: Asker): Promise<string | undefined> {
+  async authorization(caller: Caller): Promise<string | undefined> {
     const challenge = this.#challenge
     if (!challenge) return undefined
     try {
-      return await this.#answer(challenge, this.#scopesOf(asker), asker.account)
+      return await this.#answer(challenge, this.#scopesOf(caller), caller.account)
     } catch (error) {
       // Its token service may have moved: the next request comes without a token, to be told where to get one.
       if (this.#challenge === challenge) this.#challenge = undefined
@@ -72,17 +73,17 @@ export class TokenSource {
    */
   async answerChallenge(
     header: string | string[] | undefined,
-    asker: Asker,
+    caller: Caller,
     { used, tries }: { used: string | undefined; tries: number },
   ): Promise<string | undefined> {
     const offered = parseChallenges(header)
-    const challenge = this.#choose(offered, asker.account)
-    const scopes = this.#scopesOf(asker)
-    if (tries > 0) return tries > 1 ? this.#forget(asker) : this.#answerWithMore(offered, challenge, asker)
-    let answer = await this.#answer(challenge, scopes, asker.account)
+    const challenge = this.#choose(offered, caller.account)
+    const scopes = this.#scopesOf(caller)
+    if (tries > 0) return tries > 1 ? this.#forget(caller) : this.#answerWithMore(offered, challenge, caller)
+    let answer = await this.#answer(challenge, scopes, caller.account)
     if (answer !== undefined && answer === used) {
-      await this.#dropUsed(used, challenge, scopes, asker.account)
-      answer = await this.#answer(challenge, scopes, asker.account, true)
+      await this.#dropUsed(used, challenge, scopes, caller.account)
+      answer = await this.#answer(challenge, scopes, caller.account, true)
     }
     this.#challenge = challenge
     return answer
@@ -92,9 +93,9 @@ export class TokenSource {
   async #answerWithMore(
     offered: readonly Challenge[],
     challenge: Challenge,
-    asker: Asker,
+    caller: Caller,
   ): Promise<string | undefined> {
-    const { repository, account } = asker
+    const { repository, account } = caller
     if (repository === undefined || challenge.scheme !== 'bearer') return undefined
     const sameRealm = offered.filter(
       ({ scheme, parameters }) =>
@@ -102,7 +103,7 @@ export class TokenSource {
     )
     const own = pullScope(repository)
     const more = [own, ...furtherScopes(sameRealm, own)]
-    if (more.join() === this.#scopesOf(asker).join()) return this.#forget(asker)
+    if (more.join() === this.#scopesOf(caller).join()) return this.#forget(caller)
     try {
       const answer = await this.#answer(challenge, more, account)
       this.#scopes.set(repository, more)
@@ -115,11 +116,11 @@ export class TokenSource {
   }
 
   /** What was asked for is not what it takes. */
-  #forget({ repository }: Asker): undefined {
+  #forget({ repository }: Caller): undefined {
     if (repository !== undefined) this.#scopes.delete(repository)
   }
 
-  #scopesOf({ repository }: Asker): readonly string[] {
+  #scopesOf({ repository }: Caller): readonly string[] {
     if (repository === undefined) return []
     return this.#scopes.get(repository) ?? [pullScope(repository)]
   }
@@ -157,8 +158,11 @@ export class TokenSource {
     const { transport, url } = this.#options
     const authorization = basicAuthorization(account.credentials)
     if (account.isAccepted && !isDoubted) return { value: authorization }
-    const base = new URL(`${url.pathname.replace(/\/$/, '')}/v2/`, url)
-    const response = await transport.request({ method: 'GET', url: base, headers: { authorization } })
+    const response = await transport.request({
+      method: 'GET',
+      url: apiUrl(url, ''),
+      headers: { authorization },
+    })
     response.discard()
     return response.status === 401 ? { refusal: 'it answered 401' } : { value: authorization }
   }

@@ -1,10 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Digest } from '../../../oci/digest.ts'
-import { RegistryError } from '../../../oci/error.ts'
-import { parseManifest } from '../../../oci/manifest.ts'
-import type { ManifestReference } from '../../catalog.ts'
-import { referencesOf } from '../../manifest-references.ts'
-import { digestToBytes } from '../digest-bytes.ts'
+import { addReferences } from '../named-by.ts'
 import { evidenceTables } from './0004-evidence-tables.ts'
 
 /**
@@ -23,7 +18,7 @@ export function evidence(database: DatabaseSync): void {
     ${repositories}
     ${manifests}
   `)
-  addReferences(database)
+  nameTargets(database)
   database.prepare(blobs).run(Date.now())
   database.exec(`
     ${tags}
@@ -100,30 +95,12 @@ const tags = `
 `
 
 /** What the manifests name. */
-function addReferences(database: DatabaseSync): void {
+function nameTargets(database: DatabaseSync): void {
   const rows = database.prepare(
-    `SELECT repository, digest, media_type, bytes FROM repository_manifest JOIN old_manifest USING (digest)`,
+    `SELECT repository, holding.digest AS digest, media_type AS mediaType, bytes
+      FROM holding JOIN manifest ON manifest.digest = holding.digest WHERE media_type IS NOT NULL`,
   )
-  const add = database.prepare(
-    `INSERT OR IGNORE INTO reference (repository, target, kind, manifest, size, artifact_type) VALUES (?, ?, ?, ?, ?, ?)`,
-  )
-  const addUnread = database.prepare('INSERT OR IGNORE INTO temp.unread VALUES (?)')
-  for (const { repository, digest, media_type: mediaType, bytes } of rows.iterate()) {
-    const references = namedBy(bytes as Uint8Array, String(mediaType))
-    if (!references) addUnread.run(repository as number)
-    for (const { target, kind, size, artifactType } of references ?? []) {
-      const manifest = digestToBytes(digest as Digest)
-      add.run(repository as number, digestToBytes(target), kind, manifest, size ?? null, artifactType ?? null)
-    }
-  }
-}
-
-/** Undefined where it is no manifest. */
-function namedBy(bytes: Uint8Array, mediaType: string): ManifestReference[] | undefined {
-  try {
-    return referencesOf(parseManifest(bytes, mediaType))
-  } catch (error) {
-    if (error instanceof RegistryError) return undefined
-    throw error
-  }
+  const addUnread = database.prepare('INSERT INTO temp.unread VALUES (?)')
+  for (const repository of addReferences(database, rows.iterate() as Iterable<never>))
+    addUnread.run(repository)
 }

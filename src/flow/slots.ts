@@ -1,0 +1,58 @@
+import { abortable } from './abortable.ts'
+
+/** A place among those that are taken at a time; to be given back once, more often does no harm. */
+export interface Slot extends Disposable {
+  /** Whether somebody waits for a place right now. */
+  readonly isWanted: boolean
+}
+
+/** Bounds how many have a place at a time; whoever comes first is served first. */
+export class Slots {
+  #free: number
+  readonly #waiting = new Set<PromiseWithResolvers<void>>()
+
+  /** `count` places. */
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  /** Takes a place, or waits for one. Rejects with the reason of `signal` when it aborts before. */
+  async take(signal?: AbortSignal): Promise<Slot> {
+    signal?.throwIfAborted()
+    if (this.#free > 0) this.#free -= 1
+    else await this.#wait(signal)
+    let isTaken = true
+    const isWanted = () => this.#waiting.size > 0
+    return {
+      get isWanted() {
+        return isWanted()
+      },
+      [Symbol.dispose]: () => {
+        if (isTaken) this.#giveBack()
+        isTaken = false
+      },
+    }
+  }
+
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
+    const turn = Promise.withResolvers<void>()
+    this.#waiting.add(turn)
+    try {
+      await abortable(turn.promise, signal)
+    } catch (error) {
+      // 1. a place is given to this one; 2. its signal aborts before it has woken: the place goes on to the next one.
+      if (!this.#waiting.delete(turn)) this.#giveBack()
+      throw error
+    }
+  }
+
+  /** The place goes to the first who waits without ever being free: nobody who comes now gets in between. */
+  #giveBack(): void {
+    const [first] = this.#waiting
+    if (!first) this.#free += 1
+    else {
+      this.#waiting.delete(first)
+      first.resolve()
+    }
+  }
+}

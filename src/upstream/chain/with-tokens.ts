@@ -1,0 +1,59 @@
+import { abortable } from '../../flow/abortable.ts'
+import type { AnswerCounts } from '../answer-counts.ts'
+import type { Sender } from '../connections/transport.ts'
+import { type Answer, apiUrl, type Link, type Question } from '../question.ts'
+import { parseRetryAfter } from '../rate-limit.ts'
+import type { Account } from '../tokens/account.ts'
+import type { Sites } from '../tokens/sites.ts'
+
+export interface WithTokensOptions {
+  /** Where the upstream's `/v2/` lies. */
+  readonly url: URL
+  readonly sites: Sites
+  readonly account: Account | undefined
+  readonly counts: AnswerCounts
+}
+
+/** Brings each registry on the way the token that it wants, and goes again where that is not yet the right one. */
+export class WithTokens implements Link {
+  readonly #transport: Sender
+  readonly #options: WithTokensOptions
+
+  constructor(transport: Sender, options: WithTokensOptions) {
+    this.#transport = transport
+    this.#options = options
+  }
+
+  /** Goes the whole way again with each answer to a challenge: what is signed on it may be good for once only. */
+  async request(question: Question): Promise<Answer> {
+    const { url: base, sites, account, counts } = this.#options
+    const { method, repository, path, headers, signal, pace, as = 'anyone', onRedirect } = question
+    const url = apiUrl(base, `${repository}/${path}`)
+    const passes = sites.ask({ repository, account: as === 'account' ? account : undefined })
+    for (;;) {
+      // Tokens are fetched for all who need them: whoever leaves does not end that.
+      const authorization = await abortable(passes.authorize(url, false), signal)
+      const response = await this.#transport.request({
+        method,
+        url,
+        headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
+        signal,
+        pace,
+        redirects: {
+          // Another registry has not yet said a word.
+          keep: (next) => question.keepRedirect === true && !sites.isRegistry(next),
+          authorize: (next, isAway) => {
+            onRedirect?.()
+            return abortable(passes.authorize(next, isAway), signal)
+          },
+        },
+      })
+      counts.note(question, response.status)
+      if (response.status === 429 && !sites.isOwn(response.url) && sites.isRegistry(response.url))
+        sites.block(response.url, parseRetryAfter(response.headers['retry-after']))
+      if (response.status !== 401 || !(await abortable(passes.answer(response), signal)))
+        return { ...response, as }
+      response.discard()
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { Logger } from 'pino'
+import { readBody } from '../connections/exchange.ts'
+import { rateLimited } from '../error.ts'
+import { type Answer, type Asker, countsAsPull, type Link, type Question } from '../question.ts'
+import { parseRateLimit, parseRetryAfter, type RateLimit, RateLimitGate } from '../rate-limit.ts'
+import type { Account } from '../tokens/account.ts'
+
+export interface WithinLimitsOptions {
+  /** The upstream's name, for errors and the log. */
+  readonly upstream: string
+  /** Where it lies: others have limits of their own. */
+  readonly url: URL
+  readonly account: Pick<Account, 'isPaused'> | undefined
+  readonly logger: Logger
+}
+
+/** Bytes of a 429 that are looked at. */
+const maximumErrorBytes = 64 * 1024
+
+/**
+ * Asks nothing while an upstream has told us to wait (429). Docker Hub counts for each account, and for anyone; a 429 to
+ * a HEAD does not tell what it is about.
+ */
+export class WithinLimits implements Link {
+  readonly #next: Link
+  readonly #options: WithinLimitsOptions
+  readonly #anyone = new RateLimitGate()
+  readonly #account = new RateLimitGate()
+  readonly #heads = new RateLimitGate()
+  #rateLimit: RateLimit | undefined
+
+  constructor(next: Link, options: WithinLimitsOptions) {
+    this.#next = next
+    this.#options = options
+  }
+
+  /** The quota that the upstream last told of, if it tells: the account's where there is one that it takes. */
+  get rateLimit(): RateLimit | undefined {
+    return this.#rateLimit
+  }
+
+  /** Throws UpstreamError RATE_LIMITED without asking while one of the gates is closed. A 429 comes back as it is. */
+  async request(question: Question): Promise<Answer> {
+    const { account, upstream, url } = this.#options
+    const own = account?.isPaused === false ? 'account' : 'anyone'
+    const as = question.as === 'account' ? own : 'anyone'
+    const gates = this.#gatesOf(question, as)
+    const seconds = Math.max(...gates.map((gate) => gate.secondsToWait(countsAsPull(question))))
+    if (seconds > 0) throw rateLimited(upstream, seconds)
+    const answer = await this.#next.request({ ...question, as })
+    // While there are two quotas, the one that pulls are counted by is told.
+    if (as === 'account' || !account || account.isPaused)
+      this.#rateLimit = parseRateLimit(answer.headers) ?? this.#rateLimit
+    return answer.status === 429 && answer.url.origin === url.origin ? this.#noted(answer, gates) : answer
+  }
+
+  /** The gates that a question has to pass; a 429 to it closes the last one. */
+  #gatesOf({ method, path }: Question, as: Asker): RateLimitGate[] {
+    if (as === 'account') return [this.#account]
+    const isOfHeads = this.#options.account && method === 'HEAD' && path.startsWith('manifests/')
+    return isOfHeads ? [this.#anyone, this.#heads] : [this.#anyone]
+  }
+
+  /** The same answer, of which the body is read. */
+  async #noted(answer: Answer, gates: readonly RateLimitGate[]): Promise<Answer> {
+    const { upstream, logger } = this.#options
+    const seconds = parseRetryAfter(answer.headers['retry-after'])
+    const bytes = await readBody(answer, upstream, maximumErrorBytes).catch(() => Buffer.alloc(0))
+    gates.at(-1)?.block(/pull rate limit/i.test(bytes.toString()) ? 'pulls' : 'all', seconds)
+    logger.warn({ upstream, retryAfterSeconds: seconds }, 'upstream limits our requests')
+    return { ...answer, discard: () => {} }
+  }
+}

@@ -1,0 +1,47 @@
+import type { RepositoryName } from '../oci/repository-name.ts'
+import type { TransportResponse } from './connections/exchange.ts'
+
+/** As whom an upstream is asked, and so for whom its answer is evidence: everybody, or the operator's account. */
+export type Asker = 'anyone' | 'account'
+
+/** A question about a repository: `path` lies below its name, such as `manifests/latest`. */
+export interface Question {
+  readonly method: 'GET' | 'HEAD'
+  readonly repository: RepositoryName
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal | undefined
+  /** Waits until so many bytes of the body may come. */
+  readonly pace?: ((bytes: number) => Promise<void>) | undefined
+  /** Whether a redirect to where the bytes are is answer enough and comes back as it is. */
+  readonly keepRedirect?: boolean
+  /** For how long it waits for an upstream that has just gone, and since when it is wanted (monotonic milliseconds). */
+  readonly patience?: { readonly since: number; readonly forMs: number }
+  /** Anyone, unless it says otherwise. Without an account, or while it is refused, that is anyone, too. */
+  readonly as?: Asker
+  /** Called when the upstream sends us on: it is there, whatever comes of the question. */
+  readonly onRedirect?: () => void
+}
+
+export interface Answer extends TransportResponse {
+  /** As whom the question was asked after all. */
+  readonly as: Asker
+}
+
+/**
+ * One link of the way to an upstream: it asks the next one, and adds one thing to that. Throws UpstreamError, or the
+ * reason of the question's signal.
+ */
+export interface Link {
+  request(question: Question): Promise<Answer>
+}
+
+/** Whether Docker Hub counts it as a pull. */
+export function countsAsPull({ method, path }: Question): boolean {
+  return method === 'GET' && path.startsWith('manifests/')
+}
+
+/** Where something of the API lies, of a registry at `base`, whose own path is kept. */
+export function apiUrl(base: URL, path: string): URL {
+  return new URL(`${base.pathname.replace(/\/$/, '')}/v2/${path}`, base)
+}

@@ -1,0 +1,67 @@
+import { delay } from '../flow/abortable.ts'
+import { RegistryError } from '../oci/error.ts'
+import { maximumManifestBytes } from '../oci/manifest.ts'
+import { readBody } from './connections/exchange.ts'
+import type { LineUse } from './connections/line-use.ts'
+import { UpstreamError } from './error.ts'
+import type { Answer } from './question.ts'
+import { watchOver } from './watch-over.ts'
+import { unreadable } from './web-page.ts'
+
+export interface SmallAnswersOptions {
+  /** The upstream's name, for errors. */
+  readonly name: string
+  readonly patienceMs: number
+  readonly lineUse: LineUse
+  /** Whether the upstream answered when it was last needed; else nothing is tried again. */
+  readonly isReachable: () => boolean
+}
+
+/** An answer with its body. */
+export interface SmallAnswer {
+  readonly answer: Answer
+  readonly bytes: Buffer
+}
+
+/** Milliseconds before each further try of a small request that failed on the other side. */
+const retryDelays = [200, 1000]
+const notImplemented = 501
+
+/** Answers that are read whole: manifests and lists. */
+export class SmallAnswers {
+  readonly #options: SmallAnswersOptions
+
+  constructor(options: SmallAnswersOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The answer that `ask` gets, with its body, of 4 MiB at most; asked again where the other side or the line failed,
+   * after so many milliseconds each time. Throws as `ask` does.
+   */
+  async get(ask: () => Promise<Answer>, delaysMs: readonly number[] = retryDelays): Promise<SmallAnswer> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const answer = await ask()
+        const reading = () => readBody(answer, this.#options.name, maximumManifestBytes)
+        return { answer, bytes: await watchOver(reading, this.#options) }
+      } catch (error) {
+        const waitMs = delaysMs[attempt]
+        const isPassing =
+          error instanceof UpstreamError && error.isWorthRepeating && error.status !== notImplemented
+        if (!isPassing || waitMs === undefined || !this.#options.isReachable()) throw error
+        await delay(waitMs)
+      }
+    }
+  }
+
+  /** What a parser makes of an answer. Throws UpstreamError INVALID_RESPONSE where it refuses it. */
+  parsed<Value>({ headers }: Answer, parse: () => Value): Value {
+    try {
+      return parse()
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error
+      throw unreadable(this.#options.name, headers['content-type'], error.message, error)
+    }
+  }
+}

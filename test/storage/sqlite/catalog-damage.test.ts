@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { copyFile, mkdtemp, open as openFile, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, type TestContext, test } from 'node:test'
+import type { Tag } from '../../../src/oci/reference.ts'
+import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
+import {
+  anyone,
+  blobOf,
+  fileOf,
+  latest,
+  layerOf,
+  manifestOf,
+  one,
+  repositoryOf,
+} from '../catalog-fixtures.ts'
+import { wrongRows } from './wrong-rows.ts'
+
+const count = 100
+const numbers = Array.from({ length: count }, (_, n) => n)
+const pageSize = 4096
+
+const localAt = (n: number) => repositoryOf('local', `app-${n}`)
+const mirroredAt = (n: number) => repositoryOf('docker.io', `team/app-${n}`)
+const manifestAt = (n: number) => {
+  const layers = [{ digest: blobOf(`layer ${n}`), size: 9 }]
+  return manifestOf(JSON.stringify({ layers, fill: 'x'.repeat(600) }))
+}
+const tagAt = (n: number) => `v${n}` as Tag
+
+/** Every verb that adds, of the n-th of everything. */
+async function record(catalog: SqliteCatalog, n: number): Promise<void> {
+  const references = [layerOf(`layer ${n}`), { target: blobOf(`config ${n}`), kind: 'config' } as const]
+  const put = { references: [layerOf(`layer ${n}`, 9)], tags: [tagAt(n)], at: n }
+  const referrer = { mediaType: 'a/b', digest: blobOf('x'), size: 1, annotations: { fill: 'x'.repeat(600) } }
+  await catalog.pulled(mirroredAt(n), manifestAt(n), { ...anyone(n), tag: tagAt(n), references })
+  await catalog.confirmed(mirroredAt(n), blobOf(`config ${n}`), anyone(n))
+  await catalog.refused(mirroredAt(n), n)
+  await catalog.saveReferrers(mirroredAt(n), blobOf(`${n}`), { referrers: [referrer], checkedAt: n })
+  await catalog.sealed(blobOf(`config ${n}`), fileOf(n), n)
+  await catalog.pushed(localAt(n), blobOf(`layer ${n}`), fileOf(n), n)
+  await catalog.pushed(localAt(n), blobOf(`idle ${n}`), fileOf(n), n)
+  assert.deepEqual(await catalog.putManifest(localAt(n), manifestAt(n), put), [])
+  await catalog.beginUpload(`upload ${n}`, localAt(n), n)
+}
+
+/** Every question, of everything. */
+async function ask(catalog: SqliteCatalog): Promise<void> {
+  await catalog.usage()
+  await catalog.repositories({ limit: 1000 })
+  await catalog.idle(1e6, 1000)
+  await catalog.leastRecent(1e6, 1000)
+  await catalog.unverified(1e6, 1000)
+  await catalog.staleUploads(1e6, 1000)
+  for (const n of numbers) {
+    await catalog.upload(`upload ${n}`)
+    await catalog.blob(blobOf(`layer ${n}`))
+    await catalog.isFree(blobOf(`config ${n}`), 0)
+    await catalog.lease(localAt(n), blobOf(`idle ${n}`), 1e5, 1000)
+    for (const repository of [localAt(n), mirroredAt(n)]) {
+      await catalog.repository(repository)
+      await catalog.tag(repository, tagAt(n))
+      await catalog.tags(repository)
+      await catalog.manifest(repository, manifestAt(n).digest)
+      await catalog.held(repository, manifestAt(n).digest)
+      await catalog.named(repository, blobOf(`layer ${n}`))
+      await catalog.naming(repository, blobOf(`layer ${n}`), 'layer', { limit: 9 })
+      await catalog.referrers(repository, blobOf(`${n}`))
+    }
+  }
+}
+
+/** Every other verb, of everything; nothing of what `wholeIn` looks for is taken away. */
+async function change(catalog: SqliteCatalog): Promise<void> {
+  const times = { at: 1e5, refusedAfter: 0 }
+  for (const n of numbers) {
+    await catalog.pulled(mirroredAt(n), one, { ...anyone(1e5), tag: tagAt(n), references: [] })
+    await catalog.checked(mirroredAt(n), tagAt(n), manifestAt(n).digest, anyone(1e5))
+    await catalog.used([blobOf(`config ${n}`)], 1e5)
+    await catalog.verified(blobOf(`layer ${n}`), fileOf(n), 1e5)
+    await catalog.mount(localAt(n + 1), blobOf(`layer ${n}`), localAt(n), times)
+    await catalog.touchUpload(`upload ${n}`, 1e5)
+    await catalog.deleteTag(mirroredAt(n), tagAt(n))
+    await catalog.deleteManifest(mirroredAt(n), manifestAt(n).digest, 1e5)
+    await catalog.endUpload(`upload ${n}`)
+    await catalog.evict(blobOf(`config ${n}`), 1e6)
+    await catalog.gone(blobOf(`config ${n}`))
+    await catalog.letGo(localAt(n), blobOf(`idle ${n}`), 1e6)
+    await catalog.deleteBlob(localAt(n + 1), blobOf(`layer ${n}`))
+  }
+}
+
+/** A catalog with some pages of everything, made once; and its pages by the table or index that they are of. */
+const folder = await mkdtemp(join(tmpdir(), 'larder-storage-'))
+after(() => rm(folder, { recursive: true }))
+const whole = join(folder, 'catalog.db')
+const pages = new Map<string, number[]>()
+{
+  await using catalog = await SqliteCatalog.open(whole)
+  await Promise.all(numbers.map((n) => record(catalog, n)))
+}
+{
+  using database = new DatabaseSync(whole)
+  for (const { name, pageno } of database.prepare('SELECT name, pageno FROM dbstat').all()) {
+    pages.set(String(name), [...(pages.get(String(name)) ?? []), Number(pageno)])
+  }
+}
+
+/** A copy of it, open. */
+async function opened(t: TestContext) {
+  const path = join(folder, `${t.name.replaceAll(/\W+/g, '-')}.db`)
+  await copyFile(whole, path)
+  const damaged = t.mock.fn()
+  const catalog = await SqliteCatalog.open(path, damaged)
+  t.after(() => catalog[Symbol.asyncDispose]())
+  return { path, catalog, damaged }
+}
+
+/** Writes these bytes over pages of a file, the first one being 1. */
+async function overwrite(path: string, pages: readonly number[], bytes: Uint8Array): Promise<void> {
+  await using file = await openFile(path, 'r+')
+  for (const page of pages) await file.write(bytes, 0, bytes.length, (page - 1) * pageSize)
+}
+
+/** Everything works as in one that was never damaged, and no row contradicts another one. */
+async function assertWorks(catalog: SqliteCatalog, path: string): Promise<void> {
+  {
+    using database = new DatabaseSync(path)
+    for (const [what, sql] of Object.entries(wrongRows))
+      assert.deepEqual(database.prepare(sql).all(), [], what)
+  }
+  const repository = repositoryOf('docker.io', 'library/new')
+  await catalog.pulled(repository, one, { ...anyone(1), tag: latest, references: [] })
+  assert.equal((await catalog.tag(repository, latest))?.digest, one.digest)
+  assert.ok(await catalog.manifest(repository, one.digest))
+  await record(catalog, 0)
+  assert.deepEqual(await catalog.tags(localAt(0)), [tagAt(0)])
+}
+
+const everywhere = [
+  'repository',
+  'sqlite_autoindex_repository_1',
+  'manifest',
+  'sqlite_autoindex_manifest_1',
+  'holding',
+  'holding_public',
+  'holding_kept',
+  'holding_manifest',
+  'holding_idle',
+  'reference',
+  'reference_of',
+  'tag',
+  'tag_of',
+  'tag_move',
+  'referrers',
+  'sqlite_autoindex_referrers_1',
+  'blob',
+  'blob_lru',
+  'blob_scrub',
+  'upload',
+  'upload_in',
+  'upload_stale',
+]
+const garbage = Buffer.alloc(pageSize, 'garbage')
+const nothing = Buffer.alloc(pageSize)
+
+test('all of it is garbage while running: the catalog is set aside once, and all that was asked at once is answered', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  await overwrite(path, [...pages.values()].flat(), garbage)
+  const more = numbers.map((n) => n + count)
+  await Promise.all([ask(catalog), change(catalog), ...more.map((n) => record(catalog, n))])
+  assert.equal(damaged.mock.callCount(), 1)
+  for (const n of more) assert.equal((await catalog.tag(localAt(n), tagAt(n)))?.digest, manifestAt(n).digest)
+})
+
+test('a damaged page that was met by nobody before the end is met after the next start', async (t) => {
+  const { path, catalog } = await opened(t)
+  await overwrite(path, pages.get('tag') ?? [], garbage)
+  await catalog[Symbol.asyncDispose]()
+  const damaged = t.mock.fn()
+  await using again = await SqliteCatalog.open(path, damaged)
+  await ask(again)
+  assert.equal(damaged.mock.callCount(), 1)
+  await assertWorks(again, path)
+})
+
+/** What was pushed here, of which nothing may be missing: the numbers of the repositories that are whole. */
+async function wholeIn(catalog: SqliteCatalog): Promise<number[]> {
+  const found: number[] = []
+  for (const n of numbers) {
+    const [repository, layer] = [localAt(n), blobOf(`layer ${n}`)]
+    const tag = await catalog.tag(repository, tagAt(n))
+    const manifest = tag && (await catalog.manifest(repository, tag.digest))
+    const manifestHeld = tag && (await catalog.held(repository, tag.digest))
+    const held = await catalog.held(repository, layer)
+    if (!manifest) continue
+    assert.deepEqual(new Uint8Array(manifest.bytes), manifestAt(n).bytes)
+    assert.ok(manifestHeld?.localAt !== undefined && held?.localAt !== undefined)
+    assert.equal(held.idleSince, undefined, 'it would be collected')
+    assert.deepEqual(await catalog.named(repository, layer), { kind: 'layer', size: 9 })
+    const blob = await catalog.blob(layer)
+    assert.ok(blob?.kept ?? true, 'it would be evicted')
+    found.push(n)
+  }
+  return found
+}
+
+/** Tables from which nothing can be told but from themselves. */
+const irreplaceable = ['manifest', 'holding']
+
+for (const [n, name] of everywhere.entries()) {
+  const [what, bytes] = n % 3 ? (['garbage', garbage] as const) : (['zeros', nothing] as const)
+  const isReadFirst = n % 2 === 0
+  const first = isReadFirst ? 'read' : 'written'
+  test(`${what} in ${name} while running, first met where it is ${first}: nothing fails, set aside once`, async (t) => {
+    const { path, catalog, damaged } = await opened(t)
+    await overwrite(path, pages.get(name) ?? assert.fail('has no page'), bytes)
+    if (isReadFirst) await ask(catalog)
+    await change(catalog)
+    await ask(catalog)
+    assert.equal(damaged.mock.callCount(), 1)
+    if (!irreplaceable.includes(name)) assert.deepEqual(await wholeIn(catalog), numbers)
+    await assertWorks(catalog, path)
+    assert.equal(damaged.mock.callCount(), 1)
+  })
+}
+
+for (const name of irreplaceable) {
+  test(`one damaged page of ${name}: most of what was pushed here is there afterwards, and all of that whole`, async (t) => {
+    const { path, catalog, damaged } = await opened(t)
+    const [, second = assert.fail('has one page only')] = pages.get(name) ?? []
+    await overwrite(path, [second], garbage)
+    await ask(catalog)
+    assert.equal(damaged.mock.callCount(), 1)
+    const { length } = await wholeIn(catalog)
+    assert.ok(length > count / 2, `${length} of ${count}`)
+    await assertWorks(catalog, path)
+  })
+}
+
+test('killed between the steps of a rebuild: the next start finds all that was pushed here', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  await overwrite(path, pages.get('blob_lru') ?? [], garbage)
+  await catalog[Symbol.asyncDispose]()
+  // While the new one was being filled.
+  await writeFile(`${path}.rebuilt`, garbage)
+  await writeFile(`${path}.rebuilt-wal`, garbage)
+  {
+    await using again = await SqliteCatalog.open(path, damaged)
+    await ask(again)
+    assert.equal(damaged.mock.callCount(), 1)
+    assert.deepEqual(await wholeIn(again), numbers)
+  }
+  // When the damaged one had been renamed.
+  await rename(path, `${path}.rebuilt`)
+  await using again = await SqliteCatalog.open(path, damaged)
+  assert.deepEqual(await wholeIn(again), numbers)
+  assert.equal(damaged.mock.callCount(), 1)
+})
