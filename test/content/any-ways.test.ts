@@ -1,18 +1,25 @@
+// Ways cut, send rubbish (at once or late), too little, too much, nothing, begin at 0 again, refuse, fall silent; their
+// clients claim sizes, come later, leave; an earlier attempt has left bytes; the disk is full in the middle.
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import { VolatileRecords } from '../../src/content/blob-records.ts'
 import { Blobs } from '../../src/content/blobs.ts'
+import { partialId } from '../../src/content/fill.ts'
 import type { OpenedSpan, Source } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
+import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { StorageError } from '../../src/storage/error.ts'
+import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
-import { assertSameBytes, testBytes } from '../storage/files/storage-folder.ts'
+import { assertSameBytes, storageFolder, testBytes } from '../storage/files/storage-folder.ts'
 
 const size = 300_000
 const content = testBytes(size, 31)
@@ -170,63 +177,83 @@ async function pull(
 /** Bytes of the disk: enough, or full in the middle of the blob or at its end. */
 const room = fc.constantFrom(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY, 160_000, size - 1)
 
+interface Run {
+  readonly store: BlobStore
+  /** What it holds at most, in bytes. */
+  readonly room: number
+  readonly scripts: readonly Script[]
+  /** Bytes that an earlier attempt has left. */
+  readonly kept: number
+}
+
+async function play({ store, room, scripts, kept }: Run): Promise<void> {
+  const blobs = new Blobs({
+    store,
+    records: new VolatileRecords(),
+    rate: undefined,
+    retries: 2,
+    turnMs: 60_000,
+    patienceMs: 1000,
+    slowMs: 20,
+    logger: pino({ level: 'silent' }),
+  })
+  if (kept > size / 2 && kept <= room) {
+    const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
+    await partial.write(0, content.subarray(0, kept))
+    await partial.suspend(new Error('stopped'))
+  }
+  const sources = scripts.map((each, n) => sourceOf(n, each))
+  const outcomes = await Promise.all(sources.map((source, n) => pull(blobs, source, scripts[n] as Script)))
+  for (const outcome of outcomes) {
+    if (outcome === 'served' || outcome instanceof Left) continue
+    assert.notEqual(outcome.name, 'TimeoutError', 'each is answered')
+    const isKnown = outcome instanceof UpstreamError || outcome instanceof StorageError
+    assert.ok(isKnown, `${outcome.name}: ${outcome.message}`)
+  }
+  while (blobs.fillCount > 0) await new Promise(setImmediate)
+  // Who asks a good way again (and again, where its list of faults is long) is served in the end.
+  const good = scripts.findIndex(({ isGoodInTheEnd }) => isGoodInTheEnd)
+  if (good >= 0) {
+    let last: 'served' | Error = new Error('not tried')
+    for (let round = 0; round < 6 && last !== 'served'; round += 1) {
+      const again = { ...(scripts[good] as Script), claim: size, after: 0, leaves: undefined }
+      last = await pull(blobs, sources[good] as Source, again)
+    }
+    assert.equal(last, 'served')
+    while (blobs.fillCount > 0) await new Promise(setImmediate)
+    const isStored = (await blobs.stat(digest)) !== undefined
+    assert.ok(isStored || room <= size, 'it is kept where there is room')
+    if (isStored) assert.deepEqual(await store.partials.list(), [], 'nothing is left behind')
+  }
+  await blobs[Symbol.asyncDispose]()
+  await store[Symbol.asyncDispose]()
+}
+
+const scripts = fc.array(script, { minLength: 1, maxLength: 4 })
+
 test('whatever the ways do: no client gets a wrong body to the end, all are answered, and a good way wins', async () => {
   await fc.assert(
-    fc.asyncProperty(
-      fc.array(script, { minLength: 1, maxLength: 4 }),
-      fc.nat(size),
-      room,
-      async (scripts, kept, room) => {
-        const store = new MemoryBlobStore({ room })
-        const blobs = new Blobs({
-          store,
-          records: new VolatileRecords(),
-          rate: undefined,
-          retries: 2,
-          turnMs: 60_000,
-          patienceMs: 1000,
-          slowMs: 20,
-          logger: pino({ level: 'silent' }),
-        })
-        if (kept > size / 2 && kept <= room) {
-          const id = digest.replace(':', '-')
-          const partial = await store.partials.open({ id, algorithm: 'sha256' })
-          await partial.write(0, content.subarray(0, kept))
-          await partial.suspend(new Error('stopped'))
-        }
-        const sources = scripts.map((each, n) => sourceOf(n, each))
-        const outcomes = await Promise.all(
-          sources.map((source, n) => pull(blobs, source, scripts[n] as Script)),
-        )
-        for (const outcome of outcomes) {
-          if (outcome === 'served' || outcome instanceof Left) continue
-          assert.notEqual(outcome.name, 'TimeoutError', 'each is answered')
-          const isKnown = outcome instanceof UpstreamError || outcome instanceof StorageError
-          assert.ok(isKnown, `${outcome.name}: ${outcome.message}`)
-        }
-        while (blobs.fillCount > 0) await new Promise(setImmediate)
-        // Who asks a good way again (and again, where its list of faults is long) is served in the end.
-        const good = scripts.findIndex(({ isGoodInTheEnd }) => isGoodInTheEnd)
-        if (good >= 0) {
-          let last: 'served' | Error = new Error('not tried')
-          for (let round = 0; round < 6 && last !== 'served'; round += 1) {
-            last = await pull(blobs, sources[good] as Source, {
-              ...(scripts[good] as Script),
-              claim: size,
-              after: 0,
-              leaves: undefined,
-            })
-          }
-          assert.equal(last, 'served')
-          while (blobs.fillCount > 0) await new Promise(setImmediate)
-          const isStored = (await blobs.stat(digest)) !== undefined
-          assert.ok(isStored || room <= size, 'it is kept where there is room')
-          if (isStored) assert.deepEqual(await store.partials.list(), [], 'nothing is left behind')
-        }
-        await blobs[Symbol.asyncDispose]()
-        await store[Symbol.asyncDispose]()
-      },
+    fc.asyncProperty(scripts, fc.nat(size), room, (scripts, kept, room) =>
+      play({ store: new MemoryBlobStore({ room }), room, scripts, kept }),
     ),
-    { numRuns: 40 },
+    { numRuns: 30 },
+  )
+})
+
+const isLinux = process.platform === 'linux'
+
+test('the same over files, and no descriptor stays open', { skip: !isLinux }, async (t) => {
+  const folder = await storageFolder(t)
+  const room = Number.POSITIVE_INFINITY
+  let run = 0
+  const open = async () => (await readdir('/proc/self/fd')).length
+  const before = await open()
+  await fc.assert(
+    fc.asyncProperty(scripts, fc.nat(size), async (scripts, kept) => {
+      run += 1
+      await play({ store: await FileBlobStore.open(join(folder, `${run}`)), room, scripts, kept })
+      assert.ok((await open()) <= before + 2, `${await open()} open, ${before} before`)
+    }),
+    { numRuns: 20 },
   )
 })
