@@ -5,7 +5,7 @@ import { assertLost, assertNothingLost } from './found.ts'
 import { collect, deleteManifest, evict, fill, given, push, pushWhatLacks } from './operations.ts'
 import { plainDoor } from './plain-door.ts'
 import { inEveryOrderWithACrash, type Scene } from './search.ts'
-import { imageOf, layerOf, type World, type WorldOptions } from './world.ts'
+import { imageOf, layerOf, type OpenDoor, type World } from './world.ts'
 
 const layer = layerOf('one')
 const image = imageOf(layer)
@@ -66,8 +66,8 @@ for (const [name, open] of Object.entries(catalogs)) {
 // From here on: the search sees losses where there are some.
 
 /** A door whose collector and evictor take away the bytes before the record. */
-const unlinkingFirst: WorldOptions['openDoor'] = (store, catalog) => ({
-  ...plainDoor()(store, catalog),
+const unlinkingFirst: OpenDoor = (store, ...others) => ({
+  ...plainDoor()(store, ...others),
   remove: async (digest, condition) => {
     const size = await store.delete(digest)
     await condition()
@@ -76,8 +76,8 @@ const unlinkingFirst: WorldOptions['openDoor'] = (store, catalog) => ({
 })
 
 /** A door that records what it is about to seal. */
-const recordingFirst: WorldOptions['openDoor'] = (store, catalog) => ({
-  ...plainDoor()(store, catalog),
+const recordingFirst: OpenDoor = (store, ...others) => ({
+  ...plainDoor()(store, ...others),
   seal: async (partial, digest, record) => {
     await record({ size: partial.present.total, mtime: 0, inode: 0 })
     return partial.seal(digest)

@@ -10,17 +10,28 @@ export const longAgo = now - 100 * hour
 /** How long a layer that nothing names is kept. */
 export const graceMs = 24 * hour
 
+/** Before this, all was used. */
+const evenJustNow = Number.MAX_SAFE_INTEGER
+
 /** What is in the world before a play begins, each of it as the program would have brought it there. */
 export const given = {
-  /** A mirrored repository has it for anyone, and its bytes are here. */
+  /** A mirrored repository has it for anyone, and an earlier process left its bytes here. */
   async cached(world: World, layer: Layer): Promise<void> {
-    await fill(world, layer)
+    await keep(world, layer)
+    await world.catalog.confirmed(alpine, layer.digest, anyone(now))
+    world.evidence.add(`${alpine} ${layer.digest}`)
+    world.free.add(layer.digest)
   },
-  /** Its bytes are here, and its upstream gave it to an account only. */
+  /** The same, but its upstream gave it to an account only. */
   async private(world: World, layer: Layer): Promise<void> {
-    await fetch(world, layer)
+    await keep(world, layer)
     await world.catalog.confirmed(alpine, layer.digest, { as: 'account', at: now })
     world.evidence.add(`${alpine} ${layer.digest}`)
+  },
+  /** The same, but somebody has copied the file since: it is not the one that was recorded. */
+  async copied(world: World, layer: Layer): Promise<void> {
+    await given.cached(world, layer)
+    world.store.damage(layer.digest, (bytes) => bytes, { touches: true })
   },
   /** It was pushed long ago, and no manifest names it. */
   async idle(world: World, layer: Layer, repository = app): Promise<void> {
@@ -33,6 +44,16 @@ export const given = {
   },
 }
 
+async function keep(world: World, { digest, bytes }: Layer): Promise<void> {
+  if (await world.store.stat(digest)) return
+  const partial = await world.store.partials.open({
+    id: fillOf(digest),
+    algorithm: digestAlgorithm(digest),
+  })
+  await partial.write(0, bytes)
+  await world.catalog.sealed(digest, await partial.seal(digest), longAgo)
+}
+
 /** The collector at one layer: it takes away a reason, and the bytes if that was the last one. */
 export async function collect(world: World, { digest }: Layer, repository = app): Promise<void> {
   await world.door.remove(
@@ -43,12 +64,12 @@ export async function collect(world: World, { digest }: Layer, repository = app)
 
 /** The evictor at one layer, at its worst: even what was used just now is old enough. */
 export async function evict(world: World, { digest }: Layer): Promise<void> {
-  await world.door.remove(digest, () => world.catalog.evict(digest, now + 1))
+  await world.door.remove(digest, () => world.catalog.evict(digest, evenJustNow))
 }
 
 /** An evictor that looks first, and then removes what was nobody's when it looked. */
 export async function evictAfterALook(world: World, { digest }: Layer): Promise<void> {
-  const found = await world.catalog.leastRecent(now + 1, 100)
+  const found = await world.catalog.leastRecent(evenJustNow, 100)
   if (!found.some((one) => one.digest === digest)) return
   await world.door.remove(digest, async () => {
     await world.catalog.gone(digest)
@@ -59,19 +80,10 @@ export async function evictAfterALook(world: World, { digest }: Layer): Promise<
 /** A pull of one layer through a mirrored repository: it is fetched if it is not here; then its upstream's yes is recorded. */
 export async function fill(world: World, layer: Layer, repository = alpine): Promise<void> {
   const { digest } = layer
-  await fetch(world, layer)
+  await world.door.fetch(layer)
   await world.catalog.confirmed(repository, digest, anyone(now))
   world.evidence.add(`${repository} ${digest}`)
   world.free.add(digest)
-}
-
-async function fetch(world: World, { digest, bytes }: Layer): Promise<void> {
-  await world.stage.step('look', [digest])
-  if (await world.store.stat(digest)) return
-  const id = fillOf(digest)
-  const partial = await world.store.partials.open({ id, algorithm: digestAlgorithm(digest) })
-  await partial.write(0, bytes)
-  await world.door.seal(partial, digest, (file) => world.catalog.sealed(digest, file, now))
 }
 
 /** The partial of a fill: the same in each process. */

@@ -6,7 +6,7 @@ import { now } from './operations.ts'
 import { NothingNew, Paths } from './paths.ts'
 import { plainDoor } from './plain-door.ts'
 import { ChosenTurns, Stage, type Turns } from './turns.ts'
-import { storeOn, World, type WorldOptions } from './world.ts'
+import { type OpenDoor, storeOn, World } from './world.ts'
 
 /** Some who work side by side, on a world that was prepared for them. */
 export interface Scene extends Cast {
@@ -16,7 +16,7 @@ export interface Scene extends Cast {
   readonly afterwards?: (world: World) => Promise<void>
   /** Steps on the disk that count: fewer make fewer orders. */
   readonly disk?: readonly string[]
-  readonly openDoor?: WorldOptions['openDoor']
+  readonly openDoor?: OpenDoor
   readonly openCatalog?: OpenCatalog
 }
 
@@ -54,6 +54,7 @@ export function inEveryOrderWithACrash(scene: Scene, kind: Crash['kind'], enough
 export async function playOnce(scene: Scene, turns: Turns): Promise<Loss> {
   const { stage, world } = await open(scene, turns)
   await stage.play(actorsOf(scene, world))
+  await world.door[Symbol.asyncDispose]()
   return { problems: await problemsOf(world, scene), schedule: stage.schedule }
 }
 
@@ -68,13 +69,14 @@ export async function playUntilACrash(scene: Scene, turns: Turns, crash: Crash):
     await stage.step('crash')
     hasCrashed = true
   }
-  await stage.play({ ...actorsOf(scene, world), crasher }, () => hasCrashed)
+  await stage.play({ ...actorsOf(scene, world), crasher }, { stops: () => hasCrashed })
   const { schedule } = stage
   const later = world.afterCrash(crash, world.known, scene.openDoor ?? plainDoor())
   const atOnce = await problemsOf(later, scene, { crashed: true })
   if (atOnce.length > 0) return { problems: atOnce, schedule }
   await recover(later, scene.layers, now)
   await scene.afterwards?.(later)
+  await later.door[Symbol.asyncDispose]()
   return { problems: await problemsOf(later, scene), schedule }
 }
 

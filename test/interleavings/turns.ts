@@ -32,6 +32,7 @@ export class Stage {
     const label = `${actor}: ${name}`
     await this.#turns.schedule(Promise.resolve(), label, touches ?? (about ? [about] : undefined))
     this.schedule.push(label)
+    if (process.env.DBG) process.stderr.write(label+'\n')
   }
 
   /** Runs what is about one digest. */
@@ -41,11 +42,15 @@ export class Stage {
 
   /**
    * Runs the actors until all have ended, or until `stops` says so between two steps: then they never go on, as after a
-   * crash. Returns whether all have ended. Throws what an actor throws, and Error where none of them moves any more.
+   * crash. Where none of them moves, `passTime` may make some time pass; false: enough of it. Returns whether all have
+   * ended. Throws what an actor throws, and Error where none of them moves any more.
    */
   async play(
     actors: Readonly<Record<string, () => Promise<void>>>,
-    stops: () => boolean = () => false,
+    {
+      stops = () => false,
+      passTime = () => false,
+    }: { stops?: () => boolean; passTime?: () => boolean } = {},
   ): Promise<boolean> {
     this.#isOpen = true
     let running = 0
@@ -59,13 +64,17 @@ export class Stage {
           running -= 1
         })
     }
-    for (await settled(); running > 0 && failures.length === 0; await settled()) {
-      if (stops()) break
-      if (this.#turns.count() === 0)
-        throw new Error(`nobody moves any more after ${this.schedule.join(', ')}`)
-      await this.#turns.waitOne()
+    try {
+      await settled()
+      // What an actor has set going may outlive it.
+      for (; running + this.#turns.count() > 0 && failures.length === 0; await settled()) {
+        if (stops()) break
+        if (this.#turns.count() > 0) await this.#turns.waitOne()
+        else if (!passTime()) throw new Error(`nobody moves any more after ${this.schedule.join(', ')}`)
+      }
+    } finally {
+      this.#isOpen = false
     }
-    this.#isOpen = false
     if (failures.length > 0) throw failures[0]
     return running === 0
   }
@@ -101,6 +110,7 @@ export class ChosenTurns implements Turns {
   }
 }
 
-function settled(): Promise<void> {
+/** Whoever can go on without a turn has done so. */
+export function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

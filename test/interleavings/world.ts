@@ -1,19 +1,29 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../../src/storage/catalog.ts'
-import { type Crash, MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import {
+  type Crash,
+  MemoryBlobStore,
+  type MemoryBlobStoreOptions,
+} from '../../src/storage/memory/memory-blob-store.ts'
 import type { Partial, SealedFile } from '../../src/storage/partial.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { manifestOf } from '../storage/catalog-fixtures.ts'
 import type { Stage } from './turns.ts'
 
-/** Where bytes come in and go out: `Blobs`, or the plain reading of it. */
-export interface Door {
+/** Where bytes come in and go out: `Blobs`, or the plain reading of it. To be disposed. */
+export interface Door extends AsyncDisposable {
   seal(partial: Partial, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<SealedFile>
   remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
+  /** Fetches a layer that is not here. Resolves when it is here. */
+  fetch(layer: Layer): Promise<void>
   /** Compares what is stored with its digest, and records what it found. */
   check(digest: Digest): Promise<void>
+  /** What is touched by one who comes to the lock of a digest, before the next step. */
+  touchedAtLock(digest: Digest): string
 }
+
+export type OpenDoor = (store: MemoryBlobStore, catalog: Catalog, stage: Stage) => Door
 
 /** A layer by its digest, and its bytes. */
 export interface Layer {
@@ -30,8 +40,9 @@ export interface Image {
   readonly tag: Tag
 }
 
-export function layerOf(name: string): Layer {
-  const bytes = Buffer.from(`the bytes of layer ${name}`)
+/** `size`: bytes, at least. */
+export function layerOf(name: string, size = 0): Layer {
+  const bytes = Buffer.from(`the bytes of layer ${name}`.padEnd(size, '.'))
   return { name, digest: digestOf(bytes), bytes }
 }
 
@@ -48,7 +59,7 @@ export interface WorldOptions {
   readonly store: MemoryBlobStore
   /** What the program knows; asked by the invariants as well, between the steps. */
   readonly catalog: Catalog
-  readonly openDoor: (store: MemoryBlobStore, catalog: Catalog) => Door
+  readonly openDoor: OpenDoor
 }
 
 /** The world of one play: what is stored and known, what was promised to whom, and what really happened. */
@@ -75,16 +86,22 @@ export class World {
     this.known = catalog
     this.catalog = stepped(catalog, stage)
     this.store = store
-    const door = openDoor(store, this.catalog)
+    const door = openDoor(store, this.catalog, stage)
     // Whoever comes to the door stands still before it: another one may take the lock first.
-    const come = async <Value>(name: string, digest: Digest, work: () => Promise<Value>) => {
-      await stage.step(name, [`the lock of ${digest}`])
-      return stage.about(digest, work)
-    }
+    const come = (name: string, digest: Digest) => stage.step(name, [door.touchedAtLock(digest)])
     this.door = {
-      seal: (partial, digest, record) => come('seal', digest, () => door.seal(partial, digest, record)),
-      remove: (digest, condition) => come('remove', digest, () => door.remove(digest, condition)),
+      seal: async (partial, digest, record) => {
+        await come('seal', digest)
+        return stage.about(digest, () => door.seal(partial, digest, record))
+      },
+      remove: async (digest, condition) => {
+        await come('remove', digest)
+        return stage.about(digest, () => door.remove(digest, condition))
+      },
+      fetch: (layer) => stage.about(layer.digest, () => door.fetch(layer)),
       check: (digest) => stage.about(digest, () => door.check(digest)),
+      touchedAtLock: (digest) => door.touchedAtLock(digest),
+      [Symbol.asyncDispose]: () => door[Symbol.asyncDispose](),
     }
   }
 
@@ -99,7 +116,7 @@ export class World {
   }
 
   /** What a later process opens after a crash at this moment: the same promises, and nobody who works. */
-  afterCrash(crash: Crash, catalog: Catalog, openDoor: WorldOptions['openDoor']): World {
+  afterCrash(crash: Crash, catalog: Catalog, openDoor: OpenDoor): World {
     const store = this.store.afterCrash(crash, {})
     const later = new World({ stage: this.stage, store, catalog, openDoor })
     for (const [key, acknowledged] of this.acknowledged) later.acknowledged.set(key, acknowledged)
@@ -110,18 +127,30 @@ export class World {
   }
 }
 
-/** A store whose named steps on the disk are steps of the play. */
+/** A store of which the named steps are steps of the play. */
 export function storeOn(stage: Stage, steps: readonly string[]): MemoryBlobStore {
-  return new MemoryBlobStore({
-    now: () => 0,
-    step: async (name) => {
-      if (steps.includes(name)) await stage.step(name)
-    },
-  })
+  const step = async (name: string) => {
+    if (steps.includes(name)) await stage.step(name)
+  }
+  return new SteppedStore({ now: () => 0, step })
+}
+
+class SteppedStore extends MemoryBlobStore {
+  readonly #step: (name: string) => Promise<void>
+
+  constructor(options: MemoryBlobStoreOptions & { step: (name: string) => Promise<void> }) {
+    super(options)
+    this.#step = options.step
+  }
+
+  override async stat(digest: Digest): Promise<SealedFile | undefined> {
+    await this.#step('stat')
+    return super.stat(digest)
+  }
 }
 
 /** The same catalog, but each question and each verb is a step. */
-function stepped(catalog: Catalog, stage: Stage): Catalog {
+export function stepped(catalog: Catalog, stage: Stage): Catalog {
   return new Proxy(catalog, {
     get(_target, name) {
       const value: unknown = Reflect.get(catalog, name, catalog)
