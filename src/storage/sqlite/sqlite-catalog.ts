@@ -120,6 +120,11 @@ export class SqliteCatalog implements Catalog {
     return this.#renewLease(repository, digest, at, graceMs)
   }
 
+  /** Rejects with StorageError where the catalog is damaged and no new one could be begun. */
+  async probe(): Promise<void> {
+    await this.#current()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
     const file = this.#file

@@ -18,7 +18,7 @@ import {
 } from '../catalog-fixtures.ts'
 import { wrongRows } from './wrong-rows.ts'
 
-const count = 100
+const count = 60
 const numbers = Array.from({ length: count }, (_, n) => n)
 const pageSize = 4096
 
@@ -258,4 +258,28 @@ test('killed between the steps of a rebuild: the next start finds all that was p
   await using again = await SqliteCatalog.open(path, damaged)
   assert.deepEqual(await wholeIn(again), numbers)
   assert.equal(damaged.mock.callCount(), 1)
+})
+
+test('damaged again and again: the fourth time it is given up, and says so until the next start', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  const questions = {
+    tag: () => catalog.tag(localAt(0), tagAt(0)),
+    blob: () => catalog.blob(blobOf('layer 0')),
+    upload: () => catalog.upload('upload 0'),
+    reference: () => catalog.named(localAt(0), blobOf('layer 0')),
+  }
+  for (const [name, ask] of Object.entries(questions)) {
+    await catalog.probe()
+    using database = new DatabaseSync(path, { readOnly: true })
+    const root = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name)
+    await overwrite(path, [Number(root?.rootpage)], garbage)
+    await ask()
+  }
+  assert.equal(damaged.mock.callCount(), 3)
+  assert.equal(await catalog.tag(localAt(0), tagAt(0)), undefined)
+  await assert.rejects(catalog.probe(), { code: 'CORRUPT', message: /look at the disk/ })
+  await assert.rejects(catalog.gone(blobOf('x')), { code: 'CORRUPT' })
+  await using again = await SqliteCatalog.open(path, damaged)
+  await ask(again)
+  assert.deepEqual(await wholeIn(again), numbers)
 })
