@@ -1,9 +1,9 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import pLimit from 'p-limit'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from './config/schema.ts'
+import { VolatileRecords } from './content/blob-records.ts'
 import { Blobs } from './content/blobs.ts'
 import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
@@ -104,7 +104,15 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const blobs = building.use(
-    new Blobs({ store, rate, retries: config.limits.retries, turnMs, patienceMs, logger }),
+    new Blobs({
+      store,
+      records: new VolatileRecords(),
+      rate,
+      retries: config.limits.retries,
+      turnMs,
+      patienceMs,
+      logger,
+    }),
   )
   const { negative, revalidate, serveStale, staleAfter } = config.cache
   const freshness = new Freshness({ expiring, revalidateMs: revalidate, negativeMs: negative })
@@ -128,7 +136,6 @@ export async function createApp(options: AppOptions): Promise<App> {
     patienceMs,
     logger,
   })
-  const downloadLimits = new Map(upstreams.map(({ name }) => [name, pLimit(config.limits.downloads)]))
   const pool = new BufferPool(transferMemory)
   const metrics = new Metrics({
     version,
@@ -156,7 +163,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     router: new Router(upstreams),
     visibility: new Visibility({ catalog, revalidateMs: revalidate, staleAfterMs: staleAfter, logger }),
     manifests,
-    blobs: new RepositoryBlobs({ catalog, blobs, freshness, limits: downloadLimits, logger }),
+    blobs: new RepositoryBlobs({ catalog, blobs, freshness, logger }),
     tagLists,
     referrers,
     pool,

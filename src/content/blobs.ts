@@ -1,44 +1,36 @@
 import { LRUCache } from 'lru-cache'
-import type { LimitFunction } from 'p-limit'
 import type { Logger } from 'pino'
-import { abortable, delay } from '../flow/abortable.ts'
+import { abortable } from '../flow/abortable.ts'
+import { bestEffort } from '../flow/best-effort.ts'
+import { IntervalJob } from '../flow/interval-job.ts'
+import { KeyedLock } from '../flow/keyed-lock.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
-import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
-import { UpstreamError } from '../upstream/error.ts'
-import type { BlobSource } from './download.ts'
+import type { Partial, SealedFile } from '../storage/partial.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
+import type { BlobRecords } from './blob-records.ts'
+import { Documents } from './documents.ts'
 import { Fill, partialId } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
-import { Integrity } from './integrity.ts'
-import { passThrough } from './pass-through.ts'
+import { whenNotBusy } from './patience.ts'
+import type { Source } from './source.ts'
+import { StoredBlobs } from './stored-blobs.ts'
+import { storedSource } from './stored-source.ts'
 
 export interface BlobsOptions {
   readonly store: BlobStore
+  readonly records: BlobRecords
   readonly rate: TokenBucket | undefined
-  /** See `DownloadOptions`. */
+  /** See `FillOptions`. */
   readonly retries: number
   readonly turnMs: number
-  /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
   readonly patienceMs: number
+  /** Milliseconds without a byte after which a way is left for another one. */
+  readonly slowMs?: number
   readonly logger: Logger
-}
-
-/** Where a blob comes from if it is not here. */
-export interface BlobOrigin {
-  /** The upstream's name, for errors. */
-  readonly upstream: string
-  /** The upstream's and the repository's name: whose way to the bytes this is. */
-  readonly repository: string
-  /** Bytes, from a descriptor, where there is one. */
-  readonly size: number | undefined
-  readonly source: BlobSource
-  readonly limit: LimitFunction
-}
-
-interface RunningFill {
-  readonly fill: Fill
-  readonly origin: BlobOrigin
 }
 
 export interface OpenedBlob {
@@ -46,34 +38,51 @@ export interface OpenedBlob {
   readonly reader: BlobReader
   /** hit: it was stored; joined: it was on its way for somebody else; miss: this request started the fill. */
   readonly status: 'hit' | 'joined' | 'miss'
+  /** Whose upstreams have given bytes of it to the fill so far; it grows while the fill runs. */
+  readonly confirmedBy: ReadonlySet<RepositoryKey>
 }
 
-/** Bytes: what is not larger is verified before its first byte is served, and kept in memory when it is asked for. */
-const smallSize = 64 * 1024
+const defaultSlowMs = 3000
 const unstorableMs = 5 * 60 * 1000
-const memoryBytes = 32 * 1024 * 1024
+/** Milliseconds between two notes of what was used. */
+const usedEveryMs = 10_000
+/** Looks at a blob that is there and gone again before it is told. */
+const maximumLooks = 5
+const nobody: ReadonlySet<RepositoryKey> = new Set()
 
-/** The blobs that are here or on their way: one fill a digest, whoever asks, and a reader for everybody. */
+/** The one door to bytes: what is stored, what is on its way, what was pushed; and the one way for bytes to go. */
 export class Blobs implements AsyncDisposable {
+  /** Small content in memory. */
+  readonly documents = new Documents()
   readonly #options: BlobsOptions
-  readonly #integrity: Integrity
+  readonly #stored: StoredBlobs
+  /** Held over what changes files and records of a digest together. */
+  readonly #lock = new KeyedLock<Digest>()
   readonly #counter = new FillCounter()
-  readonly #fills = new Map<Digest, RunningFill>()
+  /** The fills that whoever comes may follow. */
+  readonly #fills = new Map<Digest, Fill>()
+  readonly #running = new Set<Fill>()
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
-  readonly #small = new LRUCache<Digest, Uint8Array>({
-    maxSize: memoryBytes,
-    sizeCalculation: (bytes) => bytes.length + 200,
-  })
+  readonly #used = new Set<Digest>()
+  readonly #noting: IntervalJob
+  #isStopped = false
 
   constructor(options: BlobsOptions) {
     this.#options = options
-    this.#integrity = new Integrity(options)
+    const { documents } = this
+    const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
+    this.#stored = new StoredBlobs({ ...options, documents, lock: this.#lock, remove })
+    this.#noting = new IntervalJob(() => this.#noteUse(), {
+      intervalMs: usedEveryMs,
+      onError: (err) => options.logger.warn({ err }, 'the catalog could not be written'),
+    })
+    this.#noting.start()
   }
 
   /** Fills under way. */
   get fillCount(): number {
-    return this.#fills.size
+    return this.#running.size
   }
 
   /** What became of fills so far, by the name of the upstream. */
@@ -81,161 +90,162 @@ export class Blobs implements AsyncDisposable {
     return this.#counter.byUpstream
   }
 
-  /** The size of a stored blob in bytes; undefined where it is not stored. */
-  async size(digest: Digest): Promise<number | undefined> {
-    return this.#small.get(digest)?.length ?? (await this.#options.store.size(digest))
+  /** What is stored of a blob, its size in bytes; undefined where it is not stored. */
+  async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
+    const kept = this.documents.get(digest)
+    return kept ? { size: kept.length } : this.#options.store.stat(digest)
+  }
+
+  /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
+  async openStored(digest: Digest): Promise<BlobReader | undefined> {
+    const reader = await this.#stored.open(digest)
+    if (reader) this.#used.add(digest)
+    return reader
   }
 
   /**
-   * Opens a blob at once if any of it is here; else waits for its first byte, or as long as is polite before the
-   * headers of an answer have to leave. Rejects with the fill's failure, or when `signal` aborts; the fill goes on.
+   * Opens a blob: what is stored, else what is on its way, to which `source` is one way more. Waits as `Fill.follow`
+   * does; `size` is what a descriptor claims. Rejects with the failure of `source` where it failed as all others did,
+   * or when `signal` aborts; the fill goes on.
    */
-  async open(digest: Digest, origin: BlobOrigin, signal?: AbortSignal): Promise<OpenedBlob> {
-    const stored = this.#fills.has(digest) ? undefined : await this.#openStored(digest)
-    if (stored) return { reader: stored, status: 'hit' }
-    const running = this.#fills.get(digest)
-    const joined = running && (await this.#join(running, origin, signal))
-    if (joined) return { reader: joined, status: 'joined' }
-    if (this.#unstorable.has(digest)) return this.#passThrough(digest, origin)
-    const isRoomy = this.#fills.has(digest) || (await this.#hasRoom(digest, origin.size))
-    const meanwhile = this.#fills.get(digest)
-    if (!meanwhile && !isRoomy) return this.#passThrough(digest, origin)
-    // Nothing is begun for somebody who has left.
-    if (!meanwhile) signal?.throwIfAborted()
-    const { fill } = meanwhile ?? this.#start(digest, origin)
-    try {
-      const reader = await this.#follow(fill, origin.size, signal)
-      return { reader, status: meanwhile ? 'joined' : 'miss' }
-    } catch (error) {
-      if (!isStorageFailure(error)) throw error
-      return this.#passThrough(digest, origin)
-    }
-  }
-
-  /**
-   * Follows a fill that runs for somebody else. Undefined where it is of no use: it has failed by the other one's
-   * way (whose repository may not even have the blob), or before this one came, or goes by another size, which one of
-   * the two has wrong.
-   */
-  async #join(
-    running: RunningFill,
-    origin: BlobOrigin,
-    signal?: AbortSignal,
-  ): Promise<BlobReader | undefined> {
-    const { fill, origin: other } = running
-    const isOtherSize = origin.size !== undefined && other.size !== undefined && origin.size !== other.size
-    const wasFailing = fill.isFailing
-    try {
-      if (!isOtherSize && !wasFailing) return await this.#follow(fill, origin.size, signal)
-      await abortable(fill.done, signal)
-    } catch (error) {
+  async open(
+    digest: Digest,
+    source: Source,
+    { size: claim, signal }: { size?: number | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<OpenedBlob> {
+    let status: OpenedBlob['status'] | undefined
+    let confirmedBy = nobody
+    for (let look = 0; look < maximumLooks; look += 1) {
+      const running = this.#fills.get(digest)
+      if (running && !running.takesFollowers && !running.isHandedThrough) {
+        // Not before its partial is closed: the next fill opens the same one.
+        await abortable(
+          running.done.catch(() => {}),
+          signal,
+        )
+        continue
+      }
+      const isOnItsWay = running?.takesFollowers === true
+      const stored = isOnItsWay ? undefined : await this.openStored(digest)
+      if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
+      // Nothing is begun for somebody who has left.
       signal?.throwIfAborted()
-      const isOwnWay = !wasFailing && other.repository === origin.repository && !isOtherSize
-      if (isOwnWay && !isStorageFailure(error)) throw error
+      const fill = this.#followable(digest)
+      status ??= fill ? 'joined' : 'miss'
+      const followed = fill ?? this.#start(digest, source, claim)
+      confirmedBy = followed.confirmedBy
+      const found = await followed.follow(source, { claim, signal })
+      if (found !== 'stored' && found !== 'gone') {
+        this.#used.add(digest)
+        return { reader: found, status, confirmedBy }
+      }
     }
-    // Not before its partial is closed: the next fill opens the same one.
-    await abortable(
-      fill.done.catch(() => {}),
-      signal,
-    )
-    return undefined
+    throw new RegistryError('BLOB_UNKNOWN', `${digest} was removed while it was asked for: try again`)
+  }
+
+  /** Opens the partial of a push: to be ended by the caller, by `seal` or its own methods. */
+  async openPartial(id: string, algorithm: DigestAlgorithm): Promise<Partial> {
+    return whenNotBusy(() => this.#options.store.partials.open({ id, algorithm }))
+  }
+
+  /**
+   * Verifies and publishes a partial, and records it before anybody can remove it. A fill of the same digest takes the
+   * rest of its bytes from it. Throws what `Partial.verify` and `Partial.seal` throw, and what `record` throws: then
+   * the bytes are stored, and nothing speaks for them.
+   */
+  async seal(
+    partial: Partial,
+    digest: Digest,
+    record: (file: SealedFile) => Promise<void>,
+  ): Promise<SealedFile> {
+    await partial.verify(digest)
+    // Guards against this order: (1) an eviction's transaction takes the record of the digest away. (2) The file is
+    // renamed to its place, and recorded. (3) The eviction unlinks the new file.
+    const file = await this.#lock.run(digest, async () => {
+      const sealed = await whenNotBusy(() => partial.seal(digest))
+      await record(sealed)
+      return sealed
+    })
+    this.#fills.get(digest)?.addStored(storedSource(() => this.#stored.open(digest)))
+    return file
+  }
+
+  /**
+   * Removes a blob where `condition`, a transaction that takes its record away, says so; returns the bytes that are
+   * free. Who reads it keeps it to the end. The only removal of bytes.
+   */
+  async remove(digest: Digest, condition: () => Promise<boolean>): Promise<number> {
+    return this.#lock.run(digest, async () => {
+      if (!(await condition())) return 0
+      this.documents.forget(digest)
+      this.#used.delete(digest)
+      return this.#options.store.delete(digest)
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isStopped = true
     const reason = new Error('the mirror is stopping; what was fetched is kept')
-    await Promise.all([...this.#fills.values()].map(({ fill }) => fill.stop(reason)))
+    await Promise.all([...this.#running].map((fill) => fill.stop(reason)))
+    await this.#noting[Symbol.asyncDispose]()
+    await bestEffort(this.#noteUse(), () => {})
   }
 
-  #start(digest: Digest, origin: BlobOrigin): RunningFill {
-    const counts = this.#counter.of(origin.upstream)
-    const fill = Fill.start({ ...this.#options, ...origin, digest, counts })
-    const running = { fill, origin }
-    this.#fills.set(digest, running)
-    fill.done
-      .then(() => this.#integrity.trust(digest))
-      .catch((error: unknown) => {
-        if (isStorageFailure(error)) this.#unstorable.set(digest, true)
-      })
-      .finally(() => this.#fills.delete(digest))
-    return running
+  #followable(digest: Digest): Fill | undefined {
+    const fill = this.#fills.get(digest)
+    return fill?.takesFollowers ? fill : undefined
+  }
+
+  #start(digest: Digest, source: Source, claim: number | undefined): Fill {
+    if (this.#isStopped)
+      throw new RegistryError('UNAVAILABLE', 'the mirror is stopping: ask again when it is back')
+    const fill: Fill = Fill.start(
+      {
+        ...this.#options,
+        slowMs: this.#options.slowMs ?? defaultSlowMs,
+        digest,
+        counts: this.#counter.of(source.name),
+        isUnstorable: this.#unstorable.has(digest),
+        hasRoom: (size) => this.#hasRoom(digest, size, fill),
+        publish: (partial) => this.#publish(digest, partial),
+        onDiskFailure: () => this.#unstorable.set(digest, true),
+        onEnd: () => {
+          this.#running.delete(fill)
+          if (this.#fills.get(digest) === fill) this.#fills.delete(digest)
+        },
+      },
+      source,
+      claim,
+    )
+    this.#running.add(fill)
+    this.#fills.set(digest, fill)
+    return fill
+  }
+
+  /** What a push has stored meanwhile stays as it was recorded. */
+  async #publish(digest: Digest, partial: Partial): Promise<void> {
+    const { store, records, logger } = this.#options
+    await this.#lock.run(digest, async () => {
+      if (await store.stat(digest)) return partial.discard(new Error('the blob is stored'))
+      const file = await whenNotBusy(() => partial.seal(digest))
+      await bestEffort(records.sealed(digest, file, Date.now()), (err) =>
+        logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),
+      )
+    })
   }
 
   /** Whether the disk holds it beside what the fills under way still bring: one that is begun in vain is cut. */
-  async #hasRoom(digest: Digest, size: number | undefined): Promise<boolean> {
+  async #hasRoom(digest: Digest, size: number | undefined, asking: Fill): Promise<boolean> {
     if (size === undefined) return true
     // A disk that does not tell is tried.
     const room = await this.#options.store.roomFor(partialId(digest)).catch(() => Number.POSITIVE_INFINITY)
-    const promised = [...this.#fills.values()].reduce((sum, { fill }) => sum + fill.missingBytes, 0)
-    return size + promised <= room
+    const others = [...this.#running].filter((fill) => fill !== asking)
+    return size + others.reduce((sum, { missingBytes }) => sum + missingBytes, 0) <= room
   }
 
-  /** A full or broken disk is our trouble, not the client's. */
-  async #passThrough(digest: Digest, origin: BlobOrigin): Promise<OpenedBlob> {
-    this.#options.logger.error(
-      { digest },
-      'the disk cannot take this blob: handing it through without keeping it',
-    )
-    return { reader: await passThrough({ ...this.#options, ...origin, digest }), status: 'miss' }
+  async #noteUse(): Promise<void> {
+    const digests = [...this.#used]
+    this.#used.clear()
+    if (digests.length > 0) await this.#options.records.used(digests, Date.now())
   }
-
-  async #follow(fill: Fill, size: number | undefined, signal: AbortSignal | undefined): Promise<BlobReader> {
-    if (size !== undefined && size <= smallSize) await abortable(fill.done, signal)
-    else if (size === undefined) await abortable(fill.started, signal)
-    else await abortable(Promise.race([fill.started, delay(this.#options.patienceMs)]), signal)
-    const reader = await fill.reader(signal)
-    if (reader.isVerified || reader.size > smallSize) return reader
-    // Its size is known only now: a small one is not begun before it is verified.
-    await reader[Symbol.asyncDispose]()
-    await abortable(fill.done, signal)
-    return fill.reader(signal)
-  }
-
-  async #openStored(digest: Digest): Promise<BlobReader | undefined> {
-    const kept = this.#small.get(digest)
-    if (kept) return readerOf(kept)
-    const { store, logger } = this.#options
-    const reader = await store.open(digest)
-    if (!reader) return undefined
-    if (reader.size > smallSize) return this.#integrity.guard(digest, reader)
-    await using small = reader
-    const bytes = await readAll(small)
-    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) {
-      logger.error(
-        { digest },
-        'a stored blob no longer matches its digest: removed, it will be fetched again',
-      )
-      await store.delete(digest)
-      return undefined
-    }
-    this.#small.set(digest, bytes)
-    return readerOf(bytes)
-  }
-}
-
-async function readAll(reader: BlobReader): Promise<Uint8Array> {
-  const bytes = new Uint8Array(reader.size)
-  for (let position = 0; position < bytes.length; ) {
-    position += await reader.read(bytes.subarray(position), position)
-  }
-  return bytes
-}
-
-function readerOf(bytes: Uint8Array): BlobReader {
-  return {
-    size: bytes.length,
-    isVerified: true,
-    verified: async () => {},
-    read: async (buffer, position) => {
-      const piece = bytes.subarray(position, position + buffer.length)
-      buffer.set(piece)
-      return piece.length
-    },
-    [Symbol.asyncDispose]: async () => {},
-  }
-}
-
-/** Whether a fill failed at the disk: ENOSPC, EIO, EROFS, EMFILE, ... */
-function isStorageFailure(error: unknown): boolean {
-  if (!(error instanceof Error) || error instanceof UpstreamError) return false
-  return 'syscall' in error || isStorageFailure(error.cause)
 }

@@ -1,212 +1,144 @@
-import type { LimitFunction } from 'p-limit'
-import { delay } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
-import type { Partial } from '../storage/partial.ts'
+import type { ByteInterval } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { BlobQuery, FetchedBlob } from '../upstream/fetched-blob.ts'
-
-/** Opens the way to a blob's bytes from a position on, with a fresh redirect and token each time. */
-export type BlobSource = (query: BlobQuery) => Promise<FetchedBlob>
+import type { OpenedSpan } from './source.ts'
+import type { Way } from './ways.ts'
 
 export interface DownloadOptions {
-  /** The upstream's name, for errors. */
-  readonly upstream: string
-  readonly source: BlobSource
-  /** Bytes, where they are known before the upstream has answered. */
-  readonly size: number | undefined
-  /** Opens what an earlier attempt left, or a new partial, once the size is known or known to be unknown. */
-  readonly open: (size: number | undefined) => Promise<Partial>
-  /** Called at the first byte, also where an earlier attempt left it. */
-  readonly onFirstByte: () => void
-  /** Bounds the blobs that are fetched from the upstream at a time. */
-  readonly limit: LimitFunction
+  readonly way: Way
+  /** The first bytes that are missing. */
+  readonly gap: ByteInterval
+  /** Whether bytes behind the gap are here already. */
+  readonly isHole: boolean
+  /** Since when the blob is wanted, in milliseconds of `performance.now()`. */
+  readonly since: number
   /** Bounds the bytes per second of all downloads together. */
   readonly rate: TokenBucket | undefined
-  /** Attempts in a row without a new byte before it gives up. */
-  readonly retries: number
-  /** Milliseconds after which it lets another one that waits for the limiter have its turn. */
+  /** Milliseconds after which it lets another one that waits for the line have its turn. */
   readonly turnMs: number
+  /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
+  readonly onAnswer: (span: OpenedSpan) => number | undefined
+  readonly write: (position: number, bytes: Uint8Array) => Promise<void>
   readonly signal: AbortSignal
 }
 
-/** Final before a byte has come; in the middle of a blob they are a passing fault. */
-const finalAtFirst: ReadonlySet<string> = new Set([
-  'NOT_FOUND',
-  'UNAUTHORIZED',
-  'FORBIDDEN',
-  'CIRCUIT_OPEN',
-  'RATE_LIMITED',
-  'INVALID_RESPONSE',
-])
-const maximumWaitMs = 30_000
-/** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
-const worthwhileBytes = 16 * 1024
-/** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
-const maximumUnknownSize = 64 * 1024 ** 3
-
-/**
- * Brings the missing bytes of one blob into its partial. A cut, a stall, an expired URL or a 5xx costs nothing
- * that was there: the next attempt asks for what is still missing. Many downloads share the limiter by turns
- * rather than queue without a byte, since clients give up after some minutes of silence.
- */
+/** One connection: brings one span of a blob by one way. */
 export class Download {
   readonly #options: DownloadOptions
-  readonly #startedAt = performance.now()
-  #partial: Partial | undefined
-  #hasReceived = false
-  #ignoresRange = false
-  #keptBytes = 0
-  #resumes = 0
+  readonly #left = new AbortController()
+  #span: OpenedSpan | undefined
+  #isLeft = false
+  #lastSign = performance.now()
+  #isHeldBack = false
 
   constructor(options: DownloadOptions) {
     this.#options = options
   }
 
+  /** Whether it was told to leave. */
+  get isLeft(): boolean {
+    return this.#isLeft
+  }
+
+  /** Milliseconds for which nothing has come although it could have. */
+  get silentMs(): number {
+    return this.#isHeldBack ? 0 : performance.now() - this.#lastSign
+  }
+
+  /** Ends it; what has arrived is still taken. */
+  leave(): void {
+    this.#isLeft = true
+    if (this.#span) this.#span.stop()
+    else this.#left.abort(new Error('another way is better'))
+  }
+
   /**
-   * Resolves with the partial when no byte is missing. Throws UpstreamError when it gives up, the file system's
-   * error, or the reason of `signal`.
+   * Resolves when the span is here, or its turn is over, or it was left; with `end` where the body has ended in good
+   * order. Throws UpstreamError, RegistryError SIZE_INVALID where an answer is empty, what `write` throws, or the
+   * signal's reason.
    */
-  async run(): Promise<Partial> {
-    const { limit, signal, size } = this.#options
-    if (size !== undefined) await this.#open(size)
-    for (let failures = 0; ; ) {
-      const before = this.#present
-      try {
-        const partial = await limit(() => this.#turn())
-        if (partial) return partial
-        failures = 0
-      } catch (error) {
-        failures = this.#present - before >= worthwhileBytes ? 0 : failures + 1
-        if (!this.#isWorthAnotherTry(error, failures)) throw error
-        await delay(waitAfter(error, failures), signal)
-      }
+  async run(): Promise<'end' | undefined> {
+    const { way, gap, onAnswer } = this.#options
+    const span = await this.#open()
+    if (!span) return undefined
+    if (this.#isLeft) {
+      // It answered in the moment in which it was left.
+      span.discard()
+      return undefined
     }
-  }
-
-  /** Bytes that an earlier attempt had left. */
-  get keptBytes(): number {
-    return this.#keptBytes
-  }
-
-  /** Connections that went on in the middle of the blob. */
-  get resumes(): number {
-    return this.#resumes
-  }
-
-  /** Bytes that are there, whoever brought them. */
-  get #present(): number {
-    return this.#partial?.present.total ?? 0
-  }
-
-  /** Opens one connection and takes what it gives; the partial where nothing is missing afterwards. */
-  async #turn(): Promise<Partial | undefined> {
-    const gap = this.#partial && missing(this.#partial)
-    if (this.#partial && !gap) return this.#partial
-    const position = gap?.start ?? 0
-    const fetched = await this.#ask(position)
-    if (!fetched) return this.#partial
+    if (span.start < gap.start) way.ignoresRange = true
+    this.#span = span
     let isRead = false
     try {
-      const partial = this.#partial ?? (await this.#open(fetched.size))
-      const isBehind = partial.present.presentUntil(position) > position
-      // An earlier attempt left bytes that we could not know of before the size was told: ask for the rest only.
-      if (isBehind) return undefined
-      this.#check(fetched, position, partial)
+      const size = onAnswer(span)
+      if (span.start > gap.start) {
+        const message = `it sent bytes from ${span.start} on when asked for those from ${gap.start} on`
+        throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
+      }
       isRead = true
-      return await this.#receive(fetched, partial, gap?.end ?? partial.size ?? maximumUnknownSize)
+      return await this.#receive(span, size)
     } finally {
-      if (!isRead) fetched.discard()
+      if (!isRead) span.discard()
     }
   }
 
-  /** Undefined where the upstream says that there is nothing behind `position`, and the size was never known. */
-  async #ask(position: number): Promise<FetchedBlob | undefined> {
-    const { source, rate, signal } = this.#options
-    const pace = rate && ((bytes: number) => rate.take(bytes, signal))
+  /** Undefined where it was left meanwhile. */
+  async #open(): Promise<OpenedSpan | undefined> {
+    const { way, gap, isHole, since, rate, signal } = this.#options
+    const both = AbortSignal.any([signal, this.#left.signal])
+    const pace = rate && ((bytes: number) => this.#heldBack(() => rate.take(bytes, both)))
+    const end = isHole ? gap.end : undefined
     try {
-      const fetched = await source({ position, since: this.#startedAt, signal, pace })
-      if (fetched.start < position) this.#ignoresRange = true
-      return fetched
+      return await way.source.open(gap.start, { end, since, signal: both, pace })
     } catch (error) {
-      const isAtEnd = error instanceof UpstreamError && error.status === 416
-      if (isAtEnd && this.#partial && this.#partial.size === undefined) return undefined
+      if (this.#isLeft && !signal.aborted) return undefined
       throw error
     }
   }
 
-  async #receive(fetched: FetchedBlob, partial: Partial, end: number): Promise<Partial | undefined> {
+  async #receive(span: OpenedSpan, size: number | undefined): Promise<'end' | undefined> {
+    const { way, gap, isHole, write } = this.#options
     const startedAt = performance.now()
-    let position = fetched.start
-    if (position > 0) this.#resumes += 1
+    const end = isHole ? gap.end : (size ?? gap.end)
+    let position = span.start
     let isTurnOver = false
-    for await (const chunk of fetched.body()) {
-      await partial.write(position, chunk.subarray(0, Math.max(0, end - position)))
+    this.#lastSign = startedAt
+    for await (const chunk of span.body()) {
+      const taken = chunk.subarray(0, Math.max(0, end - position))
+      await this.#heldBack(() => write(position, taken))
       position += chunk.length
-      if (!this.#hasReceived) this.#options.onFirstByte()
-      this.#hasReceived = true
-      if (position >= end) return missing(partial) ? undefined : partial
-      if (isTurnOver || !this.#mustYield(startedAt)) continue
+      way.hasGiven = true
+      if (position >= end) return undefined
+      if (isTurnOver || this.#isLeft || !this.#mustYield(span, startedAt)) continue
       isTurnOver = true
       // What has arrived is still taken.
-      fetched.stop()
+      span.stop()
     }
-    if (isTurnOver) return undefined
-    if (partial.size === undefined || !missing(partial)) return partial
-    if (this.#present === 0) {
+    if (isTurnOver || this.#isLeft) return undefined
+    if (position >= end || (size === undefined && !isHole)) return 'end'
+    if (position === 0 && gap.start === 0) {
       // A body that ends in good order and is empty was not cut: it is another content than was asked for.
-      throw new RegistryError('SIZE_INVALID', `expected ${partial.size} bytes, it sent none`)
+      throw new RegistryError('SIZE_INVALID', `expected ${size} bytes, it sent none`)
     }
-    const message = `it ended a blob after ${position} of ${partial.size} bytes`
-    throw new UpstreamError('UNREACHABLE', this.#options.upstream, message)
+    const message = `it ended a blob after ${position} of ${size ?? 'all'} bytes`
+    throw new UpstreamError('UNREACHABLE', way.source.name, message)
   }
 
   /** Where the upstream cannot go on in the middle, a turn that ends would start the blob again. */
-  #mustYield(startedAt: number): boolean {
-    const { limit, turnMs } = this.#options
-    return !this.#ignoresRange && limit.pendingCount > 0 && performance.now() - startedAt > turnMs
+  #mustYield(span: OpenedSpan, startedAt: number): boolean {
+    const { way, turnMs } = this.#options
+    return !way.ignoresRange && span.isTurnOver && performance.now() - startedAt > turnMs
   }
 
-  async #open(size: number | undefined): Promise<Partial> {
-    this.#partial = await this.#options.open(size)
-    this.#keptBytes = this.#present
-    if (this.#keptBytes > 0) this.#options.onFirstByte()
-    return this.#partial
-  }
-
-  /** Content-Range and the size are claims; where they contradict what is known, nothing of the body is used. */
-  #check(fetched: FetchedBlob, position: number, partial: Partial): void {
-    const isOtherSize =
-      fetched.size !== undefined && partial.size !== undefined && fetched.size !== partial.size
-    if (isOtherSize && this.#present === 0) {
-      // The size we went by may be the lie: of a manifest, or of a portal's page a while ago.
-      throw new RegistryError('SIZE_INVALID', `expected ${partial.size} bytes, it has ${fetched.size}`)
-    }
-    if (isOtherSize) {
-      const message = `it has ${fetched.size} bytes under a digest whose content has ${partial.size}`
-      throw new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)
-    }
-    if (fetched.start > position) {
-      const message = `it sent bytes from ${fetched.start} on when asked for those from ${position} on`
-      throw new UpstreamError('INVALID_RESPONSE', this.#options.upstream, message)
+  /** While our own side waits, silence is not the upstream's. */
+  async #heldBack(wait: () => Promise<void>): Promise<void> {
+    this.#isHeldBack = true
+    try {
+      await wait()
+    } finally {
+      this.#isHeldBack = false
+      this.#lastSign = performance.now()
     }
   }
-
-  #isWorthAnotherTry(error: unknown, failures: number): boolean {
-    const { signal, retries } = this.#options
-    if (signal.aborted || !(error instanceof UpstreamError) || error.code === 'REFUSED') return false
-    if (failures > retries) return false
-    return this.#hasReceived || !finalAtFirst.has(error.code)
-  }
-}
-
-function missing(partial: Partial): { start: number; end: number } | undefined {
-  return partial.present.firstGap(partial.size ?? maximumUnknownSize)
-}
-
-/** Milliseconds: nothing after progress, then doubling, or what the upstream asks for within reason. */
-function waitAfter(error: unknown, failures: number): number {
-  const asked = error instanceof UpstreamError ? (error.retryAfterSeconds ?? 0) * 1000 : 0
-  const backoff = failures === 0 ? 0 : 250 * 2 ** (failures - 1)
-  return Math.min(Math.max(asked, backoff), maximumWaitMs)
 }

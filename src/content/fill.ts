@@ -1,186 +1,345 @@
 import type { Logger } from 'pino'
-import { abortable } from '../flow/abortable.ts'
-import { deferred } from '../flow/deferred.ts'
+import { Changes } from '../flow/changes.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
+import { StorageError } from '../storage/error.ts'
 import type { Partial } from '../storage/partial.ts'
+import { nameOf, type RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import { Download, type DownloadOptions } from './download.ts'
+import { Attempt, Contradiction } from './attempt.ts'
 import type { FillCounts } from './fill-counts.ts'
+import { smallSize } from './small-size.ts'
+import type { Source } from './source.ts'
+import { type Way, Ways } from './ways.ts'
 
-export interface FillOptions
-  extends Pick<DownloadOptions, 'upstream' | 'source' | 'size' | 'limit' | 'rate' | 'retries' | 'turnMs'> {
+export interface FillOptions {
   readonly digest: Digest
-  /** The upstream's and the repository's name. */
-  readonly repository: string
   readonly store: BlobStore
-  /** Of its upstream, added to as it goes. */
+  /** Publishes a verified partial, unless the blob is stored by now. */
+  readonly publish: (partial: Partial) => Promise<void>
+  /** Whether the disk has room for so many bytes beside what other fills still bring; undefined: for whatever it is. */
+  readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  /** Whether the disk could not take it a moment ago. */
+  readonly isUnstorable: boolean
+  /** The disk failed, so that the blob cannot be kept. */
+  readonly onDiskFailure: () => void
+  /** It takes no more followers; called before those who wait hear of its end. */
+  readonly onEnd: () => void
+  /** Of the first way's upstream, added to as it goes. */
   readonly counts: FillCounts
+  readonly rate: TokenBucket | undefined
+  /** Attempts in a row without a new byte before a way is given up. */
+  readonly retries: number
+  /** Milliseconds after which it lets another one that waits for the line have its turn. */
+  readonly turnMs: number
+  /** Milliseconds without a byte after which a way is left for another one. */
+  readonly slowMs: number
+  /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
+  readonly patienceMs: number
   readonly logger: Logger
 }
 
+/** How it went: `handed`: verified and not kept. */
+type Outcome = 'stored' | 'handed' | Error
+
 /**
- * One blob on its way in from an upstream. It belongs to nobody: readers come and go, and it runs on until the
- * bytes are sealed under their digest. Bytes that do not match are dropped and fetched once more; those who read
- * them meanwhile are told by a rejection, never by an end.
+ * One digest on its way in. It belongs to nobody: readers come and go, and it runs on until the bytes are sealed. It
+ * has a list of ways to the bytes, to which everybody who asks adds one; a way that is slow, wrong or refused is left
+ * for the next. What is claimed of the size destroys nothing: the bytes that verify decide.
  */
 export class Fill {
   readonly #options: FillOptions
+  readonly #changes = new Changes()
+  readonly #ways: Ways
   readonly #stopped = new AbortController()
-  readonly #started = deferred<void>()
+  readonly #confirmed = new Set<RepositoryKey>()
+  readonly #startedAt = performance.now()
   readonly #done: Promise<void>
-  #isFailing = false
-  #partial: Partial | undefined
-  /** The partial that readers follow; undefined where the blob turned out to be stored. */
-  #opened = deferred<Partial | undefined>()
+  #attempt: Attempt | undefined
+  #outcome: Outcome | undefined
+  #isEnding = false
+  #isAnew = false
+  #isUnstorable: boolean
+  #wrongs = 0
+  #waiting = 0
+  #impatience: NodeJS.Timeout | undefined
 
-  private constructor(options: FillOptions) {
+  private constructor(options: FillOptions, source: Source, claim: number | undefined) {
     this.#options = options
-    this.#done = this.#run()
+    this.#isUnstorable = options.isUnstorable
+    this.#ways = new Ways(options.retries)
+    this.#ways.add(source, { claim })
+    this.#done = this.#run(source)
     this.#done.catch(() => {})
   }
 
   /** Starts to fetch at once. */
-  static start(options: FillOptions): Fill {
-    return new Fill(options)
+  static start(options: FillOptions, source: Source, claim: number | undefined): Fill {
+    return new Fill(options, source, claim)
   }
 
-  /** Resolves when the blob is stored. Rejects when the fill failed for good, or was stopped. */
+  /** Resolves when the blob is stored or handed through. Rejects when the fill failed for good, or was stopped. */
   get done(): Promise<void> {
     return this.#done
   }
 
+  /** Whether somebody who comes now can follow it; else its end has to be awaited, or another one begun. */
+  get takesFollowers(): boolean {
+    if (this.#isEnding || this.#stopped.signal.aborted) return false
+    return !this.isHandedThrough || this.#attempt?.growing.isWhole === true
+  }
+
+  /** Whether the disk cannot take it, so that it opens no partial there. */
+  get isHandedThrough(): boolean {
+    return this.#attempt?.isWindow === true
+  }
+
   /** Bytes that it still has to bring, as far as its size is known. */
   get missingBytes(): number {
-    return Math.max(0, (this.#options.size ?? 0) - (this.#partial?.present.total ?? 0))
+    return this.#attempt?.missingBytes ?? 0
   }
 
-  /** Whether it has failed and is only tidying up: whoever comes now had better wait for `done` and start anew. */
-  get isFailing(): boolean {
-    return this.#isFailing
-  }
-
-  /**
-   * Resolves when the first bytes are here, also those that an earlier attempt left; or when the blob is stored, since
-   * one without bytes has no first one. Rejects as `done` does.
-   */
-  get started(): Promise<void> {
-    return this.#started.promise
+  /** Whose upstreams have given bytes so far. */
+  get confirmedBy(): ReadonlySet<RepositoryKey> {
+    return this.#confirmed
   }
 
   /**
-   * A reader that follows the fill, to be closed by the caller; it comes as soon as the size is known. Rejects
-   * when the fill fails before that, or `signal` aborts.
+   * Adds a way to the bytes and waits until there is something to read: at once where a byte is here, else for the
+   * first one, or as long as is polite before the headers of an answer have to leave if `claim` (bytes) says how large
+   * it is. What is small is waited for until it is verified. Resolves with a reader, to be closed by the caller;
+   * `stored` where it is to be read from the store by now, `gone` where it cannot be followed from its first byte any
+   * more. Rejects when all ways failed, with the failure of this one if it did, or when `signal` aborts.
    */
-  async reader(signal?: AbortSignal): Promise<BlobReader> {
-    const partial = await abortable(this.#opened.promise, signal)
-    const reader = partial?.reader()
-    if (reader) return reader
-    // It has ended by now, or the upstream never tells the size: then it is known when all bytes are here.
-    await abortable(this.#done, signal)
-    const stored = await this.#options.store.open(this.#options.digest)
-    if (!stored) throw new RegistryError('BLOB_UNKNOWN', `${this.#options.digest} was removed just now`)
-    return stored
+  async follow(
+    source: Source,
+    { claim, signal }: { claim: number | undefined; signal?: AbortSignal | undefined },
+  ): Promise<BlobReader | 'stored' | 'gone'> {
+    const way = this.#ways.add(source, { claim })
+    if (this.#ways.hasOtherThan(way)) {
+      this.#impatience ??= setInterval(() => this.#attempt?.leaveIfSlow(), this.#options.slowMs / 4).unref()
+      this.#attempt?.leaveIfSlow()
+    }
+    this.#changes.announce()
+    let isPatient = true
+    const patience = setTimeout(() => {
+      isPatient = false
+      this.#changes.announce()
+    }, this.#options.patienceMs)
+    patience.unref()
+    this.#waiting += 1
+    try {
+      return await this.#changes.until(() => this.#offer(way, claim, isPatient), signal)
+    } finally {
+      clearTimeout(patience)
+      this.#waiting -= 1
+      this.#stopIfUnwanted()
+    }
+  }
+
+  /** The blob was stored by somebody else meanwhile: what is missing is taken from there, and the line is free. */
+  addStored(source: Source): void {
+    if (this.#isEnding) return
+    this.#ways.add(source, { claim: undefined, isBest: true })
+    this.#attempt?.leave()
+    this.#changes.announce()
   }
 
   /** Ends it; what was fetched stays for the next attempt. */
   async stop(reason: Error): Promise<void> {
-    this.#stopped.abort(reason)
+    this.#abort(reason)
     await this.#done.catch(() => {})
   }
 
-  async #run(): Promise<void> {
-    const { digest, upstream, store, logger, counts } = this.#options
+  /** What somebody who waits can have now; undefined: nothing yet. Throws where nothing will come. */
+  #offer(
+    way: Way,
+    claim: number | undefined,
+    isPatient: boolean,
+  ): BlobReader | 'stored' | 'gone' | undefined {
+    if (this.#outcome === 'stored') return 'stored'
+    if (this.#outcome instanceof Error) {
+      throw way.isGivenUp && way.failure && !this.#stopped.signal.aborted ? way.failure : this.#outcome
+    }
+    const attempt = this.#attempt
+    if (attempt?.isWindow && !attempt.growing.isWhole) return 'gone'
+    if (attempt && this.#outcome === 'handed')
+      return attempt.growing.reader(attempt.verifiedSize, way.source.name)
+    const size = attempt?.told ?? claim
+    if (!attempt || size === undefined || size <= smallSize || this.#isEnding) return undefined
+    if (!attempt.hasBytes && (claim === undefined || isPatient)) return undefined
+    // Where its partial ends at this moment, the next look finds the blob stored.
+    return attempt.growing.reader(size, way.source.name)
+  }
+
+  async #run(first: Source): Promise<void> {
+    const { counts, digest, logger } = this.#options
     counts.started += 1
     try {
-      try {
-        await this.#fetchAndSeal(this.#options.size ?? (await store.partialSize(partialId(digest))))
-      } catch (error) {
-        if (!isWrongBytes(error)) throw error
-        logger.warn(
-          { upstream, digest, reason: error.message },
-          'upstream sent other bytes than expected: once more',
-        )
-        this.#opened = deferred()
-        this.#isFailing = false
-        await this.#fetchAndSeal(undefined)
-      }
+      // Whoever started it has to have the fill in hand before anything of it is told.
+      await Promise.resolve()
+      const outcome = await this.#fill()
       counts.finished += 1
-      this.#started.resolve()
+      this.#end()
+      this.#outcome = outcome
     } catch (cause) {
-      const message = 'it sent bytes twice that do not match their digest'
-      const error = isWrongBytes(cause)
-        ? new UpstreamError('INVALID_RESPONSE', upstream, message, { cause })
-        : cause
+      const error = cause instanceof Error ? cause : new Error(String(cause))
+      const isStopped = this.#stopped.signal.aborted
+      if (isStopped) counts.stopped += 1
+      else counts.failed += 1
       // An upstream's failure needs no stack: its message says it all.
       const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
-      if (this.#stopped.signal.aborted) counts.stopped += 1
-      else counts.failed += 1
-      if (!this.#stopped.signal.aborted) logger.warn({ upstream, digest, ...told }, 'fetching a blob failed')
-      this.#opened.reject(error)
-      this.#started.reject(error)
-      throw error
-    }
-  }
-
-  /** `size` is what we expect; where the upstream says otherwise before a byte has come, it is asked to decide. */
-  async #fetchAndSeal(size: number | undefined): Promise<void> {
-    const { digest, store, counts } = this.#options
-    if ((await store.size(digest)) !== undefined) {
-      this.#opened.resolve(undefined)
-      return
-    }
-    let partial: Partial | undefined
-    const startedAt = performance.now()
-    const download = new Download({
-      ...this.#options,
-      size,
-      signal: this.#stopped.signal,
-      onFirstByte: this.#started.resolve,
-      open: async (known) => {
-        const algorithm = digestAlgorithm(digest)
-        partial = await store.openPartial({ id: partialId(digest), algorithm, size: known })
-        this.#partial = partial
-        this.#opened.resolve(partial)
-        return partial
-      },
-    })
-    try {
-      const whole = await download.run()
-      const bytes = whole.present.total
-      await whole.seal(digest)
-      this.#tell(download, bytes, performance.now() - startedAt)
-    } catch (error) {
-      this.#isFailing = true
-      const reason = error instanceof Error ? error : new Error(String(error))
-      // A disk that failed is not trusted with the bytes; what an upstream failed at goes on later.
-      const isWorthKeeping = error instanceof UpstreamError && error.code !== 'INVALID_RESPONSE'
-      if (this.#stopped.signal.aborted || isWorthKeeping) await partial?.suspend(reason)
-      else await partial?.discard(reason)
+      if (!isStopped) logger.warn({ upstream: first.name, digest, ...told }, 'fetching a blob failed')
+      this.#end()
+      this.#outcome = error
       throw error
     } finally {
-      counts.resumes += download.resumes
+      clearInterval(this.#impatience)
+      this.#changes.announce()
     }
   }
 
-  /** `size` and what was kept of it in bytes. */
-  #tell({ keptBytes, resumes }: Download, size: number, ms: number): void {
-    const { logger, upstream, repository, digest } = this.#options
-    const bytes = size - keptBytes
+  #end(): void {
+    this.#isEnding = true
+    this.#options.onEnd()
+  }
+
+  async #fill(): Promise<'stored' | 'handed'> {
+    const { digest, store } = this.#options
+    for (;;) {
+      // Guards against this order: (1) A asks, and finds neither the blob nor a fill. (2) B's fill of it, begun
+      // earlier, is sealed and leaves. (3) A starts this one. The same where a push was sealed since.
+      if (await store.stat(digest).catch(() => undefined)) return 'stored'
+      const attempt = this.#beginAttempt()
+      try {
+        await this.#complete(attempt, await attempt.run())
+        return attempt.isWindow ? 'handed' : 'stored'
+      } catch (error) {
+        await this.#giveUp(attempt, error)
+      } finally {
+        this.#options.counts.resumes += attempt.resumes
+      }
+    }
+  }
+
+  #beginAttempt(): Attempt {
+    const { hasRoom, digest } = this.#options
+    const id = partialId(digest)
+    const attempt = new Attempt({
+      ...this.#options,
+      partialId: this.#isAnew ? anew(id) : id,
+      ways: this.#ways,
+      heedsClaims: this.#wrongs === 0,
+      hasRoom: async (size) => !this.#isUnstorable && hasRoom(size),
+      onAnswer: ({ source }) => {
+        if (source.repository !== undefined) this.#confirmed.add(source.repository)
+      },
+      onIdle: () => this.#stopIfUnwanted(),
+      changes: this.#changes,
+      since: this.#startedAt,
+      signal: this.#stopped.signal,
+    })
+    this.#attempt = attempt
+    this.#changes.announce()
+    return attempt
+  }
+
+  /** The bytes are right, so readers may finish now; a slow disk is not their business. */
+  async #complete(attempt: Attempt, partial: Partial): Promise<void> {
+    const { digest, store, publish, logger } = this.#options
+    const size = partial.present.total
+    attempt.growing.verified(size)
+    if (attempt.isWindow) return
+    await publish(partial)
+    if (this.#isAnew) await store.partials.remove(partialId(digest)).catch(() => {})
+    const ms = performance.now() - this.#startedAt
+    const bytes = size - attempt.keptBytes
+    const way = attempt.blameable.at(-1)
+    if (!way) return
+    const { name: upstream, repository } = way.source
+    const fields = { upstream, repository: repository && nameOf(repository), digest, size, bytes }
+    const rest = { keptBytes: attempt.keptBytes, resumes: attempt.resumes, ms: Math.round(ms) }
     const bytesPerSecond = Math.round(bytes / Math.max(ms / 1000, 0.001))
-    const name = repository.slice(upstream.length + 1)
-    const fields = { upstream, repository: name, digest, size, bytes, keptBytes, resumes, ms: Math.round(ms) }
-    logger.info({ ...fields, bytesPerSecond }, 'fetched a blob')
+    logger.info({ ...fields, ...rest, bytesPerSecond }, 'fetched a blob')
+  }
+
+  /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
+  async #giveUp(attempt: Attempt, error: unknown): Promise<void> {
+    const { logger, digest, onDiskFailure } = this.#options
+    const isStopped = this.#stopped.signal.aborted
+    const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
+    const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
+    if (isOfDisk) onDiskFailure()
+    if (isWrong) {
+      this.#wrongs += 1
+      this.#ways.blameForBytes(attempt.blameable, error as Error)
+    }
+    // Where all ways have failed, one more may have come before that was heard here.
+    const isAnother = isWrong
+      ? attempt.blameable.length > 0 && this.#ways.isOpen
+      : error instanceof Contradiction || (error instanceof UpstreamError && this.#ways.isOpen)
+    const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
+    const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
+    const failure = isWrong ? this.#ways.lastFailure : told(error, attempt.blameable.at(-1))
+    if (!isWorthAnother) this.#isEnding = true
+    attempt.growing.fail(failure)
+    await this.#close(attempt, { keeps: !isWrong && !isOfDisk, reason: failure })
+    if (!isWorthAnother) throw failure
+    if (isOfDisk) this.#isUnstorable = true
+    if (error instanceof Contradiction) this.#isAnew = true
+    if (!isWrong) return
+    const upstream = attempt.blameable[0]?.source.name
+    const reason = (error as Error).message
+    logger.warn({ upstream, digest, reason }, 'upstream sent other bytes than expected: once more')
+  }
+
+  /** Wrong bytes go, and a disk that failed is not trusted with any; what an upstream failed at goes on later. */
+  async #close({ partial }: Attempt, { keeps, reason }: { keeps: boolean; reason: Error }): Promise<void> {
+    const { logger, digest } = this.#options
+    try {
+      if (keeps) await partial?.suspend(reason)
+      else await partial?.discard(reason)
+    } catch (error) {
+      logger.warn({ digest, err: error }, 'a partial could not be closed')
+    }
+  }
+
+  /** What is only handed through has no use without readers. */
+  #stopIfUnwanted(): void {
+    const attempt = this.#attempt
+    if (!attempt?.isWindow || this.#outcome !== undefined) return
+    if (this.#waiting === 0 && attempt.growing.isIdle) this.#abort(new Error('the client has left'))
+  }
+
+  #abort(reason: Error): void {
+    this.#stopped.abort(reason)
+    this.#changes.announce()
+    // Its writes may wait for readers that never come.
+    if (this.isHandedThrough) void this.#attempt?.partial?.discard(reason)
   }
 }
 
-function isWrongBytes(error: unknown): error is RegistryError {
+function isWrongBytes(error: unknown): boolean {
   return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
+}
+
+/** What those who wait hear of it. */
+function told(error: unknown, way: Way | undefined): Error {
+  if (error instanceof Contradiction) {
+    return new UpstreamError('INVALID_RESPONSE', way?.source.name ?? '', error.message, { cause: error })
+  }
+  return error instanceof Error ? error : new Error(String(error))
 }
 
 /** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */
 export function partialId(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}`
+}
+
+/** The name of a partial beside one whose bytes are in doubt. */
+function anew(id: string): string {
+  return `${id}-anew`
 }

@@ -1,12 +1,13 @@
-import type { LimitFunction } from 'p-limit'
 import type { Logger } from 'pino'
-import type { BlobOrigin, Blobs, OpenedBlob } from '../content/blobs.ts'
+import type { Blobs, OpenedBlob } from '../content/blobs.ts'
+import type { Source } from '../content/source.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Freshness } from '../mirror/freshness.ts'
 import { idOf, type MirroredRepository } from '../mirror/manifests.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { BlobRecord, Catalog, RepositoryId } from '../storage/catalog.ts'
+import { repositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 
 export interface RepositoryBlobsOptions {
@@ -14,8 +15,6 @@ export interface RepositoryBlobsOptions {
   readonly blobs: Blobs
   readonly freshness: Freshness
   readonly logger: Logger
-  /** The limiter of an upstream's downloads, by its name. */
-  readonly limits: ReadonlyMap<string, LimitFunction>
 }
 
 /**
@@ -39,18 +38,12 @@ export class RepositoryBlobs {
     const { catalog, blobs, freshness } = this.#options
     const id = idOf(repository)
     const record = await catalog.blob(id, digest)
-    if (record) return blobs.open(digest, this.#originOf(repository, digest, record.size), signal)
+    const source = sourceOf(repository, digest)
+    if (record) return blobs.open(digest, source, { size: record.size, signal })
     await freshness.throwRemembered(id, digest)
-    const origin = this.#originOf(repository, digest, undefined)
-    let isConfirmed = false
-    const source: BlobOrigin['source'] = async (query) => {
-      const fetched = await origin.source(query)
-      isConfirmed = true
-      return fetched
-    }
     try {
-      const opened = await blobs.open(digest, { ...origin, source }, signal)
-      await this.#establishRight(repository, digest, opened, isConfirmed)
+      const opened = await blobs.open(digest, source, { signal })
+      await this.#establishRight(repository, digest, opened)
       return opened
     } catch (error) {
       if (!isOfStorage(error)) await freshness.rememberRefusal(id, digest, error)
@@ -69,7 +62,7 @@ export class RepositoryBlobs {
     const { catalog, blobs, freshness } = this.#options
     const id = idOf(repository)
     const record = await catalog.blob(id, digest)
-    const stored = await blobs.size(digest)
+    const stored = (await blobs.stat(digest))?.size
     const size = stored ?? record?.size
     if (record && size !== undefined) return { size, isStored: stored !== undefined }
     await freshness.throwRemembered(id, digest, 'HEAD')
@@ -103,13 +96,12 @@ export class RepositoryBlobs {
   async #establishRight(
     repository: MirroredRepository,
     digest: Digest,
-    { reader }: OpenedBlob,
-    isConfirmed: boolean,
+    { reader, confirmedBy }: OpenedBlob,
   ): Promise<void> {
     const { upstream, name } = repository
     try {
       await this.#establishing.run(`${upstream.name}/${name} ${digest}`, async () => {
-        if (!isConfirmed) await assertHas(repository, digest)
+        if (!confirmedBy.has(repositoryKey(upstream.name, name))) await assertHas(repository, digest)
         await this.#record(idOf(repository), { digest, size: reader.isVerified ? reader.size : undefined })
       })
     } catch (error) {
@@ -125,18 +117,13 @@ export class RepositoryBlobs {
       logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
     )
   }
+}
 
-  #originOf({ upstream, name }: MirroredRepository, digest: Digest, size: number | undefined): BlobOrigin {
-    const limit = this.#options.limits.get(upstream.name)
-    if (!limit) throw new TypeError(`there is no limiter for ${upstream.name}`)
-    const repository = `${upstream.name}/${name}`
-    return {
-      upstream: upstream.name,
-      repository,
-      size,
-      limit,
-      source: (options) => upstream.blob(name, digest, options),
-    }
+function sourceOf({ upstream, name }: MirroredRepository, digest: Digest): Source {
+  return {
+    name: upstream.name,
+    repository: repositoryKey(upstream.name, name),
+    open: (position, query) => upstream.blob(name, digest, { position, ...query }),
   }
 }
 

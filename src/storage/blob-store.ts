@@ -1,38 +1,62 @@
-import type { Digest } from '../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
-import type { StoredTotal } from './files/stored-count.ts'
-import type { Partial } from './partial.ts'
+import type { Partial, SealedFile } from './partial.ts'
+
+/** How much is stored. */
+export interface StoredTotal {
+  readonly bytes: number
+  readonly blobs: number
+}
+
+/** A reader of a stored blob, with what its file says now. */
+export interface StoredBlob extends BlobReader {
+  readonly file: SealedFile
+}
 
 /**
- * Content by its digest. Only what was verified is ever visible. Every implementation passes
- * `test/storage/blob-store.contract.ts`.
+ * Content by its digest. Only what was verified is ever visible. What fails at the disk is a StorageError, from
+ * every method and from all that they give. Every implementation passes `test/storage/blob-store.contract.ts`.
  */
 export interface BlobStore extends AsyncDisposable {
   /** What is stored in all, as far as it was counted since the start. */
   readonly stored: StoredTotal
-  /** The size of a stored blob in bytes; undefined where it is not stored. */
-  size(digest: Digest): Promise<number | undefined>
+  readonly partials: Partials
+  /** What is recorded of a stored blob's file; undefined where it is not stored. */
+  stat(digest: Digest): Promise<SealedFile | undefined>
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
-  open(digest: Digest): Promise<BlobReader | undefined>
-  /** Removes a blob. Open readers keep their bytes. No error where it is not stored. */
-  delete(digest: Digest): Promise<void>
-  /**
-   * Opens the partial `id`: the one that an earlier process left, if its size agrees, else a new one. Throws
-   * where it is open already.
-   */
-  openPartial(options: PartialOptions): Promise<Partial>
-  /** The size in bytes that an earlier process expected of the partial `id`; undefined where there is none. */
-  partialSize(id: string): Promise<number | undefined>
+  open(digest: Digest): Promise<StoredBlob | undefined>
+  /** Removes a blob and returns its size in bytes; 0 where it is not stored. Open readers keep their bytes. */
+  delete(digest: Digest): Promise<number>
+  /** At most `limit` digests of what is stored, in ASCII order, those behind `after`. */
+  list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]>
   /** Bytes that the partial `id` may have in all: what is free less a reserve for the catalog, and what it holds already. */
   roomFor(id: string): Promise<number>
-  /** Rejects where the store cannot be written to, with the file system's error. */
+  /** Rejects where the store cannot be written to. */
   probe(): Promise<void>
+}
+
+/** What is on its way into a store, and what earlier processes left. */
+export interface Partials {
+  /** What an earlier attempt left under `id`, open or not; undefined where there is nothing. */
+  find(id: string): Promise<FoundPartial | undefined>
+  /** Opens what an earlier attempt left, else a new one. Throws Error where it is open already, TypeError for a bad id. */
+  open(options: PartialOptions): Promise<Partial>
+  /** All that there are, by id. */
+  list(): Promise<FoundPartial[]>
+  /** Removes what an earlier attempt left. No error where there is nothing. Throws Error where it is open. */
+  remove(id: string): Promise<void>
 }
 
 export interface PartialOptions {
   /** Letters, digits and "-"; for a fill derived from the digest, so that a later process finds it. */
   readonly id: string
-  readonly algorithm: 'sha256' | 'sha512'
-  /** Bytes, where it is known. */
-  readonly size: number | undefined
+  readonly algorithm: DigestAlgorithm
+}
+
+export interface FoundPartial {
+  readonly id: string
+  /** Bytes that are present, as far as the journal tells. */
+  readonly bytes: number
+  /** Milliseconds since the epoch. */
+  readonly touchedAt: number
 }

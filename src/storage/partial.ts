@@ -1,33 +1,66 @@
 import type { Digest } from '../oci/digest.ts'
-import type { BlobReader } from './blob-reader.ts'
 import type { ReadonlyRanges } from './ranges.ts'
 
+/** What is recorded of a file when it is sealed, and compared at each open: a file that was touched since differs. */
+export interface SealedFile {
+  /** Bytes. */
+  readonly size: number
+  /** Whole milliseconds since the epoch. */
+  readonly mtime: number
+  /** A whole number that SQLite and JavaScript can hold: the low 52 bits of what the file system says. */
+  readonly inode: number
+}
+
 /**
- * A file that is not whole yet: a fill from upstream, or a push. It has holes while ranges arrive; the present
- * ranges are journalled, so that a later process goes on where this one was (docs/decisions/0002). Its owner
- * ends it exactly once, by `seal`, `suspend` or `discard`; disposing suspends what nobody ended.
+ * A file with holes that is not whole yet: a fill from upstream, or a push. It is dumb: nobody waits in it, nobody
+ * is told of what arrives, and it has no size, which its owner knows. The present ranges are journalled, so that a
+ * later process goes on where this one was (docs/decisions/0002). Its owner ends it exactly once, by `seal`,
+ * `suspend` or `discard`; disposing suspends what nobody ended. Every implementation passes
+ * `test/storage/partial-*.contract.ts`.
  */
 export interface Partial extends AsyncDisposable {
   readonly id: string
-  /** Bytes; known for a fill, unknown for a push until it is sealed. */
-  readonly size: number | undefined
   readonly present: ReadonlyRanges
+  /** Bytes of the contiguous prefix that are hashed. */
+  readonly hashedUntil: number
+  /** The first position whose byte is still kept: 0, but for a window in memory. */
+  readonly keptFrom: number
   /**
    * Writes bytes at a position, in any order. Bytes that are present already are left alone: the first writer
-   * wins. They are kept by reference for those who follow, so they must not be changed afterwards. Resolves when
-   * readers can have them. Rejects with the file system's error (ENOSPC, EIO, ...).
+   * wins. They may be kept by reference, so they must not be changed afterwards. Resolves when they can be read.
+   * Throws StorageError, the reason of an end, or an Error while it is sealed.
    */
   write(position: number, bytes: Uint8Array): Promise<void>
-  /** A reader that follows the bytes as they arrive; undefined where the size is unknown, or it has ended. */
-  reader(): BlobReader | undefined
   /**
-   * Verifies and publishes the bytes under `expected`: fdatasync, rename into the blob store, fsync of the
-   * folder. Readers are told as soon as the digest is known to match. Throws RegistryError DIGEST_INVALID where
-   * it does not, or SIZE_INVALID where bytes are missing; the file is then gone.
+   * A way to read what is present, to be closed by the caller; it outlives the end of the partial and the removal
+   * of the file. `from` is where it will read first: a window keeps what its views have not passed.
+   * Throws Error after the end.
    */
-  seal(expected: Digest): Promise<void>
-  /** Ends it; readers that still wait reject with `reason`. The bytes stay for a later `openPartial`. */
+  view(from?: number): PartialView
+  /**
+   * Whether the bytes that are here are the whole of `expected`. Throws RegistryError SIZE_INVALID where there are
+   * holes, DIGEST_INVALID where they are other bytes (or not all yet), and StorageError. Ends nothing: more may be
+   * written, and it may be called again.
+   */
+  verify(expected: Digest): Promise<void>
+  /**
+   * Verifies as `verify` does, and ends it by publishing the bytes under `expected`: fdatasync, rename, fsync of
+   * the folder. Where it throws RegistryError, or StorageError BUSY, the partial is as it was and may be sealed
+   * again; where it throws another StorageError it has ended and the bytes are gone, since a disk that failed to
+   * sync is not trusted with them.
+   */
+  seal(expected: Digest): Promise<SealedFile>
+  /** Ends it, the bytes stay for a later `open`. Writes from now on reject with `reason`. No error after an end. */
   suspend(reason: Error): Promise<void>
-  /** Ends it and removes the bytes; readers that still wait reject with `reason`. */
+  /** Ends it and removes the bytes. Writes from now on reject with `reason`. No error after an end. */
   discard(reason: Error): Promise<void>
+}
+
+/** Positional reads of a partial. */
+export interface PartialView extends AsyncDisposable {
+  /**
+   * Reads bytes that are present at `position` into `buffer` and returns how many; 0 where that byte is missing.
+   * Never waits for more. Throws StorageError, and RangeError where a window has dropped that byte.
+   */
+  read(buffer: Uint8Array, position: number): Promise<number>
 }

@@ -28,7 +28,9 @@ test('/healthz, /readyz and /metrics answer', async () => {
 
 test('/readyz says so when the store cannot be written to', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
+  // A folder that is missing is made again; a file in its place is not.
   await rm(join(mirror.directory, 'partial'), { recursive: true })
+  await writeFile(join(mirror.directory, 'partial'), '')
   const { status, text } = await pull(`${mirror.url}/readyz`)
   assert.deepEqual([status, JSON.parse(text).status], [503, 'not ready'])
 })

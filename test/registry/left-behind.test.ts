@@ -23,7 +23,7 @@ for (const size of [3000, 300_000]) {
       t.after(() => rm(directory, { recursive: true, force: true }))
       {
         await using store = await FileBlobStore.open(directory)
-        const partial = await store.openPartial({ id: digest.replace(':', '-'), algorithm: 'sha256', size })
+        const partial = await store.partials.open({ id: digest.replace(':', '-'), algorithm: 'sha256' })
         if (left > 0) await partial.write(0, bytes.subarray(0, left))
         await partial.suspend(new Error('killed'))
       }

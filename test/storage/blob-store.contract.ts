@@ -3,9 +3,9 @@ import { suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
-import { partialReaderContract } from './partial-reader.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
 import { partialSealContract } from './partial-seal.contract.ts'
+import { partialViewContract } from './partial-view.contract.ts'
 
 /** A store under test, empty at first. `t.after` closes what is open at the end. */
 export interface OpenedStore {
@@ -19,7 +19,7 @@ export type OpenStore = (t: TestContext) => Promise<OpenedStore>
 /** Puts a blob into the store by way of a partial. */
 export async function storeBlob(store: BlobStore, bytes: Uint8Array, digest = digestOf(bytes), id = 'store') {
   const algorithm = digestAlgorithm(digest)
-  await using partial = await store.openPartial({ id, algorithm, size: bytes.length })
+  await using partial = await store.partials.open({ id, algorithm })
   await partial.write(0, bytes)
   await partial.seal(digest)
   return digest
@@ -31,15 +31,19 @@ export async function storedBytes(store: BlobStore, digest: Digest): Promise<Buf
   if (!reader) return undefined
   assert.equal(reader.isVerified, true)
   await reader.verified()
-  assert.equal(await store.size(digest), reader.size)
+  assert.equal(await sizeOf(store, digest), reader.size)
   return await readAll(reader)
+}
+
+export async function sizeOf(store: BlobStore, digest: Digest): Promise<number | undefined> {
+  return (await store.stat(digest))?.size
 }
 
 /** What every implementation of `BlobStore` and its `Partial` keeps to. */
 export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: stored blobs`, () => storedBlobContract(open))
   suite(`${name}: sealing`, () => partialSealContract(open))
-  suite(`${name}: readers of a partial`, () => partialReaderContract(open))
+  suite(`${name}: views of a partial`, () => partialViewContract(open))
   suite(`${name}: partials that end and go on`, () => partialResumeContract(open))
 }
 
@@ -48,9 +52,33 @@ function storedBlobContract(open: OpenStore): void {
 
   test('what is not stored is undefined, and its removal is no error', async (t) => {
     const { store } = await open(t)
-    assert.equal(await store.size(digestOf(content)), undefined)
+    assert.equal(await sizeOf(store, digestOf(content)), undefined)
     assert.equal(await store.open(digestOf(content)), undefined)
-    await store.delete(digestOf(content))
+    assert.equal(await store.delete(digestOf(content)), 0)
+    assert.deepEqual(await store.list({ limit: 10 }), [])
+  })
+
+  test('what is stored is listed in order, page by page, and each once', async (t) => {
+    const { store, reopen } = await open(t)
+    const digests: Digest[] = []
+    for (let n = 0; n < 40; n += 1) {
+      const bytes = Buffer.from(`blob ${n}`)
+      digests.push(await storeBlob(store, bytes, digestOf(bytes, n % 4 === 0 ? 'sha512' : 'sha256')))
+    }
+    digests.sort()
+    for (const again of [async () => store, reopen]) {
+      const each = await again()
+      for (const limit of [1, 7, 40, 41]) {
+        const listed: Digest[] = []
+        for (let after: Digest | undefined; ; after = listed.at(-1)) {
+          const page = await each.list({ after, limit })
+          if (page.length === 0) break
+          assert.ok(page.length <= limit)
+          listed.push(...page)
+        }
+        assert.deepEqual(listed, digests, `pages of ${limit}`)
+      }
+    }
   })
 
   for (const algorithm of ['sha256', 'sha512'] as const) {
@@ -66,7 +94,7 @@ function storedBlobContract(open: OpenStore): void {
   test('a blob of zero bytes', async (t) => {
     const { store, reopen } = await open(t)
     const digest = await storeBlob(store, new Uint8Array(0))
-    assert.equal(await store.size(digest), 0)
+    assert.equal(await sizeOf(store, digest), 0)
     assert.deepEqual(await storedBytes(await reopen(), digest), Buffer.alloc(0))
   })
 
@@ -103,16 +131,17 @@ function storedBlobContract(open: OpenStore): void {
     const digest = await storeBlob(store, content)
     const other = await storeBlob(store, Buffer.from('other'))
     await using reader = await store.open(digest)
-    await store.delete(digest)
+    assert.equal(await store.delete(digest), content.length, 'so much is free now')
+    assert.equal(await store.delete(digest), 0)
     assert.equal(await store.open(digest), undefined)
-    assert.equal(await store.size(digest), undefined)
+    assert.equal(await sizeOf(store, digest), undefined)
     assert.ok(reader)
     assertSameBytes(await readAll(reader), content)
     const later = await reopen()
-    assert.equal(await later.size(digest), undefined)
-    assert.equal(await later.size(other), 5)
+    assert.equal(await sizeOf(later, digest), undefined)
+    assert.equal(await sizeOf(later, other), 5)
     await storeBlob(later, content)
-    assert.equal(await later.size(digest), content.length)
+    assert.equal(await sizeOf(later, digest), content.length)
   })
 
   test('the same blob from two partials at once is stored, and its readers do not notice', async (t) => {
@@ -136,7 +165,7 @@ function storedBlobContract(open: OpenStore): void {
 
   test('closing the store while a partial is open rejects', async (t) => {
     const { store } = await open(t)
-    const partial = await store.openPartial({ id: 'open', algorithm: 'sha256', size: 1 })
+    const partial = await store.partials.open({ id: 'open', algorithm: 'sha256' })
     await assert.rejects(async () => store[Symbol.asyncDispose](), /partial/)
     await partial.discard(new Error('the end'))
     await store[Symbol.asyncDispose]()
@@ -144,8 +173,10 @@ function storedBlobContract(open: OpenStore): void {
 
   for (const id of ['', '../x', 'a/b', 'A', 'a.journal', 'a b', 'a\n']) {
     test(`${JSON.stringify(id)} is no name for a partial`, async (t) => {
-      const { store } = await open(t)
-      await assert.rejects(store.openPartial({ id, algorithm: 'sha256', size: 1 }), TypeError)
+      const { partials } = (await open(t)).store
+      await assert.rejects(partials.open({ id, algorithm: 'sha256' }), TypeError)
+      await assert.rejects(partials.find(id), TypeError)
+      await assert.rejects(partials.remove(id), TypeError)
     })
   }
 }

@@ -20,11 +20,11 @@ import { assertSameBytes, filesBelow } from './files/storage-folder.ts'
 /** Checks that all that a reopened partial calls present is as it was written, then fills it and seals it. */
 export async function assertVouchedOnly(partial: Partial, content: Buffer): Promise<void> {
   {
-    await using reader = partial.reader()
+    await using view = partial.view()
     for (const { start, end } of partial.present) {
       const buffer = Buffer.alloc(end - start)
       for (let at = start; at < end; ) {
-        at += (await reader?.read(buffer.subarray(at - start), at)) ?? end
+        at += await view.read(buffer.subarray(at - start), at)
       }
       assertSameBytes(buffer, content.subarray(start, end), `present bytes from ${start}`)
     }
@@ -39,7 +39,7 @@ export async function assertVouchedOnly(partial: Partial, content: Buffer): Prom
 /** Checks the child's fill, of which these ranges had been written; returns how many bytes of them are lost. */
 export async function checkFill(folder: string, written: readonly ByteInterval[]): Promise<number> {
   await using store = await FileBlobStore.open(folder)
-  await using partial = await store.openPartial(crashPartial)
+  await using partial = await store.partials.open(crashPartial)
   let lost = 0
   for (const { start, end } of written) {
     for (let gap = partial.present.firstGap(end, start); gap; gap = partial.present.firstGap(end, gap.end)) {
@@ -65,7 +65,7 @@ export async function checkSealed(folder: string, sealed: readonly number[]): Pr
   }
   const next = crashBytes(sealed.length)
   const id = crashBlobId(sealed.length)
-  await using partial = await store.openPartial({ id, algorithm: 'sha256', size: next.length })
+  await using partial = await store.partials.open({ id, algorithm: 'sha256' })
   await assertVouchedOnly(partial, next)
 }
 

@@ -15,7 +15,7 @@ import { testBytes } from './files/storage-folder.ts'
 
 /** What the child fills its partial with. */
 export const crashContent = testBytes(12_000_000, 9)
-export const crashPartial = { id: 'fill', algorithm: 'sha256', size: crashContent.length } as const
+export const crashPartial = { id: 'fill', algorithm: 'sha256' } as const
 export const crashRepository = { upstream: 'docker.io', name: 'library/crash' as RepositoryName }
 
 /** The blob or manifest of the child's n-th step. */
@@ -35,7 +35,7 @@ export function crashTag(n: number): Tag {
 /** Writes ranges from two fronts in turns, as two connections do. */
 async function* fill(folder: string) {
   const store = await FileBlobStore.open(folder)
-  const partial: Partial = await store.openPartial(crashPartial)
+  const partial: Partial = await store.partials.open(crashPartial)
   const chunk = 40_000
   const half = crashContent.length / 2
   for (let at = 0; at < half; at += chunk) {
@@ -54,10 +54,9 @@ async function* seal(folder: string) {
   }
   for (let n = 0; ; n += 1) {
     const bytes = crashBytes(n)
-    const partial = await store.openPartial({
+    const partial = await store.partials.open({
       id: crashBlobId(n),
       algorithm: 'sha256',
-      size: bytes.length,
     })
     await partial.write(0, bytes)
     await partial.seal(digestOf(bytes))

@@ -8,76 +8,122 @@ import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
 const content = testBytes(2_000_000)
 const digest = digestOf(content)
-const whole = { id: 'whole', algorithm: 'sha256', size: content.length } as const
+const whole = { id: 'whole', algorithm: 'sha256' } as const
 
 /** What `seal` publishes, and what it refuses. */
 export function partialSealContract(open: OpenStore): void {
   test('nothing is visible before the seal, all of it afterwards', async (t) => {
     const { store } = await open(t)
-    await using partial = await store.openPartial(whole)
+    await using partial = await store.partials.open(whole)
     await partial.write(0, content)
-    assert.equal(await store.size(digest), undefined)
+    assert.equal(await store.stat(digest), undefined)
     assert.equal(await store.open(digest), undefined)
     await partial.seal(digest)
     assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), content)
   })
 
-  test('wrong bytes: DIGEST_INVALID, nothing is published, readers that wait are told', async (t) => {
+  test('the seal says what is recorded of the file: the same as stat and open, also later', async (t) => {
     const { store, reopen } = await open(t)
-    const wrong = Buffer.from(content)
-    wrong[1_234_567] = (wrong[1_234_567] ?? 0) ^ 1
-    await using partial = await store.openPartial(whole)
-    await using reader = partial.reader()
-    const waiting = Promise.allSettled([reader?.verified()])
-    await partial.write(0, wrong)
-    await assert.rejects(partial.seal(digest), { name: 'RegistryError', code: 'DIGEST_INVALID' })
-    const [outcome] = await waiting
-    assert.equal(outcome.status === 'rejected' && outcome.reason.code, 'DIGEST_INVALID')
-    await assert.rejects(async () => reader?.verified(), { code: 'DIGEST_INVALID' })
-    assert.equal(reader?.isVerified, false)
-    assert.equal(await store.size(digest), undefined)
-    assert.equal(await store.size(digestOf(wrong)), undefined)
-    await using again = await (await reopen()).openPartial(whole)
-    assert.equal(again.present.total, 0, 'the wrong bytes are not kept')
+    await using partial = await store.partials.open(whole)
+    await partial.write(0, content)
+    const sealed = await partial.seal(digest)
+    assert.equal(sealed.size, content.length)
+    for (const value of Object.values(sealed)) assert.ok(Number.isSafeInteger(value), `${value}`)
+    for (const again of [async () => store, reopen]) {
+      const later = await again()
+      assert.deepEqual(await later.stat(digest), sealed)
+      await using stored = await later.open(digest)
+      assert.deepEqual(stored?.file, sealed)
+    }
   })
+
+  for (const [what, pieces, code] of [
+    ['one byte is wrong', [[0, 100]], 'DIGEST_INVALID'],
+    ['the last byte is missing', [[0, 99]], 'DIGEST_INVALID'],
+    ['nothing came', [], 'DIGEST_INVALID'],
+    ['one byte too many came', [[0, 101]], 'DIGEST_INVALID'],
+    ['the first byte is missing', [[1, 100]], 'SIZE_INVALID'],
+    [
+      'bytes far behind the end came',
+      [
+        [0, 100],
+        [200, 201],
+      ],
+      'SIZE_INVALID',
+    ],
+    ['a hole', [[0, 50], [51, 100]], 'SIZE_INVALID'], // biome-ignore format: one case a line
+  ] as const) {
+    test(`${code}, nothing is published, and nothing is lost: ${what}`, async (t) => {
+      const { store, reopen } = await open(t)
+      const bytes = Buffer.from(content)
+      if (what === 'one byte is wrong') bytes[50] = (bytes[50] ?? 0) ^ 1
+      const partial = await store.partials.open(whole)
+      for (const [start, end] of pieces) await partial.write(start, bytes.subarray(start, end))
+      const expected = digestOf(content.subarray(0, 100))
+      const before = [...partial.present]
+      for (const name of ['verify', 'seal', 'seal'] as const) {
+        await assert.rejects(partial[name](expected), { name: 'RegistryError', code })
+      }
+      assert.equal(await store.stat(expected), undefined)
+      assert.deepEqual(await store.list({ limit: 10 }), [])
+      assert.deepEqual([...partial.present], before)
+      await partial.suspend(new Error('later'))
+      await using again = await (await reopen()).partials.open(whole)
+      assert.deepEqual([...again.present], before)
+    })
+  }
 
   test('the right bytes under another algorithm: DIGEST_INVALID', async (t) => {
     const { store } = await open(t)
-    const partial = await store.openPartial(whole)
+    await using partial = await store.partials.open(whole)
     await partial.write(0, content)
     await assert.rejects(partial.seal(digestOf(content, 'sha512')), { code: 'DIGEST_INVALID' })
   })
 
-  for (const [what, size, pieces] of [
-    ['the last byte is missing', 100, [[0, 99]]],
-    ['the first byte is missing', 100, [[1, 100]]],
-    ['nothing came', 100, []],
-    ['more came than was said', 100, [[0, 101]]],
-    ['bytes far behind the end came', 100, [[0, 100], [200, 201]]], // biome-ignore format: one case a line
-    ['a hole, size unknown', undefined, [[0, 50], [51, 100]]], // biome-ignore format: one case a line
-  ] as const) {
-    test(`SIZE_INVALID, and the bytes are gone: ${what}`, async (t) => {
-      const { store } = await open(t)
-      const partial = await store.openPartial({ id: 'x', algorithm: 'sha256', size })
-      for (const [start, end] of pieces) await partial.write(start, content.subarray(start, end))
-      const expected = digestOf(content.subarray(0, 100))
-      await assert.rejects(partial.seal(expected), { name: 'RegistryError', code: 'SIZE_INVALID' })
-      assert.equal(await store.size(expected), undefined)
-      await using again = await store.openPartial({ id: 'x', algorithm: 'sha256', size })
-      assert.equal(again.present.total, 0)
-    })
-  }
-
-  test('size unknown: what was appended is sealed', async (t) => {
+  test('verify while it arrives: not yet, not yet, now; and each part of it by its own digest', async (t) => {
     const { store } = await open(t)
-    await using partial = await store.openPartial({ id: 'push', algorithm: 'sha512', size: undefined })
-    assert.equal(partial.size, undefined)
-    for (let at = 0; at < content.length; at += 300_000) {
-      await partial.write(at, content.subarray(at, at + 300_000))
+    await using partial = await store.partials.open(whole)
+    for (let at = 0; at < content.length; at += 500_000) {
+      await assert.rejects(partial.verify(digest), { code: 'DIGEST_INVALID' })
+      await partial.write(at, content.subarray(at, at + 500_000))
+      await partial.verify(digestOf(content.subarray(0, at + 500_000)))
     }
-    const expected = digestOf(content, 'sha512')
-    await partial.seal(expected)
-    assertSameBytes((await storedBytes(store, expected)) ?? Buffer.alloc(0), content)
+    await partial.verify(digest)
+    assert.equal(partial.hashedUntil, content.length)
+    assert.equal(await store.stat(digest), undefined, 'it publishes nothing')
+    await partial.seal(digest)
+  })
+
+  test('what an earlier process left is whole: its hash says so, nobody needs a size', async (t) => {
+    const { store, reopen } = await open(t)
+    const partial = await store.partials.open(whole)
+    await partial.write(1_000_000, content.subarray(1_000_000))
+    await partial.write(0, content.subarray(0, 1_000_000))
+    await partial.suspend(new Error('stopped'))
+    const later = await reopen()
+    await using again = await later.partials.open(whole)
+    await again.verify(digest)
+    await again.seal(digest)
+    assertSameBytes((await storedBytes(later, digest)) ?? Buffer.alloc(0), content)
+  })
+
+  test('a write while it is sealed never gets into what is published', async (t) => {
+    const { store } = await open(t)
+    for (let round = 0; round < 20; round += 1) {
+      const partial = await store.partials.open({ ...whole, id: `round-${round}` })
+      await partial.write(0, content)
+      const late = () => partial.write(content.length, Buffer.from('behind the end'))
+      const early = round % 2 === 0 ? late() : undefined
+      const sealing = partial.seal(digest)
+      const outcomes = await Promise.allSettled([sealing, early, late()])
+      assert.equal(outcomes[2].status, 'rejected', 'nothing new begins')
+      // A write that came first belongs to it: then these are other bytes.
+      if (outcomes[0].status === 'fulfilled') {
+        assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), content)
+      } else assert.equal(await store.stat(digest), undefined)
+      await partial.discard(new Error('the end'))
+      await store.delete(digest)
+    }
   })
 
   test('ranges in any order, overlapping, several at once: content and digest come out right', async (t) => {
@@ -90,7 +136,7 @@ export function partialSealContract(open: OpenStore): void {
         fc.array(piece, { maxLength: 12 }),
         fc.integer({ min: 1, max: 4 }),
         async (pieces, atOnce) => {
-          await using partial = await store.openPartial({ id: 'any', algorithm: 'sha256', size })
+          await using partial = await store.partials.open({ id: 'any', algorithm: 'sha256' })
           for (let i = 0; i < pieces.length; i += atOnce) {
             const group = pieces.slice(i, i + atOnce)
             await Promise.all(
@@ -115,7 +161,7 @@ export function partialSealContract(open: OpenStore): void {
 
   test('bytes that are present are left alone, whatever is written over them', async (t) => {
     const { store } = await open(t)
-    await using partial = await store.openPartial(whole)
+    await using partial = await store.partials.open(whole)
     await partial.write(500_000, content.subarray(500_000, 1_000_000))
     const other = Buffer.from(content)
     other.fill(0xee, 500_000, 1_000_000)
@@ -128,7 +174,7 @@ export function partialSealContract(open: OpenStore): void {
     const { store } = await open(t)
     const wrong = Buffer.alloc(content.length, 0xee)
     for (let round = 0; round < 10; round += 1) {
-      await using partial = await store.openPartial({ ...whole, id: `round-${round}` })
+      await using partial = await store.partials.open({ ...whole, id: `round-${round}` })
       await Promise.all([
         partial.write(0, content.subarray(0, 1_500_000)),
         partial.write(1_000, wrong.subarray(1_000, 1_400_000)),

@@ -1,44 +1,63 @@
-import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
+import {
+  constants,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Digest, digestAlgorithm, digestHex } from '../../oci/digest.ts'
-import type { BlobReader } from '../blob-reader.ts'
-import type { BlobStore, PartialOptions } from '../blob-store.ts'
-import type { Partial } from '../partial.ts'
-import { absentIfMissing } from './file-errors.ts'
-import { FilePartial } from './file-partial.ts'
-import { PartialJournal } from './partial-journal.ts'
-import { StoredCount, type StoredTotal } from './stored-count.ts'
+import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
+import type { BlobStore, Partials, StoredBlob, StoredTotal } from '../blob-store.ts'
+import { asStorageError, StorageError } from '../error.ts'
+import type { SealedFile } from '../partial.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { FilePartials } from './file-partials.ts'
+import { sealedFile } from './sealed-file.ts'
+import { StoredCount } from './stored-count.ts'
 
 const layoutVersion = '1'
-/** A partial that nobody asked for in this time goes at the next start. */
-const partialKeptMs = 30 * 24 * 60 * 60 * 1000
 
 /** Bytes that are left to the catalog and its log; a sixteenth of a tiny disk. */
 const reserveBytes = 4 * 1024 * 1024
 
+/** For reading; neither follows a link nor waits for the other end of a pipe. */
+const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
 /**
  * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, and the layout's
- * version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that.
+ * version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that. What is
+ * not a plain file under a digest's name is no blob. Folders that somebody removes at run time are made again.
  */
 export class FileBlobStore implements BlobStore {
   readonly #directory: string
-  readonly #openPartials = new Set<string>()
+  readonly #partials: FilePartials
   readonly #count: StoredCount
 
   private constructor(directory: string) {
     this.#directory = directory
+    this.#partials = new FilePartials(join(directory, 'partial'), (path, digest) =>
+      this.#publish(path, digest),
+    )
     this.#count = new StoredCount(join(directory, 'blobs'))
   }
 
   /**
    * Opens the store in `directory`, which is made where it is missing. Throws where the folder was written by a
-   * later version, or cannot be written to. One process a folder: see `lockDirectory`.
+   * later version, and the file system's own error where it cannot be written to. One process a folder: see
+   * `lockDirectory`.
    */
   static async open(directory: string): Promise<FileBlobStore> {
     await mkdir(join(directory, 'partial'), { recursive: true })
     const versionPath = join(directory, 'VERSION')
-    const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.trim()
-    // A power cut just after the first start may leave an empty file.
+    const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.replaceAll('\0', '').trim()
+    // A power cut just after the first start may leave an empty file, or one of zeros.
     if (!version) await writeFile(versionPath, `${layoutVersion}\n`)
     else if (version !== layoutVersion) {
       throw new Error(
@@ -46,7 +65,7 @@ export class FileBlobStore implements BlobStore {
       )
     }
     const store = new FileBlobStore(directory)
-    await store.#removeForgottenPartials()
+    await store.#partials.tidy()
     store.#count.start()
     return store
   }
@@ -55,26 +74,76 @@ export class FileBlobStore implements BlobStore {
     return this.#count.total
   }
 
-  async size(digest: Digest): Promise<number | undefined> {
-    return (await absentIfMissing(stat(this.#pathOf(digest))))?.size
+  get partials(): Partials {
+    return this.#partials
   }
 
-  async open(digest: Digest): Promise<BlobReader | undefined> {
-    const file = await absentIfMissing(open(this.#pathOf(digest), 'r'))
+  async stat(digest: Digest): Promise<SealedFile | undefined> {
+    const looking = absentIfMissing(lstat(this.#pathOf(digest), { bigint: true }))
+    const stats = await asStorageError(`${digest} could not be looked at`, looking)
+    return stats?.isFile() ? sealedFile(stats) : undefined
+  }
+
+  open(digest: Digest): Promise<StoredBlob | undefined> {
+    return asStorageError(`${digest} could not be opened`, this.#openFile(digest))
+  }
+
+  delete(digest: Digest): Promise<number> {
+    return asStorageError(`${digest} could not be removed`, this.#delete(digest))
+  }
+
+  list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
+    return asStorageError('the blobs could not be listed', this.#list(options))
+  }
+
+  roomFor(id: string): Promise<number> {
+    return asStorageError('the room on the disk could not be told', this.#roomFor(id))
+  }
+
+  async probe(): Promise<void> {
+    const path = join(this.#directory, 'partial', '.probe')
+    const probing = this.#partials.inFolder(() => writeFile(path, 'larder'))
+    try {
+      await asStorageError('the data folder cannot be written to', probing)
+    } finally {
+      await rm(path, { force: true })
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#count[Symbol.asyncDispose]()
+    if (this.#partials.openCount > 0) {
+      throw new Error('a partial is still open: its owner must end it first')
+    }
+  }
+
+  #pathOf(digest: Digest): string {
+    return join(this.#directory, 'blobs', folderOf(digest), digestHex(digest))
+  }
+
+  async #openFile(digest: Digest): Promise<StoredBlob | undefined> {
+    const file = await absentIfMissing(open(this.#pathOf(digest), plainFile)).catch(absentIfLink)
     if (!file) return undefined
     try {
-      const { size } = await file.stat()
+      const stats = await file.stat({ bigint: true })
+      if (!stats.isFile()) {
+        await file.close()
+        return undefined
+      }
+      const sealed = sealedFile(stats)
+      const { size } = sealed
       return {
+        file: sealed,
         size,
         isVerified: true,
         verified: async () => {},
         async read(buffer, position, options) {
           options?.signal?.throwIfAborted()
-          if (position >= size) return 0
-          const wanted = Math.min(buffer.length, size - position)
-          const { bytesRead } = await file.read(buffer, 0, wanted, position)
-          if (bytesRead === 0 && wanted > 0) throw new Error(`${digest} became shorter while it was read`)
-          return bytesRead
+          if (position >= size || buffer.length === 0) return 0
+          const reading = file.read(buffer, 0, Math.min(buffer.length, size - position), position)
+          const { bytesRead } = await asStorageError(`${digest} could not be read`, reading)
+          if (bytesRead > 0) return bytesRead
+          throw new StorageError('CORRUPT', `${digest} became shorter while it was read`)
         },
         [Symbol.asyncDispose]: () => file.close(),
       }
@@ -84,63 +153,47 @@ export class FileBlobStore implements BlobStore {
     }
   }
 
-  async delete(digest: Digest): Promise<void> {
+  async #delete(digest: Digest): Promise<number> {
+    let freed = 0
     await this.#count.change(folderOf(digest), async () => {
-      const size = await this.size(digest)
-      await rm(this.#pathOf(digest), { force: true })
+      const size = (await this.stat(digest))?.size
+      // Whatever else lies there is in the way of the blob.
+      await rm(this.#pathOf(digest), { force: true, recursive: true })
+      freed = size ?? 0
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })
+    return freed
   }
 
-  async openPartial(options: PartialOptions): Promise<Partial> {
-    const { id } = options
-    if (!/^[a-z0-9-]+$/.test(id)) throw new TypeError(`"${id}" is no name for a partial`)
-    if (this.#openPartials.has(id)) throw new Error(`partial ${id} is open already`)
-    this.#openPartials.add(id)
-    try {
-      return await FilePartial.open(join(this.#directory, 'partial', id), options, {
-        publish: (path, digest) => this.#publish(path, digest),
-        onEnd: () => this.#openPartials.delete(id),
-      })
-    } catch (error) {
-      this.#openPartials.delete(id)
-      throw error
+  async #list({ after, limit }: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
+    const found: Digest[] = []
+    for (const algorithm of ['sha256', 'sha512'] as const) {
+      const folder = join(this.#directory, 'blobs', algorithm)
+      for (const prefix of await entriesOf(folder, 'isDirectory')) {
+        if (after !== undefined && join(algorithm, prefix) < folderOf(after)) continue
+        for (const name of await entriesOf(join(folder, prefix), 'isFile')) {
+          const digest = `${algorithm}:${name}`
+          if (!isDigest(digest) || !name.startsWith(prefix)) continue
+          if (after !== undefined && digest <= after) continue
+          if (found.length >= limit) return found
+          found.push(digest)
+        }
+      }
     }
+    return found
   }
 
-  async partialSize(id: string): Promise<number | undefined> {
-    return PartialJournal.size(`${join(this.#directory, 'partial', id)}.journal`)
-  }
-
-  async roomFor(id: string): Promise<number> {
+  async #roomFor(id: string): Promise<number> {
     const { bavail, blocks, bsize } = await statfs(this.#directory)
-    const partial = await absentIfMissing(stat(join(this.#directory, 'partial', id)))
+    const partial = await absentIfMissing(stat(this.#partials.pathOf(id)))
     const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)
     return bavail * bsize - reserve + (partial?.blocks ?? 0) * 512
-  }
-
-  async probe(): Promise<void> {
-    const path = join(this.#directory, 'partial', '.probe')
-    try {
-      await writeFile(path, 'larder')
-    } finally {
-      await rm(path, { force: true })
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#count[Symbol.asyncDispose]()
-    if (this.#openPartials.size > 0) throw new Error('a partial is still open: its owner must end it first')
-  }
-
-  #pathOf(digest: Digest): string {
-    return join(this.#directory, 'blobs', folderOf(digest), digestHex(digest))
   }
 
   async #publish(path: string, digest: Digest): Promise<void> {
     await this.#count.change(folderOf(digest), async () => {
       const { size } = await stat(path)
-      const before = await this.size(digest)
+      const before = (await this.stat(digest))?.size
       await this.#rename(path, digest, before === undefined)
       return { bytes: size - (before ?? 0), blobs: before === undefined ? 1 : 0 }
     })
@@ -150,26 +203,21 @@ export class FileBlobStore implements BlobStore {
     const target = this.#pathOf(digest)
     const folder = dirname(target)
     const firstMade = await mkdir(folder, { recursive: true })
-    await rename(path, target)
+    // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
+    // They are opened first: where descriptors are short, nothing has happened yet.
+    await using opened = await openFolders(folder, firstMade ? dirname(firstMade) : folder)
+    await rename(path, target).catch(async (error: unknown) => {
+      // A folder in place of the blob, which nobody but a careless hand has made.
+      if (fileErrorCode(error) !== 'EISDIR') throw error
+      await rm(target, { recursive: true })
+      await rename(path, target)
+    })
     try {
-      await syncFolder(folder)
-      // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
-      for (let made = folder; firstMade && made.length >= firstMade.length; made = dirname(made)) {
-        await syncFolder(dirname(made))
-      }
+      for (const handle of opened.folders) await handle.sync()
     } catch (error) {
       // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
       if (isNew) await rm(target, { force: true })
-      throw error
-    }
-  }
-
-  async #removeForgottenPartials(): Promise<void> {
-    const folder = join(this.#directory, 'partial')
-    for (const name of await readdir(folder)) {
-      const path = join(folder, name)
-      const { mtimeMs } = await stat(path)
-      if (Date.now() - mtimeMs > partialKeptMs) await rm(path, { force: true })
+      throw new StorageError('BROKEN', `the folder of ${digest} could not be synced`, { cause: error })
     }
   }
 }
@@ -179,11 +227,30 @@ function folderOf(digest: Digest): string {
   return join(digestAlgorithm(digest), digestHex(digest).slice(0, 2))
 }
 
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r')
+function absentIfLink(error: unknown): undefined {
+  if (fileErrorCode(error) !== 'ELOOP') throw error
+}
+
+/** The names in a folder, in order; none where it is missing. */
+async function entriesOf(folder: string, kind: 'isDirectory' | 'isFile'): Promise<string[]> {
+  const entries = (await absentIfMissing(readdir(folder, { withFileTypes: true }))) ?? []
+  return entries
+    .filter((entry) => entry[kind]())
+    .map(({ name }) => name)
+    .toSorted()
+}
+
+/** Opens `folder` and those above it up to `last`. */
+async function openFolders(folder: string, last: string) {
+  const closing = new AsyncDisposableStack()
+  const folders: FileHandle[] = []
   try {
-    await folder.sync()
-  } finally {
-    await folder.close()
+    for (let path = folder; path.length >= last.length; path = dirname(path)) {
+      folders.push(closing.use(await open(path, 'r')))
+    }
+    return { folders, [Symbol.asyncDispose]: () => closing.disposeAsync() }
+  } catch (error) {
+    await closing.disposeAsync()
+    throw error
   }
 }

@@ -10,12 +10,14 @@ export interface JournalRecord {
 }
 
 const version = 'larder-partial-1'
+/** Earlier releases wrote a size behind the version: a claim, which is nobody's business here. */
+const headerPattern = /^larder-partial-1 (?:\d+|-)$/
 /** What a killed process may lose of what it had: the journal is behind by at most this much. */
 const flushAfter = { bytes: 1024 * 1024, milliseconds: 100 }
 
 /**
- * The record of a partial's present ranges: a first line with the version and the size, then a line for each
- * run, `start length crc32`, and the CRC-32 of the line itself, so that a line torn by a power cut is dropped.
+ * The record of a partial's present ranges: a first line with the version, then a line for each run,
+ * `start length crc32`, and the CRC-32 of the line itself, so that a line torn by a power cut is dropped.
  */
 export class PartialJournal {
   readonly #file: FileHandle
@@ -23,15 +25,18 @@ export class PartialJournal {
   readonly #pending = new Map<number, JournalRecord>()
   #pendingBytes = 0
   #flushedAt = performance.now()
+  /** One at a time: where a line is torn, the next one must know. */
+  #flushing: Promise<void> = Promise.resolve()
+  #isTorn = false
 
   private constructor(file: FileHandle) {
     this.#file = file
   }
 
-  /** Starts a new journal at `path`, in place of any that is there. `size` in bytes, where it is known. */
-  static async create(path: string, size: number | undefined): Promise<PartialJournal> {
+  /** Starts a new journal at `path`, in place of any that is there. */
+  static async create(path: string): Promise<PartialJournal> {
     try {
-      return await PartialJournal.#begin(path, 'w', `${version} ${size ?? '-'}\n`)
+      return await PartialJournal.#begin(path, 'w', `${version} -\n`)
     } catch (error) {
       await rm(path, { force: true })
       throw error
@@ -55,19 +60,12 @@ export class PartialJournal {
     }
   }
 
-  /** The records at `path`; undefined where there is no journal of this version for `size`. */
-  static async read(path: string, size: number | undefined): Promise<JournalRecord[] | undefined> {
+  /** The records at `path`; undefined where there is no journal of this version. */
+  static async read(path: string): Promise<JournalRecord[] | undefined> {
     const text = await absentIfMissing(readFile(path, 'utf8'))
-    const [header, ...lines] = text?.split('\n') ?? []
-    if (header !== `${version} ${size ?? '-'}`) return undefined
+    const [header = '', ...lines] = text?.split('\n') ?? []
+    if (!headerPattern.test(header)) return undefined
     return lines.flatMap((line) => parseRecord(line) ?? [])
-  }
-
-  /** The size in bytes that the journal at `path` is about; undefined where there is none, or it is unknown. */
-  static async size(path: string): Promise<number | undefined> {
-    const header = (await absentIfMissing(readFile(path, 'utf8')))?.split('\n', 1)[0] ?? ''
-    const match = header.startsWith(`${version} `) ? /^\d+$/.exec(header.slice(version.length + 1)) : null
-    return match ? Number(match[0]) : undefined
   }
 
   /** Notes bytes that are in the file now, and writes the notes down where they are due. */
@@ -84,18 +82,39 @@ export class PartialJournal {
     if (this.#pendingBytes >= flushAfter.bytes || age >= flushAfter.milliseconds) await this.flush()
   }
 
-  /** Writes down what was noted. A kill of the process loses nothing of it, a power cut may. */
-  async flush(): Promise<void> {
-    if (this.#pending.size === 0) return
-    const lines = [...this.#pending.values()].map(formatRecord).join('')
-    this.#pending.clear()
-    this.#pendingBytes = 0
-    this.#flushedAt = performance.now()
-    await this.#file.appendFile(lines)
+  /**
+   * Writes down what was noted. A kill of the process loses nothing of it, a power cut may. What a full disk did
+   * not take is tried again by the next one.
+   */
+  flush(): Promise<void> {
+    const flushed = this.#flushing.then(() => this.#write())
+    this.#flushing = flushed.catch(() => {})
+    return flushed
   }
 
   async close(): Promise<void> {
+    await this.#flushing
     await this.#file.close()
+  }
+
+  async #write(): Promise<void> {
+    if (this.#pending.size === 0) return
+    const taken = new Map(this.#pending)
+    const takenBytes = this.#pendingBytes
+    this.#pending.clear()
+    this.#pendingBytes = 0
+    this.#flushedAt = performance.now()
+    const lines = [...taken.values()].map(formatRecord).join('')
+    try {
+      await this.#file.appendFile(this.#isTorn ? `\n${lines}` : lines)
+      this.#isTorn = false
+    } catch (error) {
+      this.#isTorn = true
+      // What goes on from one of them was noted meanwhile with a record of its own.
+      for (const [end, record] of taken) if (!this.#pending.has(end)) this.#pending.set(end, record)
+      this.#pendingBytes += takenBytes
+      throw error
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import type { Hash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
+import { StorageError } from '../error.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
 import { fileErrorCode } from './file-errors.ts'
 import type { JournalRecord } from './partial-journal.ts'
@@ -45,12 +46,13 @@ export class PrefixHash {
 
   /** Waits until all of the prefix is hashed. Rejects with the file system's error. */
   async settled(): Promise<void> {
-    await this.#catchingUp
+    // What was written meanwhile may have begun another round.
+    while (this.#catchingUp) await this.#catchingUp
   }
 
-  /** Ends the hash; it cannot be advanced afterwards. */
-  finish(): Digest {
-    return finishDigest(this.#hash, this.#algorithm)
+  /** The digest of what is hashed so far. */
+  digest(): Digest {
+    return finishDigest(this.#hash.copy(), this.#algorithm)
   }
 
   /**
@@ -87,7 +89,7 @@ export class PrefixHash {
       const read = await this.#readPieces(buffer, this.#hashedUntil, until, (piece) =>
         this.#hash.update(piece),
       )
-      if (read === 0) throw new Error('the file is shorter than what was written to it')
+      if (read === 0) throw new StorageError('BROKEN', 'the file is shorter than what was written to it')
       this.#hashedUntil += read
     }
     this.#catchingUp = undefined

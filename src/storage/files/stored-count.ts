@@ -1,12 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { StoredTotal } from '../blob-store.ts'
 import { absentIfMissing } from './file-errors.ts'
-
-/** How much is stored. */
-export interface StoredTotal {
-  readonly bytes: number
-  readonly blobs: number
-}
 
 /**
  * Keeps count of what is stored in folders `<algorithm>/<first digits>`. They are walked once, in the background and

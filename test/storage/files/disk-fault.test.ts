@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { digestOf } from '../../../src/oci/digest.ts'
+import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { run } from '../../support/child-process.ts'
 import { reasonToSkip } from '../../support/programs.ts'
@@ -59,7 +59,7 @@ for (const [what, inject] of [
   test(`${what} fails: seal rejects and nothing is published`, { skip }, async (t) => {
     const { folder, assertUntouched } = await folderWithBlob(t)
     const report = await storeWithFault(folder, { inject })
-    assert.deepEqual(report, { stage: 'seal', causeCode: 'EIO', found: 0 })
+    assert.deepEqual(report, { stage: 'seal', code: 'BROKEN', causeCode: 'EIO', found: 0 })
     await assertUntouched()
   })
 }
@@ -74,13 +74,22 @@ test('an fsync under way fails: it is not repeated as a success, the bytes are d
   await assertUntouched()
 })
 
-for (const code of ['ENOSPC', 'EIO']) {
-  test(`${code} at any write of the bytes: the caller is told, nothing is left`, { skip }, async (t) => {
+for (const [causeCode, code] of [
+  ['ENOSPC', 'FULL'],
+  ['Unknown system error -122', 'FULL'],
+  ['EFBIG', 'FULL'],
+  ['EROFS', 'READ_ONLY'],
+  ['ENOMEM', 'BUSY'],
+  ['EIO', 'BROKEN'],
+] as const) {
+  // Node does not know the name of a quota.
+  const error = causeCode.startsWith('Unknown') ? 'EDQUOT' : causeCode
+  test(`${error} at any write of the bytes: the caller is told, nothing is left`, { skip }, async (t) => {
     const { folder, assertUntouched } = await folderWithBlob(t)
-    for (const nth of code === 'ENOSPC' ? [1, 2, 3, 4] : [2]) {
-      const inject = `pwrite64:error=${code}:when=${nth}`
+    for (const nth of causeCode === 'ENOSPC' ? [1, 2, 3, 4] : [2]) {
+      const inject = `pwrite64:error=${error}:when=${nth}`
       const report = await storeWithFault(folder, { inject, path: 'partial/x' })
-      assert.deepEqual(report, { stage: 'write', code, found: 0 })
+      assert.deepEqual(report, { stage: 'write', code, causeCode, found: 0 })
       await assertUntouched()
     }
   })
@@ -89,15 +98,26 @@ for (const code of ['ENOSPC', 'EIO']) {
 test('ENOSPC at a write of the journal: the caller is told, nothing is left', { skip }, async (t) => {
   const { folder, assertUntouched } = await folderWithBlob(t)
   const fault = { inject: 'write:error=ENOSPC:when=2', path: 'partial/x.journal', clockStepMs: 100 }
-  assert.deepEqual(await storeWithFault(folder, fault), { stage: 'write', code: 'ENOSPC', found: 0 })
+  const report = await storeWithFault(folder, fault)
+  assert.deepEqual(report, { stage: 'write', code: 'FULL', causeCode: 'ENOSPC', found: 0 })
   await assertUntouched()
+})
+
+test('descriptors are short at the seal: it says so, loses nothing, and the next try succeeds', {
+  skip,
+}, async (t) => {
+  const { folder, store } = await folderWithBlob(t)
+  const path = join('blobs/sha256', digestHex(digest).slice(0, 2))
+  const report = await storeWithFault(folder, { inject: 'openat:error=EMFILE:when=1', path })
+  assert.deepEqual(report, { stage: 'stored', code: 'BUSY', causeCode: 'EMFILE', found: 0 })
+  assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), faultContent)
 })
 
 test('bytes of an earlier process that the disk cannot read are fetched again', { skip }, async (t) => {
   const { folder, store } = await folderWithBlob(t)
   let now = 0
   t.mock.method(performance, 'now', () => now)
-  const partial = await store.openPartial(faultPartial)
+  const partial = await store.partials.open(faultPartial)
   for (let at = 0; at < 300_000; at += 100_000) {
     now += 100
     await partial.write(at, faultContent.subarray(at, at + 100_000))

@@ -3,18 +3,20 @@ import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
+import type { StorageError } from '../../../src/storage/error.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { run } from '../../support/child-process.ts'
 import { reasonToSkip } from '../../support/programs.ts'
-import { storeBlob, storedBytes } from '../blob-store.contract.ts'
+import { sizeOf, storeBlob, storedBytes } from '../blob-store.contract.ts'
 import { smallDisk, smallDiskNeeds } from './small-disk.ts'
 import { assertSameBytes, filesBelow, testBytes } from './storage-folder.ts'
 
 const skip = reasonToSkip(smallDiskNeeds)
 const earlier = testBytes(500_000, 1)
 const content = testBytes(4_000_000, 2)
-const fill = { id: 'x', algorithm: 'sha256', size: content.length } as const
+const fill = { id: 'x', algorithm: 'sha256' } as const
 const noSpace = { code: 'ENOSPC' }
+const full = { name: 'StorageError', code: 'FULL' }
 
 /** A store on a disk of 3 MiB and some inodes, with one blob in it. */
 async function smallStore(t: TestContext, inodes = 1000) {
@@ -54,37 +56,35 @@ async function takeInodes(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-test('disk full while writing: the caller gets ENOSPC, readers what is present', { skip }, async (t) => {
+test('disk full while writing: the caller gets FULL, readers what is present', { skip }, async (t) => {
   const { store, assertUntouched } = await smallStore(t)
-  const partial = await store.openPartial(fill)
-  const reader = partial.reader()
-  assert.ok(reader)
+  const partial = await store.partials.open(fill)
+  const view = partial.view()
   let written = 0
   await assert.rejects(async () => {
     for (; written < content.length; written += 100_000) {
       await partial.write(written, content.subarray(written, written + 100_000))
     }
-  }, noSpace)
+  }, full)
   assert.ok(written > 2_000_000, `${written} bytes`)
   assert.equal(partial.present.presentUntil(0), written)
   const buffer = Buffer.alloc(1000)
-  assert.equal(await reader.read(buffer, written - 1000), 1000)
+  assert.equal(await view.read(buffer, written - 1000), 1000)
   assertSameBytes(buffer, content.subarray(written - 1000, written))
   const reason = new Error('no space')
-  const waiting = assert.rejects(reader.read(buffer, written), (error) => error === reason)
   await partial.discard(reason)
-  await waiting
-  await reader[Symbol.asyncDispose]()
+  assert.equal(await view.read(buffer, 0), 1000)
+  await view[Symbol.asyncDispose]()
   await assertUntouched()
   const smaller = content.subarray(0, 1_000_000)
-  assert.equal(await store.size(await storeBlob(store, smaller)), smaller.length)
+  assert.equal(await sizeOf(store, await storeBlob(store, smaller)), smaller.length)
 })
 
-test('disk full for the journal: the caller gets ENOSPC, and it can be discarded', { skip }, async (t) => {
+test('disk full for the journal: the caller gets FULL, and it can be discarded', { skip }, async (t) => {
   let now = 0
   t.mock.method(performance, 'now', () => now)
   const { folder, store, assertUntouched } = await smallStore(t)
-  const partial = await store.openPartial({ ...fill, size: 200_000 })
+  const partial = await store.partials.open(fill)
   // The bytes of the partial have their place, so that it is the journal that runs out of it.
   await writeFile(join(folder, 'partial/x'), Buffer.alloc(200_000))
   const giveBack = await takeSpace(folder)
@@ -93,7 +93,7 @@ test('disk full for the journal: the caller gets ENOSPC, and it can be discarded
       now += 100
       await partial.write(at, content.subarray(at, at + 100))
     }
-  }, noSpace)
+  }, full)
   assert.ok(partial.present.total < 200_000)
   await giveBack()
   await partial.discard(new Error('no space'))
@@ -107,8 +107,8 @@ test('disk full for the journal: suspended all the same, and the next process ha
   t.mock.method(performance, 'now', () => now)
   const { folder, store } = await smallStore(t)
   const bytes = content.subarray(0, 200_000)
-  const options = { ...fill, size: bytes.length }
-  const partial = await store.openPartial(options)
+  const options = fill
+  const partial = await store.partials.open(options)
   await writeFile(join(folder, 'partial/x'), Buffer.alloc(bytes.length))
   const giveBack = await takeSpace(folder)
   await assert.rejects(async () => {
@@ -116,11 +116,11 @@ test('disk full for the journal: suspended all the same, and the next process ha
       now += 100
       await partial.write(at, bytes.subarray(at, at + 100))
     }
-  }, noSpace)
+  }, full)
   const { total } = partial.present
   await partial.suspend(new Error('no space'))
   await giveBack()
-  await using again = await store.openPartial(options)
+  await using again = await store.partials.open(options)
   assert.ok(again.present.total > 0 && again.present.total <= total, `${again.present.total} of ${total}`)
   for (let gap = again.present.firstGap(bytes.length); gap; gap = again.present.firstGap(bytes.length)) {
     await again.write(gap.start, bytes.subarray(gap.start, gap.end))
@@ -130,23 +130,23 @@ test('disk full for the journal: suspended all the same, and the next process ha
 })
 
 for (const take of [takeSpace, takeInodes]) {
-  test(`disk full at the opening of a partial: ENOSPC, and no file stays (${take.name})`, {
+  test(`disk full at the opening of a partial: FULL, and no file stays (${take.name})`, {
     skip,
   }, async (t) => {
     const { folder, store, assertUntouched } = await smallStore(t)
     const giveBack = await take(folder)
-    await assert.rejects(store.openPartial(fill), noSpace)
+    await assert.rejects(store.partials.open(fill), full)
     await giveBack()
     await assertUntouched()
-    await (await store.openPartial(fill)).discard(new Error('the end'))
+    await (await store.partials.open(fill)).discard(new Error('the end'))
   })
 
-  test(`a probe of a full disk rejects with ENOSPC and leaves nothing (${take.name})`, {
+  test(`a probe of a full disk rejects with FULL and leaves nothing (${take.name})`, {
     skip,
   }, async (t) => {
     const { folder, store, assertUntouched } = await smallStore(t)
     const giveBack = await take(folder)
-    await assert.rejects(store.probe(), noSpace)
+    await assert.rejects(store.probe(), full)
     await giveBack()
     await store.probe()
     await assertUntouched()
@@ -159,26 +159,27 @@ test('disk full at the seal: it rejects, names ENOSPC as its cause, and publishe
   const { folder, store, assertUntouched } = await smallStore(t)
   const bytes = content.subarray(0, 1_000_000)
   const digest = digestOf(bytes)
-  const partial = await store.openPartial({ ...fill, size: bytes.length })
+  const partial = await store.partials.open(fill)
   await partial.write(0, bytes)
   const giveBack = await takeInodes(folder)
   await assert.rejects(partial.seal(digest), (error: Error) => {
+    assert.equal((error as StorageError).code, 'FULL')
     assert.equal((error.cause as NodeJS.ErrnoException).code, 'ENOSPC')
     return true
   })
-  assert.equal(await store.size(digest), undefined)
+  assert.equal(await sizeOf(store, digest), undefined)
   await giveBack()
   await assertUntouched()
   await storeBlob(store, bytes)
 })
 
-test('a disk that became read-only: reads go on, probe and partials reject with EROFS', {
+test('a disk that became read-only: reads go on, probe and partials reject with READ_ONLY', {
   skip,
 }, async (t) => {
   const { folder, store, assertUntouched } = await smallStore(t)
   await run('mount', ['-o', 'remount,ro', folder])
-  await assert.rejects(store.probe(), { code: 'EROFS' })
-  await assert.rejects(store.openPartial(fill), { code: 'EROFS' })
+  await assert.rejects(store.probe(), { name: 'StorageError', code: 'READ_ONLY' })
+  await assert.rejects(store.partials.open(fill), { name: 'StorageError', code: 'READ_ONLY' })
   await assertUntouched()
   await run('mount', ['-o', 'remount,rw', folder])
   await store.probe()

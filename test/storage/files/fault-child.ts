@@ -3,6 +3,7 @@
  * chunks, and prints how far it came as one line of JSON.
  */
 import { digestOf } from '../../../src/oci/digest.ts'
+import { StorageError } from '../../../src/storage/error.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { testBytes } from './storage-folder.ts'
 
@@ -18,13 +19,13 @@ export interface FaultReport {
 export const faultContent = testBytes(400_000, 5)
 
 /** The partial's options, also for those who leave one to the child. */
-export const faultPartial = { id: 'x', algorithm: 'sha256', size: faultContent.length } as const
+export const faultPartial = { id: 'x', algorithm: 'sha256' } as const
 
 async function storeUnderFaults(folder: string, clockStepMs: number): Promise<FaultReport> {
   let now = 0
   performance.now = () => now
   const store = await FileBlobStore.open(folder)
-  await using partial = await store.openPartial(faultPartial)
+  await using partial = await store.partials.open(faultPartial)
   const found = partial.present.total
   let stage: FaultReport['stage'] = 'write'
   try {
@@ -33,7 +34,22 @@ async function storeUnderFaults(folder: string, clockStepMs: number): Promise<Fa
       await partial.write(at, faultContent.subarray(at, at + 100_000))
     }
     stage = 'seal'
-    await partial.seal(digestOf(faultContent))
+    const busy = await partial.seal(digestOf(faultContent)).then(
+      () => undefined,
+      (error: unknown) => {
+        if (error instanceof StorageError && error.code === 'BUSY') return error
+        throw error
+      },
+    )
+    if (busy) {
+      await partial.seal(digestOf(faultContent))
+      return {
+        stage: 'stored',
+        code: busy.code,
+        causeCode: (busy.cause as NodeJS.ErrnoException).code,
+        found,
+      }
+    }
     return { stage: 'stored', found }
   } catch (error) {
     const { code, cause } = error as NodeJS.ErrnoException

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFile, truncate, utimes, writeFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
-import { blobStoreContract, storeBlob } from '../blob-store.contract.ts'
+import { blobStoreContract, sizeOf, storeBlob } from '../blob-store.contract.ts'
 import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
 blobStoreContract('FileBlobStore', async (t) => {
@@ -40,15 +40,15 @@ test('a blob is one file under its digest, and nothing else stays', async (t) =>
   for (const path of expected) assertSameBytes(await readFile(join(folder, path)), content)
 })
 
-test('a partial is a file and its journal; discard and a refused seal leave neither', async (t) => {
+test('a partial is a file and its journal; discard and seal leave neither', async (t) => {
   const { folder, store } = await openStore(t)
-  const options = { id: 'x', algorithm: 'sha256', size: content.length } as const
-  for (const end of ['discard', 'wrong digest', 'short']) {
-    const partial = await store.openPartial(options)
-    await partial.write(0, content.subarray(0, end === 'short' ? 1 : content.length))
+  for (const end of ['discard', 'seal'] as const) {
+    const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
+    await partial.write(0, content)
     assert.deepEqual(await filesBelow(folder), ['VERSION', 'partial/x', 'partial/x.journal'])
     if (end === 'discard') await partial.discard(new Error('the end'))
-    else await assert.rejects(partial.seal(digestOf(Buffer.from('other'))))
+    else await partial.seal(digestOf(content))
+    await store.delete(digestOf(content))
     assert.deepEqual(await filesBelow(folder), ['VERSION'], end)
   }
 })
@@ -68,14 +68,14 @@ test('an empty VERSION, as a power cut at the first start leaves it, is written 
   const digest = await storeBlob(store, content)
   await writeFile(join(folder, 'VERSION'), '')
   const later = await FileBlobStore.open(folder)
-  assert.equal(await later.size(digest), content.length)
+  assert.equal(await sizeOf(later, digest), content.length)
   assert.equal(await readFile(join(folder, 'VERSION'), 'utf8'), '1\n')
 })
 
 test('partials that nobody asked for in a month go at the start, others stay', async (t) => {
   const { folder, store } = await openStore(t)
   for (const id of ['old', 'new']) {
-    const partial = await store.openPartial({ id, algorithm: 'sha256', size: content.length })
+    const partial = await store.partials.open({ id, algorithm: 'sha256' })
     await partial.write(0, content)
     await partial.suspend(new Error('stopped'))
   }
@@ -98,19 +98,44 @@ test('a stored file that became shorter under an open reader is an error, never 
   assert.ok(reader)
   await truncate(join(folder, 'blobs/sha256', hex.slice(0, 2), hex), 1000)
   assert.equal(await reader.read(Buffer.alloc(1000), 0), 1000)
-  await assert.rejects(reader.read(Buffer.alloc(1000), 1000), /shorter/)
+  await assert.rejects(reader.read(Buffer.alloc(1000), 1000), { code: 'CORRUPT', message: /shorter/ })
 })
 
-test('a partial file that became shorter under an open reader is an error, never an end', async (t) => {
+test('a partial file that became shorter under an open view is an error, never "missing"', async (t) => {
   const { folder, store } = await openStore(t)
-  const partial = await store.openPartial({ id: 'x', algorithm: 'sha256', size: content.length })
-  await using reader = partial.reader()
-  for (let at = 0; at < content.length; at += 500_000) {
-    await partial.write(at, content.subarray(at, at + 500_000))
-  }
+  const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
+  await using view = partial.view()
+  await partial.write(0, content)
   await truncate(join(folder, 'partial/x'), 1000)
-  assert.ok(reader)
-  assert.equal(await reader.read(Buffer.alloc(1000), 0), 1000)
-  await assert.rejects(reader.read(Buffer.alloc(1000), 1000), /shorter/)
+  assert.equal(await view.read(Buffer.alloc(1000), 0), 1000)
+  await assert.rejects(view.read(Buffer.alloc(1000), 1000), { name: 'StorageError', code: 'BROKEN' })
+  await assert.rejects(partial.seal(digestOf(content)), { name: 'StorageError', code: 'BROKEN' })
+  assert.deepEqual(await filesBelow(folder), ['VERSION'], 'nothing is published, nothing stays')
+})
+
+test('a write that began before the seal and ends after its fsync does not get behind what was verified', async (t) => {
+  const { folder, store } = await openStore(t)
+  await using file = await open(join(folder, 'VERSION'), 'r')
+  const handles: FileHandle = Object.getPrototypeOf(file)
+  const { write, datasync } = handles
+  const synced = Promise.withResolvers<void>()
+  const turns = async () => {
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
+  }
+  const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
+  await partial.write(0, content)
+  t.mock.method(handles, 'write', async function (this: FileHandle, ...parameters: unknown[]) {
+    await Promise.race([synced.promise, turns()])
+    return Reflect.apply(write, this, parameters)
+  })
+  t.mock.method(handles, 'datasync', async function (this: FileHandle) {
+    await Reflect.apply(datasync, this, [])
+    synced.resolve()
+    await turns()
+  })
+  const writing = partial.write(content.length, Buffer.from('behind the end'))
+  const [sealed] = await Promise.allSettled([partial.seal(digestOf(content)), writing])
+  if (sealed.status === 'fulfilled') assert.equal(await sizeOf(store, digestOf(content)), content.length)
+  else assert.equal(sealed.reason.code, 'DIGEST_INVALID')
   await partial.discard(new Error('the end'))
 })

@@ -11,7 +11,7 @@ import { assertSameBytes, storageFolder, testBytes } from './storage-folder.ts'
 
 const size = 60_000
 const content = testBytes(size, 3)
-const options = { id: 'x', algorithm: 'sha256', size } as const
+const options = { id: 'x', algorithm: 'sha256' } as const
 
 interface Damage {
   readonly file: string
@@ -42,7 +42,7 @@ async function apply(folder: string, { file, kind, at, length, bits }: Damage) {
 
 /** Leaves a partial as a process does that ended in the middle, in a journal of several records. */
 async function leavePartial(store: FileBlobStore, starts: readonly number[]): Promise<void> {
-  const partial = await store.openPartial(options)
+  const partial = await store.partials.open(options)
   for (const start of starts) await partial.write(start, content.subarray(start, start + 4000))
   await partial.suspend(new Error('stopped'))
 }
@@ -63,7 +63,7 @@ test('torn data and torn journals: only vouched bytes count, and no wrong seal c
         await leavePartial(store, written)
         await apply(folder, torn)
       }
-      await using partial = await store.openPartial(options)
+      await using partial = await store.partials.open(options)
       await assertVouchedOnly(partial, content)
       assertSameBytes((await storedBytes(store, digestOf(content))) ?? Buffer.alloc(0), content)
     }),
@@ -83,7 +83,7 @@ test('damage costs the runs that it hit, not the others', async (t) => {
   const data = await readFile(join(folder, 'partial/x'))
   data[4001] = (data[4001] ?? 0) ^ 1
   await writeFile(join(folder, 'partial/x'), data.subarray(0, 54_000))
-  await using partial = await store.openPartial(options)
+  await using partial = await store.partials.open(options)
   assert.deepEqual(
     [...partial.present],
     [
@@ -101,7 +101,7 @@ for (const missing of ['partial/x', 'partial/x.journal']) {
     const store = await FileBlobStore.open(folder)
     await leavePartial(store, [0, 8000])
     await rm(join(folder, missing))
-    await using partial = await store.openPartial(options)
+    await using partial = await store.partials.open(options)
     assert.equal(partial.present.total, 0)
     await assertVouchedOnly(partial, content)
   })

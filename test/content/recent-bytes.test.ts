@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { RecentBytes } from '../../../src/storage/files/recent-bytes.ts'
-import { testBytes } from './storage-folder.ts'
+import { RecentBytes } from '../../src/content/recent-bytes.ts'
+import { testBytes } from '../storage/files/storage-folder.ts'
 
 const content = testBytes(1000)
 /** A slice of the content, at a position and of a length. */

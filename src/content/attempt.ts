@@ -1,0 +1,321 @@
+import type { Logger } from 'pino'
+import type { Changes } from '../flow/changes.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
+import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import { StorageError } from '../storage/error.ts'
+import { WindowPartial } from '../storage/memory/window-partial.ts'
+import type { Partial } from '../storage/partial.ts'
+import type { ByteInterval } from '../storage/ranges.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import { Download } from './download.ts'
+import { Growing } from './growing.ts'
+import { whenNotBusy } from './patience.ts'
+import type { OpenedSpan } from './source.ts'
+import type { Way, Ways } from './ways.ts'
+
+export interface AttemptOptions {
+  readonly digest: Digest
+  readonly store: BlobStore
+  /** The name of the partial that it goes on with, or begins. */
+  readonly partialId: string
+  readonly ways: Ways
+  /** Whether sizes that descriptors claim are gone by until a source tells; not after they led to wrong bytes. */
+  readonly heedsClaims: boolean
+  /** Whether the disk has room for so many bytes more, and is worth trying. */
+  readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  /** A source has answered. */
+  readonly onAnswer: (way: Way) => void
+  /** Called when the last reader of a blob that is only handed through has left. */
+  readonly onIdle: () => void
+  /** Announced whenever something is different for those who wait. */
+  readonly changes: Changes
+  readonly rate: TokenBucket | undefined
+  readonly turnMs: number
+  /** Milliseconds without a byte after which a way is left for a better one. */
+  readonly slowMs: number
+  readonly since: number
+  readonly signal: AbortSignal
+  readonly logger: Logger
+}
+
+/** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
+const maximumUnknownSize = 64 * 1024 ** 3
+/** Bytes that wait for the slowest reader of a blob that the disk cannot take, before the download is held back. */
+const windowBytes = 4 * 1024 * 1024
+
+/**
+ * The bytes that are here are more than what a source says the blob has, or not what they should be although it says
+ * that there are no more. One of the two is wrong, and only other bytes can tell.
+ */
+export class Contradiction extends Error {
+  constructor(cause?: unknown) {
+    super('what an earlier attempt left contradicts what the upstream says now', { cause })
+    this.name = 'Contradiction'
+  }
+}
+
+/** This way's answer contradicts what is known, so that another one is asked first. */
+class Doubt extends Error {}
+
+/** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
+export class Attempt {
+  readonly growing: Growing
+  readonly #brought = new Set<Way>()
+  readonly #answered = new Set<Way>()
+  readonly #options: AttemptOptions
+  #partial: Partial | undefined
+  #isWindow = false
+  #claim: number | undefined
+  #told: number | undefined
+  /** Bytes that the blob does not have in all: an earlier attempt left as many, and they were not it. */
+  #refuted: number | undefined
+  #keptBytes = 0
+  #resumes = 0
+  #underWay: { download: Download; way: Way } | undefined
+
+  constructor(options: AttemptOptions) {
+    this.#options = options
+    this.growing = new Growing({ onIdle: () => this.#isWindow && options.onIdle() })
+  }
+
+  /** Bytes, as a source has told, or else all claims say; the digest has the last word. */
+  get size(): number | undefined {
+    return this.#told ?? this.#claim
+  }
+
+  /** Bytes, as a source has told. */
+  get told(): number | undefined {
+    return this.#told
+  }
+
+  get hasBytes(): boolean {
+    return this.#present > 0
+  }
+
+  /** Bytes that the disk has still to take, as far as the size is known. */
+  get missingBytes(): number {
+    return this.#isWindow ? 0 : Math.max(0, (this.size ?? 0) - this.#present)
+  }
+
+  /** Whether the disk cannot take it. */
+  get isWindow(): boolean {
+    return this.#isWindow
+  }
+
+  /** Bytes that are here, once they are verified. */
+  get verifiedSize(): number {
+    return this.#present
+  }
+
+  /** The ways that have brought the bytes, or at least an answer. */
+  get blameable(): Way[] {
+    return [...(this.#brought.size > 0 ? this.#brought : this.#answered)]
+  }
+
+  /** Bytes that an earlier attempt had left. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
+
+  /** Connections that went on in the middle of the blob. */
+  get resumes(): number {
+    return this.#resumes
+  }
+
+  /** What it writes to; undefined before the first byte. */
+  get partial(): Partial | undefined {
+    return this.#partial
+  }
+
+  /**
+   * Resolves when all bytes are in the partial, and match the digest. Throws what the last way failed with,
+   * RegistryError DIGEST_INVALID or SIZE_INVALID where bytes are wrong, Contradiction, StorageError, or the signal's
+   * reason.
+   */
+  async run(): Promise<Partial> {
+    const { digest, ways, heedsClaims } = this.#options
+    this.#claim = heedsClaims ? ways.claim : undefined
+    await this.#takeUp()
+    // A process may have ended just before it sealed: the hash says so, nobody's size does.
+    if (this.#keptBytes > 0 && this.#partial && (await isWhole(this.#partial, digest))) return this.#partial
+    if (this.hasBytes && this.#present === this.#end) this.#refuted = this.#end
+    // What is here is not whole, whoever says that a blob has no more than that.
+    const isRefuted = this.hasBytes
+      ? this.#claim === undefined || !this.#gap() || this.#claim < this.#end
+      : this.#claim === 0
+    if (isRefuted && !(this.#claim === 0 && isDigestOfNothing(digest))) this.#claim = undefined
+    const ending = await this.#bring()
+    if (!this.#partial && !isDigestOfNothing(digest)) {
+      throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
+    }
+    const partial = this.#partial ?? (await this.#begin())
+    try {
+      await partial.verify(digest)
+    } catch (error) {
+      if (ending === 'nothing behind' && error instanceof RegistryError) throw new Contradiction(error)
+      throw error
+    }
+    return partial
+  }
+
+  /** Leaves the way that is taken, where nothing has come by it for too long and another one promises more. */
+  leaveIfSlow(): void {
+    const { slowMs, ways } = this.#options
+    if (!this.#underWay) return
+    const { download, way } = this.#underWay
+    if (download.isLeft || download.silentMs < slowMs || !ways.hasBetterThan(way)) return
+    way.doubts += 1
+    download.leave()
+  }
+
+  /** Leaves the way that is taken for a better one. */
+  leave(): void {
+    this.#underWay?.download.leave()
+  }
+
+  get #present(): number {
+    return this.#partial?.present.total ?? 0
+  }
+
+  /** Where the last byte that is here ends. */
+  get #end(): number {
+    return [...(this.#partial?.present ?? [])].at(-1)?.end ?? 0
+  }
+
+  /** Goes on with what an earlier attempt left; a blob that nobody has sent a byte of leaves no file. */
+  async #takeUp(): Promise<void> {
+    const { store, partialId, hasRoom } = this.#options
+    const found = await whenNotBusy(() => store.partials.find(partialId), this.#options.signal).catch(
+      () => undefined,
+    )
+    if (!found || !(await hasRoom(this.size))) return
+    const partial = await this.#openPartial()
+    // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
+    if (!partial) return
+    this.#attach(partial)
+    this.#keptBytes = this.#present
+  }
+
+  async #begin(): Promise<Partial> {
+    return this.#attach((await this.#openPartial()) ?? this.#openWindow())
+  }
+
+  #attach(partial: Partial): Partial {
+    this.#partial = partial
+    this.growing.attach(this.#partial, { keeps: !this.#isWindow })
+    this.#options.changes.announce()
+    return partial
+  }
+
+  async #openPartial(): Promise<Partial | undefined> {
+    const { digest, store, partialId: id, hasRoom, signal, logger } = this.#options
+    if (!(await hasRoom(this.size))) return undefined
+    const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
+    try {
+      return await whenNotBusy(open, signal)
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
+      logger.debug({ digest, err: error }, 'a partial could not be opened')
+      return undefined
+    }
+  }
+
+  #openWindow(): Partial {
+    const { digest, logger, partialId: id } = this.#options
+    if (this.size === undefined && !isDigestOfNothing(digest)) {
+      const name = this.#underWay?.way.source.name ?? ''
+      throw new UpstreamError('INVALID_RESPONSE', name, 'it does not tell the size of a blob')
+    }
+    this.#isWindow = true
+    logger.error({ digest }, 'the disk cannot take this blob: handing it through without keeping it')
+    return new WindowPartial({ id, algorithm: digestAlgorithm(digest), capacity: windowBytes })
+  }
+
+  /** By one way after the other, one connection at a time, until nothing is missing. */
+  async #bring(): Promise<'whole' | 'nothing behind'> {
+    const { ways, changes, signal } = this.#options
+    for (;;) {
+      const gap = this.#gap()
+      if (!gap) return 'whole'
+      const way = await ways.next(changes, signal)
+      const before = this.#present
+      try {
+        const ending = await this.#take(way, gap)
+        way.failures = 0
+        if (ending === 'end') return 'whole'
+      } catch (error) {
+        if (signal.aborted || error instanceof RegistryError) throw error
+        if (this.#isAtEnd(error, gap)) return 'nothing behind'
+        if (error instanceof Doubt) way.doubts += 1
+        else if (error instanceof UpstreamError) ways.blame(way, error, this.#present - before)
+        else throw error
+      } finally {
+        this.#underWay = undefined
+      }
+    }
+  }
+
+  async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
+    const { rate, turnMs, since, signal } = this.#options
+    const isHole = gap.end < (this.size ?? maximumUnknownSize)
+    const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
+    const write = async (position: number, bytes: Uint8Array): Promise<void> => {
+      this.#brought.add(way)
+      const isFirst = !this.hasBytes
+      if (!this.#partial) await this.#begin()
+      await this.growing.write(position, bytes)
+      if (isFirst) this.#options.changes.announce()
+    }
+    const download = new Download({ way, gap, isHole, since, rate, turnMs, onAnswer, write, signal })
+    this.#underWay = { download, way }
+    return download.run()
+  }
+
+  /** What a source says of the size is a claim as well: it is gone by if nothing contradicts it, and destroys nothing. */
+  #heed(way: Way, { start, size: told }: OpenedSpan): number | undefined {
+    const { ways, onAnswer } = this.#options
+    onAnswer(way)
+    this.#answered.add(way)
+    if (start > 0) this.#resumes += 1
+    if (told === undefined) return this.size
+    const known = this.#told
+    const isOther = known !== undefined && told !== known
+    const isTooSmall = told < this.#end || told === this.#refuted
+    const isAgainstClaim =
+      known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
+    if ((isOther || isTooSmall || isAgainstClaim) && ways.hasOtherThan(way)) throw new Doubt()
+    if (isOther) {
+      const message = `it has ${told} bytes under a digest whose content has ${known}`
+      throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
+    }
+    if (isTooSmall) throw new Contradiction()
+    this.#told = told
+    this.#options.changes.announce()
+    return told
+  }
+
+  /** The next bytes to ask for. */
+  #gap(): ByteInterval | undefined {
+    const size = this.size ?? maximumUnknownSize
+    if (!this.#partial) return size === 0 ? undefined : { start: 0, end: size }
+    return this.#partial.present.firstGap(size)
+  }
+
+  /** It says that there is nothing behind, and never told how much there is. */
+  #isAtEnd(error: unknown, gap: ByteInterval): boolean {
+    const isRefused = error instanceof UpstreamError && error.status === 416
+    return isRefused && gap.start > 0 && this.#told === undefined
+  }
+}
+
+async function isWhole(partial: Partial, digest: Digest): Promise<boolean> {
+  try {
+    await partial.verify(digest)
+    return true
+  } catch (error) {
+    if (error instanceof RegistryError) return false
+    throw error
+  }
+}

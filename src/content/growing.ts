@@ -1,0 +1,226 @@
+import { Changes } from '../flow/changes.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { Partial, PartialView } from '../storage/partial.ts'
+import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import { RecentBytes } from './recent-bytes.ts'
+
+/** Readers that follow are woken for this much, or after this time. */
+const announceAfter = { bytes: 256 * 1024, milliseconds: 5 }
+const recentBytes = 1024 * 1024
+/** Milliseconds for which a client that takes nothing may hold up others who share a window with it. */
+const laggardMs = 10_000
+
+/** One who follows. */
+interface Follower {
+  readonly size: number
+  /** The upstream by whose word it has this size. */
+  readonly claimant: string
+  view: PartialView | undefined
+  /** Where it reads, or will. */
+  position: number
+  isWaiting: boolean
+  /** Why it cannot go on, where only it cannot. */
+  failure: Error | undefined
+}
+
+/**
+ * Readers of bytes that still arrive, over any partial, and before there is one. It is told what comes and how it
+ * ends; who follows is told the same, by bytes and never by a wrong end.
+ */
+export class Growing {
+  readonly #changes = new Changes()
+  readonly #followers = new Set<Follower>()
+  readonly #onIdle: () => void
+  readonly #laggardMs: number
+  #recent: RecentBytes | undefined
+  #partial: Partial | undefined
+  #verifiedSize: number | undefined
+  #failure: Error | undefined
+  #unannounced = 0
+  #announcing: NodeJS.Timeout | undefined
+
+  /** `onIdle` is called whenever the last reader has left. `patienceMs`: see `laggardMs`. */
+  constructor(options: { onIdle?: () => void; laggardMs?: number } = {}) {
+    this.#onIdle = options.onIdle ?? (() => {})
+    this.#laggardMs = options.laggardMs ?? laggardMs
+  }
+
+  /** Positions where readers wait for bytes. */
+  get wanted(): readonly number[] {
+    return [...this.#followers].filter(({ isWaiting }) => isWaiting).map(({ position }) => position)
+  }
+
+  /** Whether nobody reads. */
+  get isIdle(): boolean {
+    return this.#followers.size === 0
+  }
+
+  /** Whether a reader that comes now still gets the first byte. */
+  get isWhole(): boolean {
+    return (this.#partial?.keptFrom ?? 0) === 0
+  }
+
+  /** From now on readers read `partial`, and `write` writes to it. `keeps`: it is no window in memory. */
+  attach(partial: Partial, { keeps }: { keeps: boolean }): void {
+    this.#partial = partial
+    // A window is in memory already.
+    if (keeps) this.#recent = new RecentBytes(recentBytes)
+    for (const follower of this.#followers) follower.view = partial.view(follower.position)
+    this.#announce()
+  }
+
+  /** Writes to the partial, and tells those who follow. Throws what the partial throws. */
+  async write(position: number, bytes: Uint8Array): Promise<void> {
+    if (!this.#partial) throw new Error('there is nothing to write to yet')
+    // What is here already stays, whatever is sent over it: it must not be read from memory either.
+    const fresh = this.#recent ? missingIn(this.#partial.present, position, bytes.length) : []
+    const watch = this.#recent ? undefined : setInterval(() => this.#leaveLaggards(), this.#laggardMs)
+    try {
+      await this.#partial.write(position, bytes)
+    } finally {
+      clearInterval(watch)
+    }
+    for (const { start, end } of fresh)
+      this.#recent?.add(start, bytes.subarray(start - position, end - position))
+    this.#unannounced += bytes.length
+    // A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them.
+    if (this.#unannounced >= announceAfter.bytes) this.#announce()
+    else this.#announcing ??= setTimeout(() => this.#announce(), announceAfter.milliseconds)
+  }
+
+  /** The bytes are right, and this many. */
+  verified(size: number): void {
+    this.#verifiedSize = size
+    this.#announce()
+  }
+
+  /** Nothing more will come: who waits rejects with `reason`, once it has what is here. */
+  fail(reason: Error): void {
+    this.#failure ??= reason
+    this.#announce()
+  }
+
+  /**
+   * A reader of `size` bytes, to be closed by the caller. Where the size is only a claim, of `claimant`, and turns out
+   * wrong, this reader fails and no other one does. Undefined after the partial has ended.
+   */
+  reader(size: number, claimant: string): BlobReader | undefined {
+    let view: PartialView | undefined
+    try {
+      view = this.#partial?.view()
+    } catch {
+      return undefined
+    }
+    const follower: Follower = {
+      size,
+      claimant,
+      view,
+      position: 0,
+      isWaiting: false,
+      failure: undefined,
+    }
+    this.#followers.add(follower)
+    const isVerified = (): boolean => this.#verifiedSize === size
+    let watched: AbortSignal | undefined
+    return {
+      size,
+      get isVerified() {
+        return isVerified()
+      },
+      verified: async (options) => {
+        await this.#changes.until(() => {
+          if (this.#isVerified(follower)) return true
+          if (this.#failure) throw this.#failure
+          return undefined
+        }, options?.signal)
+      },
+      read: (buffer, position, options) => {
+        const signal = options?.signal
+        // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
+        if (signal !== watched) signal?.addEventListener('abort', () => this.#announce(), { once: true })
+        watched = signal
+        return this.#read(follower, buffer, position, signal)
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (!this.#followers.delete(follower)) return
+        await follower.view?.[Symbol.asyncDispose]()
+        if (this.isIdle) this.#onIdle()
+      },
+    }
+  }
+
+  async #read(
+    follower: Follower,
+    buffer: Uint8Array,
+    position: number,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { size } = follower
+    if (position >= size || buffer.length === 0) return 0
+    const wanted = buffer.subarray(0, Math.min(buffer.length, size - position))
+    follower.position = position
+    for (;;) {
+      signal?.throwIfAborted()
+      if (follower.failure) throw follower.failure
+      const count = this.#recent?.read(wanted, position) || (await this.#readView(follower, wanted, position))
+      if (count > 0) return count
+      // While the view was asked it may have come, or the signal: nobody tells of these again.
+      if (this.#isPresent(position) || signal?.aborted) continue
+      this.#isVerified(follower)
+      if (this.#failure) throw this.#failure
+      follower.isWaiting = true
+      await this.#changes.next()
+      follower.isWaiting = false
+    }
+  }
+
+  async #readView({ view }: Follower, wanted: Uint8Array, position: number): Promise<number> {
+    if (!view) return 0
+    // A window has to hear where its readers are, also of those who wait.
+    if (this.#recent && !this.#isPresent(position)) return 0
+    return view.read(wanted, position)
+  }
+
+  #isPresent(position: number): boolean {
+    return this.#partial !== undefined && this.#partial.present.presentUntil(position) > position
+  }
+
+  /** Whether the blob is verified. Throws UpstreamError where it has another size than its reader goes by. */
+  #isVerified({ size, claimant }: Follower): boolean {
+    if (this.#verifiedSize === undefined) return false
+    if (this.#verifiedSize === size) return true
+    const message = `the blob has ${this.#verifiedSize} bytes, and was said to have ${size}`
+    throw new UpstreamError('INVALID_RESPONSE', claimant, message)
+  }
+
+  /** A window is full: who holds it up while others wait for what comes next has to do without. */
+  #leaveLaggards(): void {
+    if (this.wanted.length === 0) return
+    const [hindmost = 0] = [...this.#followers].map(({ position }) => position).toSorted((a, b) => a - b)
+    for (const follower of this.#followers) {
+      if (follower.isWaiting || follower.position > hindmost || follower.failure) continue
+      follower.failure = new Error(
+        'the disk is full, and this client took nothing while others waited for the same bytes: let it try again',
+      )
+      // A window's: nothing that could fail.
+      void follower.view?.[Symbol.asyncDispose]()
+      follower.view = undefined
+    }
+  }
+
+  #announce(): void {
+    clearTimeout(this.#announcing)
+    this.#announcing = undefined
+    this.#unannounced = 0
+    this.#changes.announce()
+  }
+}
+
+/** The parts of a span that are not present. */
+function missingIn(present: ReadonlyRanges, position: number, length: number): ByteInterval[] {
+  const missing: ByteInterval[] = []
+  const end = position + length
+  for (let gap = present.firstGap(end, position); gap; gap = present.firstGap(end, gap.end)) missing.push(gap)
+  return missing
+}

@@ -1,0 +1,43 @@
+import type { RepositoryKey } from '../storage/repository-key.ts'
+
+/** Which bytes are wanted of a source, beside the position where they begin. */
+export interface SpanQuery {
+  /** Where they end (exclusive), if the bytes from there on are here already; undefined: to the end of the blob. */
+  readonly end?: number | undefined
+  /** Since when the blob is wanted, in milliseconds of `performance.now()`. */
+  readonly since: number
+  readonly signal: AbortSignal
+  /** Waits until so many bytes may come; more are not asked for before. */
+  readonly pace?: ((bytes: number) => Promise<void>) | undefined
+}
+
+/**
+ * A way to the bytes of one digest: an upstream, another upstream, another node, the blob that a push has just stored.
+ * What it says and sends is a claim; the digest decides.
+ */
+export interface Source {
+  /** Of the upstream, for errors and the log. */
+  readonly name: string
+  /** Whose evidence it is when it gives bytes; undefined: nobody's (what is stored here, a peer). */
+  readonly repository: RepositoryKey | undefined
+  /**
+   * Opens the way to the bytes from `position` on, once; waits for its turn on the line first. Throws UpstreamError, or
+   * the reason of the query's signal.
+   */
+  open(position: number, query: SpanQuery): Promise<OpenedSpan>
+}
+
+/** Bytes on their way. Its `body` is read once and to its end, or left, or `discard` is called instead. */
+export interface OpenedSpan {
+  /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 where it ignores that. */
+  readonly start: number
+  /** Bytes of the whole blob, where the source tells. */
+  readonly size: number | undefined
+  /** Whether somebody waits for this one's place on the line right now. */
+  readonly isTurnOver: boolean
+  body(): AsyncIterable<Uint8Array>
+  /** Ends the connection; `body` ends after what has arrived. */
+  stop(): void
+  /** Lets go of an answer whose body nobody reads. */
+  discard(): void
+}

@@ -1,0 +1,48 @@
+import type { BlobReader } from '../storage/blob-reader.ts'
+import { StorageError } from '../storage/error.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { Source } from './source.ts'
+
+const name = 'what is stored here'
+const pieceSize = 256 * 1024
+
+/** A way to bytes that are stored here: a push may complete a blob in the middle of its fill. Nobody's evidence. */
+export function storedSource(openStored: () => Promise<BlobReader | undefined>): Source {
+  return {
+    name,
+    repository: undefined,
+    async open(position, { signal }) {
+      const reader = await openStored().catch(blame)
+      if (!reader) throw new UpstreamError('NOT_FOUND', name, 'the blob was removed just now')
+      let isStopped = false
+      return {
+        start: position,
+        size: reader.size,
+        isTurnOver: false,
+        async *body() {
+          try {
+            for (let at = position; at < reader.size && !isStopped; ) {
+              // A partial may keep what it is given: a piece of its own each time.
+              const piece = Buffer.allocUnsafe(Math.min(pieceSize, reader.size - at))
+              const count = await reader.read(piece, at, { signal }).catch(blame)
+              yield piece.subarray(0, count)
+              at += count
+            }
+          } finally {
+            await reader[Symbol.asyncDispose]()
+          }
+        },
+        stop: () => {
+          isStopped = true
+        },
+        discard: () => void reader[Symbol.asyncDispose](),
+      }
+    },
+  }
+}
+
+/** That this file cannot be read is no failure of the disk that the fill writes to: there are other ways. */
+function blame(error: unknown): never {
+  if (!(error instanceof StorageError)) throw error
+  throw new UpstreamError('UNREACHABLE', name, error.message, { cause: error })
+}

@@ -1,0 +1,170 @@
+import type { Changes } from '../flow/changes.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { Source } from './source.ts'
+
+/** One of the ways to a blob, and what came of it so far. */
+export interface Way {
+  readonly source: Source
+  /** Bytes that whoever brought this way says the blob has: a claim. */
+  readonly claim: number | undefined
+  /** Tries in a row that brought next to nothing. */
+  failures: number
+  /** Times that it was left for another one because nothing came, or contradicted what another one says. */
+  doubts: number
+  /** Times that bytes of it did not match the digest. */
+  wrongs: number
+  /** The same, where no other way had brought any of them. */
+  wrongsAlone: number
+  hasGiven: boolean
+  ignoresRange: boolean
+  /** Milliseconds of `performance.now()` before which it is not asked again. */
+  readyAt: number
+  /** How it last failed. */
+  failure: Error | undefined
+  isGivenUp: boolean
+}
+
+/** Final before a byte has come; in the middle of a blob they are a passing fault. */
+const finalAtFirst: ReadonlySet<string> = new Set([
+  'NOT_FOUND',
+  'UNAUTHORIZED',
+  'FORBIDDEN',
+  'CIRCUIT_OPEN',
+  'RATE_LIMITED',
+  'INVALID_RESPONSE',
+])
+const maximumWaitMs = 30_000
+/** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
+const worthwhileBytes = 16 * 1024
+
+/** The ways to the bytes of one fill, in the order in which they were added, and which one is to be taken next. */
+export class Ways {
+  readonly #ways: Way[] = []
+  readonly #retries: number
+  /** The only one that is taken for now: bytes of several were wrong, and nobody knows whose. */
+  #alone: Way | undefined
+  #last: Error = new Error('there is no way to the bytes')
+
+  /** `retries`: attempts in a row without a new byte before a way is given up. */
+  constructor(retries: number) {
+    this.#retries = retries
+  }
+
+  /**
+   * Adds a way; the same repository's is taken for the same way, and one that was given up is tried again.
+   * `isBest`: it is preferred to all others.
+   */
+  add(source: Source, { claim, isBest = false }: { claim: number | undefined; isBest?: boolean }): Way {
+    const { repository } = source
+    const known = this.#ways.find((way) => repository !== undefined && way.source.repository === repository)
+    if (known && !known.isGivenUp) return known
+    const doubts = isBest ? -1 : 0
+    const way: Way = {
+      source,
+      claim,
+      failures: 0,
+      doubts,
+      wrongs: 0,
+      wrongsAlone: 0,
+      hasGiven: false,
+      ignoresRange: false,
+      readyAt: 0,
+      failure: undefined,
+      isGivenUp: false,
+    }
+    this.#ways.push(way)
+    // What is stored was verified.
+    if (isBest && this.#alone) this.#alone = way
+    return way
+  }
+
+  /** The size that all say, where they agree. */
+  get claim(): number | undefined {
+    const claims = new Set(this.#ways.flatMap(({ claim }) => claim ?? []))
+    return claims.size === 1 ? [...claims][0] : undefined
+  }
+
+  /** Whether another way is untried, or has done better. */
+  hasBetterThan(way: Way): boolean {
+    return this.#open.some((other) => other !== way && (isUntried(other) || compare(other, way) < 0))
+  }
+
+  /** Whether `way` would not be missed. */
+  hasOtherThan(way: Way): boolean {
+    return this.#open.some((other) => other !== way)
+  }
+
+  /** The best way, when it may be asked (again). Throws the last failure where none is left, or the signal's reason. */
+  async next(changes: Changes, signal: AbortSignal): Promise<Way> {
+    for (;;) {
+      signal.throwIfAborted()
+      const open = this.#open.toSorted(compare)
+      if (open.length === 0) throw this.#last
+      const now = performance.now()
+      const ready = open.find(({ readyAt }) => readyAt <= now)
+      if (ready) return ready
+      const waitMs = Math.min(...open.map(({ readyAt }) => readyAt)) - now
+      await changes.next(waitMs)
+    }
+  }
+
+  /** What the last one that failed failed with. */
+  get lastFailure(): Error {
+    return this.#last
+  }
+
+  /** Whether something is left to try. */
+  get isOpen(): boolean {
+    return this.#open.length > 0
+  }
+
+  /** A try of this way has failed after so many new bytes. */
+  blame(way: Way, failure: UpstreamError, progress: number): void {
+    this.#last = failure
+    way.failure = failure
+    way.failures = progress >= worthwhileBytes ? 0 : way.failures + 1
+    const isFinal = failure.code === 'REFUSED' || (!way.hasGiven && finalAtFirst.has(failure.code))
+    if (isFinal || way.failures > this.#retries) way.isGivenUp = true
+    way.readyAt = performance.now() + waitAfter(failure, way.failures)
+  }
+
+  /**
+   * The bytes that these ways brought do not match the digest. From now on one way after the other is taken alone, so
+   * that what a wrong one brings is not mixed with the bytes of a good one; who was wrong twice, alone, is given up.
+   */
+  blameForBytes(ways: readonly Way[], cause: Error): void {
+    for (const way of ways) {
+      way.wrongs += 1
+      const times = way.wrongs > 1 ? 'twice ' : ''
+      const message = `it sent bytes ${times}that do not match their digest`
+      way.failure = new UpstreamError('INVALID_RESPONSE', way.source.name, message, { cause })
+      this.#last = way.failure
+      way.failures = 0
+      if (ways.length === 1) way.wrongsAlone += 1
+      if (way.wrongsAlone > 1) way.isGivenUp = true
+    }
+    this.#alone = undefined
+    ;[this.#alone] = this.#open.toSorted(compare)
+  }
+
+  get #open(): Way[] {
+    if (this.#alone && !this.#alone.isGivenUp) return [this.#alone]
+    return this.#ways.filter(({ isGivenUp }) => !isGivenUp)
+  }
+}
+
+function isUntried({ hasGiven, failures, doubts, wrongs }: Way): boolean {
+  return !hasGiven && failures + wrongs === 0 && doubts <= 0
+}
+
+/** Below 0 where `one` is to be taken before `other`. */
+function compare(one: Way, other: Way): number {
+  return one.wrongs - other.wrongs || one.failures + one.doubts - other.failures - other.doubts
+}
+
+/** Milliseconds: nothing after progress, then doubling, or what the upstream asks for within reason. */
+function waitAfter(error: UpstreamError, failures: number): number {
+  const asked = (error.retryAfterSeconds ?? 0) * 1000
+  const backoff = failures === 0 ? 0 : 250 * 2 ** (failures - 1)
+  return Math.min(Math.max(asked, backoff), maximumWaitMs)
+}

@@ -1,0 +1,145 @@
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { FoundPartial, PartialOptions, Partials } from '../blob-store.ts'
+import { asStorageError } from '../error.ts'
+import { assertPartialId, isPartialId } from '../partial-id.ts'
+import { Ranges } from '../ranges.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { FilePartial, journalPathOf, type PartialHooks } from './file-partial.ts'
+import { PartialJournal } from './partial-journal.ts'
+
+/** A partial that nobody touched for so many milliseconds goes at the next start. */
+const keptMs = 30 * 24 * 60 * 60 * 1000
+
+/** Partials as files `<id>` with `<id>.journal` beside them, in one folder. */
+export class FilePartials implements Partials {
+  readonly #folder: string
+  readonly #publish: PartialHooks['publish']
+  /** By id; undefined while it is opened or removed. */
+  readonly #open = new Map<string, FilePartial | undefined>()
+
+  constructor(folder: string, publish: PartialHooks['publish']) {
+    this.#folder = folder
+    this.#publish = publish
+  }
+
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  async find(id: string): Promise<FoundPartial | undefined> {
+    assertPartialId(id)
+    return asStorageError(`partial ${id} could not be looked at`, this.#find(id))
+  }
+
+  async open(options: PartialOptions): Promise<FilePartial> {
+    const { id } = options
+    assertPartialId(id)
+    const path = this.pathOf(id)
+    const hooks = { publish: this.#publish, onEnd: () => this.#open.delete(id) }
+    this.#claim(id)
+    try {
+      const opening = this.inFolder(() => FilePartial.open(path, options, hooks))
+      const partial = await asStorageError(`partial ${id} could not be opened`, opening)
+      this.#open.set(id, partial)
+      return partial
+    } catch (error) {
+      this.#open.delete(id)
+      throw error
+    }
+  }
+
+  async list(): Promise<FoundPartial[]> {
+    return asStorageError('the partials could not be listed', this.#list())
+  }
+
+  async remove(id: string): Promise<void> {
+    assertPartialId(id)
+    // 1. it begins to remove; 2. somebody opens a new one of that name; 3. the new one's file is removed.
+    this.#claim(id)
+    try {
+      await asStorageError(`partial ${id} could not be removed`, this.#remove(id))
+    } finally {
+      this.#open.delete(id)
+    }
+  }
+
+  /**
+   * Removes what nobody asked for in a month, and what is of no use: a journal whose bytes are gone or sealed, and
+   * bytes without a journal. For the start, when none is open. Throws the file system's error.
+   */
+  async tidy(): Promise<void> {
+    const names = await readdir(this.#folder)
+    const all = new Set(names)
+    for (const name of names) {
+      const id = name.replace(/\.journal$/, '')
+      const isWhole = all.has(id) && all.has(journalPathOf(id))
+      const touchedAt = await this.#touchedAt(isWhole ? [id, journalPathOf(id)] : [name])
+      const isForgotten = Date.now() - (touchedAt ?? 0) > keptMs
+      if (isForgotten || (isPartialId(id) && !isWhole)) await rm(join(this.#folder, name), { force: true })
+    }
+  }
+
+  /** Where the bytes of the partial `id` lie. */
+  pathOf(id: string): string {
+    return join(this.#folder, id)
+  }
+
+  /** Does `work` in the folder of the partials, which is made again where somebody has removed it. */
+  async inFolder<Value>(work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      if (fileErrorCode(error) !== 'ENOENT') throw error
+      await mkdir(this.#folder, { recursive: true })
+      return work()
+    }
+  }
+
+  #claim(id: string): void {
+    if (this.#open.has(id)) throw new Error(`partial ${id} is open already`)
+    this.#open.set(id, undefined)
+  }
+
+  async #find(id: string): Promise<FoundPartial | undefined> {
+    const touchedAt = await this.#touchedAt([id, journalPathOf(id)])
+    if (touchedAt === undefined) return undefined
+    const open = this.#open.get(id)
+    return { id, bytes: open ? open.present.total : await this.#journalledBytes(id), touchedAt }
+  }
+
+  async #list(): Promise<FoundPartial[]> {
+    const names = (await absentIfMissing(readdir(this.#folder))) ?? []
+    const ids = new Set(names.map((name) => name.replace(/\.journal$/, '')).filter(isPartialId))
+    const found: FoundPartial[] = []
+    for (const id of [...ids].toSorted()) {
+      const partial = await this.#find(id)
+      if (partial) found.push(partial)
+    }
+    return found
+  }
+
+  async #remove(id: string): Promise<void> {
+    for (const path of [journalPathOf(this.pathOf(id)), this.pathOf(id)]) await rm(path, { force: true })
+  }
+
+  async #journalledBytes(id: string): Promise<number> {
+    const path = this.pathOf(id)
+    if (!(await absentIfMissing(lstat(path)))) return 0
+    const present = new Ranges()
+    for (const { start, length } of (await PartialJournal.read(journalPathOf(path))) ?? []) {
+      present.add(start, start + length)
+    }
+    return present.total
+  }
+
+  /** Milliseconds since the epoch, of the newest of these files; undefined where none is there. */
+  async #touchedAt(names: readonly string[]): Promise<number | undefined> {
+    const times: number[] = []
+    for (const name of names) {
+      const stats = await absentIfMissing(lstat(join(this.#folder, name)))
+      if (stats) times.push(Math.trunc(stats.mtimeMs))
+    }
+    return times.length === 0 ? undefined : Math.max(...times)
+  }
+}

@@ -1,0 +1,245 @@
+import type { Digest } from '../../oci/digest.ts'
+import type {
+  BlobStore,
+  FoundPartial,
+  PartialOptions,
+  Partials,
+  StoredBlob,
+  StoredTotal,
+} from '../blob-store.ts'
+import { StorageError } from '../error.ts'
+import type { Partial, SealedFile } from '../partial.ts'
+import { assertPartialId } from '../partial-id.ts'
+import { Ranges } from '../ranges.ts'
+import { copyOf, MemoryFile, MemoryPartial } from './memory-partial.ts'
+
+export interface MemoryBlobStoreOptions {
+  /** Bytes that it holds in all. */
+  readonly room?: number
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number
+  /**
+   * Called before each step of a disk (`write`, `sync`, `rename`, `sync-folder`, `unlink`, `open`, `open-partial`, `suspend`,
+   * `discard`): what it waits for comes between two steps, and where it throws that step fails.
+   */
+  readonly step?: (name: string) => Promise<void>
+}
+
+export interface Crash {
+  /** killed: the process ended, the disk has all that was written. power: what was not synced may be gone. */
+  readonly kind: 'killed' | 'power'
+  /** Whether a thing that may be gone is still there; asked once for each. */
+  readonly keeps: () => boolean
+}
+
+interface Entry {
+  readonly file: MemoryFile
+  /** The folder was synced since the rename; else a power cut may bring back the partial of this name. */
+  isDurable: boolean
+  readonly partialId: string
+  /** What a power cut may bring back in its place. */
+  readonly before: Entry | undefined
+}
+
+/** Blobs in memory, with the promises of a disk: what a crash may take and what it may not. For tests. */
+export class MemoryBlobStore implements BlobStore {
+  readonly #blobs = new Map<Digest, Entry>()
+  /** Removed, and no folder was synced for that: a power cut may bring them back. */
+  readonly #unlinked = new Map<Digest, Entry>()
+  readonly #partials = new Map<string, MemoryFile>()
+  readonly #open = new Set<string>()
+  readonly #options: MemoryBlobStoreOptions
+  readonly #now: () => number
+  #inodes = 0
+  #hasCrashed = false
+
+  constructor(options: MemoryBlobStoreOptions = {}) {
+    this.#options = options
+    this.#now = options.now ?? Date.now
+  }
+
+  get stored(): StoredTotal {
+    const sizes = [...this.#blobs.values()].map(({ file }) => file.present.total)
+    return { bytes: sizes.reduce((sum, size) => sum + size, 0), blobs: sizes.length }
+  }
+
+  get partials(): Partials {
+    return {
+      find: async (id) => {
+        assertPartialId(id)
+        return this.#found(id)
+      },
+      open: (options) => this.#openPartial(options),
+      list: async () => [...this.#partials.keys()].toSorted().flatMap((id) => this.#found(id) ?? []),
+      remove: async (id) => {
+        assertPartialId(id)
+        if (this.#open.has(id)) throw new Error(`partial ${id} is open`)
+        await this.#step('unlink')
+        this.#partials.delete(id)
+      },
+    }
+  }
+
+  async stat(digest: Digest): Promise<SealedFile | undefined> {
+    return this.#blobs.get(digest)?.file.sealed()
+  }
+
+  async open(digest: Digest): Promise<StoredBlob | undefined> {
+    await this.#step('open')
+    const file = this.#blobs.get(digest)?.file
+    if (!file) return undefined
+    const sealed = file.sealed()
+    return {
+      file: sealed,
+      size: sealed.size,
+      isVerified: true,
+      verified: async () => {},
+      async read(buffer, position, options) {
+        options?.signal?.throwIfAborted()
+        const piece = file.read(position, buffer.length)
+        buffer.set(piece)
+        return piece.length
+      },
+      [Symbol.asyncDispose]: async () => {},
+    }
+  }
+
+  async delete(digest: Digest): Promise<number> {
+    await this.#step('unlink')
+    const entry = this.#blobs.get(digest)
+    if (!entry) return 0
+    this.#blobs.delete(digest)
+    const durable = entry.isDurable ? entry : entry.before
+    if (durable) this.#unlinked.set(digest, durable)
+    return entry.file.present.total
+  }
+
+  async list({
+    after = '' as Digest,
+    limit,
+  }: {
+    after?: Digest | undefined
+    limit: number
+  }): Promise<Digest[]> {
+    const behind = [...this.#blobs.keys()].filter((digest) => digest > after)
+    return behind.toSorted().slice(0, limit)
+  }
+
+  async roomFor(id: string): Promise<number> {
+    return this.#free + (this.#partials.get(id)?.present.total ?? 0)
+  }
+
+  async probe(): Promise<void> {
+    await this.#step('write')
+    if (this.#free <= 0) throw new StorageError('FULL', 'the memory store is full')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#open.size > 0) throw new Error('a partial is still open: its owner must end it first')
+  }
+
+  /** Damages a stored blob as a bad disk or a careless hand does: its file is another one, or only its bytes differ. */
+  damage(digest: Digest, change: (bytes: Buffer) => Buffer, options: { touches: boolean }): void {
+    const entry = this.#blobs.get(digest)
+    if (!entry) throw new Error(`${digest} is not stored`)
+    const { inode, mtime } = entry.file
+    const file = options.touches ? this.#newFile() : new MemoryFile(inode, mtime)
+    const bytes = change(Buffer.from(entry.file.read(0, entry.file.present.total)))
+    file.write(0, bytes, options.touches ? this.#now() : mtime)
+    this.#blobs.set(digest, { ...entry, file })
+  }
+
+  /** What a later process finds after a crash at this moment. Whoever still works with this store works in vain. */
+  afterCrash({ kind, keeps }: Crash, options: MemoryBlobStoreOptions = this.#options): MemoryBlobStore {
+    const later = new MemoryBlobStore(options)
+    later.#inodes = this.#inodes
+    this.#hasCrashed = true
+    for (const [id, file] of this.#partials) {
+      const isGone = kind === 'power' && this.#open.has(id) && !keeps()
+      if (!isGone) later.#partials.set(id, file.remains(remaining(file, kind, keeps)))
+    }
+    for (const [digest, entry] of this.#blobs) {
+      const isThere = kind === 'killed' || entry.isDurable || keeps()
+      if (isThere) later.#blobs.set(digest, { ...entry, isDurable: true, before: undefined })
+      else {
+        // The rename is lost: under its name is what was there before, and the file has its old name, or none.
+        if (entry.before) later.#blobs.set(digest, entry.before)
+        if (keeps()) later.#partials.set(entry.partialId, entry.file.remains(copyOf(entry.file.present)))
+      }
+    }
+    for (const [digest, entry] of this.#unlinked) {
+      if (kind === 'power' && !this.#blobs.has(digest) && keeps()) later.#blobs.set(digest, entry)
+    }
+    return later
+  }
+
+  async #openPartial({ id, algorithm }: PartialOptions): Promise<Partial> {
+    assertPartialId(id)
+    if (this.#open.has(id)) throw new Error(`partial ${id} is open already`)
+    this.#open.add(id)
+    try {
+      await this.#step('open-partial')
+    } catch (error) {
+      this.#open.delete(id)
+      throw error
+    }
+    const file = this.#partials.get(id) ?? this.#newFile()
+    this.#partials.set(id, file)
+    return new MemoryPartial(id, algorithm, file, {
+      step: (name) => this.#step(name),
+      now: this.#now,
+      take: (bytes) => {
+        if (bytes > this.#free) throw new StorageError('FULL', 'the memory store is full')
+      },
+      publish: (digest) => this.#publish(id, file, digest),
+      remove: () => this.#partials.delete(id),
+      onEnd: () => this.#open.delete(id),
+    })
+  }
+
+  async #publish(id: string, file: MemoryFile, digest: Digest): Promise<void> {
+    await this.#step('rename')
+    const before = this.#blobs.get(digest)
+    const durable = before?.isDurable ? before : (before?.before ?? this.#unlinked.get(digest))
+    const entry = { file, partialId: id, isDurable: false, before: durable }
+    this.#partials.delete(id)
+    this.#blobs.set(digest, entry)
+    try {
+      await this.#step('sync-folder')
+      entry.isDurable = true
+      this.#unlinked.delete(digest)
+    } catch (error) {
+      // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
+      if (!before && this.#blobs.get(digest) === entry) this.#blobs.delete(digest)
+      throw new StorageError('BROKEN', `the folder of ${digest} could not be synced`, { cause: error })
+    }
+  }
+
+  #found(id: string): FoundPartial | undefined {
+    const file = this.#partials.get(id)
+    return file && { id, bytes: file.present.total, touchedAt: file.mtime }
+  }
+
+  #newFile(): MemoryFile {
+    this.#inodes += 1
+    return new MemoryFile(this.#inodes, this.#now())
+  }
+
+  get #free(): number {
+    const partial = [...this.#partials.values()].reduce((sum, { present }) => sum + present.total, 0)
+    return (this.#options.room ?? Number.POSITIVE_INFINITY) - this.stored.bytes - partial
+  }
+
+  async #step(name: string): Promise<void> {
+    await this.#options.step?.(name)
+    if (this.#hasCrashed) throw new StorageError('BROKEN', `the process has ended before "${name}"`)
+  }
+}
+
+/** The ranges of a partial that a later process knows of, each right to the byte. */
+function remaining(file: MemoryFile, kind: Crash['kind'], keeps: () => boolean): Ranges {
+  if (file.isSynced) return copyOf(file.present)
+  const kept = kind === 'killed' ? copyOf(file.journalled) : new Ranges()
+  for (const { start, end } of file.present) if (keeps()) kept.add(start, end)
+  return kept
+}

@@ -1,0 +1,166 @@
+import type { Hash } from 'node:crypto'
+import { deferred } from '../../flow/deferred.ts'
+import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
+import { RegistryError } from '../../oci/error.ts'
+import type { Partial, PartialView, SealedFile } from '../partial.ts'
+import { Ranges, type ReadonlyRanges } from '../ranges.ts'
+
+export interface WindowPartialOptions {
+  readonly id: string
+  readonly algorithm: DigestAlgorithm
+  /** Bytes that are held for views; a write waits while there are more. */
+  readonly capacity: number
+}
+
+/**
+ * A partial that keeps nothing: a bounded window in memory, for a blob that the disk cannot take. It is written in
+ * order from the start. A byte is dropped when all views have passed it; a write waits while as much as `capacity`
+ * is held, also where there is no view yet. Reading what was dropped throws RangeError: it is never "the end".
+ */
+export class WindowPartial implements Partial {
+  readonly id: string
+  readonly #algorithm: DigestAlgorithm
+  readonly #capacity: number
+  readonly #present = new Ranges()
+  readonly #hash: Hash
+  readonly #views = new Set<{ position: number }>()
+  readonly #chunks: Uint8Array[] = []
+  #keptFrom = 0
+  #held = 0
+  #hashedUntil = 0
+  #writing: Promise<void> = Promise.resolve()
+  /** Resolved and replaced when something was dropped, or it ended. */
+  #room = deferred<void>()
+  #failure: Error | undefined
+
+  constructor({ id, algorithm, capacity }: WindowPartialOptions) {
+    this.id = id
+    this.#algorithm = algorithm
+    this.#capacity = capacity
+    this.#hash = createDigestHash(algorithm)
+  }
+
+  /** What has come, whether or not it is still held. */
+  get present(): ReadonlyRanges {
+    return this.#present
+  }
+
+  get hashedUntil(): number {
+    return this.#hashedUntil
+  }
+
+  get keptFrom(): number {
+    return this.#keptFrom
+  }
+
+  /** Throws RangeError where it would leave a hole. */
+  write(position: number, bytes: Uint8Array): Promise<void> {
+    // One after the other: two that wait for room would both go on from the same place.
+    const written = this.#writing.then(() => this.#append(position, bytes))
+    this.#writing = written.catch(() => {})
+    return written
+  }
+
+  view(from = 0): PartialView {
+    if (this.#failure) throw new Error(`partial ${this.id} has ended`, { cause: this.#failure })
+    const cursor = { position: from }
+    this.#views.add(cursor)
+    this.#drop()
+    return {
+      read: async (buffer, position) => this.#read(cursor, buffer, position),
+      [Symbol.asyncDispose]: async () => {
+        this.#views.delete(cursor)
+        // Who comes next may want what the last one has left; the others have passed it or not.
+        if (this.#views.size > 0) this.#drop()
+      },
+    }
+  }
+
+  async verify(expected: Digest): Promise<void> {
+    await this.#writing
+    const actual = finishDigest(this.#hash.copy(), this.#algorithm)
+    if (actual !== expected) {
+      throw new RegistryError('DIGEST_INVALID', `expected ${expected}, the bytes are ${actual}`)
+    }
+  }
+
+  /** Throws Error: there is nothing that could be kept. Verify it, and discard it. */
+  async seal(): Promise<SealedFile> {
+    throw new Error(`partial ${this.id} is only handed through: it cannot be sealed`)
+  }
+
+  /** The same as `discard`. */
+  async suspend(reason: Error): Promise<void> {
+    await this.discard(reason)
+  }
+
+  /** Ends it; views still get what is held. */
+  async discard(reason: Error): Promise<void> {
+    this.#failure ??= reason
+    this.#wake()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.discard(new Error(`partial ${this.id} was closed`))
+  }
+
+  async #append(position: number, bytes: Uint8Array): Promise<void> {
+    if (position > this.#hashedUntil) {
+      throw new RangeError(`bytes at ${position} leave a hole: those at ${this.#hashedUntil} are next`)
+    }
+    const fresh = bytes.subarray(this.#hashedUntil - position)
+    while (this.#held > 0 && this.#held + fresh.length > this.#capacity && !this.#failure) {
+      await this.#room.promise
+    }
+    if (this.#failure) throw this.#failure
+    if (fresh.length === 0) return
+    this.#hash.update(fresh)
+    this.#chunks.push(fresh)
+    this.#held += fresh.length
+    this.#present.add(this.#hashedUntil, this.#hashedUntil + fresh.length)
+    this.#hashedUntil += fresh.length
+    this.#drop()
+  }
+
+  #read(cursor: { position: number }, buffer: Uint8Array, position: number): number {
+    if (position < this.#keptFrom) {
+      throw new RangeError(`the bytes at ${position} were read before, and are gone`)
+    }
+    cursor.position = position
+    this.#drop()
+    let start = this.#keptFrom
+    for (const chunk of this.#chunks) {
+      if (position < start + chunk.length) {
+        const piece = chunk.subarray(position - start, position - start + buffer.length)
+        buffer.set(piece)
+        return piece.length
+      }
+      start += chunk.length
+    }
+    return 0
+  }
+
+  /** Whole chunks only: what is in front of the last view. */
+  #drop(): void {
+    if (this.#views.size === 0) return
+    const passed = Math.min(...[...this.#views].map(({ position }) => position))
+    let hasDropped = false
+    for (
+      let [chunk] = this.#chunks;
+      chunk && this.#keptFrom + chunk.length <= passed;
+      [chunk] = this.#chunks
+    ) {
+      this.#chunks.shift()
+      this.#keptFrom += chunk.length
+      this.#held -= chunk.length
+      hasDropped = true
+    }
+    if (hasDropped) this.#wake()
+  }
+
+  #wake(): void {
+    const waiting = this.#room
+    this.#room = deferred()
+    waiting.resolve()
+  }
+}
