@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { constants } from 'node:os'
 import { dirname } from 'node:path'
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
@@ -22,6 +23,7 @@ interface Failure extends Error {
   readonly code?: string
   /** SQLite's own. */
   readonly errcode?: number
+  readonly errno?: number
   readonly syscall?: string
   readonly path?: string
   /** The data folder, where `path` may be one above it. */
@@ -60,13 +62,19 @@ async function adviceFor(failure: Failure): Promise<Advice> {
   }
   if (code === 'LOCKED') return { exitCode: exitCodes.refused, text: 'One process a folder.' }
   if (code === 'EACCES') return { exitCode: exitCodes.storage, text: await ownerAdvice(failure) }
-  const storageCode = failure.errcode === sqliteFull ? 'ENOSPC' : code
+  const storageCode = storageCodeOf(failure)
   if (isStorageCode(storageCode)) {
     const text = `${storageAdvice[storageCode]} or set storage.dir (or --data) to another folder.`
     return { exitCode: exitCodes.storage, text }
   }
   const text = 'That was not expected. Please report it, with what it prints where LARDER_DEBUG=1 is set.'
   return { exitCode: exitCodes.unexpected, text }
+}
+
+/** Node has no name for a used-up quota, and SQLite a word of its own for a full disk. */
+function storageCodeOf({ code = '', errcode, errno }: Failure): string {
+  if (errcode === sqliteFull) return 'ENOSPC'
+  return errno === -constants.errno.EDQUOT ? 'EDQUOT' : code
 }
 
 async function listenAdvice({ code, port, address }: Failure): Promise<string> {

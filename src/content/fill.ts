@@ -277,9 +277,10 @@ export class Fill {
       this.#wrongs += 1
       this.#ways.blameForBytes(attempt.blameable, error as Error)
     }
+    // Where all ways have failed, one more may have come before that was heard here.
     const isAnother = isWrong
       ? attempt.blameable.length > 0 && this.#ways.isOpen
-      : error instanceof Contradiction
+      : error instanceof Contradiction || (error instanceof UpstreamError && this.#ways.isOpen)
     const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
     const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
     const failure = isWrong ? this.#ways.lastFailure : told(error, attempt.blameable.at(-1))

@@ -165,8 +165,8 @@ export class Growing {
       if (follower.failure) throw follower.failure
       const count = this.#recent?.read(wanted, position) || (await this.#readView(follower, wanted, position))
       if (count > 0) return count
-      // It may have come while the view was asked.
-      if (this.#isPresent(position)) continue
+      // While the view was asked it may have come, or the signal: nobody tells of these again.
+      if (this.#isPresent(position) || signal?.aborted) continue
       this.#isVerified(follower)
       if (this.#failure) throw this.#failure
       follower.isWaiting = true

@@ -9,10 +9,16 @@ export class BufferPool {
   readonly #capacity: number
   readonly #free = new Map<number, Buffer[]>()
   #inUse = 0
+  #freeBytes = 0
 
   /** `capacity` in bytes. */
   constructor(capacity: number) {
     this.#capacity = capacity
+  }
+
+  /** Bytes that are kept to be lent out again. */
+  get kept(): number {
+    return this.#freeBytes
   }
 
   /** Bytes that are lent out. */
@@ -24,7 +30,9 @@ export class BufferPool {
   acquire(wanted: number): Buffer {
     const size = this.#sizeFor(wanted)
     this.#inUse += size
-    return this.#free.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size)
+    const free = this.#free.get(size)?.pop()
+    if (free) this.#freeBytes -= size
+    return free ?? Buffer.allocUnsafeSlow(size)
   }
 
   /**
@@ -33,7 +41,8 @@ export class BufferPool {
    */
   release(buffer: Buffer, isClean: boolean): void {
     this.#inUse -= buffer.length
-    if (!isClean || this.#inUse + buffer.length > this.#capacity) return
+    if (!isClean || this.#inUse + this.#freeBytes + buffer.length > this.#capacity) return
+    this.#freeBytes += buffer.length
     const free = this.#free.get(buffer.length)
     if (free) free.push(buffer)
     else this.#free.set(buffer.length, [buffer])

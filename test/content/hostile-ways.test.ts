@@ -1,105 +1,19 @@
 // What ways to the bytes of one digest may do to those who follow: lie about bytes that are here, about the size, in
 // one half only; answer just when they are left; be removed just when they are taken; a disk that turns read-only.
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
-import { pino } from 'pino'
-import { VolatileRecords } from '../../src/content/blob-records.ts'
-import { Blobs } from '../../src/content/blobs.ts'
+import { test } from 'node:test'
 import { partialId } from '../../src/content/fill.ts'
 import { Growing } from '../../src/content/growing.ts'
-import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
-import { type RepositoryKey, repositoryKey } from '../../src/storage/repository-key.ts'
-import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { blobsOver, scripted } from './scripted-source.ts'
 
 const content = testBytes(400_000, 21)
 const rubbish = testBytes(400_000, 22)
 const digest = digestOf(content)
-const chunkSize = 20_000
-
-interface Answer {
-  readonly start?: number
-  readonly size?: number | undefined
-  readonly bytes: Uint8Array
-  /** Breaks off before this position. */
-  readonly until?: number
-  /** Waits before each chunk. */
-  readonly pause?: (position: number) => Promise<void>
-}
-
-interface ScriptedSource extends Source {
-  readonly asked: number[]
-  given: number
-}
-
-function keyOf(name: string): RepositoryKey {
-  return repositoryKey('docker.io', parseRepositoryName(name))
-}
-
-/** A source that answers as `answer` says. */
-function scripted(
-  name: string,
-  answer: (position: number, query: SpanQuery, nth: number) => Answer | Promise<Answer>,
-): ScriptedSource {
-  const source: ScriptedSource = {
-    name,
-    repository: keyOf(name),
-    asked: [],
-    given: 0,
-    async open(position, query): Promise<OpenedSpan> {
-      source.asked.push(position)
-      const {
-        start = position,
-        size,
-        bytes,
-        until = bytes.length,
-        pause,
-      } = await answer(position, query, source.asked.length)
-      let isStopped = false
-      return {
-        start,
-        size,
-        isTurnOver: false,
-        async *body() {
-          for (let at = start; at < Math.min(until, bytes.length) && !isStopped; at += chunkSize) {
-            await pause?.(at)
-            query.signal.throwIfAborted()
-            const chunk = bytes.slice(at, Math.min(at + chunkSize, until, bytes.length))
-            source.given += chunk.length
-            yield chunk
-          }
-          if (until < bytes.length && !isStopped) throw new UpstreamError('UNREACHABLE', name, 'it broke off')
-        },
-        stop: () => {
-          isStopped = true
-        },
-        discard: () => {},
-      }
-    },
-  }
-  return source
-}
-
-function blobsOver(t: TestContext, store: MemoryBlobStore, slowMs = 50): Blobs {
-  const logger = pino({ level: 'silent' })
-  const blobs = new Blobs({
-    store,
-    records: new VolatileRecords(),
-    rate: undefined,
-    retries: 1,
-    turnMs: 60_000,
-    patienceMs: 10_000,
-    slowMs,
-    logger,
-  })
-  t.after(() => blobs[Symbol.asyncDispose]())
-  return blobs
-}
 
 async function assertGives(reader: BlobReader): Promise<void> {
   const bytes = await readAll(reader)

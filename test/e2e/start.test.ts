@@ -101,6 +101,21 @@ test('a read-only data folder, and one on a full disk', slow, async (t) => {
   assert.equal(noRoom.code, 8, noRoom.stderr)
 })
 
+test('a data folder of a user whose quota is used up', slow, async (t) => {
+  if (!meets(t, { programs: ['strace'], root: true })) return
+  await using scratch = await scratchFolder()
+  const inject = 'inject=mkdir,mkdirat:error=EDQUOT'
+  const { code, stderr } = await finish(
+    'node',
+    [sourceEntry, ...anyPort, '--data', join(scratch.path, 'data')],
+    {
+      by: [['strace', '-f', '-qq', '-o', '/dev/null', '-e', 'trace=mkdir,mkdirat', '-e', inject]],
+    },
+  )
+  assert.match(stderr, /The quota of this user is used up: free some space, or set storage\.dir/)
+  assert.equal(code, 8, stderr)
+})
+
 const rootNeeds = { programs: ['setpriv', 'unshare'], root: true } as const
 
 test("another user's folder: whose it is, and how to give it away", slow, async (t) => {

@@ -1,0 +1,177 @@
+// What is stored and what is remembered of it. Neighbours that were thought of: a file flipped, truncated, grown, emptied,
+// replaced, gone; before its first serve, after it, after a restart; touched or behind our back; small and large; a row
+// without a file, a file without a row; removed while it is read, read while it is removed; a catalog that fails.
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { VolatileRecords } from '../../src/content/blob-records.ts'
+import type { Blobs } from '../../src/content/blobs.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { until } from '../support/settle.ts'
+import { blobsOver, good } from './scripted-source.ts'
+
+const large = testBytes(300_000, 71)
+const small = testBytes(3000, 72)
+
+const damages: Record<string, (bytes: Buffer) => Buffer> = {
+  flipped: (bytes) => bytes.fill((bytes[500] ?? 0) ^ 1, 500, 501),
+  truncated: (bytes) => bytes.subarray(0, bytes.length / 2),
+  emptied: (bytes) => bytes.subarray(0, 0),
+  grown: (bytes) => Buffer.concat([bytes, Buffer.from('more')]),
+}
+
+async function fill(blobs: Blobs, bytes: Uint8Array): Promise<void> {
+  const { reader } = await blobs.open(digestOf(bytes), good('x/x', bytes))
+  await readAll(reader)
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+}
+
+/** What a client of a blob gets: its bytes, or undefined where it was cut. */
+async function served(blobs: Blobs, bytes: Uint8Array): Promise<Uint8Array | undefined> {
+  const { reader } = await blobs.open(digestOf(bytes), good('x/x', bytes), { size: bytes.length })
+  try {
+    const got = await readAll(reader)
+    await reader.verified()
+    return got
+  } catch {
+    return undefined
+  } finally {
+    await reader[Symbol.asyncDispose]()
+  }
+}
+
+for (const [what, damage] of Object.entries(damages)) {
+  for (const when of ['before its first serve', 'after it was served']) {
+    test(`a blob that is ${what} on disk ${when} is never completed wrong, and right the next time`, async (t) => {
+      const store = new MemoryBlobStore()
+      const blobs = blobsOver(t, store)
+      await fill(blobs, large)
+      if (when === 'after it was served') assertSameBytes((await served(blobs, large)) ?? small, large)
+      store.damage(digestOf(large), damage, { touches: true })
+      const first = await served(blobs, large)
+      if (first) assertSameBytes(first, large)
+      // Another size than was recorded is seen at once, and mended in the same request.
+      if (what !== 'flipped') assert.ok(first)
+      assertSameBytes((await served(blobs, large)) ?? small, large)
+    })
+  }
+
+  test(`a small blob that is ${what} on disk is mended unnoticed`, async (t) => {
+    for (const touches of [true, false]) {
+      const store = new MemoryBlobStore()
+      const records = new VolatileRecords()
+      await fill(blobsOver(t, store, { records }), small)
+      store.damage(digestOf(small), damage, { touches })
+      // After a restart: what was in memory is not.
+      const later = blobsOver(t, store, { records })
+      assertSameBytes((await served(later, small)) ?? large, small)
+    }
+  })
+}
+
+test('what was verified before a restart is served without being hashed again', async (t) => {
+  const store = new MemoryBlobStore()
+  const records = new VolatileRecords()
+  await fill(blobsOver(t, store, { records }), large)
+  const reader = await blobsOver(t, store, { records }).openStored(digestOf(large))
+  assert.equal(reader?.isVerified, true)
+  await reader?.[Symbol.asyncDispose]()
+})
+
+test('a file that nobody recorded is hashed once beside its transfer, and recorded', async (t) => {
+  const store = new MemoryBlobStore()
+  const records = new VolatileRecords()
+  await fill(blobsOver(t, store), large)
+  const blobs = blobsOver(t, store, { records })
+  assert.equal(await records.blob(digestOf(large)), undefined)
+  const readers = await Promise.all(Array.from({ length: 5 }, () => blobs.openStored(digestOf(large))))
+  for (const reader of readers) {
+    await reader?.verified()
+    assert.equal(reader?.isVerified, true)
+    await reader?.[Symbol.asyncDispose]()
+  }
+  assert.equal((await records.blob(digestOf(large)))?.size, large.length)
+})
+
+test('a catalog that cannot be read or written costs a hash, never a blob', async (t) => {
+  const records = new VolatileRecords()
+  const fails = async (): Promise<never> => {
+    throw new Error('no catalog')
+  }
+  const blobs = blobsOver(t, new MemoryBlobStore(), {
+    records: Object.assign(records, {
+      blob: fails,
+      sealed: fails,
+      verified: fails,
+      used: fails,
+      gone: fails,
+    }),
+  })
+  for (const bytes of [large, small]) {
+    await fill(blobs, bytes)
+    assertSameBytes((await served(blobs, bytes)) ?? Buffer.alloc(0), bytes)
+  }
+})
+
+test('a record without its file goes', async (t) => {
+  const store = new MemoryBlobStore()
+  const records = new VolatileRecords()
+  const blobs = blobsOver(t, store, { records })
+  await fill(blobs, large)
+  await store.delete(digestOf(large))
+  assert.equal(await blobs.openStored(digestOf(large)), undefined)
+  assert.equal(await records.blob(digestOf(large)), undefined)
+})
+
+for (const bytes of [small, large]) {
+  test(`${bytes.length} bytes that are removed are not served from memory, and who reads them keeps them`, async (t) => {
+    const digest = digestOf(bytes)
+    const blobs = blobsOver(t, new MemoryBlobStore())
+    await fill(blobs, bytes)
+    const reader = await blobs.openStored(digest)
+    assert.ok(reader)
+    assert.equal(await blobs.remove(digest, async () => false), 0)
+    assert.equal((await blobs.stat(digest))?.size, bytes.length)
+    assert.equal(await blobs.remove(digest, async () => true), bytes.length)
+    assert.equal(blobs.documents.get(digest), undefined)
+    assert.equal(await blobs.stat(digest), undefined)
+    assert.equal(await blobs.openStored(digest), undefined)
+    assertSameBytes(await readAll(reader), bytes)
+    await reader[Symbol.asyncDispose]()
+  })
+}
+
+test('a small blob that is removed while it is read for the first time does not stay in memory', async (t: TestContext) => {
+  let removing: Promise<unknown> | undefined
+  let removeNow = (): void => {}
+  const digest = digestOf(small)
+  const store = new MemoryBlobStore({
+    step: async (name) => {
+      if (name === 'open') removeNow()
+    },
+  })
+  const blobs = blobsOver(t, store)
+  await fill(blobs, small)
+  blobs.documents.forget(digest)
+  removeNow = () => {
+    removing ??= blobs.remove(digest, async () => true)
+  }
+  const reader = await blobs.openStored(digest)
+  await reader?.[Symbol.asyncDispose]()
+  await removing
+  assert.equal(blobs.documents.get(digest), undefined)
+  assert.equal(await blobs.openStored(digest), undefined)
+})
+
+test('the mirror notes what was used, at the latest when it stops', async (t) => {
+  const used: string[] = []
+  const records = Object.assign(new VolatileRecords(), {
+    used: async (digests: readonly string[]) => void used.push(...digests),
+  })
+  const blobs = blobsOver(t, new MemoryBlobStore(), { records })
+  await fill(blobs, large)
+  await blobs[Symbol.asyncDispose]()
+  assert.deepEqual(used, [digestOf(large)])
+})
