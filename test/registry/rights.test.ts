@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { partialId } from '../../src/content/fill.ts'
+import { partialId } from '../../src/content/fill-options.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { CatalogVerbs } from '../../src/storage/catalog.ts'
 import { StorageError } from '../../src/storage/error.ts'
