@@ -42,7 +42,7 @@ export class Rights {
   readonly blobs: Blobs
   readonly store: MemoryBlobStore
   readonly mirror: Mirror
-  readonly #upstream: ReturnType<typeof clientOf>
+  readonly upstream: ReturnType<typeof clientOf>
 
   private constructor(t: TestContext, hub: DockerHub, options: RightsOptions) {
     this.hub = hub
@@ -59,7 +59,7 @@ export class Rights {
       logger,
     })
     t.after(() => this.blobs[Symbol.asyncDispose]())
-    this.#upstream = clientOf(t, hub.url, {
+    this.upstream = clientOf(t, hub.url, {
       credentials: { username: 'ann', password: 'hers' },
       patienceMs: 500,
       revalidateMs: 0,
@@ -99,7 +99,7 @@ export class Rights {
   }
 
   repository(name: string): Repository {
-    return new MirroredRepository(this.mirror, this.#upstream, parseRepositoryName(name))
+    return new MirroredRepository(this.mirror, this.upstream, parseRepositoryName(name))
   }
 
   /** A manifest of a repository names something: it has come, whatever else has. */

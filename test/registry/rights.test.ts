@@ -218,6 +218,27 @@ for (const [what, refusing] of [
   })
 }
 
+test('what came for the account is given to nobody until anyone gets it', async (t) => {
+  const rights = await Rights.start(t)
+  const { hub, catalog, upstream } = rights
+  const { digest, bytes, mediaType } = manifest.content
+  const sent = { bytes: Buffer.from(bytes), contentType: mediaType, claimedDigest: digest }
+  const fetching = t.mock.method(upstream, 'manifest', async () => ({ ...sent, as: 'account' as const }))
+  await say(rights, 'no', manifest)
+  const repository = rights.repository('acme/app')
+  for (const one of [repository, rights.restarted(t).repository('acme/app')]) {
+    await assert.rejects(one.manifest(latest, { isHead: false }), /to the account alone/)
+    assert.equal(await rights.ask(one, manifest, 'GET'), 'absent')
+  }
+  fetching.mock.restore()
+  assert.equal(await catalog.tag(app, latest), undefined)
+  const { publicAt, accountAt } = (await catalog.held(app, digest)) ?? {}
+  assert.deepEqual([publicAt, accountAt !== undefined], [undefined, true])
+  hub.setPublic('acme/app')
+  const later = rights.restarted(t)
+  assert.equal(await later.ask(later.repository('acme/app'), manifest, 'GET'), 'given')
+})
+
 test('a manifest that is damaged in the catalog is fetched once more, and replaced', async (t) => {
   const catalog = new MemoryCatalog()
   const rights = await Rights.start(t, { catalog })
