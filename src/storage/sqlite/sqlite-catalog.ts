@@ -213,8 +213,10 @@ async function openFile(path: string): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
     migrate(database)
+    const statements = new Statements(database)
+    statements.prepareAll()
     const writer = await WriterThread.start({ path })
-    return { database, statements: new Statements(database), writer }
+    return { database, statements, writer }
   } catch (error) {
     database.close()
     throw error
