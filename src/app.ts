@@ -169,7 +169,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
     requestLog,
     metrics,
-    probe: () => store.probe(),
+    probe: async () => {
+      await Promise.all([store.probe(), catalog.probe()])
+    },
   })
   building.defer(() => server.close())
   await server.ready()

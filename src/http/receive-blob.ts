@@ -64,8 +64,6 @@ async function* piecesOf(request: IncomingMessage): AsyncGenerator<Buffer> {
     // Whatever a socket fails with, its other end is gone; an error of whoever takes the pieces never comes here.
     throw new ClientLeftError(error)
   }
-  // Node ends the body of a connection that was closed between two pieces as if it were whole.
-  if (!request.complete) throw new ClientLeftError(undefined)
 }
 
 function wrongLength(how: 'longer' | 'shorter', length: number): RegistryError {

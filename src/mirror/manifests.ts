@@ -2,10 +2,10 @@ import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import { maximumManifestBytes, parseManifest } from '../oci/manifest.ts'
+import { maximumManifestBytes, type ParsedManifest, parseManifest } from '../oci/manifest.ts'
 import { isManifestMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
-import type { Catalog, ManifestRecord, TagRecord } from '../storage/catalog.ts'
+import type { Asker, Catalog, ManifestRecord, TagRecord } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -166,7 +166,7 @@ export class Manifests {
       at,
     })
     if (isRecorded) await this.#options.answers.confirm(repository.key, tag)
-    else await this.#given(repository, kept, undefined, tag)
+    else await this.#given(repository, kept, { tag })
     return served(kept, 'revalidated', at)
   }
 
@@ -227,8 +227,9 @@ export class Manifests {
     const { manifest, parsed } = verifyManifest(upstream.name, reference, fetched)
     const isTag = !isDigestReference(reference)
     const tag = isTag ? reference : await this.#claimedTag(key, manifest.digest)
-    const at = await this.#given(repository, manifest, parsed, tag)
+    const at = await this.#given(repository, manifest, { parsed, tag, as: fetched.as })
     this.#kept.set(key, manifest)
+    if (fetched.as !== 'anyone') throw shownToAccount(repository)
     return served(manifest, 'miss', isTag ? at : undefined)
   }
 
@@ -236,13 +237,17 @@ export class Manifests {
   async #given(
     repository: UpstreamRepository,
     manifest: ManifestRecord,
-    parsed = parseManifest(manifest.bytes, manifest.mediaType),
-    tag?: Tag,
+    {
+      parsed = parseManifest(manifest.bytes, manifest.mediaType),
+      as = 'anyone',
+      tag,
+    }: { parsed?: ParsedManifest; as?: Asker; tag?: Tag | undefined } = {},
   ): Promise<number> {
     const { evidence, answers } = this.#options
     const at = Date.now()
-    await evidence.pulled(repository, manifest, { as: 'anyone', at, tag, references: referencesOf(parsed) })
-    if (tag !== undefined) await answers.confirm(repository.key, tag)
+    const shown = as === 'anyone' ? tag : undefined
+    await evidence.pulled(repository, manifest, { as, at, tag: shown, references: referencesOf(parsed) })
+    if (shown !== undefined) await answers.confirm(repository.key, shown)
     return at
   }
 
@@ -265,6 +270,12 @@ export class Manifests {
     const answer = await this.#fetching.run(own, operation)
     return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
   }
+}
+
+/** What only the account is shown is kept as that, and given to nobody. */
+function shownToAccount({ name, upstream }: UpstreamRepository): UpstreamError {
+  const message = `it shows this of ${name} to the account alone, and this mirror serves only what everybody may read`
+  return new UpstreamError('UNAUTHORIZED', upstream.name, message)
 }
 
 function served(manifest: ManifestRecord, status: AnswerStatus, checkedAt?: number): MirroredManifest {

@@ -2,13 +2,13 @@ import type { Logger } from 'pino'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { parseManifest } from '../oci/manifest.ts'
-import { isManifestMediaType, isSchema1MediaType } from '../oci/media-type.ts'
+import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { type Referrer, referrerOf } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { Catalog, ManifestRecord } from '../storage/catalog.ts'
+import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import type {
@@ -150,15 +150,19 @@ export class LocalRepository implements Repository, Pushing {
     if (isDigestReference(reference) && digest !== reference) {
       throw new RegistryError('DIGEST_INVALID', `the manifest has the digest ${digest}`)
     }
-    const missing = await this.#store.catalog.putManifest(
-      this.key,
-      { digest, mediaType: parsed.mediaType, bytes },
-      {
-        references: referencesOf(parsed),
-        tags: isDigestReference(reference) ? [] : [reference],
-        at: Date.now(),
-      },
-    )
+    const record = { digest, mediaType: parsed.mediaType, bytes }
+    const tags = isDigestReference(reference) ? [] : [reference]
+    const put = (references: readonly ManifestReference[]) =>
+      this.#store.catalog.putManifest(this.key, record, { references, tags, at: Date.now() })
+    const references = referencesOf(parsed)
+    let missing = await put(references)
+    // Its layers of a vendor are kept where they were pushed, and need not be.
+    const isVendors = (one: Digest) =>
+      parsed.blobs.some((blob) => blob.digest === one && isNondistributable(blob.mediaType))
+    if (missing.length > 0 && missing.every(isVendors)) {
+      const absent = new Set(missing)
+      missing = await put(references.filter(({ target }) => !absent.has(target)))
+    }
     if (missing.length > 0) {
       const message = `${this.name} lacks what the manifest names: push ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ' and more' : ''} first`
       throw new RegistryError('MANIFEST_BLOB_UNKNOWN', message, {

@@ -3,7 +3,7 @@
 // is more than all; a hole in the middle, at the front, several; a client that went by a wrong size.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { partialId } from '../../src/content/fill.ts'
+import { partialId } from '../../src/content/fill-options.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'

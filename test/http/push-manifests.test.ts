@@ -152,6 +152,26 @@ test('a manifest that is too long is refused before it is read, and with it noth
   assert.equal((await pushManifest(at('long'), 'v1', blobOf(bytes, padded.manifest.mediaType))).status, 201)
 })
 
+test('layers that only their vendor hands out need not be pushed, and everything else has to be', async () => {
+  const repository = at('windows')
+  const image = buildImage({ seed: 'windows', layers: [100] })
+  const content = JSON.parse(Buffer.from(image.manifest.bytes).toString())
+  const foreign = (mediaType: string) => ({ mediaType, size: 5, digest: digestOf(Buffer.from(mediaType)) })
+  const vendors = json({
+    ...content,
+    layers: [
+      foreign('application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'),
+      foreign('application/vnd.oci.image.layer.nondistributable.v1.tar+gzip'),
+      ...content.layers,
+    ],
+  })
+  const early = await pushManifest(repository, 'v1', vendors)
+  assert.equal(early.code, 'MANIFEST_BLOB_UNKNOWN')
+  await pushBlobs(repository, image)
+  assert.equal((await pushManifest(repository, 'v1', vendors)).status, 201)
+  assert.equal((await pull(`${repository}/manifests/v1`)).digest, vendors.digest)
+})
+
 test('an index needs its manifests; both media types of each come back to the letter', async () => {
   for (const family of ['oci', 'docker'] as const) {
     const images = ['amd64', 'arm64'].map((architecture) =>

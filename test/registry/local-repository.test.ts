@@ -210,6 +210,34 @@ test('a client that is gone while its last piece is written: its next request wa
   assert.equal(await contentOf(parts), digest)
 })
 
+test('a wrong digest leaves nothing behind, and neither does what comes to a good end', async () => {
+  const parts = start()
+  await assert.rejects(pushBlob(parts, content, digestOf(content.subarray(1))), fails('DIGEST_INVALID', 400))
+  assert.deepEqual(await parts.store.partials.list(), [])
+  await pushBlob(parts, content)
+  assert.deepEqual(await parts.store.partials.list(), [])
+  assert.deepEqual(await parts.catalog.staleUploads(Date.now() + day, 10), [])
+})
+
+test('an upload that takes longer than a day is not taken for one that was left', async () => {
+  const writing = Promise.withResolvers<void>()
+  const mayWrite = Promise.withResolvers<void>()
+  const step = async (what: string) => {
+    if (what !== 'write') return
+    writing.resolve()
+    await mayWrite.promise
+  }
+  const parts = start(new MemoryBlobStore({ step }))
+  const { id } = await parts.repository.begin()
+  const appending = parts.repository.append(id, pieces(content), {})
+  await writing.promise
+  await parts.uploads.sweep(Date.now() + 2 * day)
+  mayWrite.resolve()
+  await appending
+  await parts.repository.finish(id, digest, pieces(new Uint8Array()), {})
+  assert.equal(await contentOf(parts), digest)
+})
+
 test('an upload that pauses is put aside and goes on; one that nobody comes back for is removed', async () => {
   const parts = start()
   const now = Date.now()

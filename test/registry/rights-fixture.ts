@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
+import { Blobs } from '../../src/content/blobs.ts'
 import { expiringInMemory, type OpenExpiring } from '../../src/flow/expiring.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { manifestMediaTypes } from '../../src/oci/media-type.ts'
@@ -8,13 +9,13 @@ import { createMirror, type Mirror } from '../../src/registry/mirror.ts'
 import { MirroredRepository } from '../../src/registry/mirrored-repository.ts'
 import type { Repository } from '../../src/registry/repository.ts'
 import type { Asker, Catalog, ManifestReference } from '../../src/storage/catalog.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { type RepositoryKey, repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { blobOf, pseudoRandomBytes, type TestBlob } from '../support/images.ts'
 import { clientOf } from '../upstream/fixtures.ts'
-import { MemoryBytes } from './memory-bytes.ts'
 
 export const day = 24 * 60 * 60_000
 export const [recently, longAgo] = [day - 60_000, day + 60_000]
@@ -30,7 +31,7 @@ export interface RightsOptions {
   readonly servePrivateMs?: number
   /** Of a process before. */
   readonly catalog?: Catalog
-  readonly bytes?: MemoryBytes
+  readonly store?: MemoryBlobStore
   readonly hub?: DockerHub
 }
 
@@ -38,15 +39,27 @@ export interface RightsOptions {
 export class Rights {
   readonly hub: DockerHub
   readonly catalog: Catalog
-  readonly bytes: MemoryBytes
+  readonly blobs: Blobs
+  readonly store: MemoryBlobStore
   readonly mirror: Mirror
-  readonly #upstream: ReturnType<typeof clientOf>
+  readonly upstream: ReturnType<typeof clientOf>
 
   private constructor(t: TestContext, hub: DockerHub, options: RightsOptions) {
     this.hub = hub
     this.catalog = options.catalog ?? new MemoryCatalog()
-    this.bytes = options.bytes ?? new MemoryBytes()
-    this.#upstream = clientOf(t, hub.url, {
+    this.store = options.store ?? new MemoryBlobStore()
+    const logger = pino({ level: 'silent' })
+    this.blobs = new Blobs({
+      store: this.store,
+      records: this.catalog,
+      rate: undefined,
+      retries: 0,
+      turnMs: 15_000,
+      patienceMs: 2000,
+      logger,
+    })
+    t.after(() => this.blobs[Symbol.asyncDispose]())
+    this.upstream = clientOf(t, hub.url, {
       credentials: { username: 'ann', password: 'hers' },
       patienceMs: 500,
       revalidateMs: 0,
@@ -54,7 +67,7 @@ export class Rights {
     const expiring: OpenExpiring = (_, budget) => expiringInMemory(budget, () => {})
     this.mirror = createMirror({
       catalog: this.catalog,
-      blobs: this.bytes,
+      blobs: this.blobs,
       expiring,
       revalidateMs: 0,
       negativeMs: 60_000,
@@ -62,7 +75,7 @@ export class Rights {
       staleAfterMs: 2000,
       servePrivateMs: options.servePrivateMs ?? day,
       patienceMs: 2000,
-      logger: pino({ level: 'silent' }),
+      logger,
     })
   }
 
@@ -74,12 +87,19 @@ export class Rights {
 
   /** The same after a restart: what is stored, and nothing that was remembered. */
   restarted(t: TestContext, options: RightsOptions = {}): Rights {
-    const { hub, catalog, bytes } = this
-    return new Rights(t, hub, { hub, catalog, bytes, ...options })
+    const { hub, catalog, store } = this
+    return new Rights(t, hub, { hub, catalog, store, ...options })
+  }
+
+  /** Stores bytes, of which nobody says whose they are. */
+  async keep({ digest, bytes }: TestBlob): Promise<void> {
+    const partial = await this.blobs.openPartial(`test-${digest.slice(7, 20)}`, 'sha256')
+    await partial.write(0, bytes)
+    await this.blobs.seal(partial, digest, (file) => this.catalog.sealed(digest, file, Date.now()))
   }
 
   repository(name: string): Repository {
-    return new MirroredRepository(this.mirror, this.#upstream, parseRepositoryName(name))
+    return new MirroredRepository(this.mirror, this.upstream, parseRepositoryName(name))
   }
 
   /** A manifest of a repository names something: it has come, whatever else has. */
@@ -191,7 +211,7 @@ export async function arrange(t: TestContext, row: Row, thing: Thing): Promise<R
   // Somewhere the bytes came from; it says nothing about who may have them.
   if (row.isHere) {
     await hold(keyOf('elsewhere/private'), 'account')
-    if (kind === 'blob') rights.bytes.put(content.bytes)
+    if (kind === 'blob') await rights.keep(content)
   }
   if (row.holds !== '-') await hold(app, row.holds)
   // A repository of which something was public once, so that a refusal of it is recorded.

@@ -4,18 +4,26 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { partialId } from '../../src/content/fill-options.ts'
 import type { Tag } from '../../src/oci/reference.ts'
-import { blobOf } from '../support/images.ts'
+import type { CatalogVerbs } from '../../src/storage/catalog.ts'
+import { StorageError } from '../../src/storage/error.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
+import { blobOf, pseudoRandomBytes } from '../support/images.ts'
+import { until } from '../support/settle.ts'
 import {
   app,
   arrange,
   day,
   longAgo,
   type Outcome,
+  pushed,
   questions,
   Rights,
   type Row,
   recently,
+  say,
+  type Thing,
   things,
 } from './rights-fixture.ts'
 
@@ -116,23 +124,133 @@ for (const [upstream, gives] of [
   })
 }
 
-test('delivery is no evidence: bytes that came for another repository, or lay here before, open nothing', async (t) => {
+const [blob, manifest] = things as readonly [Thing, Thing]
+const { digest } = blob.content
+
+/** How the bytes of the blob came, other than by the repository that is asked. */
+const deliveries: Readonly<Record<string, (rights: Rights) => Promise<void>>> = {
+  'lay here, and nobody knows since when': (rights) => rights.keep(blob.content),
+  'were left whole, and not sealed, by an earlier process': async ({ blobs }) => {
+    const partial = await blobs.openPartial(partialId(digest), 'sha256')
+    await partial.write(0, blob.content.bytes)
+    await partial.suspend(new Error('it stopped'))
+  },
+  'came for another repository': async (rights) => {
+    rights.hub.addBlob('acme/secret', blob.content)
+    assert.equal(await rights.ask(rights.repository('acme/secret'), blob, 'GET'), 'given')
+  },
+  'were pushed': async (rights) => {
+    const partial = await rights.blobs.openPartial('pushed', 'sha256')
+    await partial.write(0, blob.content.bytes)
+    await rights.blobs.seal(partial, digest, (file) =>
+      rights.catalog.pushed(pushed, digest, file, Date.now()),
+    )
+  },
+}
+
+for (const [what, deliver] of Object.entries(deliveries)) {
+  for (const [upstream, gives] of [
+    ['not found', 'absent'],
+    ['503', 'unavailable'],
+    ['yes', 'given'],
+  ] as const) {
+    test(`delivery is no evidence: bytes that ${what}, and the upstream says ${upstream}: ${gives}`, async (t) => {
+      const rights = await Rights.start(t)
+      await deliver(rights)
+      await say(rights, upstream, blob)
+      rights.hub.reset()
+      assert.equal(await rights.ask(rights.repository('acme/app'), blob, 'GET'), gives)
+      assert.ok(rights.asked > 0)
+      assert.equal(rights.hub.bytesSent(digest), 0, 'and no byte comes twice')
+      assert.equal((await rights.catalog.held(app, digest))?.publicAt !== undefined, gives === 'given')
+    })
+  }
+}
+
+for (const [upstream, gives] of [
+  ['not found', 'absent'],
+  ['yes', 'given'],
+] as const) {
+  test(`bytes on their way for another repository, and the upstream says ${upstream}: ${gives}`, async (t) => {
+    const rights = await Rights.start(t)
+    const large: Thing = { kind: 'blob', content: blobOf(pseudoRandomBytes(200_000, 'large')) }
+    const { digest, size } = large.content
+    rights.hub.addBlob('acme/secret', large.content)
+    await say(rights, upstream, large)
+    using hold = rights.hub.hold({ listener: 'cdn', digest }, 100_000)
+    const first = rights.ask(rights.repository('acme/secret'), large, 'GET')
+    await hold.reached
+    const second = rights.ask(rights.repository('acme/app'), large, 'GET')
+    // The question goes out beside the fill, which waits.
+    await until(() => rights.hub.count({ method: 'HEAD', path: /acme\/app\/blobs/ }) > 0)
+    hold.release()
+    assert.deepEqual([await first, await second], ['given', gives])
+    assert.equal(rights.hub.bytesSent(digest), size)
+  })
+}
+
+for (const [what, refusing] of [
+  ['takes no writes', ['pulled', 'checked', 'confirmed', 'refused', 'sealed', 'saveReferrers']],
+  ['takes no refusals', ['refused']],
+] as const) {
+  test(`a catalog that ${what}: what came is given while the process lives, until it is refused`, async (t) => {
+    const catalog = new MemoryCatalog()
+    for (const verb of refusing) {
+      t.mock.method(catalog as CatalogVerbs, verb, async () => {
+        throw new StorageError('FULL', 'the disk is full')
+      })
+    }
+    const rights = await Rights.start(t, { catalog, servePrivateMs: 0 })
+    const { hub } = rights
+    hub.addBlob('acme/app', blob.content)
+    hub.addManifest('acme/app', manifest.content, 'latest')
+    const repository = rights.repository('acme/app')
+    const askAll = () => Promise.all(things.map((thing) => rights.ask(repository, thing, 'GET')))
+    await repository.manifest(latest, { isHead: false })
+    assert.deepEqual(await askAll(), ['given', 'given'])
+    hub.reset()
+    assert.deepEqual(await askAll(), ['given', 'given'])
+    assert.equal(rights.asked, 0)
+    hub.setPrivate('acme/app', ['ann'])
+    hub.expireTokens()
+    await assert.rejects(repository.manifest(latest, { isHead: false }))
+    assert.deepEqual(await askAll(), ['absent', 'absent'])
+  })
+}
+
+test('what came for the account is given to nobody until anyone gets it', async (t) => {
   const rights = await Rights.start(t)
-  const [blob] = things
-  assert.ok(blob)
-  const { digest, bytes } = blob.content
-  rights.hub.addBlob('acme/secret', blob.content)
-  rights.hub.addBlob('acme/app', Buffer.from('something else'))
-  const [secret, app] = [rights.repository('acme/secret'), rights.repository('acme/app')]
-  assert.equal(await rights.ask(secret, blob, 'GET'), 'given')
-  assert.equal(await rights.ask(app, blob, 'GET'), 'absent')
-  assert.equal((await rights.catalog.held(app.key, digest))?.publicAt, undefined)
-  // What an earlier process left whole.
-  const again = await Rights.start(t)
-  again.bytes.put(bytes)
-  again.hub.addBlob('acme/app', Buffer.from('something else'))
-  assert.equal(await again.ask(again.repository('acme/app'), blob, 'GET'), 'absent')
-  assert.ok(again.asked > 0)
+  const { hub, catalog, upstream } = rights
+  const { digest, bytes, mediaType } = manifest.content
+  const sent = { bytes: Buffer.from(bytes), contentType: mediaType, claimedDigest: digest }
+  const fetching = t.mock.method(upstream, 'manifest', async () => ({ ...sent, as: 'account' as const }))
+  await say(rights, 'no', manifest)
+  const repository = rights.repository('acme/app')
+  for (const one of [repository, rights.restarted(t).repository('acme/app')]) {
+    await assert.rejects(one.manifest(latest, { isHead: false }), { name: 'UpstreamError' })
+    assert.equal(await rights.ask(one, manifest, 'GET'), 'absent')
+  }
+  fetching.mock.restore()
+  assert.equal(await catalog.tag(app, latest), undefined)
+  const { publicAt, accountAt } = (await catalog.held(app, digest)) ?? {}
+  assert.deepEqual([publicAt, accountAt !== undefined], [undefined, true])
+  hub.setPublic('acme/app')
+  const later = rights.restarted(t)
+  assert.equal(await later.ask(later.repository('acme/app'), manifest, 'GET'), 'given')
+})
+
+test('a manifest that is damaged in the catalog is fetched once more, and replaced', async (t) => {
+  const catalog = new MemoryCatalog()
+  const rights = await Rights.start(t, { catalog })
+  rights.hub.addManifest('acme/app', manifest.content)
+  assert.equal(await rights.ask(rights.repository('acme/app'), manifest, 'GET'), 'given')
+  catalog.tables.manifests.set(manifest.content.digest, Buffer.from('{"schemaVersion":2,"layers":[]'))
+  for (const fetches of [1, 0]) {
+    rights.hub.reset()
+    const again = rights.restarted(t)
+    assert.equal(await again.ask(again.repository('acme/app'), manifest, 'GET'), 'given')
+    assert.equal(rights.hub.count({ method: 'GET', path: /manifests/, status: 200 }), fetches)
+  }
 })
 
 test('names that are made up leave no repository', async (t) => {
@@ -163,8 +281,6 @@ test('layers that a manifest makes up: each is asked for once, and not again for
 
 test('cache.servePrivate 0: what was public is given to nobody after the first refusal', async (t) => {
   const rights = await Rights.start(t, { servePrivateMs: 0 })
-  const [, manifest] = things
-  assert.ok(manifest)
   rights.hub.addManifest('acme/app', manifest.content, 'latest')
   const repository = rights.repository('acme/app')
   await repository.manifest(latest, { isHead: false })
@@ -177,8 +293,6 @@ test('cache.servePrivate 0: what was public is given to nobody after the first r
 
 test('a clock that was set back makes no refusal young', async (t) => {
   const rights = await Rights.start(t)
-  const [blob] = things
-  assert.ok(blob)
   await rights.catalog.confirmed(app, blob.content.digest, { as: 'anyone', at: Date.now() })
   await rights.catalog.refused(app, Date.now() + 400 * day)
   assert.equal(await rights.mirror.rights.gives(app, blob.content.digest), undefined)

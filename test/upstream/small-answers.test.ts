@@ -7,7 +7,7 @@ import { SmallAnswers } from '../../src/upstream/small-answers.ts'
 import { answerOf } from './fake-link.ts'
 
 function answersOf(isReachable = true): SmallAnswers {
-  const options = { name: 'docker.io', patienceMs: 5000, lineUse: new LineUse() }
+  const options = { upstream: 'docker.io', patienceMs: 5000, lineUse: new LineUse() }
   return new SmallAnswers({ ...options, isReachable: () => isReachable })
 }
 

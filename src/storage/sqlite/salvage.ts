@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
+import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { StorageError } from '../error.ts'
+import { digestFromBytes } from './digest-bytes.ts'
 import { addReferences } from './named-by.ts'
-import { isDamage, isRefusedValue } from './sqlite-errors.ts'
+import { DamagedRecord, isDamage, isRefusedValue } from './sqlite-errors.ts'
 
 /** Bytes. */
 const pieceSize = 64 * 1024
@@ -98,10 +99,9 @@ function copy(damaged: DatabaseSync, database: DatabaseSync, { table, columns, o
     .map(() => '?')
   const add = database.prepare(`INSERT OR IGNORE INTO ${table} VALUES (${places.join()})`)
   for (const inOrder of [order, `${order.replaceAll(',', ' DESC,')} DESC`]) {
+    const rows = prepared(damaged, `SELECT ${columns} FROM ${table} ORDER BY ${inOrder}`)
     try {
-      for (const row of damaged.prepare(`SELECT ${columns} FROM ${table} ORDER BY ${inOrder}`).iterate()) {
-        addRow(add, Object.values(row))
-      }
+      for (const row of rows?.iterate() ?? []) addRow(add, row)
       return
     } catch (error) {
       if (!isDamage(error)) throw error
@@ -109,12 +109,32 @@ function copy(damaged: DatabaseSync, database: DatabaseSync, { table, columns, o
   }
 }
 
-/** A row with a value that its table does not take is left out. */
-function addRow(add: ReturnType<DatabaseSync['prepare']>, values: SQLInputValue[]): void {
+/** Undefined where the schema is so damaged that there is no such table. */
+function prepared(damaged: DatabaseSync, sql: string): StatementSync | undefined {
   try {
-    add.run(...values)
+    return damaged.prepare(sql)
+  } catch {
+    return undefined
+  }
+}
+
+/** A row that nobody can have written is left out. */
+function addRow(add: StatementSync, row: Record<string, SQLOutputValue>): void {
+  try {
+    for (const [column, value] of Object.entries(row)) assertWritten(column, value)
+    add.run(...Object.values(row))
   } catch (error) {
-    if (!isRefusedValue(error)) throw error
+    if (!isRefusedValue(error) && !isDamage(error)) throw error
+  }
+}
+
+/** Columns that hold digests, in whatever table. */
+const digests: ReadonlySet<string> = new Set(['digest', 'target', 'manifest', 'subject'])
+
+function assertWritten(column: string, value: SQLOutputValue): void {
+  if (digests.has(column)) digestFromBytes(value)
+  if (typeof value === 'bigint' && !Number.isSafeInteger(Number(value))) {
+    throw new DamagedRecord(`${column} of a row in the catalog is too large`)
   }
 }
 

@@ -120,6 +120,11 @@ export class SqliteCatalog implements Catalog {
     return this.#renewLease(repository, digest, at, graceMs)
   }
 
+  /** Rejects with StorageError where the catalog is damaged and no new one could be begun. */
+  async probe(): Promise<void> {
+    await this.#current()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
     const file = this.#file
@@ -208,8 +213,10 @@ async function openFile(path: string): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
     migrate(database)
+    const statements = new Statements(database)
+    statements.prepareAll()
     const writer = await WriterThread.start({ path })
-    return { database, statements: new Statements(database), writer }
+    return { database, statements, writer }
   } catch (error) {
     database.close()
     throw error

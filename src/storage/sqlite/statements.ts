@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { DamagedRecord } from './sqlite-errors.ts'
 
 /** A value that SQLite takes. */
 export type SqlValue = string | number | Uint8Array | null
@@ -110,7 +111,7 @@ const sql = {
 
   // The bytes that are here.
   blob: 'SELECT size, mtime, inode, used_at, verified_at, kept FROM blob WHERE digest = ?1',
-  usage: 'SELECT count(*) AS blobs, coalesce(sum(size), 0) AS bytes FROM blob',
+  usage: 'SELECT count(*) AS blobs, CAST(total(size) AS INTEGER) AS bytes FROM blob',
   leastRecent:
     'SELECT digest, size FROM blob WHERE kept = 0 AND used_at < ?1 ORDER BY used_at, digest LIMIT ?2',
   unverified: 'SELECT digest FROM blob WHERE verified_at < ?1 ORDER BY verified_at, digest LIMIT ?2',
@@ -147,13 +148,22 @@ export const walks: readonly StatementName[] = ['usage']
 /** The statements by name, for the test that looks at how they are run. */
 export const sqlOf: Readonly<Record<StatementName, string>> = sql
 
-/** The statements over one connection, each prepared when it is first run. */
+/** The statements over one connection. */
 export class Statements {
   readonly #database: DatabaseSync
   readonly #prepared = new Map<StatementName, StatementSync>()
 
   constructor(database: DatabaseSync) {
     this.#database = database
+  }
+
+  /** Throws DamagedRecord where the schema of a catalog that is up to date lacks something: it must have been lost. */
+  prepareAll(): void {
+    try {
+      for (const name of Object.keys(sql) as StatementName[]) this.#statement(name)
+    } catch (error) {
+      throw new DamagedRecord('the schema of the catalog is not what it was', { cause: error })
+    }
   }
 
   /** The first row, or undefined. */

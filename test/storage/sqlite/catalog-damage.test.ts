@@ -4,93 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, type TestContext, test } from 'node:test'
-import type { Tag } from '../../../src/oci/reference.ts'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
-import {
-  anyone,
-  blobOf,
-  fileOf,
-  latest,
-  layerOf,
-  manifestOf,
-  one,
-  repositoryOf,
-} from '../catalog-fixtures.ts'
+import { anyone, blobOf, latest, one, repositoryOf } from '../catalog-fixtures.ts'
+import { ask, change, count, localAt, manifestAt, numbers, record, tagAt, wholeIn } from './everything.ts'
 import { wrongRows } from './wrong-rows.ts'
 
-const count = 100
-const numbers = Array.from({ length: count }, (_, n) => n)
 const pageSize = 4096
-
-const localAt = (n: number) => repositoryOf('local', `app-${n}`)
-const mirroredAt = (n: number) => repositoryOf('docker.io', `team/app-${n}`)
-const manifestAt = (n: number) => {
-  const layers = [{ digest: blobOf(`layer ${n}`), size: 9 }]
-  return manifestOf(JSON.stringify({ layers, fill: 'x'.repeat(600) }))
-}
-const tagAt = (n: number) => `v${n}` as Tag
-
-/** Every verb that adds, of the n-th of everything. */
-async function record(catalog: SqliteCatalog, n: number): Promise<void> {
-  const references = [layerOf(`layer ${n}`), { target: blobOf(`config ${n}`), kind: 'config' } as const]
-  const put = { references: [layerOf(`layer ${n}`, 9)], tags: [tagAt(n)], at: n }
-  const referrer = { mediaType: 'a/b', digest: blobOf('x'), size: 1, annotations: { fill: 'x'.repeat(600) } }
-  await catalog.pulled(mirroredAt(n), manifestAt(n), { ...anyone(n), tag: tagAt(n), references })
-  await catalog.confirmed(mirroredAt(n), blobOf(`config ${n}`), anyone(n))
-  await catalog.refused(mirroredAt(n), n)
-  await catalog.saveReferrers(mirroredAt(n), blobOf(`${n}`), { referrers: [referrer], checkedAt: n })
-  await catalog.sealed(blobOf(`config ${n}`), fileOf(n), n)
-  await catalog.pushed(localAt(n), blobOf(`layer ${n}`), fileOf(n), n)
-  await catalog.pushed(localAt(n), blobOf(`idle ${n}`), fileOf(n), n)
-  assert.deepEqual(await catalog.putManifest(localAt(n), manifestAt(n), put), [])
-  await catalog.beginUpload(`upload ${n}`, localAt(n), n)
-}
-
-/** Every question, of everything. */
-async function ask(catalog: SqliteCatalog): Promise<void> {
-  await catalog.usage()
-  await catalog.repositories({ limit: 1000 })
-  await catalog.idle(1e6, 1000)
-  await catalog.leastRecent(1e6, 1000)
-  await catalog.unverified(1e6, 1000)
-  await catalog.staleUploads(1e6, 1000)
-  for (const n of numbers) {
-    await catalog.upload(`upload ${n}`)
-    await catalog.blob(blobOf(`layer ${n}`))
-    await catalog.isFree(blobOf(`config ${n}`), 0)
-    await catalog.lease(localAt(n), blobOf(`idle ${n}`), 1e5, 1000)
-    for (const repository of [localAt(n), mirroredAt(n)]) {
-      await catalog.repository(repository)
-      await catalog.tag(repository, tagAt(n))
-      await catalog.tags(repository)
-      await catalog.manifest(repository, manifestAt(n).digest)
-      await catalog.held(repository, manifestAt(n).digest)
-      await catalog.named(repository, blobOf(`layer ${n}`))
-      await catalog.naming(repository, blobOf(`layer ${n}`), 'layer', { limit: 9 })
-      await catalog.referrers(repository, blobOf(`${n}`))
-    }
-  }
-}
-
-/** Every other verb, of everything; nothing of what `wholeIn` looks for is taken away. */
-async function change(catalog: SqliteCatalog): Promise<void> {
-  const times = { at: 1e5, refusedAfter: 0 }
-  for (const n of numbers) {
-    await catalog.pulled(mirroredAt(n), one, { ...anyone(1e5), tag: tagAt(n), references: [] })
-    await catalog.checked(mirroredAt(n), tagAt(n), manifestAt(n).digest, anyone(1e5))
-    await catalog.used([blobOf(`config ${n}`)], 1e5)
-    await catalog.verified(blobOf(`layer ${n}`), fileOf(n), 1e5)
-    await catalog.mount(localAt(n + 1), blobOf(`layer ${n}`), localAt(n), times)
-    await catalog.touchUpload(`upload ${n}`, 1e5)
-    await catalog.deleteTag(mirroredAt(n), tagAt(n))
-    await catalog.deleteManifest(mirroredAt(n), manifestAt(n).digest, 1e5)
-    await catalog.endUpload(`upload ${n}`)
-    await catalog.evict(blobOf(`config ${n}`), 1e6)
-    await catalog.gone(blobOf(`config ${n}`))
-    await catalog.letGo(localAt(n), blobOf(`idle ${n}`), 1e6)
-    await catalog.deleteBlob(localAt(n + 1), blobOf(`layer ${n}`))
-  }
-}
 
 /** A catalog with some pages of everything, made once; and its pages by the table or index that they are of. */
 const folder = await mkdtemp(join(tmpdir(), 'larder-storage-'))
@@ -186,27 +105,6 @@ test('a damaged page that was met by nobody before the end is met after the next
   await assertWorks(again, path)
 })
 
-/** What was pushed here, of which nothing may be missing: the numbers of the repositories that are whole. */
-async function wholeIn(catalog: SqliteCatalog): Promise<number[]> {
-  const found: number[] = []
-  for (const n of numbers) {
-    const [repository, layer] = [localAt(n), blobOf(`layer ${n}`)]
-    const tag = await catalog.tag(repository, tagAt(n))
-    const manifest = tag && (await catalog.manifest(repository, tag.digest))
-    const manifestHeld = tag && (await catalog.held(repository, tag.digest))
-    const held = await catalog.held(repository, layer)
-    if (!manifest) continue
-    assert.deepEqual(new Uint8Array(manifest.bytes), manifestAt(n).bytes)
-    assert.ok(manifestHeld?.localAt !== undefined && held?.localAt !== undefined)
-    assert.equal(held.idleSince, undefined, 'it would be collected')
-    assert.deepEqual(await catalog.named(repository, layer), { kind: 'layer', size: 9 })
-    const blob = await catalog.blob(layer)
-    assert.ok(blob?.kept ?? true, 'it would be evicted')
-    found.push(n)
-  }
-  return found
-}
-
 /** Tables from which nothing can be told but from themselves. */
 const irreplaceable = ['manifest', 'holding']
 
@@ -258,4 +156,49 @@ test('killed between the steps of a rebuild: the next start finds all that was p
   await using again = await SqliteCatalog.open(path, damaged)
   assert.deepEqual(await wholeIn(again), numbers)
   assert.equal(damaged.mock.callCount(), 1)
+})
+
+for (const [what, sql] of [
+  ['a digest', `UPDATE tag SET digest = x'05' WHERE name = 'v7'`],
+  ['a time', 'UPDATE holding SET local_at = 9223372036854775807 WHERE repository = 3'],
+  ['a size', 'UPDATE blob SET size = -9223372036854775807 WHERE used_at = 7'],
+  ['a schema', 'ALTER TABLE blob RENAME TO glob'],
+] as const) {
+  test(`${what} that nobody can have written: set aside once, and the rest is there`, async (t) => {
+    const { path, catalog, damaged } = await opened(t)
+    await catalog[Symbol.asyncDispose]()
+    {
+      using database = new DatabaseSync(path)
+      database.exec(sql)
+    }
+    await using again = await SqliteCatalog.open(path, damaged)
+    for (let round = 0; round < 2; round += 1) await ask(again)
+    assert.equal(damaged.mock.callCount(), 1)
+    assert.ok((await wholeIn(again)).length >= count - 1)
+    await assertWorks(again, path)
+  })
+}
+
+test('damaged again and again: the fourth time it is given up, and says so until the next start', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  const questions = {
+    tag: () => catalog.tag(localAt(0), tagAt(0)),
+    blob: () => catalog.blob(blobOf('layer 0')),
+    upload: () => catalog.upload('upload 0'),
+    reference: () => catalog.named(localAt(0), blobOf('layer 0')),
+  }
+  for (const [name, ask] of Object.entries(questions)) {
+    await catalog.probe()
+    using database = new DatabaseSync(path, { readOnly: true })
+    const root = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name)
+    await overwrite(path, [Number(root?.rootpage)], garbage)
+    await ask()
+  }
+  assert.equal(damaged.mock.callCount(), 3)
+  assert.equal(await catalog.tag(localAt(0), tagAt(0)), undefined)
+  await assert.rejects(catalog.probe(), { code: 'CORRUPT', message: /look at the disk/ })
+  await assert.rejects(catalog.gone(blobOf('x')), { code: 'CORRUPT' })
+  await using again = await SqliteCatalog.open(path, damaged)
+  await ask(again)
+  assert.deepEqual(await wholeIn(again), numbers)
 })

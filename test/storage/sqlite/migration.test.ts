@@ -11,7 +11,7 @@ import type { ManifestRecord } from '../../../src/storage/catalog.ts'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { forkNode } from '../../support/child-process.ts'
 import { signedManifest } from '../../support/signed-manifest.ts'
-import { alpine, blobOf, latest, manifestOf, repositoryOf } from '../catalog-fixtures.ts'
+import { alpine, app, blobOf, latest, manifestOf, repositoryOf } from '../catalog-fixtures.ts'
 import { storageFolder } from '../files/storage-folder.ts'
 import { OldCatalog, oldTablesIn } from './old-catalog.ts'
 
@@ -129,6 +129,15 @@ test('a repository of which nobody wrote down when it was refused has been refus
   })
   assert.deepEqual(await catalog.repository(privateApp), { refusedSince: 0 })
   assert.equal(await catalog.isFree(secret, 0), false)
+})
+
+test('what came from an upstream called local is not taken for something that was pushed', async (t) => {
+  const { catalog } = await migrated(t, (old) => {
+    old.saveManifest(app, imageOf([layer]), [config, layer])
+    old.saveTag(app, latest, imageOf([layer]).digest, 5)
+  })
+  assert.equal(await catalog.repository(app), undefined)
+  assert.deepEqual(await catalog.tags(app), [])
 })
 
 test('the last 100 moves of each tag are kept in their order', async (t) => {

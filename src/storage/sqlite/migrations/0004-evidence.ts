@@ -38,10 +38,13 @@ function bytesOf(column: string): string {
     WHEN length(${column}) = 135 AND ${column} LIKE 'sha512:%' THEN unhex('02' || substr(${column}, 8)) END`
 }
 
-/** One that was found private has been refused since it was asked about, which may not have been written down. */
+/**
+ * One that was found private has been refused since it was asked about, which may not have been written down. "local"
+ * is the origin of what is pushed from here on, and no upstream's name any more: nobody else is called local:upstream.
+ */
 const repositories = `
   INSERT INTO repository (id, origin, name, refused_since)
-    SELECT id, upstream, name, CASE WHEN is_public = 0 THEN coalesce(public_asked_at, 0) END FROM old_repository;
+    SELECT id, iif(upstream = 'local', 'local:upstream', upstream), name, CASE WHEN is_public = 0 THEN coalesce(public_asked_at, 0) END FROM old_repository;
 `
 
 /** When a manifest was given is told by the tags that pointed at it, if any. */
