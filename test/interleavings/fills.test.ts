@@ -36,6 +36,6 @@ test('fills: whatever upstreams, clients, disk and pushes do, in whatever order'
       const { problems, schedule } = await playFill(play, scheduler, (ms) => t.mock.timers.tick(ms))
       assert.deepEqual(problems, [], `after ${schedule.join(', ')}`)
     }),
-    { numRuns: 300 },
+    { numRuns: Number(process.env.RUNS ?? 400) },
   )
 })
