@@ -24,7 +24,7 @@ export class Doubt extends Error {}
 export class Size {
   readonly #ways: Ways
   #claim: number | undefined
-  #told: number | undefined
+  #told: { readonly bytes: number; readonly by: Way } | undefined
   /** Bytes that the blob does not have in all: as many are here, and they are not it. */
   #refuted: number | undefined
 
@@ -36,12 +36,12 @@ export class Size {
 
   /** Bytes, as a source has told, or else all claims say; the digest has the last word. */
   get bytes(): number | undefined {
-    return this.#told ?? this.#claim
+    return this.told ?? this.#claim
   }
 
-  /** Bytes, as a source has told. */
+  /** Bytes, as a source has told that was not given up since. */
   get told(): number | undefined {
-    return this.#told
+    return this.#told?.by.isGivenUp ? undefined : this.#told?.bytes
   }
 
   /** What is here was hashed, and is not all of `digest`, whoever says that a blob has no more than that. */
@@ -59,7 +59,7 @@ export class Size {
    * INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the bytes.
    */
   heed(told: number, way: Way, present: ReadonlyRanges | undefined): void {
-    const known = this.#told
+    const known = this.told
     const isOther = known !== undefined && told !== known
     const isTooSmall = told < endOf(present) || told === this.#refuted
     const isAgainstClaim =
@@ -70,7 +70,7 @@ export class Size {
       throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
     }
     if (isTooSmall) throw new Contradiction()
-    this.#told = told
+    this.#told = { bytes: told, by: way }
   }
 }
 

@@ -134,3 +134,20 @@ test('a whole partial that was not sealed is sealed without a question, whatever
     assert.deepEqual([status, reader.size, source.asked], ['hit', size, []])
   }
 })
+
+test('one upstream says that there is more than there is: the other one is not asked again and again, and is believed in the end', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const longer = scripted('longer/x', (position) => {
+    if (position >= size) throw new UpstreamError('UNREACHABLE', 'longer/x', 'it broke off')
+    return { size: size + 7, bytes: Buffer.concat([content, Buffer.alloc(7)]), until: size }
+  })
+  const honest = scripted('good/x', (position) => {
+    if (position >= size) return { start: 0, size, bytes: content }
+    return { size, bytes: content }
+  })
+  const openings = [blobs.open(digest, longer), blobs.open(digest, honest)]
+  for (const opening of openings) await (await opening).reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal((await blobs.stat(digest))?.size, size)
+  assert.ok(honest.asked.length <= 6, `${honest.asked.length} questions`)
+})
