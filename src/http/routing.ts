@@ -22,6 +22,7 @@ export type AnyRoute = { readonly [Asked in Kind]: Route<Asked> }[Kind]
 /** All that can be done here: what is not in it is refused. */
 export class RouteTable {
   readonly #routes = new Map<string, AnyRoute>()
+  readonly #methods = new Set<string>()
 
   /** Throws TypeError where a route does not say what it lets somebody do, or another one is in its place. */
   constructor(routes: readonly AnyRoute[]) {
@@ -31,6 +32,7 @@ export class RouteTable {
         throw new TypeError(`the route ${place} has no action: nobody could tell who may use it`)
       if (this.#routes.has(place)) throw new TypeError(`there are two routes for ${place}`)
       this.#routes.set(place, route)
+      this.#methods.add(route.method)
     }
   }
 
@@ -44,7 +46,7 @@ export class RouteTable {
 
   /** Whether anything takes this method. */
   knows(method: string): boolean {
-    return [...this.#routes.values()].some((route) => route.method === method)
+    return this.#methods.has(method)
   }
 
   /** That a method is not taken (405), with those that would do. */

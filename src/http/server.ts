@@ -47,7 +47,7 @@ const descriptive = [
 const otherMethods = METHODS.filter((method) => !['GET', 'HEAD', 'CONNECT'].includes(method))
 
 /** How much of a refused body is read, and how long, before the connection is closed over it. */
-const drained = { bytes: 1024 * 1024, ms: 1000 } as const
+const drained = { bytes: 256 * 1024 * 1024, ms: 2000 } as const
 
 /** A tag has up to 128 characters and a sha512 digest 135; Fastify's default of 100 would answer 404. */
 const maximumParameterLength = 1024

@@ -8,7 +8,7 @@ import type { RepositoryName } from '../oci/repository-name.ts'
 import { type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
-import { blobSource } from './blob-source.ts'
+import { BlobSource } from './blob-source.ts'
 import type { Mirror } from './mirror.ts'
 import type {
   AskOptions,
@@ -75,16 +75,19 @@ export class MirroredRepository implements Repository {
     const doubt = this.#doubt(right)
     const stored = right && (await blobs.openStored(digest))
     if (stored) return { reader: stored, status: 'hit', doubt }
-    if (!right) await this.#isUnrefused()
+    const isUnrefused = await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest)
     const size = (await catalog.named(this.key, digest))?.size
-    const source = blobSource(this.#source, digest, (error) =>
+    const source = new BlobSource(this.#source, digest, (error) =>
       blobQuestions.failed(this.#source, digest, error),
     )
     const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, signal })
     try {
-      const isHeld = right?.by === 'held' && right.refusedSince === undefined
-      if (!isHeld && confirmedBy.has(this.key)) await blobQuestions.sent(this.#source, digest)
+      // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
+      // of before the refusal is none for him, and takes back nothing.
+      const isConfirmed = source.hasAnswered || (isUnrefused && confirmedBy.has(this.key))
+      const isKnown = right?.by === 'held' && isUnrefused
+      if (isConfirmed && !isKnown) await blobQuestions.sent(this.#source, digest)
       else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
     } catch (error) {
       await reader[Symbol.asyncDispose]()

@@ -6,7 +6,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { run } from '../support/child-process.ts'
+import { pull } from '../support/client.ts'
+import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { meets, type ProgramName } from '../support/programs.ts'
+import { beginUpload, pushImage, send, withDigest } from '../support/push.ts'
 import { fileOfPage } from './support/clients-page.ts'
 import { dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
@@ -105,6 +108,41 @@ test('skopeo copies an image into the mirror, and out of it again', { timeout: 1
   assert.match(await readFile(join(layout, 'index.json'), 'utf8'), new RegExp(index.manifest.digest))
   assert.deepEqual(failures(larder), [])
   assert.deepEqual(internet.attempts, [])
+})
+
+test('kill -9 in the middle of an upload, and after a push: it goes on, and what was acknowledged is there', {
+  timeout: 60_000,
+}, async () => {
+  await using scratch = await scratchFolder()
+  const options = {
+    directory: join(scratch.path, 'data'),
+    upstreams: [{ name: 'docker.io', url: 'http://127.0.0.1:9' }],
+  }
+  const image = buildImage({ seed: 'killed', layers: [5000] })
+  const blob = blobOf(pseudoRandomBytes(20_000_000, 'killed'))
+  await using first = await startLarder(options)
+  await pushImage(`${first.url}/v2/app`, 'v1', image)
+  const { pathname } = new URL(await beginUpload(`${first.url}/v2/app`))
+  await send('PATCH', first.url + pathname, { body: blob.bytes.subarray(0, 15_000_000) })
+  await first.kill()
+
+  await using second = await startLarder(options)
+  assert.equal((await pull(`${second.url}/v2/app/manifests/v1`)).digest, image.manifest.digest)
+  for (const { digest } of [image.config, ...image.layers]) {
+    assert.equal((await pull(`${second.url}/v2/app/blobs/${digest}`)).digest, digest)
+  }
+  const upload = second.url + pathname
+  const { status, headers } = await send('GET', upload)
+  const kept = Number(headers.range?.split('-')[1]) + 1
+  assert.equal(status, 204)
+  assert.ok(kept > 10_000_000, `${kept} of 15,000,000 bytes are kept`)
+  const rest = { body: blob.bytes.subarray(kept), headers: { 'content-range': `${kept}-${blob.size - 1}` } }
+  assert.equal((await send('PUT', withDigest(upload, blob.digest), rest)).status, 201)
+  await second.kill()
+
+  await using third = await startLarder(options)
+  // No manifest names it: the name has a tag, so that it is local.
+  assert.equal((await pull(`${third.url}/v2/app/blobs/${blob.digest}`)).digest, blob.digest)
 })
 
 test('docker pushes what it pulled through the mirror, pulls it again, and runs it', {

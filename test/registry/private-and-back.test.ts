@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { Fault, FaultMatcher } from '../support/hub-faults.ts'
-import { buildImage } from '../support/images.ts'
+import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { keyOf, type Outcome, Rights, type Thing } from './rights-fixture.ts'
 
 const image = buildImage({ layers: [3000], seed: 'public' })
@@ -119,3 +119,24 @@ for (const [what, way] of Object.entries(ways)) {
     assert.deepEqual(await again.catalog.repository(keyOf('acme/app')), { refusedSince: undefined })
   })
 }
+
+test('it turns private while a blob of it is on its way: the yes of before is none for those who come later', async (t) => {
+  const rights = await Rights.start(t, { servePrivateMs: 0 })
+  const { hub, catalog } = rights
+  const blob = thing('blob', blobOf(pseudoRandomBytes(200_000, 'large')))
+  const { digest } = blob.content
+  hub.addImage('acme/app', 'latest', image)
+  hub.addBlob('acme/app', blob.content)
+  assert.equal(await tagOf(rights), image.manifest.digest)
+  using hold = hub.hold({ listener: 'cdn', digest }, 100_000)
+  const repository = rights.repository('acme/app')
+  const first = rights.ask(repository, blob, 'GET')
+  await hold.reached
+  hub.setPrivate('acme/app', ['ann'])
+  hub.expireTokens()
+  assert.equal(await tagOf(rights), 'absent')
+  await assert.rejects(repository.blob(digest, {}), { name: 'UpstreamError' })
+  assert.notEqual((await catalog.repository(repository.key))?.refusedSince, undefined)
+  hold.release()
+  assert.equal(await first, 'given')
+})
