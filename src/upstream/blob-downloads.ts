@@ -7,7 +7,7 @@ import type { Link } from './question.ts'
 
 export interface BlobDownloadsOptions {
   /** The upstream's name, for errors. */
-  readonly name: string
+  readonly upstream: string
   readonly lineUse: LineUse
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
@@ -37,7 +37,7 @@ export class BlobDownloads {
   /** GET of a part of a blob, tried once, when it is its turn. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
     const { signal, pace, onPlace, since = performance.now() } = query
-    const { name, lineUse } = this.#options
+    const { upstream, lineUse } = this.#options
     const slot = await this.#slots.take(signal)
     try {
       onPlace?.()
@@ -50,9 +50,9 @@ export class BlobDownloads {
         pace,
         patience: { since, forMs: patienceMs },
       })
-      return fetchedBlob(name, answer, slot, (bytes) => {
+      return fetchedBlob(upstream, answer, slot, (bytes) => {
         this.#bytes += bytes
-        lineUse.note(name)
+        lineUse.note(upstream)
       })
     } catch (error) {
       slot[Symbol.dispose]()

@@ -69,17 +69,18 @@ export class RegistryClient implements AsyncDisposable {
   constructor(options: RegistryClientOptions) {
     this.name = options.name
     this.#url = options.url
+    const parts = { ...options, upstream: options.name }
     const registry = new RegistryConnection(options)
     const { account } = registry
     const knowledge = new PublicKnowledge(options.revalidateMs)
     const asAnyone = new AsAnyone(registry, account, knowledge)
     this.#connection = registry
-    this.#downloads = new BlobDownloads(asAnyone, options)
+    this.#downloads = new BlobDownloads(asAnyone, parts)
     this.#knowledge = knowledge
     this.#anyone = asAnyone
     this.#witness = new PublicWitness(asAnyone, knowledge)
     this.#pulls = new AccountPulls({ registry, asAnyone, account, knowledge, witness: this.#witness })
-    this.#small = new SmallAnswers({ ...options, isReachable: () => registry.isReachable })
+    this.#small = new SmallAnswers({ ...parts, isReachable: () => registry.isReachable })
   }
 
   /** The quota that the upstream last told of, if it tells. */
@@ -202,9 +203,8 @@ export class RegistryClient implements AsyncDisposable {
   /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
   async tags(repository: RepositoryName, query: string): Promise<TagPage> {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
-    const asked = { upstream: this.name, base: this.#url, path: '/tags/list', query }
     const { answer, bytes } = await this.#getList({ repository, path })
-    const next = nextPage(answer, asked)
+    const next = nextPage(answer, { upstream: this.name, base: this.#url, path: '/tags/list', query })
     return { ...this.#small.parsed(answer, () => parseTagList(bytes)), next }
   }
 

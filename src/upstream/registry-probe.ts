@@ -1,4 +1,4 @@
-import type { Transport } from './connections/transport.ts'
+import type { Sender } from './connections/transport.ts'
 import { reasonOf, UpstreamError } from './error.ts'
 import { type Answer, apiUrl } from './question.ts'
 import { isBack, judgeRegistry, type RegistryCheck } from './registry-check.ts'
@@ -11,7 +11,7 @@ export interface RegistryProbeOptions {
   readonly upstream: string
   /** Where its `/v2/` lies. */
   readonly url: URL
-  readonly transport: Pick<Transport, 'request'>
+  readonly transport: Sender
   readonly sites: Sites
   readonly account: Account | undefined
 }

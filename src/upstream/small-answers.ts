@@ -10,7 +10,7 @@ import { unreadable } from './web-page.ts'
 
 export interface SmallAnswersOptions {
   /** The upstream's name, for errors. */
-  readonly name: string
+  readonly upstream: string
   readonly patienceMs: number
   readonly lineUse: LineUse
   /** Whether the upstream answered when it was last needed; else nothing is tried again. */
@@ -43,7 +43,7 @@ export class SmallAnswers {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const answer = await ask()
-        const reading = () => readBody(answer, this.#options.name, maximumManifestBytes)
+        const reading = () => readBody(answer, this.#options.upstream, maximumManifestBytes)
         return { answer, bytes: await watchOver(reading, this.#options) }
       } catch (error) {
         const waitMs = delaysMs[attempt]
@@ -61,7 +61,7 @@ export class SmallAnswers {
       return parse()
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error
-      throw unreadable(this.#options.name, headers['content-type'], error.message, error)
+      throw unreadable(this.#options.upstream, headers['content-type'], error.message, error)
     }
   }
 }

@@ -4,7 +4,7 @@ import { UpstreamError } from './error.ts'
 
 export interface WatchOptions {
   /** The upstream's name, for the error. */
-  readonly name: string
+  readonly upstream: string
   /** Milliseconds without a sign of life. */
   readonly patienceMs: number
   readonly lineUse: LineUse
@@ -24,7 +24,7 @@ const maximumWaitMs = 20_000
 export async function watchOver<Value>(part: () => Promise<Value>, options: WatchOptions): Promise<Value> {
   const pulse = Pulse.current
   if (!pulse) return part()
-  const { name, patienceMs, lineUse } = options
+  const { upstream, patienceMs, lineUse } = options
   let { onSilence } = options
   let timer: NodeJS.Timeout
   pulse.beat()
@@ -36,7 +36,7 @@ export async function watchOver<Value>(part: () => Promise<Value>, options: Watc
     if (end <= now) {
       const seconds = Math.round((now - lastBeat) / 1000)
       const message = `no sign of life for ${seconds} s; the question goes on, so ask again in a moment`
-      const error = new UpstreamError('TIMED_OUT', name, message)
+      const error = new UpstreamError('TIMED_OUT', upstream, message)
       onSilence?.(error)
       onSilence = undefined
       pulse.fallSilent(error)

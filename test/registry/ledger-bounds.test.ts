@@ -1,19 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { heapUsed } from '../support/heap.ts'
 import { buildImage, type TestBlob } from '../support/images.ts'
 import { beginLedger, idleMs } from './ledger-fixture.ts'
 
 const image = buildImage({ layers: [1000, 2000] })
 const [first, second] = image.layers as [TestBlob, TestBlob]
-
-/** Bytes in use after a collection. */
-function heap(): number {
-  setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
-  return process.memoryUsage().heapUsed
-}
 
 test('thousands of clients and enormous manifests: memory is bounded, and what is pushed out is told', (t) => {
   const { pulls, manifest, blob, tick } = beginLedger(t)
@@ -23,14 +15,14 @@ test('thousands of clients and enormous manifests: memory is bounded, and what i
   })
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, config: { ...layers[0] }, layers }))
   const enormous = { ...image.manifest, digest: first.digest, bytes, size: bytes.length }
-  const before = heap()
+  const before = heapUsed()
   for (let client = 0; client < 1500; client += 1) {
     const asked = { client: `10.1.${client >> 8}.${client & 255}` }
     manifest('latest', { manifest: enormous }, { asked })()
     blob(second, { asked })()
   }
   for (let tag = 0; tag < 5000; tag += 1) manifest(`t${tag}`, image)()
-  const grown = heap() - before
+  const grown = heapUsed() - before
   assert.ok(grown < 40e6, `${Math.round(grown / 1e6)} MB`)
   assert.ok(pulls.length > 1000 && pulls.length < 1500, `${pulls.length}`)
   tick(2 * idleMs)

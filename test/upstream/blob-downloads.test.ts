@@ -13,7 +13,7 @@ const digest = `sha256:${'a'.repeat(64)}` as Digest
 const { signal } = new AbortController()
 
 function downloadsFrom(link: FakeLink, downloads = 1): BlobDownloads {
-  return new BlobDownloads(link, { name: 'docker.io', lineUse: new LineUse(), downloads })
+  return new BlobDownloads(link, { upstream: 'docker.io', lineUse: new LineUse(), downloads })
 }
 
 /** Lets everything go on that can. */

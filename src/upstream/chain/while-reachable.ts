@@ -71,7 +71,7 @@ export class WhileReachable implements Link, AsyncDisposable {
     }
     try {
       const part = () => this.#next.request({ ...question, onRedirect })
-      const answer = await watchOver(part, { ...this.#options, name: upstream, onSilence: failed })
+      const answer = await watchOver(part, { ...this.#options, onSilence: failed })
       this.#breaker.succeeded()
       return answer
     } catch (error) {

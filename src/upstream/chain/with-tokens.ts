@@ -1,6 +1,6 @@
 import { abortable } from '../../flow/abortable.ts'
 import type { AnswerCounts } from '../answer-counts.ts'
-import type { Transport } from '../connections/transport.ts'
+import type { Sender } from '../connections/transport.ts'
 import { type Answer, apiUrl, type Link, type Question } from '../question.ts'
 import { parseRetryAfter } from '../rate-limit.ts'
 import type { Account } from '../tokens/account.ts'
@@ -16,10 +16,10 @@ export interface WithTokensOptions {
 
 /** Brings each registry on the way the token that it wants, and goes again where that is not yet the right one. */
 export class WithTokens implements Link {
-  readonly #transport: Pick<Transport, 'request'>
+  readonly #transport: Sender
   readonly #options: WithTokensOptions
 
-  constructor(transport: Pick<Transport, 'request'>, options: WithTokensOptions) {
+  constructor(transport: Sender, options: WithTokensOptions) {
     this.#transport = transport
     this.#options = options
   }

@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns'
 import ipaddr from 'ipaddr.js'
+import { withoutBrackets } from './host-port.ts'
 
 /** Names that no public name server knows: of one part, or in a domain for private use (RFC 6761, 6762, 8375). */
 const privateName = /^[^.]+\.?$|\.(?:internal|local|localhost|home\.arpa|intranet|private|corp|home|lan)\.?$/i
@@ -32,7 +33,7 @@ export class AddressPolicy {
    * name up, and nobody here sees the address; then a name that is one of a private network is refused.
    */
   allowsHost(hostname: string, isProxied = false): boolean {
-    const host = hostname.replace(/^\[|\]$/g, '')
+    const host = withoutBrackets(hostname)
     if (this.#configuredHosts.has(host)) return true
     if (ipaddr.isValid(host)) return this.#allows(host)
     return !this.#proxies.has(host) && !(isProxied && this.#looksPrivate(host))

@@ -7,6 +7,7 @@ import type { Pulse } from '../../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import { raceAddresses } from './address-race.ts'
 import { nameFailure } from './connection-failure.ts'
+import { portOf, withoutBrackets } from './host-port.ts'
 import type { Names } from './names.ts'
 import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
 import { openTunnel, ProxyError } from './tunnel.ts'
@@ -58,8 +59,7 @@ export class Agents implements Disposable {
 
   /** Closes the connections that nobody uses: to one host, since one of them was dead and all are as old, or all. */
   dropIdle(url?: URL): void {
-    const port = url && (url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port)
-    const prefix = url ? `${withoutBrackets(url.hostname)}:${port}:` : ''
+    const prefix = url ? `${withoutBrackets(url.hostname)}:${portOf(url)}:` : ''
     for (const agent of [this.http, this.https]) {
       for (const [key, sockets] of Object.entries(agent.freeSockets)) {
         if (!key.startsWith(prefix)) continue
@@ -201,10 +201,6 @@ export class Agents implements Disposable {
       clearTimeout(timer)
     }
   }
-}
-
-function withoutBrackets(host: string): string {
-  return host.replace(/^\[|\]$/g, '')
 }
 
 function hangUp(): Error {

@@ -46,10 +46,15 @@ export class Arrivals extends Writable {
     return chunk
   }
 
-  /** Resolves when bytes are here. */
+  /** Resolves when bytes are here, or at `wake`. */
   async arrival(): Promise<void> {
     if (this.#chunks.length > 0) return
     this.#arrival = deferred()
     await this.#arrival.promise
+  }
+
+  /** Lets whoever waits for bytes look whether there will be any. */
+  wake(): void {
+    this.#arrival.resolve()
   }
 }

@@ -178,9 +178,11 @@ export class Exchange {
       const ended = pipeline(stream, arrivals).then(
         () => {
           end = {}
+          arrivals.wake()
         },
         (error: unknown) => {
           end = { error }
+          arrivals.wake()
         },
       )
       try {
@@ -195,7 +197,8 @@ export class Exchange {
           const watchdog = setTimeout(() => {
             stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
           }, stallMs)
-          await Promise.race([arrivals.arrival(), ended])
+          // Not a race with `ended`: each would leave a little at a promise that lives as long as the blob.
+          await arrivals.arrival()
           clearTimeout(watchdog)
         }
       } finally {

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { domainToASCII } from 'node:url'
 import ipaddr from 'ipaddr.js'
+import { withoutBrackets } from './host-port.ts'
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6
 type Rule = (host: string, address: Address | undefined, port: number) => boolean
@@ -30,7 +31,7 @@ export function parseNoProxy(list: string): NoProxy {
   return {
     unusable,
     includes(host, port) {
-      const bare = host.replace(/^\[|\]$/g, '').replace(/\.$/, '')
+      const bare = withoutBrackets(host).replace(/\.$/, '')
       const address = isIP(bare) ? ipaddr.process(bare) : undefined
       return rules.some((rule) => rule(bare, address, port))
     },

@@ -1,3 +1,4 @@
+import { portOf, withoutBrackets } from './host-port.ts'
 import { type NoProxy, parseNoProxy } from './no-proxy.ts'
 
 /** A forward proxy. */
@@ -76,8 +77,7 @@ export class ProxySettings {
     const protocol = url.protocol === 'https:' ? 'https:' : 'http:'
     const proxy = this.#proxies[protocol]
     if (!proxy) return undefined
-    const port = url.port === '' ? (protocol === 'https:' ? 443 : 80) : Number(url.port)
-    return this.#noProxy.includes(url.hostname, port) ? undefined : proxy
+    return this.#noProxy.includes(url.hostname, portOf(url)) ? undefined : proxy
   }
 }
 
@@ -99,9 +99,9 @@ function parseProxy(input: string): ForwardProxy | string {
     return 'cannot be read as http://host:port (special characters of a user name or password are written as %XX)'
   }
   const protocol = url.protocol === 'https:' ? 'https:' : 'http:'
-  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const host = withoutBrackets(url.hostname)
   // Without a port curl means 1080, Go and everybody else the port of the scheme.
-  const port = url.port === '' ? (protocol === 'https:' ? 443 : 80) : Number(url.port)
+  const port = portOf(url)
   const login = `${unescaped(url.username)}:${unescaped(url.password)}`
   return {
     protocol,

@@ -5,6 +5,7 @@ import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
 import { tlsExpected } from './connection-failure.ts'
 import { Exchange, readBody, type TransportResponse } from './exchange.ts'
+import { withoutBrackets } from './host-port.ts'
 import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
@@ -48,6 +49,9 @@ interface RedirectRules {
   authorize?(next: URL, isAway: boolean): Promise<string | undefined>
 }
 
+/** Sends requests to URLs; see `Transport.request`. */
+export type Sender = Pick<Transport, 'request'>
+
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 const maximumRedirects = 5
 /** Times that a request is sent again because the connection it used was dead; each time all that lie idle are dropped. */
@@ -70,7 +74,7 @@ export class Transport implements Disposable {
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#addresses = new AddressPolicy([hostOf(options.url)], options.proxies.hosts)
+    this.#addresses = new AddressPolicy([withoutBrackets(options.url.hostname)], options.proxies.hosts)
     this.#agents = new Agents({ ...options, addresses: this.#addresses })
     this.#overtaking = new Overtaking(options)
   }
@@ -199,8 +203,4 @@ export class Transport implements Disposable {
 function withoutCredentials<Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> {
   const secret = /^(?:authorization|cookie|proxy-authorization)$/i
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !secret.test(name)))
-}
-
-function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '')
 }

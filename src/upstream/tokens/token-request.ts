@@ -1,5 +1,5 @@
 import { readBody } from '../connections/exchange.ts'
-import type { Transport } from '../connections/transport.ts'
+import type { Sender } from '../connections/transport.ts'
 import { UpstreamError } from '../error.ts'
 import { parseRetryAfter } from '../rate-limit.ts'
 import type { Credentials } from './account.ts'
@@ -28,7 +28,7 @@ const maximumTokenBytes = 1024 * 1024
  * Asks a token service once (distribution, "Token Authentication Specification"); returns the token, or the status
  * of a refusal. Throws UpstreamError where the service fails, limits us, or answers without a token.
  */
-export async function requestToken(transport: Transport, request: TokenRequest): Promise<Token | number> {
+export async function requestToken(transport: Sender, request: TokenRequest): Promise<Token | number> {
   const { upstream, service, scopes, credentials } = request
   const url = new URL(request.realm)
   if (service !== undefined) url.searchParams.set('service', service)

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Expiring } from '../../flow/expiring.ts'
 import { SingleFlight } from '../../flow/single-flight.ts'
-import type { Transport } from '../connections/transport.ts'
+import type { Sender } from '../connections/transport.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
 import { apiUrl } from '../question.ts'
 import type { Account, Attempt } from './account.ts'
@@ -17,7 +17,7 @@ export interface TokenSourceOptions {
   readonly url: URL
   /** Hosts or URLs that are accepted as realm besides the registry's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
-  readonly transport: Transport
+  readonly transport: Sender
   /** Holds tokens until they expire; what it loses is fetched again. */
   readonly tokens: Expiring<string>
   readonly onTokenFetched?: () => void

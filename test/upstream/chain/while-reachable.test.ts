@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { pino } from 'pino'
+import { SingleFlight } from '../../../src/flow/single-flight.ts'
+import type { RepositoryName } from '../../../src/oci/repository-name.ts'
+import { WhileReachable, type WhileReachableOptions } from '../../../src/upstream/chain/while-reachable.ts'
+import { LineUse } from '../../../src/upstream/connections/line-use.ts'
+import { elsewhere, UpstreamError, type UpstreamErrorCode } from '../../../src/upstream/error.ts'
+import type { Question } from '../../../src/upstream/question.ts'
+import { until } from '../../support/settle.ts'
+import { answerOf, FakeLink } from '../fake-link.ts'
+
+const question: Question = { method: 'GET', repository: 'app' as RepositoryName, path: 'manifests/latest' }
+
+/** A circuit before `answer`, of an upstream that does not come back. */
+function circuitTo(
+  t: TestContext,
+  answer: ConstructorParameters<typeof FakeLink>[0],
+  options: Partial<WhileReachableOptions> = {},
+) {
+  const link = new FakeLink(answer)
+  const opened: string[] = []
+  const circuit = new WhileReachable(link, {
+    upstream: 'docker.io',
+    lineUse: new LineUse(),
+    patienceMs: 5000,
+    probe: () => Promise.reject(new Error('still gone')),
+    onOpen: () => void opened.push('open'),
+    logger: pino({ level: 'silent' }),
+    ...options,
+  })
+  t.after(() => circuit[Symbol.asyncDispose]())
+  return { link, circuit, opened }
+}
+
+function failing(code: UpstreamErrorCode): () => Promise<never> {
+  return () => Promise.reject(new UpstreamError(code, 'docker.io', `it is ${code}`))
+}
+
+for (const code of ['UNREACHABLE', 'TIMED_OUT'] as const) {
+  test(`two times ${code} in a row: nothing is asked any more, and why is told`, async (t) => {
+    const { link, circuit, opened } = circuitTo(t, failing(code))
+    for (let count = 0; count < 2; count += 1) await assert.rejects(circuit.request(question), { code })
+    assert.deepEqual([circuit.isReachable, opened], [false, ['open']])
+    const message = `docker.io: it cannot be reached: it is ${code}`
+    await assert.rejects(circuit.request(question), { code: 'CIRCUIT_OPEN', message })
+    assert.equal(link.questions.length, 2)
+  })
+}
+
+test('what has been answered is no outage, whatever it was; a limit that is not asked is none, either', async (t) => {
+  for (const code of ['RATE_LIMITED', 'REFUSED', 'INVALID_RESPONSE', 'UNAUTHORIZED'] as const) {
+    const { circuit } = circuitTo(t, failing(code))
+    for (let count = 0; count < 4; count += 1) await assert.rejects(circuit.request(question), { code })
+    assert.equal(circuit.isReachable, true, code)
+  }
+  const { circuit } = circuitTo(t, () => answerOf(503))
+  for (let count = 0; count < 4; count += 1) assert.equal((await circuit.request(question)).status, 503)
+  assert.equal(circuit.isReachable, true)
+})
+
+test('an answer between two failures, also of where it sent us, keeps the circuit closed', async (t) => {
+  const gone = failing('UNREACHABLE')
+  const ofStorage = () =>
+    Promise.reject(
+      elsewhere(new UpstreamError('UNREACHABLE', 'docker.io', 'no way'), new URL('https://cdn.test')),
+    )
+  for (const between of [() => Promise.resolve(answerOf(404)), ofStorage]) {
+    const script = [gone, between, gone, between, gone]
+    const { circuit } = circuitTo(t, () => (script.shift() ?? gone)())
+    for (let count = 0; count < 5; count += 1) await circuit.request(question).catch(() => {})
+    assert.equal(circuit.isReachable, true)
+  }
+})
+
+test('who was sent on and finds nothing says nothing about the upstream', async (t) => {
+  const { circuit } = circuitTo(t, ({ onRedirect }) => {
+    onRedirect?.()
+    return failing('UNREACHABLE')()
+  })
+  for (let count = 0; count < 4; count += 1) await assert.rejects(circuit.request(question))
+  assert.equal(circuit.isReachable, true)
+})
+
+test('silence counts once for a question, though it fails later as well', async (t) => {
+  let fail: ((error: Error) => void) | undefined
+  const { circuit } = circuitTo(
+    t,
+    () =>
+      new Promise((_, reject) => {
+        fail = reject
+      }),
+    { patienceMs: 20 },
+  )
+  const asking = new SingleFlight<string, unknown>()
+  await assert.rejects(
+    asking.run('one', () => circuit.request(question)),
+    { code: 'TIMED_OUT' },
+  )
+  fail?.(new UpstreamError('UNREACHABLE', 'docker.io', 'cut'))
+  await until(() => !asking.has('one'))
+  assert.equal(circuit.isReachable, true)
+  await assert.rejects(
+    asking.run('two', () => circuit.request(question)),
+    { code: 'TIMED_OUT' },
+  )
+  assert.equal(circuit.isReachable, false)
+  fail?.(new Error('over'))
+})
+
+test('silence while blobs of the same upstream come in is no outage', async (t) => {
+  const lineUse = new LineUse()
+  const { circuit } = circuitTo(t, failing('TIMED_OUT'), { lineUse })
+  for (let count = 0; count < 4; count += 1) {
+    lineUse.note('docker.io')
+    await assert.rejects(circuit.request(question), { code: 'TIMED_OUT' })
+  }
+  assert.equal(circuit.isReachable, true)
+})
+
+test('who leaves is no failure of the upstream', async (t) => {
+  const { circuit } = circuitTo(t, () => Promise.reject(new Error('left')))
+  for (let count = 0; count < 4; count += 1) await assert.rejects(circuit.request(question), /left/)
+  assert.equal(circuit.isReachable, true)
+})

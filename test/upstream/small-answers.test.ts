@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { RegistryError } from '../../src/oci/error.ts'
+import { LineUse } from '../../src/upstream/connections/line-use.ts'
+import { UpstreamError, type UpstreamErrorCode } from '../../src/upstream/error.ts'
+import { SmallAnswers } from '../../src/upstream/small-answers.ts'
+import { answerOf } from './fake-link.ts'
+
+function answersOf(isReachable = true): SmallAnswers {
+  const options = { upstream: 'docker.io', patienceMs: 5000, lineUse: new LineUse() }
+  return new SmallAnswers({ ...options, isReachable: () => isReachable })
+}
+
+/** Asks what fails with `code`; how often it was asked. */
+async function timesOf(
+  t: TestContext,
+  code: UpstreamErrorCode,
+  {
+    status = 500,
+    isReachable = true,
+    delays,
+  }: { status?: number; isReachable?: boolean; delays?: number[] } = {},
+): Promise<number> {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let times = 0
+  const ask = async () => {
+    times += 1
+    throw new UpstreamError(code, 'docker.io', 'no', { status })
+  }
+  let isOver = false
+  const asking = answersOf(isReachable)
+    .get(ask, delays)
+    .catch((error: UpstreamError) => assert.equal(error.code, code))
+    .finally(() => {
+      isOver = true
+    })
+  while (!isOver) {
+    t.mock.timers.tick(1000)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await asking
+  t.mock.timers.reset()
+  return times
+}
+
+test('what fails on the other side is asked three times, everything else once', async (t) => {
+  assert.equal(await timesOf(t, 'SERVER_ERROR'), 3)
+  assert.equal(await timesOf(t, 'UNREACHABLE'), 3)
+  for (const code of ['TIMED_OUT', 'NOT_FOUND', 'RATE_LIMITED', 'INVALID_RESPONSE'] as const) {
+    assert.equal(await timesOf(t, code), 1, code)
+  }
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { status: 501 }), 1, 'a question that it does not know')
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { isReachable: false }), 1)
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { delays: [] }), 1)
+})
+
+test('a body that breaks off is asked for again, and comes whole', async () => {
+  const cut = answerOf(200, {
+    async *body() {
+      yield Buffer.from('half')
+      throw new UpstreamError('UNREACHABLE', 'docker.io', 'cut')
+    },
+  })
+  const script = [cut, answerOf(200, { bytes: Buffer.from('whole') })]
+  const { bytes } = await answersOf().get(async () => script.shift() ?? cut, [0])
+  assert.equal(bytes.toString(), 'whole')
+})
+
+test('a body without end is no small answer', async () => {
+  const endless = answerOf(200, {
+    async *body() {
+      for (;;) yield Buffer.alloc(1024 * 1024)
+    },
+  })
+  await assert.rejects(
+    answersOf().get(async () => endless),
+    { code: 'INVALID_RESPONSE' },
+  )
+})
+
+test('what cannot be read is told as that, and a web page as a web page', () => {
+  const unread = () => {
+    throw new RegistryError('MANIFEST_INVALID', 'it is no list')
+  }
+  const page = answerOf(200, { headers: { 'content-type': 'text/html' } })
+  assert.equal(
+    answersOf().parsed(page, () => 7),
+    7,
+  )
+  assert.throws(() => answersOf().parsed(answerOf(200), unread), {
+    code: 'INVALID_RESPONSE',
+    message: /no list/,
+  })
+  assert.throws(() => answersOf().parsed(page, unread), { code: 'INVALID_RESPONSE', message: /a web page/ })
+  const bug = () => {
+    throw new TypeError('a bug')
+  }
+  assert.throws(() => answersOf().parsed(page, bug), TypeError)
+})
