@@ -55,11 +55,14 @@ export class Size {
   }
 
   /**
-   * Goes by what `way` tells if nothing contradicts it. Throws Doubt where another way is to be asked first, UpstreamError
+   * Goes by what `way` tells if nothing contradicts it; what it told itself before does not, nor what one has told that
+   * has done worse since: they would be doubted in turn for ever. Throws Doubt where another way is to be asked first, UpstreamError
    * INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the bytes.
    */
   heed(told: number, way: Way, present: ReadonlyRanges | undefined): void {
-    const known = this.told
+    const teller = this.#told?.by
+    const isOutdone = teller && (teller === way || this.#ways.isBetter(way, teller))
+    const known = isOutdone ? undefined : this.told
     const isOther = known !== undefined && told !== known
     const isTooSmall = told < endOf(present) || told === this.#refuted
     const isAgainstClaim =

@@ -121,6 +121,11 @@ export class Ways {
     return this.#open.length > 0
   }
 
+  /** Whether a way has done better than another one so far. */
+  isBetter(way: Way, other: Way): boolean {
+    return compare(way, other) < 0
+  }
+
   /** What this way says contradicts what is known: others first, and it not again at once, though it answers at once. */
   doubt(way: Way): void {
     way.doubts += 1

@@ -151,3 +151,19 @@ test('one upstream says that there is more than there is: the other one is not a
   assert.equal((await blobs.stat(digest))?.size, size)
   assert.ok(honest.asked.length <= 6, `${honest.asked.length} questions`)
 })
+
+test('an upstream says that there is more than there is, and then no longer: it and the other one are believed at once', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const corrected = scripted('corrected/x', (_position, _query, nth) =>
+    nth === 1
+      ? { size: size + 7, bytes: Buffer.concat([content, Buffer.alloc(7)]), until: size }
+      : { size, bytes: content },
+  )
+  const honest = good('good/x', content)
+  const openings = [blobs.open(digest, corrected), blobs.open(digest, honest)]
+  for (const opening of openings) await (await opening).reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal((await blobs.stat(digest))?.size, size)
+  const questions = corrected.asked.length + honest.asked.length
+  assert.ok(questions <= 3, `${questions} questions`)
+})
