@@ -4,6 +4,8 @@ import type { Source } from '../../src/content/source.ts'
 import { alpine } from '../storage/catalog-fixtures.ts'
 import type { Layer, OpenDoor } from './world.ts'
 
+const logger = pino({ enabled: false })
+
 /** The real one. */
 export const blobsDoor: OpenDoor = (store, catalog) => {
   const blobs = new Blobs({
@@ -13,7 +15,7 @@ export const blobsDoor: OpenDoor = (store, catalog) => {
     retries: 1,
     turnMs: 1000,
     patienceMs: 1000,
-    logger: pino({ enabled: false }),
+    logger,
   })
   return {
     seal: (partial, digest, record) => blobs.seal(partial, digest, record),

@@ -56,6 +56,7 @@ for (const [name, open] of Object.entries(catalogs)) {
   const openCatalog = open()
   for (const [what, scene] of Object.entries(scenes)) {
     for (const kind of ['killed', 'power'] as const) {
+      if (name !== 'memory' && Object.keys(scene.actors).length > 2) continue
       test(`${what}, and a crash (${kind}) at any place: nothing is lost (${name})`, async (t) => {
         assertNothingLost(t, await inEveryOrderWithACrash({ ...scene, openCatalog }, kind))
       })

@@ -123,7 +123,9 @@ class FillPlay {
     const again = faults + wrongClaims + (evicts ? 1 : 0) + (isDiskFine ? 0 : clients.length)
     const slack = pieces[size] * given.length
     if (sent > sizes[size] * (1 + again) + slack) {
-      this.problems.push(`${sent} bytes crossed the line for ${sizes[size]} (${again} reasons to send them again)`)
+      this.problems.push(
+        `${sent} bytes crossed the line for ${sizes[size]} (${again} reasons to send them again)`,
+      )
     }
   }
 
@@ -159,7 +161,8 @@ class FillPlay {
     if (this.#hasLied && !this.#outcomes.at(-1)?.isWhole) await this.#playAll(follow, passTime)
     await this.#end(blobs, passTime)
     const last = this.#outcomes.at(-1)
-    if (!last?.isWhole) this.problems.push(`the next process could not give the bytes: ${String(last?.error)}`)
+    if (!last?.isWhole)
+      this.problems.push(`the next process could not give the bytes: ${String(last?.error)}`)
     // What a stop, a push or a bad disk leaves beside a stored blob is in the list of partials.
     const { stops, pushes, room, failsAt } = this.#play
     if (stops || pushes || room !== undefined || failsAt !== undefined) return
@@ -276,6 +279,7 @@ class FillPlay {
   }
 }
 
+const logger = pino({ enabled: false })
 const quay = repositoryOf('quay.io', 'library/alpine')
 
 function blobsOver(store: MemoryBlobStore, records: MemoryCatalog | ReturnType<typeof stepped>): Blobs {
@@ -286,6 +290,6 @@ function blobsOver(store: MemoryBlobStore, records: MemoryCatalog | ReturnType<t
     retries: 3,
     turnMs: 60_000,
     patienceMs: 5000,
-    logger: pino({ enabled: false }),
+    logger,
   })
 }

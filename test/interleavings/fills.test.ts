@@ -10,7 +10,10 @@ const answer = fc.record({
 })
 const plays: fc.Arbitrary<Play> = fc.record({
   size: fc.constantFrom('small' as const, 'large' as const),
-  answers: fc.tuple(fc.array(answer, { minLength: 1, maxLength: 3 }), fc.array(answer, { minLength: 1, maxLength: 3 })),
+  answers: fc.tuple(
+    fc.array(answer, { minLength: 1, maxLength: 3 }),
+    fc.array(answer, { minLength: 1, maxLength: 3 }),
+  ),
   clients: fc.array(
     fc.record({
       way: fc.constantFrom(0 as const, 1 as const),
@@ -32,10 +35,9 @@ test('fills: whatever upstreams, clients, disk and pushes do, in whatever order'
   t.mock.method(performance, 'now', () => Date.now())
   await fc.assert(
     fc.asyncProperty(plays, fc.scheduler(), async (play, scheduler) => {
-      if (process.env.DBG) process.stderr.write(`PLAY ${JSON.stringify(play)}\n`)
       const { problems, schedule } = await playFill(play, scheduler, (ms) => t.mock.timers.tick(ms))
       assert.deepEqual(problems, [], `after ${schedule.join(', ')}`)
     }),
-    { numRuns: Number(process.env.RUNS ?? 400) },
+    { numRuns: 500 },
   )
 })

@@ -75,9 +75,11 @@ const others: Readonly<Record<string, Scene>> = {
   },
 }
 
+// The largest over the tables in memory only: the others show that SQLite does the same.
 for (const [name, open] of Object.entries(catalogs)) {
   const openCatalog = open()
   for (const [what, scene] of Object.entries({ ...needLock, ...others })) {
+    if (name !== 'memory' && Object.keys(scene.actors).length > 3) continue
     test(`${what}: nothing is lost in any order (${name})`, async (t) => {
       assertNothingLost(t, await inEveryOrder({ ...scene, openCatalog }))
     })

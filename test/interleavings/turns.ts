@@ -5,6 +5,9 @@ import type { Paths } from './paths.ts'
 /** Who may go on, one at a time: `fc.scheduler()` draws one of those that wait, `ChosenTurns` tries each. */
 export type Turns = Pick<fc.Scheduler, 'schedule' | 'count' | 'waitOne'>
 
+/** Steps after which a play is taken for endless. */
+const maximumSteps = 5000
+
 /** Who runs at the moment, and what it is about if it is one digest only. */
 const context = new AsyncLocalStorage<{ readonly actor: string; readonly about?: string }>()
 
@@ -32,7 +35,6 @@ export class Stage {
     const label = `${actor}: ${name}`
     await this.#turns.schedule(Promise.resolve(), label, touches ?? (about ? [about] : undefined))
     this.schedule.push(label)
-    if (process.env.DBG) process.stderr.write(label+'\n')
   }
 
   /** Runs what is about one digest. */
@@ -47,10 +49,7 @@ export class Stage {
    */
   async play(
     actors: Readonly<Record<string, () => Promise<void>>>,
-    {
-      stops = () => false,
-      passTime = () => false,
-    }: { stops?: () => boolean; passTime?: () => boolean } = {},
+    { stops = () => false, passTime = () => false }: { stops?: () => boolean; passTime?: () => boolean } = {},
   ): Promise<boolean> {
     this.#isOpen = true
     let running = 0
@@ -69,14 +68,19 @@ export class Stage {
       // What an actor has set going may outlive it.
       for (; running + this.#turns.count() > 0 && failures.length === 0; await settled()) {
         if (stops()) break
+        if (this.schedule.length > maximumSteps) throw new Error(`it never ends: ${this.#lastSteps}`)
         if (this.#turns.count() > 0) await this.#turns.waitOne()
-        else if (!passTime()) throw new Error(`nobody moves any more after ${this.schedule.join(', ')}`)
+        else if (!passTime()) throw new Error(`nobody moves any more: ${this.#lastSteps}`)
       }
     } finally {
       this.#isOpen = false
     }
     if (failures.length > 0) throw failures[0]
     return running === 0
+  }
+
+  get #lastSteps(): string {
+    return this.schedule.slice(-20).join(', ')
   }
 }
 

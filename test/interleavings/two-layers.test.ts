@@ -58,9 +58,11 @@ const scenes: Readonly<Record<string, Scene>> = {
   },
 }
 
+// The largest over the tables in memory only: the others show that SQLite does the same.
 for (const [name, open] of Object.entries(catalogs)) {
   const openCatalog = open()
   for (const [what, scene] of Object.entries(scenes)) {
+    if (name !== 'memory' && Object.keys(scene.actors).length > 3) continue
     test(`two layers: ${what}: nothing is lost in any order (${name})`, async (t) => {
       assertNothingLost(t, await inEveryOrder({ ...scene, openCatalog }))
     })

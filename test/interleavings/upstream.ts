@@ -109,7 +109,8 @@ export class Upstream implements Source {
       start,
       size,
       isTurnOver: false,
-      body: () => this.#body(answer, { start, end: end ?? bytes.length, signal, stopped: stopped.signal, close }),
+      body: () =>
+        this.#body(answer, { start, end: end ?? bytes.length, signal, stopped: stopped.signal, close }),
       stop: () => stopped.abort(),
       discard: close,
     }
