@@ -139,7 +139,12 @@ export class Attempt {
     const { slowMs, ways } = this.#options
     if (!this.#underWay) return
     const { download, way } = this.#underWay
-    if (download.isLeft || download.silentMs < slowMs || !ways.hasBetterThan(way)) return
+    if (
+      download.isLeft ||
+      download.silentMs < slowMs ||
+      !ways.hasBetterThan(way, { elsewhere: download.isQueued })
+    )
+      return
     way.doubts += 1
     download.leave()
   }

@@ -84,9 +84,12 @@ export class Ways {
     return claims.size === 1 ? [...claims][0] : undefined
   }
 
-  /** Whether another way is untried, or has done better. */
-  hasBetterThan(way: Way): boolean {
-    return this.#open.some((other) => other !== way && (isUntried(other) || compare(other, way) < 0))
+  /** Whether another way is untried, or has done better. `elsewhere`: those of the same upstream do not count. */
+  hasBetterThan(way: Way, { elsewhere }: { elsewhere: boolean }): boolean {
+    return this.#open.some((other) => {
+      if (other === way || (elsewhere && other.source.name === way.source.name)) return false
+      return isUntried(other) || compare(other, way) < 0
+    })
   }
 
   /** Whether `way` would not be missed. */
