@@ -95,20 +95,27 @@ export class Evidence {
    * as is a "not found" where the list of tags, the second witness, is not found either.
    */
   async heard(repository: UpstreamRepository, error: unknown): Promise<void> {
-    const { upstream, name, key } = repository
+    const { upstream, name } = repository
     // Storage that the registry redirects to refuses nobody a repository.
     if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
     // It refused one of its questions, and failed to answer the one that would have decided.
     const wasRefused = error.isOutage && upstream.isRefused(name)
     const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository) : error.isRefusal
-    if (wasRefused || isRefused) await this.#refused(key)
+    if (wasRefused || isRefused) await this.#refused(repository)
   }
 
-  async #refused(key: RepositoryKey): Promise<void> {
+  async #refused({ key, name, upstream }: UpstreamRepository): Promise<void> {
     const at = Date.now()
     const known = this.#words.get(key)
     if (known === undefined || known === 'given') this.#words.set(key, at)
-    await this.#write(this.#options.catalog.refused(key, at))
+    const { catalog, logger } = this.#options
+    const refusing = catalog.refused(key, at).then((isNew) => {
+      if (!isNew) return
+      const message =
+        'the upstream gives this repository to nobody without a login any more: it turned private'
+      logger.warn({ upstream: upstream.name, repository: name }, message)
+    })
+    await this.#write(refusing)
   }
 
   async #isGone({ key, name, upstream }: UpstreamRepository): Promise<boolean> {

@@ -120,7 +120,7 @@ export class Manifests {
     { record, kept, isGiven }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
     const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
-    const { key } = repository
+    const { key, name, upstream } = repository
     if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
     await answers.throwRefusal(key, tag)
     const check = this.#once(key, tag, () => this.#revalidate(repository, tag, kept))
@@ -132,7 +132,8 @@ export class Manifests {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
       // Another question of the same check may have been refused.
       if ((await evidence.refusedSince(repository)) !== undefined) throw error
-      logger.info({ repository: key, tag, reason: error.message }, 'upstream failed: serving the copy')
+      const about = { upstream: upstream.name, repository: name, reference: tag, reason: error.message }
+      logger.info(about, 'upstream failed: serving the copy')
       return stale
     }
   }

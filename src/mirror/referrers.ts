@@ -129,7 +129,8 @@ export class Referrers {
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      const about = { repository: repository.key, subject, reason: error.message }
+      const { upstream, name } = repository
+      const about = { upstream: upstream.name, repository: name, digest: subject, reason: error.message }
       logger.info(about, 'upstream failed: answering with the referrers that are known')
     } finally {
       leaving.abort()

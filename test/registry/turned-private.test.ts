@@ -51,6 +51,13 @@ test('a repository that turns private: what was public is served by its digest f
       assert.match(String(headers.warning), /^299 - ".*to nobody without a login since /, path)
     }
   }
+  // One line tells the operator, however often it is asked for.
+  await s.get('library/app/manifests/latest')
+  const told = s.mirror.events().filter(({ msg }) => /turned private/.test(String(msg)))
+  assert.deepEqual(
+    told.map(({ level, upstream, repository }) => [level, upstream, repository]),
+    [['warn', 'docker.io', 'library/app']],
+  )
   forward(day + 60_000)
   for (const path of paths) assert.equal((await s.get(`library/app/${path}`)).status, 404, path)
   s.hub.setPublic('library/app')
