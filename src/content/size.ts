@@ -56,8 +56,9 @@ export class Size {
 
   /**
    * Goes by what `way` tells if nothing contradicts it; what it told itself before does not, nor what one has told that
-   * has done worse since: they would be doubted in turn for ever. Throws Doubt where another way is to be asked first, UpstreamError
-   * INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the bytes.
+   * has done worse since: they would be doubted in turn for ever. Throws Doubt where another way is to be asked first,
+   * UpstreamError INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the
+   * bytes.
    */
   heed(told: number, way: Way, present: ReadonlyRanges | undefined): void {
     const teller = this.#told?.by
@@ -68,8 +69,9 @@ export class Size {
     const isAgainstClaim =
       known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
     if ((isOther || isTooSmall || isAgainstClaim) && this.#ways.hasOtherThan(way)) throw new Doubt()
-    if (isOther) {
-      const message = `it has ${told} bytes under a digest whose content has ${known}`
+    // Once something else was told that the bytes agreed with, this is the odd one, and may be right the next time.
+    if (isOther || (isTooSmall && this.#told)) {
+      const message = `it has ${told} bytes under a digest whose content has ${this.#told?.bytes}`
       throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
     }
     if (isTooSmall) throw new Contradiction()

@@ -167,3 +167,16 @@ test('an upstream says that there is more than there is, and then no longer: it 
   const questions = corrected.asked.length + honest.asked.length
   assert.ok(questions <= 3, `${questions} questions`)
 })
+
+test('an upstream that once, in the middle, tells less than is here already is asked again, and nobody notices', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = scripted('x/x', (_position, _query, nth) => {
+    if (nth === 1) return { size, bytes: content, until: size / 2 }
+    return nth === 2 ? { start: 0, size: 12_345, bytes: Buffer.alloc(12_345) } : { size, bytes: content }
+  })
+  const { reader } = await blobs.open(digest, source)
+  assertSameBytes(await readAll(reader), content)
+  await reader.verified()
+  await reader[Symbol.asyncDispose]()
+  assert.deepEqual(source.asked, [0, size / 2, size / 2])
+})
