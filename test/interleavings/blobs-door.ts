@@ -32,6 +32,7 @@ export const blobsDoor: OpenDoor = (store, catalog) => {
       await reader?.verified()
     },
 
+    remembers: (digest) => blobs.documents.get(digest) !== undefined,
     touchedAtLock: (digest) => digest,
     [Symbol.asyncDispose]: () => blobs[Symbol.asyncDispose](),
   }

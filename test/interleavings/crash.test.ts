@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import { alpine, app } from '../storage/catalog-fixtures.ts'
 import { catalogs } from './catalogs.ts'
-import { assertLost, assertNothingLost } from './found.ts'
+import { assertLost, assertNothingLost, few } from './found.ts'
 import { collect, deleteManifest, evict, fill, given, push, pushWhatLacks } from './operations.ts'
 import { plainDoor } from './plain-door.ts'
 import { inEveryOrderWithACrash, type Scene } from './search.ts'
@@ -58,7 +58,7 @@ for (const [name, open] of Object.entries(catalogs)) {
     for (const kind of ['killed', 'power'] as const) {
       if (name !== 'memory' && Object.keys(scene.actors).length > 2) continue
       test(`${what}, and a crash (${kind}) at any place: nothing is lost (${name})`, async (t) => {
-        assertNothingLost(t, await inEveryOrderWithACrash({ ...scene, openCatalog }, kind))
+        assertNothingLost(t, await inEveryOrderWithACrash({ ...scene, openCatalog }, kind, few))
       })
     }
   }

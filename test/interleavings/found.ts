@@ -2,6 +2,9 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { Found } from './search.ts'
 
+/** Losses after which no more are looked for where there ought to be none. */
+export const few = 20
+
 /** Losses after which no more are looked for: it is known then that they are seen. */
 export const enough = 200
 

@@ -66,7 +66,7 @@ async function remainsOf({ known }: World, repository: RepositoryKey, image: Ima
 
 /** Where the record of a layer, its file and its holders say different things. */
 async function contradictionsOf(
-  { known, store }: World,
+  { known, store, door }: World,
   { name, digest, bytes }: Layer,
   { repositories }: Cast,
   crashed: boolean,
@@ -74,6 +74,7 @@ async function contradictionsOf(
   const problems: string[] = []
   const row = await known.blob(digest)
   await using stored = await store.open(digest)
+  if (!stored && door.remembers(digest)) problems.push(`layer ${name} was removed and is given all the same`)
   if (row && !stored) problems.push(`a record of layer ${name} without its bytes`)
   if (!row && stored && !crashed) problems.push(`bytes of layer ${name} without a record`)
   if (row && stored && !crashed && !isSameFile(row, stored.file))

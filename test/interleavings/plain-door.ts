@@ -53,6 +53,7 @@ export function plainDoor({ locks = true, looksAgain = true } = {}): OpenDoor {
         })
       },
 
+      remembers: () => false,
       touchedAtLock,
       [Symbol.asyncDispose]: async () => {},
     }

@@ -19,6 +19,8 @@ export interface Door extends AsyncDisposable {
   fetch(layer: Layer): Promise<void>
   /** Compares what is stored with its digest, and records what it found. */
   check(digest: Digest): Promise<void>
+  /** Whether it gives a digest from memory, wherever the bytes are. */
+  remembers(digest: Digest): boolean
   /** What is touched by one who comes to the lock of a digest, before the next step. */
   touchedAtLock(digest: Digest): string
 }
@@ -100,6 +102,7 @@ export class World {
       },
       fetch: (layer) => stage.about(layer.digest, () => door.fetch(layer)),
       check: (digest) => stage.about(digest, () => door.check(digest)),
+      remembers: (digest) => door.remembers(digest),
       touchedAtLock: (digest) => door.touchedAtLock(digest),
       [Symbol.asyncDispose]: () => door[Symbol.asyncDispose](),
     }
