@@ -54,6 +54,7 @@ const plays: readonly (readonly [string, readonly string[]])[] = [
   ['idle', ['collector', 'pusher']],
   ['idle', ['collector', 'pusher that asks first']],
   ['cached', ['evictor', 'pusher', 'filler']],
+  ['cached', ['checker', 'evictor']],
   ['copied', ['checker', 'evictor', 'pusher']],
   ['damaged bytes', ['checker of damaged bytes', 'pusher']],
   ['damaged bytes', ['checker of damaged bytes', 'evictor', 'pusher']],
