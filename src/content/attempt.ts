@@ -222,7 +222,7 @@ export class Attempt {
       } catch (error) {
         if (signal.aborted || error instanceof RegistryError) throw error
         if (this.#isAtEnd(error, gap)) return 'nothing behind'
-        if (error instanceof Doubt) way.doubts += 1
+        if (error instanceof Doubt) ways.doubt(way)
         else if (error instanceof UpstreamError) ways.blame(way, error, this.#present - before)
         else throw error
       } finally {

@@ -24,7 +24,7 @@ export class Doubt extends Error {}
 export class Size {
   readonly #ways: Ways
   #claim: number | undefined
-  #told: number | undefined
+  #told: { readonly bytes: number; readonly by: Way } | undefined
   /** Bytes that the blob does not have in all: as many are here, and they are not it. */
   #refuted: number | undefined
 
@@ -36,12 +36,12 @@ export class Size {
 
   /** Bytes, as a source has told, or else all claims say; the digest has the last word. */
   get bytes(): number | undefined {
-    return this.#told ?? this.#claim
+    return this.told ?? this.#claim
   }
 
-  /** Bytes, as a source has told. */
+  /** Bytes, as a source has told that was not given up since. */
   get told(): number | undefined {
-    return this.#told
+    return this.#told?.by.isGivenUp ? undefined : this.#told?.bytes
   }
 
   /** What is here was hashed, and is not all of `digest`, whoever says that a blob has no more than that. */
@@ -55,22 +55,27 @@ export class Size {
   }
 
   /**
-   * Goes by what `way` tells if nothing contradicts it. Throws Doubt where another way is to be asked first, UpstreamError
-   * INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the bytes.
+   * Goes by what `way` tells if nothing contradicts it; what it told itself before does not, nor what one has told that
+   * has done worse since: they would be doubted in turn for ever. Throws Doubt where another way is to be asked first,
+   * UpstreamError INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the
+   * bytes.
    */
   heed(told: number, way: Way, present: ReadonlyRanges | undefined): void {
-    const known = this.#told
+    const teller = this.#told?.by
+    const isOutdone = teller && (teller === way || this.#ways.isBetter(way, teller))
+    const known = isOutdone ? undefined : this.told
     const isOther = known !== undefined && told !== known
     const isTooSmall = told < endOf(present) || told === this.#refuted
     const isAgainstClaim =
       known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
     if ((isOther || isTooSmall || isAgainstClaim) && this.#ways.hasOtherThan(way)) throw new Doubt()
-    if (isOther) {
-      const message = `it has ${told} bytes under a digest whose content has ${known}`
+    // Once something else was told that the bytes agreed with, this is the odd one, and may be right the next time.
+    if (isOther || (isTooSmall && this.#told)) {
+      const message = `it has ${told} bytes under a digest whose content has ${this.#told?.bytes}`
       throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
     }
     if (isTooSmall) throw new Contradiction()
-    this.#told = told
+    this.#told = { bytes: told, by: way }
   }
 }
 
