@@ -20,6 +20,7 @@ import type {
   ServedTagPage,
 } from './repository.ts'
 import type { Right } from './rights.ts'
+import { UnconfirmedReader } from './unconfirmed-reader.ts'
 
 /**
  * A repository of an upstream. What it has a right to give is given, wherever its bytes came from; for everything else
@@ -82,13 +83,22 @@ export class MirroredRepository implements Repository {
       blobQuestions.failed(this.#source, digest, error),
     )
     const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, signal })
-    try {
+    const confirm = async (): Promise<void> => {
       // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
       // of before the refusal is none for him, and takes back nothing.
       const isConfirmed = source.hasAnswered || (isUnrefused && confirmedBy.has(this.key))
       const isKnown = right?.by === 'held' && isUnrefused
       if (isConfirmed && !isKnown) await blobQuestions.sent(this.#source, digest)
       else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
+    }
+    // Nobody's upstream has answered yet, and the size that a manifest told lets the headers leave: clients do not wait
+    // for them as long as for bytes.
+    const isWaiting = !right && size !== undefined && confirmedBy.size === 0
+    if (isWaiting && status !== 'hit' && !reader.isVerified) {
+      return { reader: new UnconfirmedReader(reader, confirm), status, doubt }
+    }
+    try {
+      await confirm()
     } catch (error) {
       await reader[Symbol.asyncDispose]()
       throw error

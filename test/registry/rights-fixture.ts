@@ -32,6 +32,8 @@ export interface RightsOptions {
   /** Of a process before. */
   readonly catalog?: Catalog
   readonly store?: MemoryBlobStore
+  /** Milliseconds after which the headers of a blob of known size leave. */
+  readonly patienceMs?: number
   readonly hub?: DockerHub
 }
 
@@ -55,7 +57,7 @@ export class Rights {
       rate: undefined,
       retries: 0,
       turnMs: 15_000,
-      patienceMs: 2000,
+      patienceMs: options.patienceMs ?? 2000,
       logger,
     })
     t.after(() => this.blobs[Symbol.asyncDispose]())
@@ -107,11 +109,11 @@ export class Rights {
     key: RepositoryKey,
     target: Digest,
     kind: ManifestReference['kind'],
-    at = Date.now(),
+    { at = Date.now(), size }: { at?: number; size?: number } = {},
   ): Promise<void> {
     const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, names: target, in: key }))
     const manifest = { digest: digestOf(bytes), mediaType: manifestMediaTypes.ociManifest, bytes }
-    await this.catalog.pulled(key, manifest, { as: 'anyone', at, references: [{ target, kind }] })
+    await this.catalog.pulled(key, manifest, { as: 'anyone', at, references: [{ target, kind, size }] })
   }
 
   /** What a repository makes of a question. */
@@ -217,7 +219,7 @@ export async function arrange(t: TestContext, row: Row, thing: Thing): Promise<R
   // A repository of which something was public once, so that a refusal of it is recorded.
   if (row.refusedFor > 0) await catalog.refused(app, Date.now() - row.refusedFor)
   if (row.isNamed) {
-    await rights.name(app, digest, kind === 'blob' ? 'layer' : 'manifest', at)
+    await rights.name(app, digest, kind === 'blob' ? 'layer' : 'manifest', { at })
     if (row.refusedFor > 0) await catalog.refused(app, Date.now() - row.refusedFor)
   }
   if (row.others === 'public' || row.others === 'refused') await hold(other, 'anyone')
