@@ -12,7 +12,6 @@ import type { Catalog, ManifestRecord, ManifestReference } from '../storage/cata
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import type {
-  AskOptions,
   Pushing,
   Repository,
   ServedBlob,
@@ -137,7 +136,6 @@ export class LocalRepository implements Repository, Pushing {
   async putManifest(
     reference: Reference,
     { bytes, mediaType }: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
-    _options?: AskOptions,
   ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
     const parsed = parseManifest(bytes, mediaType)
     if (!isManifestMediaType(parsed.mediaType) || isSchema1MediaType(parsed.mediaType)) {

@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/digest.ts'
+import { type Digest, isDigestOfNothing } from '../oci/digest.ts'
 import type { Catalog, Holding } from '../storage/catalog.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../storage/repository-key.ts'
 
@@ -46,7 +46,8 @@ export class Rights {
     // The subject of a manifest need not be there, whatever its size.
     const named = await catalog.named(repository, digest)
     if (!named || named.kind === 'subject') return undefined
-    const isFree = await catalog.isFree(digest, now - servePrivateMs)
+    // What has no bytes is nobody's secret.
+    const isFree = isDigestOfNothing(digest) || (await catalog.isFree(digest, now - servePrivateMs))
     return isFree ? { by: 'free', refusedSince: undefined } : undefined
   }
 }

@@ -45,6 +45,7 @@ export class UploadSession {
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
   #writer: Writer | undefined
+  #isOver = false
 
   constructor({ id, repository, bytes, isNew }: UploadSessionOptions) {
     this.id = id
@@ -97,6 +98,7 @@ export class UploadSession {
         await partial.discard(new Error('the upload was not what it was said to be', { cause: error }))
         throw error
       } finally {
+        this.#isOver = true
         options.onEnd()
         await partial[Symbol.asyncDispose]()
       }
@@ -157,6 +159,8 @@ export class UploadSession {
       }
       await this.#writer.ended.catch(() => {})
     }
+    // What it waited for was the end of the upload, whose answer the client did not wait for.
+    if (this.#isOver) throw uploadUnknown()
     const working = work()
     return this.#hold({ isThere: () => signal?.aborted === false, ended: working }, working)
   }
@@ -170,4 +174,10 @@ export class UploadSession {
       this.#writer = undefined
     }
   }
+}
+
+/** There is no such session. */
+export function uploadUnknown(): RegistryError {
+  const message = 'there is no such upload here: it has ended, or is too old; begin the blob again'
+  return new RegistryError('BLOB_UPLOAD_UNKNOWN', message)
 }

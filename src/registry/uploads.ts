@@ -3,11 +3,10 @@ import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import type { Digest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { UploadState } from './repository.ts'
-import { type Appending, type PushedBytes, UploadSession } from './upload-session.ts'
+import { type Appending, type PushedBytes, UploadSession, uploadUnknown } from './upload-session.ts'
 
 export interface UploadsOptions {
   readonly bytes: PushedBytes
@@ -127,8 +126,7 @@ export class Uploads implements AsyncDisposable {
     // Another request may have brought it back meanwhile.
     const known = this.#sessions.get(id) ?? (row && this.#resume(id, row.repository))
     if (known?.repository === repository && !this.#ended.has(id)) return known
-    const message = 'there is no such upload here: it has ended, or is too old; begin the blob again'
-    throw new RegistryError('BLOB_UPLOAD_UNKNOWN', message)
+    throw uploadUnknown()
   }
 
   #resume(id: string, repository: RepositoryKey): UploadSession {

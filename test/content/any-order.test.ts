@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { pino } from 'pino'
-import { VolatileRecords } from '../../src/content/blob-records.ts'
 import { Blobs } from '../../src/content/blobs.ts'
 import type { OpenedSpan, Source } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, testBytes } from '../storage/files/storage-folder.ts'
 import { keyOf } from './scripted-source.ts'
@@ -145,7 +145,7 @@ test('in whatever order: no wrong body to the end, everybody is answered, no byt
       async (scheduler, manners, actors) => {
         const turn: Turn = (what) => scheduler.schedule(Promise.resolve(), what)
         const store = new MemoryBlobStore({ step: turn })
-        const records = new VolatileRecords()
+        const records = new MemoryCatalog()
         const blobs = new Blobs({
           store,
           records,

@@ -2,9 +2,9 @@
 // that ends in the tick in which somebody comes; the mirror stops before, while and after; clients that leave first.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { VolatileRecords } from '../../src/content/blob-records.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
@@ -64,11 +64,11 @@ test('who comes in the very tick in which a fill is sealed costs no byte', async
 })
 
 test('a blob that is filled for another one between the look for it and the question for it costs no byte', async (t) => {
-  const records = new VolatileRecords()
+  const records = new MemoryCatalog()
   const gate = Promise.withResolvers<undefined>()
   const { promise: looked, resolve: look } = Promise.withResolvers<void>()
   let looks = 0
-  const slow = Object.assign(Object.create(records) as VolatileRecords, {
+  const slow = Object.assign(Object.create(records) as MemoryCatalog, {
     sealed: records.sealed.bind(records),
     blob: async (of: Digest) => {
       looks += 1

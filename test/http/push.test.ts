@@ -170,6 +170,22 @@ test('a blob in the PUT alone, in the POST alone, of no bytes, and under sha512'
   }
 })
 
+test('a mount is answered by an upload, as the specification lets who mounts nothing', async () => {
+  const repository = at('mount')
+  const blob = blobOf(pseudoRandomBytes(1000, 'mount'))
+  const wanted = `${repository}/blobs/uploads/?mount=${encodeURIComponent(blob.digest)}`
+  for (const query of ['&from=app', '&from=library/app', '', '&from=Not%20a%20name']) {
+    const { status, headers } = await send('POST', wanted + query)
+    assert.equal(status, 202, query)
+    const put = withDigest(new URL(headers.location ?? '', repository).href, blob.digest)
+    assert.equal((await send('PUT', put, { body: blob.bytes })).status, 201)
+  }
+  const single = await send('POST', withDigest(`${repository}/blobs/uploads/`, blob.digest), {
+    body: pseudoRandomBytes(1000, 'other'),
+  })
+  assert.deepEqual([single.status, single.code], [400, 'DIGEST_INVALID'])
+})
+
 test('a wrong digest: refused, nothing of it is kept, and what is no digest ends nothing', async () => {
   const repository = at('wrong')
   const bytes = pseudoRandomBytes(5000, 'wrong')
