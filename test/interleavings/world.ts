@@ -101,7 +101,10 @@ export class World {
         return stage.about(digest, () => door.remove(digest, condition))
       },
       fetch: (layer) => stage.about(layer.digest, () => door.fetch(layer)),
-      check: (digest) => stage.about(digest, () => door.check(digest)),
+      check: async (digest) => {
+        await stage.step('check', [digest])
+        await stage.about(digest, () => door.check(digest))
+      },
       remembers: (digest) => door.remembers(digest),
       touchedAtLock: (digest) => door.touchedAtLock(digest),
       [Symbol.asyncDispose]: () => door[Symbol.asyncDispose](),
