@@ -43,7 +43,7 @@ async function main(): Promise<void> {
     signal: stop.signal,
   }
   const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const sections = [describeMachine(version)]
+  const sections = [describeMachine({ dockerRegistryVersion: version })]
   process.stdout.write(`${sections[0]}\n\n`)
   for (const benchmark of chosen) {
     const table = await benchmark.run(setting)

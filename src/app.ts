@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from './config/schema.ts'
-import { VolatileRecords } from './content/blob-records.ts'
 import { Blobs } from './content/blobs.ts'
 import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
@@ -13,15 +12,12 @@ import { Listener } from './http/listener.ts'
 import { Metrics } from './http/metrics.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
-import { Freshness } from './mirror/freshness.ts'
-import { Manifests } from './mirror/manifests.ts'
-import { Referrers } from './mirror/referrers.ts'
-import { TagLists } from './mirror/tag-lists.ts'
-import { RepositoryBlobs } from './registry/blobs.ts'
 import { Ledger } from './registry/ledger.ts'
+import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
-import { Router } from './registry/router.ts'
-import { Visibility } from './registry/visibility.ts'
+import { createMirror } from './registry/mirror.ts'
+import { Repositories } from './registry/repositories.ts'
+import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
@@ -83,7 +79,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   const store = building.use(await FileBlobStore.open(directory))
   const catalog = building.use(
     await SqliteCatalog.open(join(directory, 'catalog.db'), (keptAs) =>
-      logger.error({ keptAs }, 'the catalog is damaged: it was set aside, and a new one is begun'),
+      logger.error(
+        { keptAs },
+        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
+      ),
     ),
   )
   const expiring: OpenExpiring = (namespace, budget) =>
@@ -106,7 +105,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const blobs = building.use(
     new Blobs({
       store,
-      records: new VolatileRecords(),
+      records: catalog,
       rate,
       retries: config.limits.retries,
       turnMs,
@@ -114,28 +113,31 @@ export async function createApp(options: AppOptions): Promise<App> {
       logger,
     }),
   )
-  const { negative, revalidate, serveStale, staleAfter } = config.cache
-  const freshness = new Freshness({ expiring, revalidateMs: revalidate, negativeMs: negative })
-  const manifests = new Manifests({
+  const { negative, revalidate, serveStale, staleAfter, servePrivate } = config.cache
+  const mirror = createMirror({
     catalog,
-    freshness,
-    serveStaleMs: serveStale,
-    staleAfterMs: staleAfter,
-    logger,
-  })
-  const tagLists = new TagLists({ catalog, expiring, revalidateMs: revalidate, serveStaleMs: serveStale })
-  const referrers = new Referrers({
-    catalog,
-    manifests,
+    blobs,
     expiring,
-    freshness,
     revalidateMs: revalidate,
     negativeMs: negative,
     serveStaleMs: serveStale,
     staleAfterMs: staleAfter,
+    servePrivateMs: servePrivate,
     patienceMs,
     logger,
   })
+  const uploads = building.use(
+    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, logger }),
+  )
+  uploads.start()
+  const local = new LocalRepositories({
+    catalog,
+    blobs,
+    uploads,
+    patterns: config.local.repositories,
+    logger,
+  })
+  const repositories = new Repositories(mirror, local, upstreams)
   const pool = new BufferPool(transferMemory)
   const metrics = new Metrics({
     version,
@@ -160,17 +162,16 @@ export async function createApp(options: AppOptions): Promise<App> {
   )
   const requestLog = new RequestLog({ logger, metrics, ledger })
   const server = await buildServer({
-    router: new Router(upstreams),
-    visibility: new Visibility({ catalog, revalidateMs: revalidate, staleAfterMs: staleAfter, logger }),
-    manifests,
-    blobs: new RepositoryBlobs({ catalog, blobs, freshness, logger }),
-    tagLists,
-    referrers,
+    repositories,
+    upstreams,
+    push: config.local.push,
     pool,
     logger,
     requestLog,
     metrics,
-    probe: () => store.probe(),
+    probe: async () => {
+      await Promise.all([store.probe(), catalog.probe()])
+    },
   })
   building.defer(() => server.close())
   await server.ready()

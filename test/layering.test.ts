@@ -6,8 +6,8 @@ import { test } from 'node:test'
 const source = resolve(import.meta.dirname, '../src')
 
 /**
- * Which folder may import from which (docs/architecture.md). A folder that is not listed here fails the test:
- * a new one has to be given its place.
+ * Which folder may import from which folders, or files of them (docs/architecture.md). A folder that is not listed here
+ * fails the test: a new one has to be given its place.
  */
 const allowed: Record<string, readonly string[]> = {
   main: ['cli'],
@@ -15,7 +15,16 @@ const allowed: Record<string, readonly string[]> = {
   app: ['config', 'logging', 'http', 'registry', 'mirror', 'content', 'storage', 'upstream', 'flow', 'oci'],
   config: [],
   logging: [],
-  http: ['registry', 'mirror', 'content', 'storage', 'upstream', 'flow', 'oci'],
+  // It asks repositories, and knows nothing of what stands behind them but how it fails.
+  http: [
+    'registry',
+    'storage/blob-reader.ts',
+    'storage/error.ts',
+    'storage/repository-key.ts',
+    'upstream/error.ts',
+    'flow',
+    'oci',
+  ],
   registry: ['mirror', 'content', 'storage', 'upstream', 'flow', 'oci'],
   // Bytes by their digest, and what upstreams said about names: neither knows the other.
   content: ['storage', 'upstream', 'flow', 'oci'],
@@ -65,8 +74,9 @@ test('imports go down only', () => {
     assert.ok(from in allowed, `${relative(source, file)} lies in a folder that has no place in the layers`)
     for (const target of importsOf(file)) {
       const to = layerOf(target)
-      if (to !== from && !allowed[from]?.includes(to)) {
-        wrong.push(`${relative(source, file)} imports ${relative(source, target)}: ${from} may not see ${to}`)
+      const seen = relative(source, target).split(sep).join('/')
+      if (to !== from && !allowed[from]?.some((place) => place === to || place === seen)) {
+        wrong.push(`${relative(source, file)} imports ${seen}: ${from} may not see ${to}`)
       }
     }
   }

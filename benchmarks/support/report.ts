@@ -2,33 +2,38 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { cpus, release, totalmem, type } from 'node:os'
 
 const readme = new URL('../README.md', import.meta.url)
-const marks = {
-  start: '<!-- results: written by npm run bench -- --write -->',
-  end: '<!-- end of results -->',
+const bench = 'npm run bench'
+
+/** What is compared with docker-registry: of which version, undefined where there is none. */
+interface Compared {
+  readonly dockerRegistryVersion: string | undefined
 }
 
 /** One paragraph: when and on what it was measured, without the machine's name. */
-export function describeMachine(dockerRegistryVersion: string | undefined): string {
+export function describeMachine(compared?: Compared): string {
   const processors = cpus()
   const machine = `${processors.length} x ${processors[0]?.model ?? 'unknown processor'}`
   const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
+  const { dockerRegistryVersion } = compared ?? {}
   const other =
     dockerRegistryVersion === undefined
       ? 'docker-registry is not installed here, so that there is nothing to compare with (Debian: `apt install docker-registry`)'
       : `docker-registry ${dockerRegistryVersion}`
   const date = new Date().toISOString().slice(0, 10)
-  return `${date}; ${machine}, ${memory}, ${type()} ${release()}; Node ${process.version}; ${other}.`
+  const own = `${date}; ${machine}, ${memory}, ${type()} ${release()}; Node ${process.version}`
+  return compared ? `${own}; ${other}.` : `${own}.`
 }
 
-/** Replaces the results in benchmarks/README.md. Throws where their place is gone. */
-export async function writeResults(results: string): Promise<void> {
-  await writeFile(readme, withResults(await readFile(readme, 'utf8'), results))
+/** Replaces the results of a command in benchmarks/README.md. Throws where their place is gone. */
+export async function writeResults(results: string, command = bench): Promise<void> {
+  await writeFile(readme, withResults(await readFile(readme, 'utf8'), results, command))
 }
 
-/** The text with other results between its marks. Throws where the marks are missing. */
-export function withResults(text: string, results: string): string {
-  const start = text.indexOf(marks.start)
-  const end = text.indexOf(marks.end, start)
+/** The text with other results between the marks of the command. Throws where they are missing. */
+export function withResults(text: string, results: string, command = bench): string {
+  const mark = `<!-- results: written by ${command} -- --write -->`
+  const start = text.indexOf(mark)
+  const end = text.indexOf('<!-- end of results -->', start)
   if (start < 0 || end < 0) throw new Error('benchmarks/README.md has no place for results')
-  return `${text.slice(0, start + marks.start.length)}\n\n${results}\n\n${text.slice(end)}`
+  return `${text.slice(0, start + mark.length)}\n\n${results}\n\n${text.slice(end)}`
 }

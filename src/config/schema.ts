@@ -114,6 +114,11 @@ const cache = section({
     default: '60s',
     maximum: longestTimer,
   }),
+  servePrivate: duration({
+    description:
+      'How long what was public is served after its upstream refuses the repository to everybody without a login. `0`: not at all. Matters only to upstreams with a username.',
+    default: '24h',
+  }),
 })
 
 const limits = section({
@@ -157,14 +162,17 @@ const local = section({
       })
       .prefault(['*', 'local/**']),
     {
-      description: 'The names that belong to this mirror alone: `*` is one part of a name, `**` any number.',
-      reserved: 'pushing',
+      description:
+        'The names that can be pushed here, and then belong to this mirror alone: `*` is one part of a name, `**` one or more.',
     },
   ),
   push: setting(
-    choice(['off', 'this-machine', 'private-networks', 'users', 'anyone']).prefault('private-networks'),
-    { description: 'Who may push.', reserved: 'pushing' },
-    { text: 'text', unprotected: unprotectedPush },
+    choice(['off', 'this-machine'], {
+      coming: ['private-networks', 'users', 'anyone'],
+      meanwhile: 'only this machine can push so far',
+    }).prefault('this-machine'),
+    { description: 'Who may push; more words are to come.' },
+    { text: 'text' },
   ),
 })
 
@@ -213,8 +221,8 @@ export const configSchema = section({
 
 /**
  * The configuration in force. Durations are milliseconds (`server.shutdownGrace`, `cache.revalidate`, `.serveStale`,
- * `.staleAfter`, `.negative`, `limits.stall`, `.patience`); `cache.revalidate` and `.serveStale` may be Infinity, which no timer
- * takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
+ * `.staleAfter`, `.negative`, `.servePrivate`, `limits.stall`, `.patience`); `cache.revalidate` and
+ * `.serveStale` may be Infinity, which no timer takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
  * bytes a second, undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */
 export type Config = z.output<typeof configSchema>
@@ -230,11 +238,6 @@ function section<S extends z.ZodRawShape>(shape: S) {
 
 function unprotectedPulls(): string {
   return 'this version asks nobody for a password, and whoever reaches it may pull: take the setting out, and let server.listen, a firewall or a web server with a login say who reaches it'
-}
-
-function unprotectedPush(value: unknown): string | undefined {
-  if (value !== 'users' && value !== 'this-machine') return undefined
-  return `nothing can be pushed yet, by anybody, and "${value}" will mean something only when it can: take the setting out, or write off`
 }
 
 function checkApart(addresses: readonly ListenAddress[], context: z.RefinementCtx): void {

@@ -99,10 +99,19 @@ export function count(minimum: number, maximum: number) {
   return z.int({ error }).min(minimum, { error }).max(maximum, { error })
 }
 
+/** Words that a later version will take, and what holds until then. */
+interface Coming {
+  readonly coming: readonly string[]
+  readonly meanwhile: string
+}
+
 /** One of a few words. */
-export function choice<const W extends readonly [string, ...string[]]>(words: W) {
+export function choice<const W extends readonly [string, ...string[]]>(words: W, later?: Coming) {
   return z.enum(words, {
     error: ({ input }) => {
+      if (later?.coming.includes(String(input))) {
+        return `${describeValue(input)} is not there yet, ${later.meanwhile}: expected one of ${words.join(', ')}`
+      }
       const near = typeof input === 'string' ? suggest(input, words) : undefined
       const hint = near === undefined ? '' : `: did you mean "${near}"?`
       return `expected one of ${words.join(', ')}; got ${describeValue(input)}${hint}`

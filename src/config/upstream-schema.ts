@@ -12,6 +12,8 @@ const dockerHub = {
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 // A name's first part in a URL: usually a host, but "campus" will do where `url` says where that is.
 const registryName = new RegExp(`^${label}(?:\\.${label})*(?::\\d{1,5})?$`)
+/** Of no upstream: where repositories come from that were pushed here. */
+const ownName = 'local'
 // As Docker tells a host from a name's first part: it has a dot or a port, or it is "localhost".
 const registryHost = /[.:]|^localhost$/
 const dockerHubAlias = /^(?:(?:registry-1|index|registry)\.docker\.io|(?:[a-z0-9-]+\.)*docker\.com)$/
@@ -23,6 +25,9 @@ const name = setting(
         code: 'custom',
         message: `Docker Hub is called "docker.io" here; got ${describeValue(input)}`,
       })
+    } else if (input === ownName) {
+      const message = `"${ownName}" means what is pushed to this mirror: give the registry another name, and its url`
+      context.addIssue({ code: 'custom', message })
     } else if (!registryName.test(input)) {
       const message = `expected a registry's host such as ghcr.io or localhost:5001; got ${describeValue(input)}`
       context.addIssue({ code: 'custom', message })

@@ -12,6 +12,7 @@ import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
 import { Growing } from './growing.ts'
 import { whenNotBusy } from './patience.ts'
+import { Contradiction, Doubt, Size } from './size.ts'
 import type { OpenedSpan } from './source.ts'
 import type { Way, Ways } from './ways.ts'
 
@@ -45,49 +46,28 @@ const maximumUnknownSize = 64 * 1024 ** 3
 /** Bytes that wait for the slowest reader of a blob that the disk cannot take, before the download is held back. */
 const windowBytes = 4 * 1024 * 1024
 
-/**
- * The bytes that are here are more than what a source says the blob has, or not what they should be although it says
- * that there are no more. One of the two is wrong, and only other bytes can tell.
- */
-export class Contradiction extends Error {
-  constructor(cause?: unknown) {
-    super('what an earlier attempt left contradicts what the upstream says now', { cause })
-    this.name = 'Contradiction'
-  }
-}
-
-/** This way's answer contradicts what is known, so that another one is asked first. */
-class Doubt extends Error {}
-
 /** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
 export class Attempt {
   readonly growing: Growing
   readonly #brought = new Set<Way>()
   readonly #answered = new Set<Way>()
   readonly #options: AttemptOptions
+  readonly #size: Size
   #partial: Partial | undefined
   #isWindow = false
-  #claim: number | undefined
-  #told: number | undefined
-  /** Bytes that the blob does not have in all: an earlier attempt left as many, and they were not it. */
-  #refuted: number | undefined
   #keptBytes = 0
   #resumes = 0
   #underWay: { download: Download; way: Way } | undefined
 
   constructor(options: AttemptOptions) {
     this.#options = options
+    this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
     this.growing = new Growing({ onIdle: () => this.#isWindow && options.onIdle() })
-  }
-
-  /** Bytes, as a source has told, or else all claims say; the digest has the last word. */
-  get size(): number | undefined {
-    return this.#told ?? this.#claim
   }
 
   /** Bytes, as a source has told. */
   get told(): number | undefined {
-    return this.#told
+    return this.#size.told
   }
 
   get hasBytes(): boolean {
@@ -96,7 +76,7 @@ export class Attempt {
 
   /** Bytes that the disk has still to take, as far as the size is known. */
   get missingBytes(): number {
-    return this.#isWindow ? 0 : Math.max(0, (this.size ?? 0) - this.#present)
+    return this.#isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
   }
 
   /** Whether the disk cannot take it. */
@@ -135,17 +115,11 @@ export class Attempt {
    * reason.
    */
   async run(): Promise<Partial> {
-    const { digest, ways, heedsClaims } = this.#options
-    this.#claim = heedsClaims ? ways.claim : undefined
+    const { digest } = this.#options
     await this.#takeUp()
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
     if (this.#keptBytes > 0 && this.#partial && (await isWhole(this.#partial, digest))) return this.#partial
-    if (this.hasBytes && this.#present === this.#end) this.#refuted = this.#end
-    // What is here is not whole, whoever says that a blob has no more than that.
-    const isRefuted = this.hasBytes
-      ? this.#claim === undefined || !this.#gap() || this.#claim < this.#end
-      : this.#claim === 0
-    if (isRefuted && !(this.#claim === 0 && isDigestOfNothing(digest))) this.#claim = undefined
+    this.#size.refuteBy(this.#partial?.present, digest)
     const ending = await this.#bring()
     if (!this.#partial && !isDigestOfNothing(digest)) {
       throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
@@ -165,7 +139,12 @@ export class Attempt {
     const { slowMs, ways } = this.#options
     if (!this.#underWay) return
     const { download, way } = this.#underWay
-    if (download.isLeft || download.silentMs < slowMs || !ways.hasBetterThan(way)) return
+    if (
+      download.isLeft ||
+      download.silentMs < slowMs ||
+      !ways.hasBetterThan(way, { elsewhere: download.isQueued })
+    )
+      return
     way.doubts += 1
     download.leave()
   }
@@ -179,18 +158,13 @@ export class Attempt {
     return this.#partial?.present.total ?? 0
   }
 
-  /** Where the last byte that is here ends. */
-  get #end(): number {
-    return [...(this.#partial?.present ?? [])].at(-1)?.end ?? 0
-  }
-
   /** Goes on with what an earlier attempt left; a blob that nobody has sent a byte of leaves no file. */
   async #takeUp(): Promise<void> {
     const { store, partialId, hasRoom } = this.#options
     const found = await whenNotBusy(() => store.partials.find(partialId), this.#options.signal).catch(
       () => undefined,
     )
-    if (!found || !(await hasRoom(this.size))) return
+    if (!found || !(await hasRoom(this.#size.bytes))) return
     const partial = await this.#openPartial()
     // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
     if (!partial) return
@@ -211,7 +185,7 @@ export class Attempt {
 
   async #openPartial(): Promise<Partial | undefined> {
     const { digest, store, partialId: id, hasRoom, signal, logger } = this.#options
-    if (!(await hasRoom(this.size))) return undefined
+    if (!(await hasRoom(this.#size.bytes))) return undefined
     const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
     try {
       return await whenNotBusy(open, signal)
@@ -224,7 +198,7 @@ export class Attempt {
 
   #openWindow(): Partial {
     const { digest, logger, partialId: id } = this.#options
-    if (this.size === undefined && !isDigestOfNothing(digest)) {
+    if (this.#size.bytes === undefined && !isDigestOfNothing(digest)) {
       const name = this.#underWay?.way.source.name ?? ''
       throw new UpstreamError('INVALID_RESPONSE', name, 'it does not tell the size of a blob')
     }
@@ -248,7 +222,7 @@ export class Attempt {
       } catch (error) {
         if (signal.aborted || error instanceof RegistryError) throw error
         if (this.#isAtEnd(error, gap)) return 'nothing behind'
-        if (error instanceof Doubt) way.doubts += 1
+        if (error instanceof Doubt) ways.doubt(way)
         else if (error instanceof UpstreamError) ways.blame(way, error, this.#present - before)
         else throw error
       } finally {
@@ -259,7 +233,7 @@ export class Attempt {
 
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
     const { rate, turnMs, since, signal } = this.#options
-    const isHole = gap.end < (this.size ?? maximumUnknownSize)
+    const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
     const write = async (position: number, bytes: Uint8Array): Promise<void> => {
       this.#brought.add(way)
@@ -273,32 +247,21 @@ export class Attempt {
     return download.run()
   }
 
-  /** What a source says of the size is a claim as well: it is gone by if nothing contradicts it, and destroys nothing. */
+  /** The size to go by after an answer; throws what `Size.heed` throws. */
   #heed(way: Way, { start, size: told }: OpenedSpan): number | undefined {
-    const { ways, onAnswer } = this.#options
+    const { changes, onAnswer } = this.#options
     onAnswer(way)
     this.#answered.add(way)
     if (start > 0) this.#resumes += 1
-    if (told === undefined) return this.size
-    const known = this.#told
-    const isOther = known !== undefined && told !== known
-    const isTooSmall = told < this.#end || told === this.#refuted
-    const isAgainstClaim =
-      known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
-    if ((isOther || isTooSmall || isAgainstClaim) && ways.hasOtherThan(way)) throw new Doubt()
-    if (isOther) {
-      const message = `it has ${told} bytes under a digest whose content has ${known}`
-      throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
-    }
-    if (isTooSmall) throw new Contradiction()
-    this.#told = told
-    this.#options.changes.announce()
+    if (told === undefined) return this.#size.bytes
+    this.#size.heed(told, way, this.#partial?.present)
+    changes.announce()
     return told
   }
 
   /** The next bytes to ask for. */
   #gap(): ByteInterval | undefined {
-    const size = this.size ?? maximumUnknownSize
+    const size = this.#size.bytes ?? maximumUnknownSize
     if (!this.#partial) return size === 0 ? undefined : { start: 0, end: size }
     return this.#partial.present.firstGap(size)
   }
@@ -306,7 +269,7 @@ export class Attempt {
   /** It says that there is nothing behind, and never told how much there is. */
   #isAtEnd(error: unknown, gap: ByteInterval): boolean {
     const isRefused = error instanceof UpstreamError && error.status === 416
-    return isRefused && gap.start > 0 && this.#told === undefined
+    return isRefused && gap.start > 0 && this.#size.told === undefined
   }
 }
 

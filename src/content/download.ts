@@ -30,7 +30,9 @@ export class Download {
   #span: OpenedSpan | undefined
   #isLeft = false
   #lastSign = performance.now()
-  #isHeldBack = false
+  #isQueued = true
+  /** What our own side waits for at this moment. */
+  #holds = 0
 
   constructor(options: DownloadOptions) {
     this.#options = options
@@ -41,9 +43,14 @@ export class Download {
     return this.#isLeft
   }
 
+  /** Whether it may be waiting for its place on the line: then it is others of the same upstream that it waits for. */
+  get isQueued(): boolean {
+    return this.#isQueued
+  }
+
   /** Milliseconds for which nothing has come although it could have. */
   get silentMs(): number {
-    return this.#isHeldBack ? 0 : performance.now() - this.#lastSign
+    return this.#holds > 0 ? 0 : performance.now() - this.#lastSign
   }
 
   /** Ends it; what has arrived is still taken. */
@@ -89,8 +96,14 @@ export class Download {
     const both = AbortSignal.any([signal, this.#left.signal])
     const pace = rate && ((bytes: number) => this.#heldBack(() => rate.take(bytes, both)))
     const end = isHole ? gap.end : undefined
+    const onPlace = (): void => {
+      this.#isQueued = false
+      this.#lastSign = performance.now()
+    }
     try {
-      return await way.source.open(gap.start, { end, since, signal: both, pace })
+      const span = await way.source.open(gap.start, { end, since, signal: both, pace, onPlace })
+      onPlace()
+      return span
     } catch (error) {
       if (this.#isLeft && !signal.aborted) return undefined
       throw error
@@ -133,11 +146,11 @@ export class Download {
 
   /** While our own side waits, silence is not the upstream's. */
   async #heldBack(wait: () => Promise<void>): Promise<void> {
-    this.#isHeldBack = true
+    this.#holds += 1
     try {
       await wait()
     } finally {
-      this.#isHeldBack = false
+      this.#holds -= 1
       this.#lastSign = performance.now()
     }
   }

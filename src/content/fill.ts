@@ -1,46 +1,16 @@
-import type { Logger } from 'pino'
 import { Changes } from '../flow/changes.ts'
-import type { TokenBucket } from '../flow/token-bucket.ts'
-import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { BlobStore } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import type { Partial } from '../storage/partial.ts'
-import { nameOf, type RepositoryKey } from '../storage/repository-key.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import { Attempt, Contradiction } from './attempt.ts'
-import type { FillCounts } from './fill-counts.ts'
+import { Attempt } from './attempt.ts'
+import { anew, type FillOptions, partialId } from './fill-options.ts'
+import { isWrongBytes, reportFill, told } from './fill-report.ts'
+import { Contradiction } from './size.ts'
 import { smallSize } from './small-size.ts'
 import type { Source } from './source.ts'
 import { type Way, Ways } from './ways.ts'
-
-export interface FillOptions {
-  readonly digest: Digest
-  readonly store: BlobStore
-  /** Publishes a verified partial, unless the blob is stored by now. */
-  readonly publish: (partial: Partial) => Promise<void>
-  /** Whether the disk has room for so many bytes beside what other fills still bring; undefined: for whatever it is. */
-  readonly hasRoom: (size: number | undefined) => Promise<boolean>
-  /** Whether the disk could not take it a moment ago. */
-  readonly isUnstorable: boolean
-  /** The disk failed, so that the blob cannot be kept. */
-  readonly onDiskFailure: () => void
-  /** It takes no more followers; called before those who wait hear of its end. */
-  readonly onEnd: () => void
-  /** Of the first way's upstream, added to as it goes. */
-  readonly counts: FillCounts
-  readonly rate: TokenBucket | undefined
-  /** Attempts in a row without a new byte before a way is given up. */
-  readonly retries: number
-  /** Milliseconds after which it lets another one that waits for the line have its turn. */
-  readonly turnMs: number
-  /** Milliseconds without a byte after which a way is left for another one. */
-  readonly slowMs: number
-  /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
-  readonly patienceMs: number
-  readonly logger: Logger
-}
 
 /** How it went: `handed`: verified and not kept. */
 type Outcome = 'stored' | 'handed' | Error
@@ -255,15 +225,7 @@ export class Fill {
     if (attempt.isWindow) return
     await publish(partial)
     if (this.#isAnew) await store.partials.remove(partialId(digest)).catch(() => {})
-    const ms = performance.now() - this.#startedAt
-    const bytes = size - attempt.keptBytes
-    const way = attempt.blameable.at(-1)
-    if (!way) return
-    const { name: upstream, repository } = way.source
-    const fields = { upstream, repository: repository && nameOf(repository), digest, size, bytes }
-    const rest = { keptBytes: attempt.keptBytes, resumes: attempt.resumes, ms: Math.round(ms) }
-    const bytesPerSecond = Math.round(bytes / Math.max(ms / 1000, 0.001))
-    logger.info({ ...fields, ...rest, bytesPerSecond }, 'fetched a blob')
+    reportFill(logger, digest, attempt, performance.now() - this.#startedAt)
   }
 
   /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
@@ -320,26 +282,4 @@ export class Fill {
     // Its writes may wait for readers that never come.
     if (this.isHandedThrough) void this.#attempt?.partial?.discard(reason)
   }
-}
-
-function isWrongBytes(error: unknown): boolean {
-  return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
-}
-
-/** What those who wait hear of it. */
-function told(error: unknown, way: Way | undefined): Error {
-  if (error instanceof Contradiction) {
-    return new UpstreamError('INVALID_RESPONSE', way?.source.name ?? '', error.message, { cause: error })
-  }
-  return error instanceof Error ? error : new Error(String(error))
-}
-
-/** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */
-export function partialId(digest: Digest): string {
-  return `${digestAlgorithm(digest)}-${digestHex(digest)}`
-}
-
-/** The name of a partial beside one whose bytes are in doubt. */
-function anew(id: string): string {
-  return `${id}-anew`
 }

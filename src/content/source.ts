@@ -7,6 +7,8 @@ export interface SpanQuery {
   /** Since when the blob is wanted, in milliseconds of `performance.now()`. */
   readonly since: number
   readonly signal: AbortSignal
+  /** To be called when it has its place on the line, where there is a queue. */
+  readonly onPlace?: (() => void) | undefined
   /** Waits until so many bytes may come; more are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }

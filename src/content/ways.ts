@@ -84,9 +84,12 @@ export class Ways {
     return claims.size === 1 ? [...claims][0] : undefined
   }
 
-  /** Whether another way is untried, or has done better. */
-  hasBetterThan(way: Way): boolean {
-    return this.#open.some((other) => other !== way && (isUntried(other) || compare(other, way) < 0))
+  /** Whether another way is untried, or has done better. `elsewhere`: those of the same upstream do not count. */
+  hasBetterThan(way: Way, { elsewhere }: { elsewhere: boolean }): boolean {
+    return this.#open.some((other) => {
+      if (other === way || (elsewhere && other.source.name === way.source.name)) return false
+      return isUntried(other) || compare(other, way) < 0
+    })
   }
 
   /** Whether `way` would not be missed. */
@@ -116,6 +119,17 @@ export class Ways {
   /** Whether something is left to try. */
   get isOpen(): boolean {
     return this.#open.length > 0
+  }
+
+  /** Whether a way has done better than another one so far. */
+  isBetter(way: Way, other: Way): boolean {
+    return compare(way, other) < 0
+  }
+
+  /** What this way says contradicts what is known: others first, and it not again at once, though it answers at once. */
+  doubt(way: Way): void {
+    way.doubts += 1
+    way.readyAt = performance.now() + backoff(way.doubts)
   }
 
   /** A try of this way has failed after so many new bytes. */
@@ -165,6 +179,10 @@ function compare(one: Way, other: Way): number {
 /** Milliseconds: nothing after progress, then doubling, or what the upstream asks for within reason. */
 function waitAfter(error: UpstreamError, failures: number): number {
   const asked = (error.retryAfterSeconds ?? 0) * 1000
-  const backoff = failures === 0 ? 0 : 250 * 2 ** (failures - 1)
-  return Math.min(Math.max(asked, backoff), maximumWaitMs)
+  return Math.min(Math.max(asked, backoff(failures)), maximumWaitMs)
+}
+
+/** Milliseconds: doubled each time. */
+function backoff(times: number): number {
+  return times <= 0 ? 0 : Math.min(250 * 2 ** (times - 1), maximumWaitMs)
 }

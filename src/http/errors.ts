@@ -1,6 +1,7 @@
 import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
+import { StorageError } from '../storage/error.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { RegistryTarget } from './name-routing.ts'
+import type { RegistryTarget } from './registry-url.ts'
 
 /** An answer in the shape of the specification ("Error Codes"). */
 export interface ErrorAnswer {
@@ -43,7 +44,24 @@ function toRegistryError(error: unknown, kind: RegistryTarget['kind']): Registry
   if (error instanceof UpstreamError) return fromUpstream(error, kind)
   if (isClientError(error))
     return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode })
+  if (error instanceof StorageError) return fromStorage(error)
   return new RegistryError('UNKNOWN', 'an internal error; the log of the mirror has the details')
+}
+
+/** Pulls are served without the disk where that is possible; what is pushed has to be kept. */
+function fromStorage(error: StorageError): RegistryError {
+  const answer = (status: number, message: string) =>
+    new RegistryError('UNAVAILABLE', message, { status, cause: error })
+  switch (error.code) {
+    case 'FULL':
+      return answer(507, 'the disk of the mirror is full: free some space and try again')
+    case 'BUSY':
+      return answer(503, 'the mirror has too much to do at once: try again')
+    case 'READ_ONLY':
+    case 'CORRUPT':
+    case 'BROKEN':
+      return answer(500, 'the disk of the mirror failed; its log has the details')
+  }
 }
 
 /** Clients fall through to the next registry on any of these; docs: protocol of the clients, "upstream fails". */

@@ -1,12 +1,37 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import type { FillCounts } from '../content/fill-counts.ts'
 import type { PullOutcome } from '../registry/pull.ts'
-import type { RegistryClient } from '../upstream/registry-client.ts'
+
+/** What became of the fills from one upstream so far. */
+interface FillCounts {
+  readonly started: number
+  readonly finished: number
+  readonly failed: number
+  readonly stopped: number
+  readonly resumes: number
+}
+
+/** An upstream, as far as it is measured. */
+interface MeasuredUpstream {
+  readonly name: string
+  readonly isReachable: boolean
+  /** Undefined where there is no account. */
+  readonly isAccountRefused: boolean | undefined
+  /** Of pulls, as it last told. */
+  readonly rateLimit:
+    | { readonly limit?: number | undefined; readonly remaining?: number | undefined }
+    | undefined
+  readonly counters: {
+    readonly blobBytes: number
+    readonly tokens: number
+    /** By method, kind and status, with spaces between them. */
+    readonly requests: ReadonlyMap<string, number>
+  }
+}
 
 export interface MetricsSources {
   /** Of this program. */
   readonly version: string
-  readonly upstreams: readonly RegistryClient[]
+  readonly upstreams: readonly MeasuredUpstream[]
   /** Fills under way. */
   readonly fillCount: () => number
   /** What became of fills so far, by the name of the upstream. */
@@ -160,8 +185,12 @@ function addFillMetrics(registers: Registry[], { fills }: MetricsSources): void 
   )
 }
 
-function addUpstreamMetrics(registers: Registry[], upstreams: readonly RegistryClient[]): void {
-  const perUpstream = (name: string, help: string, read: (upstream: RegistryClient) => number | undefined) =>
+function addUpstreamMetrics(registers: Registry[], upstreams: readonly MeasuredUpstream[]): void {
+  const perUpstream = (
+    name: string,
+    help: string,
+    read: (upstream: MeasuredUpstream) => number | undefined,
+  ) =>
     new Gauge({
       name,
       help,
@@ -196,7 +225,7 @@ function addUpstreamMetrics(registers: Registry[], upstreams: readonly RegistryC
     name: string,
     help: string,
     labelNames: Label[],
-    read: (upstream: RegistryClient, add: (labels: Record<Label, string>, value: number) => void) => void,
+    read: (upstream: MeasuredUpstream, add: (labels: Record<Label, string>, value: number) => void) => void,
   ) =>
     new Counter({
       name,

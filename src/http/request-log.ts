@@ -5,8 +5,7 @@ import type { Ledger } from '../registry/ledger.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { isUnexpected } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import { parseRegistryUrl, type RegistryTarget } from './name-routing.ts'
-import { RequestRecord, type Subject } from './request-record.ts'
+import { RequestContext, type Subject } from './request-context.ts'
 
 export interface RequestLogOptions {
   readonly logger: Logger
@@ -20,8 +19,8 @@ const warnEveryMs = 60_000
 /** Also what asks for a registry's paths at a wrong place, such as `/docker.io/v2/...`. */
 const holdsV2 = /^[^?]*\/v2(?:[/?]|$)/
 
-const recordKey = Symbol('record')
-type Recorded = IncomingMessage & { [recordKey]?: RequestRecord }
+const contextKey = Symbol('context')
+type Known = IncomingMessage & { [contextKey]?: RequestContext }
 
 /**
  * One line, one count and one entry in the ledger for each request below `/v2/`, however it ends. That an answer
@@ -30,7 +29,7 @@ type Recorded = IncomingMessage & { [recordKey]?: RequestRecord }
  */
 export class RequestLog {
   readonly #options: RequestLogOptions
-  readonly #sockets = new Map<Socket, Set<RequestRecord>>()
+  readonly #sockets = new Map<Socket, Set<RequestContext>>()
   readonly #warnedAt = new Map<string, number>()
 
   constructor(options: RequestLogOptions) {
@@ -40,7 +39,7 @@ export class RequestLog {
   /** Requests under way. */
   get openCount(): number {
     let count = 0
-    for (const records of this.#sockets.values()) count += records.size
+    for (const contexts of this.#sockets.values()) count += contexts.size
     return count
   }
 
@@ -52,69 +51,80 @@ export class RequestLog {
     }
   }
 
-  /** The record of a request, begun here where it is not yet. That of another path is looked at by nobody. */
-  of(request: IncomingMessage, response: ServerResponse): RequestRecord {
-    const recorded = request as Recorded
-    recorded[recordKey] ??= holdsV2.test(request.url ?? '')
+  /** The context of a request, begun here where it is not yet. That of another path is looked at by nobody. */
+  of(request: IncomingMessage, response: ServerResponse): RequestContext {
+    const known = request as Known
+    known[contextKey] ??= holdsV2.test(request.url ?? '')
       ? this.#begin(request, response)
-      : new RequestRecord(request, response)
-    return recorded[recordKey]
+      : new RequestContext(request, response)
+    return known[contextKey]
   }
 
   /** Tells what a request is about, as soon as that is known. */
-  about(record: RequestRecord, subject: Subject): void {
-    record.subject = subject
+  about(context: RequestContext, subject: Subject): void {
+    context.subject = subject
     const { kind, upstream, repository, reference } = subject
-    if (reference === undefined || (kind !== 'manifest' && kind !== 'blob')) return
-    record.attendance = this.#options.ledger.asked({
-      client: record.client,
-      agent: record.request.headers['user-agent'],
+    const isPull = context.method === 'GET' || context.method === 'HEAD'
+    if (!isPull || reference === undefined || (kind !== 'manifest' && kind !== 'blob')) return
+    context.attendance = this.#options.ledger.asked({
+      client: context.client,
+      agent: context.request.headers['user-agent'],
       upstream,
       repository,
       kind,
       reference,
-      isHead: record.request.method === 'HEAD',
-      at: record.startedAt,
+      isHead: context.method === 'HEAD',
+      at: context.startedAt,
     })
     // It may have left before we knew what it wanted.
-    if (record.ending !== undefined) this.#settle(record)
+    if (context.ending !== undefined) this.#settle(context)
   }
 
   /** Says of all requests under way that it is we who end them, just before their connections are destroyed. */
   breakOff(reason: string): void {
-    for (const records of this.#sockets.values()) for (const record of records) record.breakOff(reason)
+    for (const contexts of this.#sockets.values()) for (const context of contexts) context.breakOff(reason)
   }
 
-  #begin(request: IncomingMessage, response: ServerResponse): RequestRecord {
-    const record = new RequestRecord(request, response)
+  #begin(request: IncomingMessage, response: ServerResponse): RequestContext {
+    const context = new RequestContext(request, response)
     const { socket } = request
-    let records = this.#sockets.get(socket)
-    if (!records) {
-      records = new Set()
-      this.#sockets.set(socket, records)
+    let contexts = this.#sockets.get(socket)
+    if (!contexts) {
+      contexts = new Set()
+      this.#sockets.set(socket, contexts)
       socket.once('close', () => this.#closed(socket))
     }
-    records.add(record)
+    contexts.add(context)
     response.once('close', () => {
-      this.#sockets.get(socket)?.delete(record)
-      this.#end(record)
+      this.#sockets.get(socket)?.delete(context)
+      this.#end(context)
     })
     if (socket.closed) setImmediate(() => this.#closed(socket))
-    return record
+    return context
   }
 
   #closed(socket: Socket): void {
     const left = this.#sockets.get(socket) ?? []
     this.#sockets.delete(socket)
-    for (const record of left) this.#end(record)
+    for (const context of left) this.#end(context)
   }
 
-  #end(record: RequestRecord): void {
-    if (!record.end()) return
+  #end(context: RequestContext): void {
+    if (!context.end()) return
     const { logger, metrics } = this.#options
-    const { request, subject, cache, status, durationMs, client, ending, sentBytes: bytes } = record
-    const { method = '', url = '' } = request
-    const kind = subject?.kind ?? kindOf(url)
+    const {
+      request,
+      method,
+      kind,
+      subject,
+      cache,
+      status,
+      durationMs,
+      client,
+      ending,
+      sentBytes: bytes,
+    } = context
+    const { url = '' } = request
     metrics.count({
       method,
       kind,
@@ -133,33 +143,34 @@ export class RequestLog {
       ...(subject?.reference !== undefined && { reference: subject.reference }),
       ...(cache !== undefined && { cache }),
       bytes,
+      ...(context.receivedBytes > 0 && { received: context.receivedBytes }),
       ended: ending,
-      ...troubleOf(record),
+      ...troubleOf(context),
       ms: Math.round(durationMs),
       client,
       agent: request.headers['user-agent'],
     }
-    logger[this.#levelOf(record)](fields, 'request')
-    this.#settle(record)
+    logger[this.#levelOf(context)](fields, 'request')
+    this.#settle(context)
   }
 
-  #settle(record: RequestRecord): void {
-    const { attendance, status, cache, manifest, blob, ending = 'left' } = record
+  #settle(context: RequestContext): void {
+    const { attendance, status, cache, manifest, blob, ending = 'left' } = context
     attendance?.answered({
-      at: record.startedAt + record.durationMs,
+      at: context.startedAt + context.durationMs,
       status,
       ending,
       cache,
-      bytes: record.sentBytes,
-      pendingBytes: record.pendingBytes,
+      bytes: context.sentBytes,
+      pendingBytes: context.pendingBytes,
       manifest,
       blob,
-      reason: record.reason,
+      reason: context.reason,
     })
   }
 
   /** A client's mistake and its leaving are everyday; an upstream's trouble is told once in a while; ours always. */
-  #levelOf({ ending, error, status }: RequestRecord): 'info' | 'warn' | 'error' {
+  #levelOf({ ending, error, status }: RequestContext): 'info' | 'warn' | 'error' {
     if (ending === 'broken') return 'warn'
     if (ending === 'left' || error === undefined) return 'info'
     if (isUnexpected(error)) return 'error'
@@ -176,17 +187,9 @@ export class RequestLog {
 }
 
 /** What went wrong. A client that left is nothing wrong; what broke a body off, the fill tells with its stack. */
-function troubleOf({ ending, error, refusal, reason }: RequestRecord): object {
+function troubleOf({ ending, error, refusal, reason }: RequestContext): object {
   if (ending === 'left') return {}
   if (ending === 'complete' && error instanceof Error && isUnexpected(error)) return { err: error }
   const told = ending === 'broken' ? reason : refusal
   return told === undefined ? {} : { error: told }
-}
-
-function kindOf(url: string): RegistryTarget['kind'] {
-  try {
-    return parseRegistryUrl(url).target.kind
-  } catch {
-    return 'unknown'
-  }
 }

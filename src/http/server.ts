@@ -1,3 +1,4 @@
+import { type IncomingMessage, METHODS } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -6,18 +7,18 @@ import Fastify, {
   LogController,
 } from 'fastify'
 import type { Logger } from 'pino'
-import type { CacheStatus } from '../mirror/manifests.ts'
-import { RegistryError } from '../oci/error.ts'
+import type { CacheStatus } from '../registry/repository.ts'
 import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
-import { isRegistryUrl } from './name-routing.ts'
+import { cacheHeader } from './question.ts'
+import { drain } from './receive-blob.ts'
 import { healthRoutes } from './routes/health.ts'
-import { pages } from './routes/pages.ts'
-import { PullRoutes, type PullRoutesOptions } from './routes/pull.ts'
-import { cacheHeader } from './routes/question.ts'
+import { type PagesOptions, pages } from './routes/pages.ts'
+import { RegistryRoutes, type RegistryRoutesOptions } from './routes/registry.ts'
 import { StrayRequests } from './stray-requests.ts'
 
-export interface ServerOptions extends PullRoutesOptions {
+export interface ServerOptions extends RegistryRoutesOptions {
+  readonly upstreams: PagesOptions['upstreams']
   readonly metrics: Metrics
   readonly logger: Logger
   /** Rejects where the store cannot be used. */
@@ -42,8 +43,11 @@ const descriptive = [
   'link',
 ]
 
-/** The methods that have a route; those that write have it only to be refused. */
-const served: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+/** All that Node understands: the table of routes refuses what a registry has not, with the methods that it has. */
+const otherMethods = METHODS.filter((method) => !['GET', 'HEAD', 'CONNECT'].includes(method))
+
+/** How much of a refused body is read, and how long, before the connection is closed over it. */
+const drained = { bytes: 256 * 1024 * 1024, ms: 2000 } as const
 
 /** A tag has up to 128 characters and a sha512 digest 135; Fastify's default of 100 would answer 404. */
 const maximumParameterLength = 1024
@@ -62,50 +66,65 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // What the router itself refuses, such as a malformed escape, gets the same shape of error.
     frameworkErrors: (error, request, reply) => sendError(error, request, reply),
   })
-  app.setErrorHandler(sendError)
+  for (const method of otherMethods) {
+    if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  }
+  app.setErrorHandler((error, request, reply) =>
+    hasBody(request.raw) ? sendErrorOfWrite(error, request, reply) : sendError(error, request, reply),
+  )
   const strayRequests = new StrayRequests(
     options.logger,
-    options.router.upstreams.map(({ name }) => name),
+    options.upstreams.map(({ name }) => name),
   )
-  app.setNotFoundHandler((request, reply) => {
-    const { raw } = request
-    const isOtherMethod = isRegistryUrl(raw.url ?? '') && !served.has(raw.method ?? '')
-    sendError(isOtherMethod ? notServed(raw.method ?? '') : strayRequests.refuse(raw), request, reply)
-  })
+  app.setNotFoundHandler((request, reply) => sendError(strayRequests.refuse(request.raw), request, reply))
   // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
   app.addHook('onSend', (request, reply, payload, done) => {
-    const record = requestLog.of(request.raw, reply.raw)
-    record.bytes = lengthOf(payload)
-    record.cache ??= reply.getHeader(cacheHeader) as CacheStatus | undefined
+    const context = requestLog.of(request.raw, reply.raw)
+    context.bytes = lengthOf(payload)
+    context.cache ??= reply.getHeader(cacheHeader) as CacheStatus | undefined
     done()
   })
-  const pull = new PullRoutes(options)
+  const registry = new RegistryRoutes(options)
+  const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const context = requestLog.of(request.raw, reply.raw)
+    if (context.isForRegistry) await registry.handle(context, reply)
+    else reply.callNotFound()
+  }
   // Everything that no other route is for: a registry's URL may stand below one more part (docs/routing.md).
-  app.route({
-    method: ['GET', 'HEAD'],
-    url: '/*',
-    handler: (request, reply) =>
-      isRegistryUrl(request.raw.url ?? '') ? pull.handle(request, reply) : reply.callNotFound(),
-  })
-  app.route({
-    method: ['POST', 'PUT', 'PATCH', 'DELETE'],
-    url: '/*',
-    onRequest: refuseWrite,
-    handler: refuseWrite,
-  })
+  app.route({ method: ['GET', 'HEAD'], url: '/*', handler: answer })
+  // Answered before Fastify looks at the body, which is a stream of many gigabytes to whoever pushes.
+  const answerFirst = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+    await answer(request, reply)
+    return reply
+  }
+  app.route({ method: otherMethods, url: '/*', onRequest: answerFirst, handler: answerFirst })
   await app.register(healthRoutes, options)
   await app.register(pages, options)
   return app
 
-  function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const record = requestLog.of(request.raw, reply.raw)
-    const { status, headers, body, code, message } = answerError(error, record.subject?.kind ?? 'unknown')
-    record.error = error
-    record.refusal = `${code}: ${message}`
-    record.bytes = Buffer.byteLength(body)
+  /** An answer that comes before the body is whole may be lost with the connection, so a small rest is read first. */
+  async function sendErrorOfWrite(
+    error: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> {
+    const isRead = await drain(request.raw, drained)
+    sendError(error, request, reply, isRead)
+  }
+
+  function sendError(
+    error: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    isRead = request.raw.complete || !hasBody(request.raw),
+  ): void {
+    const context = requestLog.of(request.raw, reply.raw)
+    const { status, headers, body, code, message } = answerError(error, context.kind)
+    context.error = error
+    context.refusal = `${code}: ${message}`
+    context.bytes = Buffer.byteLength(body)
     // A body that was not read would be taken for the next request.
-    if (request.raw.headers['content-length'] ?? request.raw.headers['transfer-encoding'])
-      reply.header('connection', 'close')
+    if (!isRead) reply.header('connection', 'close')
     for (const name of descriptive) reply.removeHeader(name)
     reply.code(status).headers({ ...registryHeaders, ...headers })
     // Also for HEAD, where Node drops the body: the length is that of the GET.
@@ -113,18 +132,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   }
 }
 
-async function refuseWrite(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  if (!isRegistryUrl(request.raw.url ?? '')) {
-    reply.callNotFound()
-    return reply
-  }
-  const message = 'this mirror only serves pulls: push to the upstream registry itself'
-  throw new RegistryError('UNSUPPORTED', message, { allow: 'GET, HEAD' })
-}
-
-/** Of OPTIONS, TRACE and the like: the address is right, the method is not. */
-function notServed(method: string): RegistryError {
-  return new RegistryError('UNSUPPORTED', `${method} is no method of a registry`, { allow: 'GET, HEAD' })
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || !/^0*$/.test(headers['content-length'] ?? '')
 }
 
 function lengthOf(payload: unknown): number {

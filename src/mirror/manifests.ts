@@ -1,44 +1,34 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
-import { bestEffort } from '../flow/best-effort.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import { RegistryError } from '../oci/error.ts'
-import { maximumManifestBytes } from '../oci/manifest.ts'
+import { maximumManifestBytes, type ParsedManifest, parseManifest } from '../oci/manifest.ts'
 import { isManifestMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
-import type { RepositoryName } from '../oci/repository-name.ts'
-import type { Catalog, ManifestRecord, RepositoryId, TagRecord } from '../storage/catalog.ts'
+import type { Asker, Catalog, ManifestRecord, TagRecord } from '../storage/catalog.ts'
+import { referencesOf } from '../storage/manifest-references.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import type { FetchedManifest, RegistryClient } from '../upstream/registry-client.ts'
-import type { Freshness } from './freshness.ts'
-import { isDigestOf, verifyManifest } from './verified-manifest.ts'
+import type { FetchedManifest } from '../upstream/registry-client.ts'
+import type { Answers } from './answers.ts'
+import { ClaimedTags } from './claimed-tags.ts'
+import type { Evidence } from './evidence.ts'
+import { KeptManifests } from './kept-manifests.ts'
+import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
+import { verifyManifest } from './verified-manifest.ts'
 
-/** How an answer came about; sent as `X-Larder-Cache`. */
-export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
-
-/** A repository and the client that asks its upstream. */
-export interface MirroredRepository {
-  readonly upstream: RegistryClient
-  readonly name: RepositoryName
-}
-
-export interface ServedManifest extends ManifestRecord {
-  readonly status: CacheStatus
+export interface MirroredManifest extends ManifestRecord {
+  /** Of the manifest, in bytes; there are no `bytes` where a HEAD has only the upstream's word. */
+  readonly size: number
+  readonly status: AnswerStatus
   /** Milliseconds since the epoch at which the upstream last confirmed the tag; undefined for a digest. */
   readonly checkedAt: number | undefined
 }
 
-/** What is told of a manifest to a HEAD; there are no `bytes` where the upstream's word is all that is known. */
-export interface ServedHead extends ServedManifest {
-  /** Of the manifest, in bytes. */
-  readonly size: number
-}
-
 export interface ManifestsOptions {
   readonly catalog: Catalog
-  readonly freshness: Freshness
+  readonly evidence: Evidence
+  readonly answers: Answers
   /** Milliseconds up to which a copy is served while the upstream fails (`cache.serveStale`). */
   readonly serveStaleMs: number
   /** Milliseconds that a client waits for the upstream while there is a copy (`cache.staleAfter`). */
@@ -46,100 +36,104 @@ export interface ManifestsOptions {
   readonly logger: Logger
 }
 
-const memoryBytes = 32 * 1024 * 1024
-/** Tags of which only the digest is known, and milliseconds in which whoever asked by HEAD comes for the manifest. */
-const claims = { max: 1000, ttl: 60_000 }
-
 /**
  * Manifests by digest, which never expire, and by tag, which an upstream may move: a tag is trusted for a while,
  * then a HEAD decides, and where the upstream fails or is slow the copy is served and the check goes on behind.
  */
 export class Manifests {
   readonly #options: ManifestsOptions
-  readonly #fetching = new SingleFlight<string, ServedManifest>()
-  readonly #memory = new LRUCache<string, ManifestRecord>({
-    maxSize: memoryBytes,
-    sizeCalculation: ({ bytes }) => bytes.length + 500,
-  })
-
-  /** What an upstream's HEAD said of a tag, and when (milliseconds since the epoch), by the digest. */
-  readonly #claims = new LRUCache<string, { tag: Tag; at: number }>(claims)
+  readonly #fetching = new SingleFlight<string, MirroredManifest>()
+  readonly #kept: KeptManifests
+  readonly #claims = new ClaimedTags()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
+    this.#kept = new KeptManifests(options)
   }
 
   /** Throws UpstreamError where the upstream's answer is needed and it refuses or fails. */
-  async get(repository: MirroredRepository, reference: Reference): Promise<ServedManifest> {
-    const id = idOf(repository)
-    if (isDigestReference(reference)) {
-      const kept = await this.#kept(id, reference)
-      if (kept) return { ...kept, status: 'hit', checkedAt: undefined }
-    } else {
-      const record = await this.#options.catalog.tag(id, reference)
-      const kept = record && (await this.#kept(id, record.digest))
-      if (kept) return this.#getKnownTag(repository, reference, record, kept)
+  async get(
+    repository: UpstreamRepository,
+    reference: Reference,
+    { isGiven }: MirrorQuery,
+  ): Promise<MirroredManifest> {
+    const { key } = repository
+    const { catalog, answers } = this.#options
+    const record = isDigestReference(reference) ? undefined : await catalog.tag(key, reference)
+    const digest = isDigestReference(reference) ? reference : record?.digest
+    const kept = digest && (await this.#kept.get(key, digest))
+    if (kept && record && !isDigestReference(reference)) {
+      return this.#getKnownTag(repository, reference, { record, kept, isGiven })
     }
-    await this.#options.freshness.throwRemembered(id, reference)
-    return this.#once(id, reference, () => this.#fetch(repository, reference))
+    if (kept && isGiven) return served(kept, 'hit')
+    await answers.throwRefusal(key, reference)
+    return this.#once(key, reference, () =>
+      kept ? this.#askFor(repository, kept) : this.#fetch(repository, reference),
+    )
   }
 
   /**
    * What a HEAD tells. What is not here is fetched all the same: its copy saves the next client a round trip, and
    * answers when the line is cut. Where pulls are scarce the upstream's own HEAD answers, which costs none.
    */
-  async head(repository: MirroredRepository, reference: Reference): Promise<ServedHead> {
-    const { upstream } = repository
+  async head(
+    repository: UpstreamRepository,
+    reference: Reference,
+    query: MirrorQuery,
+  ): Promise<MirroredManifest> {
+    const { upstream, key } = repository
     const isSpared = upstream.isQuotaScarce && upstream.shortcuts.isUseful('manifest-head')
-    if (isSpared && !(await this.#isHere(repository, reference))) {
+    if (isSpared && !(await this.#isHere(key, reference))) {
       const claimed = await this.#claimed(repository, reference)
       if (claimed) return claimed
     }
-    const manifest = await this.get(repository, reference)
-    return { ...manifest, size: manifest.bytes.length }
+    return this.get(repository, reference, query)
   }
 
-  async #isHere(repository: MirroredRepository, reference: Reference): Promise<boolean> {
-    const id = idOf(repository)
+  async #isHere(key: RepositoryKey, reference: Reference): Promise<boolean> {
     const digest = isDigestReference(reference)
       ? reference
-      : (await this.#options.catalog.tag(id, reference))?.digest
-    return digest !== undefined && (await this.#kept(id, digest)) !== undefined
+      : (await this.#options.catalog.tag(key, reference))?.digest
+    return digest !== undefined && (await this.#kept.get(key, digest)) !== undefined
   }
 
-  /** Nothing of a claim is kept but which tag it was about, until the manifest of that digest has come. */
-  async #claimed(repository: MirroredRepository, reference: Reference): Promise<ServedHead | undefined> {
-    const { upstream, name } = repository
-    const id = idOf(repository)
-    await this.#options.freshness.throwRemembered(id, reference)
+  /** The upstream's own word for what is not here. */
+  async #claimed(
+    repository: UpstreamRepository,
+    reference: Reference,
+  ): Promise<MirroredManifest | undefined> {
+    const { upstream, name, key } = repository
+    await this.#options.answers.throwRefusal(key, reference)
     const claims = await unlessOdd(upstream.manifestClaims(name, reference))
     const { digest, mediaType, size } = claims ?? {}
     if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
     if (isDigestReference(reference))
       return digest === reference ? { ...head, checkedAt: undefined } : undefined
-    this.#claims.set(memoryKey(id, digest), { tag: reference, at: Date.now() })
+    this.#claims.note(key, digest, reference)
     return { ...head, checkedAt: Date.now() }
   }
 
   async #getKnownTag(
-    repository: MirroredRepository,
+    repository: UpstreamRepository,
     tag: Tag,
-    record: TagRecord,
-    kept: ManifestRecord,
-  ): Promise<ServedManifest> {
-    const { freshness, staleAfterMs, serveStaleMs, logger } = this.#options
-    const id = idOf(repository)
-    if (await freshness.isFresh(id, tag)) return { ...kept, status: 'hit', checkedAt: record.checkedAt }
-    await freshness.throwRemembered(id, tag)
-    const check = this.#once(id, tag, () => this.#revalidate(repository, tag, kept))
-    if (Date.now() - record.checkedAt > serveStaleMs) return check
-    const stale: ServedManifest = { ...kept, status: 'stale', checkedAt: record.checkedAt }
+    { record, kept, isGiven }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
+  ): Promise<MirroredManifest> {
+    const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
+    const { key, name, upstream } = repository
+    if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
+    await answers.throwRefusal(key, tag)
+    const check = this.#once(key, tag, () => this.#revalidate(repository, tag, kept))
+    if (!isGiven || Date.now() - record.checkedAt > serveStaleMs) return check
+    const stale = served(kept, 'stale', record.checkedAt)
     try {
       return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
-      logger.info({ repository: keyOf(id), tag, reason: error.message }, 'upstream failed: serving the copy')
+      // Another question of the same check may have been refused.
+      if ((await evidence.refusedSince(repository)) !== undefined) throw error
+      const about = { upstream: upstream.name, repository: name, reference: tag, reason: error.message }
+      logger.info(about, 'upstream failed: serving the copy')
       return stale
     }
   }
@@ -148,112 +142,145 @@ export class Manifests {
    * Whether the tag still points at what we have: by a HEAD, which costs no quota. Only a digest is an answer to it;
    * after anything else, also a refusal of what we hold, a GET decides, and HEAD is left out for a while.
    */
-  async #revalidate(repository: MirroredRepository, tag: Tag, kept: ManifestRecord): Promise<ServedManifest> {
+  async #revalidate(
+    repository: UpstreamRepository,
+    tag: Tag,
+    kept: ManifestRecord,
+  ): Promise<MirroredManifest> {
     const { upstream, name } = repository
-    const id = idOf(repository)
     const isHeadUseful = upstream.shortcuts.isUseful('manifest-head')
     const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag)) : undefined
     let current = kept.digest
-    let fetched: ServedManifest | undefined
+    let fetched: MirroredManifest | undefined
     if (told !== kept.digest) {
-      const answer = await this.#asked(id, tag, upstream.changedManifest(name, tag, kept.digest))
-      fetched = answer && (await this.#record(id, tag, answer))
+      const changed = upstream.changedManifest(name, tag, kept.digest)
+      const answer = await this.#asked(repository, tag, changed)
+      fetched = answer && (await this.#record(repository, tag, answer))
       current = fetched?.digest ?? kept.digest
     }
     if (told === current) upstream.shortcuts.worked('manifest-head')
     else if (isHeadUseful) upstream.shortcuts.failed('manifest-head')
-    return fetched ?? { ...kept, status: 'revalidated', checkedAt: await this.#confirm(id, tag, kept.digest) }
+    if (fetched) return fetched
+    const at = Date.now()
+    const isRecorded = await this.#options.evidence.checked(repository, tag, kept.digest, {
+      as: 'anyone',
+      at,
+    })
+    if (isRecorded) await this.#options.answers.confirm(repository.key, tag)
+    else await this.#given(repository, kept, { tag })
+    return served(kept, 'revalidated', at)
   }
 
-  async #fetch({ upstream, name }: MirroredRepository, reference: Reference): Promise<ServedManifest> {
-    const id = { upstream: upstream.name, name }
-    return this.#record(id, reference, await this.#asked(id, reference, upstream.manifest(name, reference)))
+  /**
+   * Whether this repository has what is here by way of another one, or had before it was refused: by a HEAD, which costs
+   * no quota. Where that says nothing, or is not known to be right there, a GET decides.
+   */
+  async #askFor(repository: UpstreamRepository, kept: ManifestRecord): Promise<MirroredManifest> {
+    const { upstream, name } = repository
+    const { shortcuts } = upstream
+    const isDecisive = shortcuts.isProven('manifest-head')
+    if (shortcuts.isUseful('manifest-head')) {
+      const asking = upstream.manifestDigest(name, kept.digest)
+      const told = await (isDecisive ? this.#asked(repository, kept.digest, asking) : asking).catch(
+        (error) => {
+          // Anyone's quota is used up: the account's may tell.
+          const isLimited =
+            error instanceof UpstreamError && error.code === 'RATE_LIMITED' && upstream.hasAccount
+          if (isLimited || isOdd(error, isDecisive)) return undefined
+          throw error
+        },
+      )
+      if (told === kept.digest) {
+        shortcuts.worked('manifest-head')
+        await this.#given(repository, kept)
+        return served(kept, 'revalidated')
+      }
+    }
+    return this.#fetch(repository, kept.digest)
+  }
+
+  async #fetch(repository: UpstreamRepository, reference: Reference): Promise<MirroredManifest> {
+    const asking = repository.upstream.manifest(repository.name, reference)
+    return this.#record(repository, reference, await this.#asked(repository, reference, asking))
   }
 
   /** The upstream's answer; a refusal is remembered. */
-  async #asked<Answer>(id: RepositoryId, reference: Reference, asking: Promise<Answer>): Promise<Answer> {
+  async #asked<Answer>(
+    repository: UpstreamRepository,
+    reference: Reference,
+    asking: Promise<Answer>,
+  ): Promise<Answer> {
     try {
       return await asking
     } catch (error) {
-      await this.#options.freshness.rememberRefusal(id, reference, error)
+      await this.#options.answers.rememberRefusal(repository.key, reference, error)
+      await this.#options.evidence.heard(repository, error)
       throw error
     }
   }
 
-  async #record(id: RepositoryId, reference: Reference, fetched: FetchedManifest): Promise<ServedManifest> {
-    const { manifest, parsed } = verifyManifest(id.upstream, reference, fetched)
-    await this.#recorded(this.#options.catalog.saveManifest(id, manifest, parsed.blobs))
-    this.#memory.set(memoryKey(id, manifest.digest), manifest)
-    if (!isDigestReference(reference)) {
-      return { ...manifest, status: 'miss', checkedAt: await this.#confirm(id, reference, manifest.digest) }
-    }
-    await this.#settleClaim(id, reference)
-    return { ...manifest, status: 'miss', checkedAt: undefined }
+  async #record(
+    repository: UpstreamRepository,
+    reference: Reference,
+    fetched: FetchedManifest,
+  ): Promise<MirroredManifest> {
+    const { key, upstream } = repository
+    const { manifest, parsed } = verifyManifest(upstream.name, reference, fetched)
+    const isTag = !isDigestReference(reference)
+    const tag = isTag ? reference : await this.#claimedTag(key, manifest.digest)
+    const at = await this.#given(repository, manifest, { parsed, tag, as: fetched.as })
+    this.#kept.set(key, manifest)
+    if (fetched.as !== 'anyone') throw shownToAccount(repository)
+    return served(manifest, 'miss', isTag ? at : undefined)
   }
 
-  /** The manifest of a claim has come: the tag is known, unless it was confirmed since, perhaps as another one. */
-  async #settleClaim(id: RepositoryId, digest: Digest): Promise<void> {
-    const claim = this.#claims.get(memoryKey(id, digest))
-    this.#claims.delete(memoryKey(id, digest))
-    if (!claim) return
-    const known = await this.#options.catalog.tag(id, claim.tag)
-    if (!known || known.checkedAt < claim.at) await this.#confirm(id, claim.tag, digest)
+  /** Its upstream has a manifest, be it that its bytes came or that they are here. Returns when that was written down. */
+  async #given(
+    repository: UpstreamRepository,
+    manifest: ManifestRecord,
+    {
+      parsed = parseManifest(manifest.bytes, manifest.mediaType),
+      as = 'anyone',
+      tag,
+    }: { parsed?: ParsedManifest; as?: Asker; tag?: Tag | undefined } = {},
+  ): Promise<number> {
+    const { evidence, answers } = this.#options
+    const at = Date.now()
+    const shown = as === 'anyone' ? tag : undefined
+    await evidence.pulled(repository, manifest, { as, at, tag: shown, references: referencesOf(parsed) })
+    if (shown !== undefined) await answers.confirm(repository.key, shown)
+    return at
+  }
+
+  /** The manifest of a claim has come: its tag is known, unless it was confirmed since, perhaps as another one. */
+  async #claimedTag(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
+    const claim = this.#claims.take(key, digest)
+    if (!claim) return undefined
+    const known = await this.#options.catalog.tag(key, claim.tag)
+    return !known || known.checkedAt < claim.at ? claim.tag : undefined
   }
 
   /** Runs `operation` once for all who ask for the same; those who come later are told that they joined. */
   async #once(
-    id: RepositoryId,
+    key: RepositoryKey,
     reference: Reference,
-    operation: () => Promise<ServedManifest>,
-  ): Promise<ServedManifest> {
-    const key = `${keyOf(id)} ${reference}`
-    const isJoining = this.#fetching.has(key)
-    const served = await this.#fetching.run(key, operation)
-    return isJoining && served.status === 'miss' ? { ...served, status: 'joined' } : served
-  }
-
-  async #confirm(id: RepositoryId, tag: Tag, digest: Digest): Promise<number> {
-    const checkedAt = Date.now()
-    await this.#recorded(this.#options.catalog.saveTag(id, tag, { digest, checkedAt }))
-    await this.#options.freshness.confirm(id, tag)
-    return checkedAt
-  }
-
-  /** A disk that takes no more writes is no reason to keep an answer back that we have. */
-  async #recorded(writing: Promise<void>): Promise<void> {
-    await bestEffort(writing, (error) =>
-      this.#options.logger.error({ err: error }, 'the catalog could not be written: answering all the same'),
-    )
-  }
-
-  async #kept(id: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined> {
-    const key = memoryKey(id, digest)
-    const inMemory = this.#memory.get(key)
-    if (inMemory) return inMemory
-    const { catalog, logger } = this.#options
-    const record = await catalog.manifest(id, digest)
-    if (!record) return undefined
-    if (!isIntact(record)) {
-      logger.error({ digest }, 'a stored manifest no longer matches its digest: asking the upstream again')
-      return undefined
-    }
-    this.#memory.set(key, record)
-    return record
+    operation: () => Promise<MirroredManifest>,
+  ): Promise<MirroredManifest> {
+    const own = `${key} ${reference}`
+    const isJoining = this.#fetching.has(own)
+    const answer = await this.#fetching.run(own, operation)
+    return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
   }
 }
 
-function isIntact({ digest, bytes, mediaType }: ManifestRecord): boolean {
-  try {
-    return isDigestOf(digest, bytes, mediaType)
-  } catch (error) {
-    if (error instanceof RegistryError) return false
-    throw error
-  }
+/** What only the account is shown is kept as that, and given to nobody. */
+function shownToAccount({ name, upstream }: UpstreamRepository): UpstreamError {
+  const message = `it shows this of ${name} to the account alone, and this mirror serves only what everybody may read`
+  return new UpstreamError('UNAUTHORIZED', upstream.name, message)
 }
 
-/** The key of a mirrored repository in the catalog. */
-export function idOf({ upstream, name }: MirroredRepository): RepositoryId {
-  return { upstream: upstream.name, name }
+function served(manifest: ManifestRecord, status: AnswerStatus, checkedAt?: number): MirroredManifest {
+  return { ...manifest, size: manifest.bytes.length, status, checkedAt }
 }
 
 /** What a HEAD found; undefined where its answer decides nothing. Throws UpstreamError on an outage. */
@@ -261,16 +288,13 @@ async function unlessOdd<Answer>(asking: Promise<Answer>): Promise<Answer | unde
   try {
     return await asking
   } catch (error) {
-    const isAnswer = error instanceof UpstreamError && (!error.isOutage || error.code === 'SERVER_ERROR')
-    if (!isAnswer) throw error
+    if (!isOdd(error, false)) throw error
     return undefined
   }
 }
 
-function keyOf({ upstream, name }: RepositoryId): string {
-  return `${upstream}/${name}`
-}
-
-function memoryKey(id: RepositoryId, digest: Digest): string {
-  return `${keyOf(id)} ${digest}`
+/** Whether the failure of a HEAD says nothing of what it asked for; a refusal does where HEAD is known to be right. */
+function isOdd(error: unknown, isKnown: boolean): boolean {
+  if (!(error instanceof UpstreamError)) return false
+  return error.isRefusal ? !isKnown : !error.isOutage || error.code === 'SERVER_ERROR'
 }

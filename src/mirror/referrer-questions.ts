@@ -1,17 +1,21 @@
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import type { Tag } from '../oci/reference.ts'
 import { parseReferrers, referrersTag } from '../oci/referrers.ts'
-import type { Catalog, RepositoryId } from '../storage/catalog.ts'
+import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { FoundReferrers } from '../upstream/referrer-pages.ts'
-import type { Freshness } from './freshness.ts'
-import { idOf, type Manifests, type MirroredRepository } from './manifests.ts'
+import type { Answers } from './answers.ts'
+import type { Evidence } from './evidence.ts'
+import type { Manifests } from './manifests.ts'
+import type { MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface ReferrerQuestionsOptions {
   readonly catalog: Catalog
   /** Keeps the index that the tag of the schema points at, and checks whether it still does. */
   readonly manifests: Manifests
-  readonly freshness: Freshness
+  readonly answers: Answers
+  readonly evidence: Evidence
 }
 
 /**
@@ -37,7 +41,7 @@ export class ReferrerQuestions {
   }
 
   /** By the API (distribution-spec end-12). Throws UpstreamError where the upstream says nothing about the content. */
-  async askApi({ upstream, name }: MirroredRepository, subject: Digest, isHere: boolean): Promise<Found> {
+  async askApi({ upstream, name }: UpstreamRepository, subject: Digest, isHere: boolean): Promise<Found> {
     const { shortcuts } = upstream
     if (!shortcuts.isUseful('referrers-api'))
       return { none: 'unasked', reason: 'its API had no answer before' }
@@ -54,7 +58,7 @@ export class ReferrerQuestions {
   }
 
   /** Its answers are no use: the next question is the tag alone. Only of what is here is it sure that it says so. */
-  giveUpApi({ shortcuts }: MirroredRepository['upstream'], isHere: boolean): void {
+  giveUpApi({ shortcuts }: UpstreamRepository['upstream'], isHere: boolean): void {
     if (isHere && !shortcuts.isProven('referrers-api')) shortcuts.failed('referrers-api')
   }
 
@@ -62,20 +66,19 @@ export class ReferrerQuestions {
    * By the tag of the schema. A refusal is remembered for those who ask for the tag itself, as clients without the API
    * do. Throws UpstreamError where the upstream says nothing about the content.
    */
-  async askTag(repository: MirroredRepository, subject: Digest): Promise<Found> {
-    const { catalog, freshness, manifests } = this.#options
-    const { upstream, name } = repository
-    const id = idOf(repository)
+  async askTag(repository: UpstreamRepository, subject: Digest, query: MirrorQuery): Promise<Found> {
+    const { catalog, answers, manifests } = this.#options
+    const { upstream, name, key } = repository
     const tag = referrersTag(subject)
     try {
-      await freshness.throwRemembered(id, tag)
+      await answers.throwRefusal(key, tag)
       // Mostly there is no such tag. Where pulls are counted a HEAD tells so, which is free; elsewhere a GET does.
       const isCounted = upstream.rateLimit !== undefined && upstream.shortcuts.isUseful('manifest-head')
-      const isKnown = (await catalog.tag(id, tag)) !== undefined
+      const isKnown = (await catalog.tag(key, tag)) !== undefined
       if (isCounted && !isKnown) {
-        await upstream.manifestDigest(name, tag).catch((error) => this.#throwRefusal(id, subject, error))
+        await upstream.manifestDigest(name, tag).catch((error) => this.#throwRefusal(repository, tag, error))
       }
-      const { bytes, status } = await manifests.get(repository, tag)
+      const { bytes, status } = await manifests.get(repository, tag, query)
       const incomplete = status === 'stale' ? `it does not answer for the tag ${tag}` : undefined
       return { referrers: parseReferrers(bytes), incomplete }
     } catch (error) {
@@ -86,9 +89,10 @@ export class ReferrerQuestions {
     }
   }
 
-  async #throwRefusal(id: RepositoryId, subject: Digest, error: unknown): Promise<void> {
+  async #throwRefusal(repository: UpstreamRepository, tag: Tag, error: unknown): Promise<void> {
     if (!(error instanceof UpstreamError && error.isRefusal)) return
-    await this.#options.freshness.rememberRefusal(id, referrersTag(subject), error)
+    await this.#options.answers.rememberRefusal(repository.key, tag, error)
+    await this.#options.evidence.heard(repository, error)
     throw error
   }
 }

@@ -6,9 +6,9 @@ import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
-import type { ReferrersRecord, RepositoryId } from '../storage/catalog.ts'
+import type { ReferrersRecord } from '../storage/catalog.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
 import {
   type Found,
   type NoList,
@@ -16,6 +16,7 @@ import {
   type ReferrerQuestionsOptions,
 } from './referrer-questions.ts'
 import { ReferrerTurns } from './referrer-turns.ts'
+import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface ReferrersOptions extends ReferrerQuestionsOptions {
   /** Opens the place of what is not worth one in the catalog. */
@@ -33,16 +34,16 @@ export interface ReferrersOptions extends ReferrerQuestionsOptions {
   readonly logger: Logger
 }
 
-export interface ServedReferrers {
+export interface MirroredReferrers {
   readonly referrers: readonly Referrer[]
-  readonly status: CacheStatus
+  readonly status: AnswerStatus
   /** Milliseconds since the epoch at which the upstream last told; undefined where it never did. */
   readonly checkedAt: number | undefined
   /** Why there may be more of them than these, if so. */
   readonly doubt: string | undefined
 }
 
-type Answer = Omit<ServedReferrers, 'status'>
+type Answer = Omit<MirroredReferrers, 'status'>
 
 type Outcome = PromiseSettledResult<Found>
 
@@ -99,55 +100,60 @@ export class Referrers {
   }
 
   /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
-  async list(repository: MirroredRepository, subject: Digest): Promise<ServedReferrers> {
+  async list(
+    repository: UpstreamRepository,
+    subject: Digest,
+    query: MirrorQuery,
+  ): Promise<MirroredReferrers> {
     const { catalog, revalidateMs, serveStaleMs, staleAfterMs, patienceMs, logger } = this.#options
     const key = keyOf(repository, subject)
+    const { isGiven } = query
     const passing = await this.#passing.get(key)
-    if (passing) return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
-    const kept = this.#notHere.get(key) ?? (await catalog.referrers(idOf(repository), subject))
+    if (passing && (isGiven || passing.referrers.length === 0))
+      return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
+    const kept = this.#notHere.get(key) ?? (await catalog.referrers(repository.key, subject))
     const ageMs = kept && Date.now() - kept.checkedAt
-    if (kept && ageMs !== undefined && ageMs >= 0 && ageMs < revalidateMs) {
+    if (isGiven && kept && ageMs !== undefined && ageMs >= 0 && ageMs < revalidateMs) {
       return { ...kept, status: 'hit', doubt: undefined }
     }
-    const usable = ageMs !== undefined && ageMs <= serveStaleMs ? kept : undefined
+    const usable = isGiven && ageMs !== undefined && ageMs <= serveStaleMs ? kept : undefined
     const isJoining = this.#asking.has(key)
     // A timer that runs on would hold the answer in memory for as long.
     const leaving = new AbortController()
     const late = delay(usable ? staleAfterMs : patienceMs, leaving.signal).catch(() => {})
     try {
       const answer = await Promise.race([
-        this.#asking.run(key, () => this.#ask(repository, subject, { kept, usable }, key)),
+        this.#asking.run(key, () => this.#ask(repository, subject, { kept, usable, isGiven }, key)),
         late,
       ])
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       const { upstream, name } = repository
-      const about = { repository: `${upstream.name}/${name}`, subject, reason: error.message }
+      const about = { upstream: upstream.name, repository: name, digest: subject, reason: error.message }
       logger.info(about, 'upstream failed: answering with the referrers that are known')
     } finally {
       leaving.abort()
     }
     const doubt = 'the upstream does not answer'
-    return usable && !this.#withheld.has(key)
+    return usable && (await this.#isServable(repository, key))
       ? { ...usable, status: 'stale', doubt }
       : { ...nothingKnown, status: 'miss', doubt }
   }
 
   /** Asks both ways at once: on a line with a long round trip one after the other is felt. */
   async #ask(
-    repository: MirroredRepository,
+    repository: UpstreamRepository,
     subject: Digest,
-    { kept, usable }: Known,
+    { kept, usable, isGiven }: Known & MirrorQuery,
     key: string,
   ): Promise<Answer> {
-    const id = idOf(repository)
-    const isHere = (await this.#options.catalog.manifest(id, subject)) !== undefined
+    const isHere = (await this.#options.evidence.held(repository.key, subject)) !== undefined
     const heed = (found: Found) => this.#heed(repository, key, found)
-    const [api, tag] = await this.#turns.take(id.upstream, isHere, () =>
+    const [api, tag] = await this.#turns.take(repository.upstream.name, isHere, () =>
       Promise.allSettled([
         this.#questions.askApi(repository, subject, isHere).then(heed),
-        this.#questions.askTag(repository, subject).then(heed),
+        this.#questions.askTag(repository, subject, { isGiven }).then(heed),
       ]),
     )
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason
@@ -156,7 +162,8 @@ export class Referrers {
     if (doubt === undefined && isUnreadable(api)) this.#questions.giveUpApi(repository.upstream, isHere)
     if (doubt === undefined && ![api, tag].some(isWithheld)) this.#withheld.delete(key)
     // While something is in doubt, what is known stays, and is no younger for it.
-    const staying = doubt === undefined || this.#withheld.has(key) ? undefined : usable
+    const isStaying = doubt !== undefined && (await this.#isServable(repository, key))
+    const staying = isStaying ? usable : undefined
     const askedAt = doubt === undefined || found.length > 0 ? Date.now() : undefined
     const answer: Answer = {
       referrers: staying ? mergeReferrers(found, staying.referrers) : found,
@@ -164,12 +171,17 @@ export class Referrers {
       doubt,
     }
     const isRefused = [api, tag].every((one) => one.status === 'fulfilled' && 'none' in one.value)
-    await this.#keep(id, subject, key, answer, { kept, isRefused, isHere })
+    await this.#keep(repository.key, subject, key, answer, { kept, isRefused, isHere })
     return answer
   }
 
+  /** Whether what is known may be served without the upstream's word: not once it refused the list, or the repository. */
+  async #isServable(repository: UpstreamRepository, key: string): Promise<boolean> {
+    return !this.#withheld.has(key) && (await this.#options.evidence.refusedSince(repository)) === undefined
+  }
+
   /** What is shown to nobody any more is not served from here either, whatever comes of the other question. */
-  #heed({ upstream }: MirroredRepository, key: string, found: Found): Found {
+  #heed({ upstream }: UpstreamRepository, key: string, found: Found): Found {
     if (upstream.hasAccount && 'none' in found && found.none === 'withheld') this.#withheld.set(key, true)
     return found
   }
@@ -179,7 +191,7 @@ export class Referrers {
    * it sure that the upstream has it. And a refusal never displaces what the upstream told before.
    */
   async #keep(
-    id: RepositoryId,
+    repository: RepositoryKey,
     subject: Digest,
     key: string,
     answer: Answer,
@@ -195,7 +207,7 @@ export class Referrers {
     const record = { referrers, checkedAt: checkedAt ?? Date.now() }
     if (!isHere) return void this.#notHere.set(key, record)
     this.#notHere.delete(key)
-    await bestEffort(catalog.saveReferrers(id, subject, record), async (error) => {
+    await bestEffort(catalog.saveReferrers(repository, subject, record), async (error) => {
       logger.error({ err: error }, 'the catalog could not be written: answering all the same')
       await remember(revalidateMs)
     })
@@ -241,14 +253,14 @@ function isWithheld(outcome: Outcome): boolean {
   return noneOf(outcome)?.none === 'withheld'
 }
 
-function statusOf(answer: Answer, kept: ReferrersRecord | undefined, isJoining: boolean): CacheStatus {
+function statusOf(answer: Answer, kept: ReferrersRecord | undefined, isJoining: boolean): AnswerStatus {
   if (kept && answer.doubt !== undefined) return 'stale'
   if (kept && JSON.stringify(kept.referrers) === JSON.stringify(answer.referrers)) return 'revalidated'
   return isJoining ? 'joined' : 'miss'
 }
 
-function keyOf({ upstream, name }: MirroredRepository, subject: Digest): string {
-  return `referrers ${upstream.name}/${name} ${subject}`
+function keyOf({ key }: UpstreamRepository, subject: Digest): string {
+  return `${key} ${subject}`
 }
 
 /** In memory, in bytes; more than is kept where there are too many of them to be measured. */

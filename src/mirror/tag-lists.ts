@@ -1,11 +1,12 @@
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { type PageQuery, withPageSize } from '../oci/page-query.ts'
+import type { Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
-import { type CacheStatus, idOf, type MirroredRepository } from './manifests.ts'
+import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface TagListsOptions {
   readonly catalog: Catalog
@@ -16,10 +17,8 @@ export interface TagListsOptions {
   readonly serveStaleMs: number
 }
 
-export interface ServedTagPage extends TagPage {
-  readonly status: CacheStatus
-  /** Milliseconds since the epoch at which the upstream told it; undefined where it is made of what is cached here. */
-  readonly fetchedAt?: number
+export interface MirroredTagPage extends TagPage {
+  readonly status: AnswerStatus
 }
 
 interface KeptPage extends TagPage {
@@ -53,15 +52,18 @@ export class TagLists {
    * A page as the upstream has it. While the upstream fails: what was kept of it, else the tags that are cached
    * here, if there are any. Throws UpstreamError otherwise.
    */
-  async list(repository: MirroredRepository, page: PageQuery): Promise<ServedTagPage> {
-    const id = idOf(repository)
-    const key = `${id.upstream}/${id.name} ${page.text}`
-    const kept = await this.#kept.get(key)
+  async list(
+    repository: UpstreamRepository,
+    page: PageQuery,
+    { isGiven }: MirrorQuery,
+  ): Promise<MirroredTagPage> {
+    const key = `${repository.key} ${page.text}`
+    const kept = isGiven ? await this.#kept.get(key) : undefined
     if (kept && Date.now() - kept.fetchedAt < this.#options.revalidateMs) return { ...kept, status: 'hit' }
     try {
       return { ...(await this.#fetching.run(key, () => this.#fetch(repository, page, key))), status: 'miss' }
     } catch (error) {
-      if (!(error instanceof UpstreamError && error.isOutage)) throw error
+      if (!isGiven || !(error instanceof UpstreamError && error.isOutage)) throw error
       if (kept) return { ...kept, status: 'stale' }
       const cached = await this.#cachedPage(repository, page)
       if (cached) return { ...cached, status: 'stale' }
@@ -69,7 +71,7 @@ export class TagLists {
     }
   }
 
-  async #fetch({ upstream, name }: MirroredRepository, page: PageQuery, key: string): Promise<KeptPage> {
+  async #fetch({ upstream, name }: UpstreamRepository, page: PageQuery, key: string): Promise<KeptPage> {
     const fetched = await askTags(upstream, name, page)
     const kept = { ...fetched, fetchedAt: Date.now() }
     // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
@@ -79,16 +81,17 @@ export class TagLists {
   }
 
   async #cachedPage(
-    repository: MirroredRepository,
+    { key }: UpstreamRepository,
     { n, last, isForeign }: PageQuery,
   ): Promise<TagPage | undefined> {
     // Where the upstream's own mark begins only the upstream knows; the first page again would be a circle.
     if (isForeign && last === undefined) return undefined
-    const all = await this.#options.catalog.tags(idOf(repository))
-    if (all.length === 0) return undefined
-    const after = last === undefined ? all : all.filter((tag) => tag > last)
-    const tags = after.slice(0, n)
-    const end = tags.length < after.length ? tags.at(-1) : undefined
+    const { catalog } = this.#options
+    if ((await catalog.tags(key, { limit: 1 })).length === 0) return undefined
+    const after = last as Tag | undefined
+    const found = await catalog.tags(key, n === undefined ? { after } : { after, limit: n + 1 })
+    const tags = found.slice(0, n)
+    const end = tags.length < found.length ? tags.at(-1) : undefined
     const next = end === undefined ? undefined : new URLSearchParams({ n: String(n), last: end }).toString()
     return { tags, next }
   }

@@ -43,11 +43,21 @@ export function verifyManifest(
  * Whether a manifest of this content type has this digest. Throws RegistryError MANIFEST_INVALID where it is signed
  * and its signatures say nonsense.
  */
-export function isDigestOf(digest: Digest, bytes: Uint8Array, contentType: string | undefined): boolean {
+function isDigestOf(digest: Digest, bytes: Uint8Array, contentType: string | undefined): boolean {
   const algorithm = digestAlgorithm(digest)
   return (
     digestOf(bytes, algorithm) === digest || digestOf(contentOf(bytes, contentType), algorithm) === digest
   )
+}
+
+/** Whether a manifest that is kept is still what its digest says. */
+export function isIntact({ digest, bytes, mediaType }: ManifestRecord): boolean {
+  try {
+    return isDigestOf(digest, bytes, mediaType)
+  } catch (error) {
+    if (error instanceof RegistryError) return false
+    throw error
+  }
 }
 
 /** What a manifest's digest is of: its bytes, of a signed one without the signatures. */

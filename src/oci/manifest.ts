@@ -34,8 +34,11 @@ export interface ParsedManifest {
   readonly manifests: readonly Descriptor[]
   /** The config first, if there is one, then the layers in their order. */
   readonly blobs: readonly Descriptor[]
+  readonly config: Descriptor | undefined
   /** The manifest that this one is about (distribution-spec, "Listing Referrers"). */
   readonly subject: Descriptor | undefined
+  /** What it is to its subject: its own type of artifact, else the type of its config (end-12). */
+  readonly artifactType: string | undefined
 }
 
 /** Bytes; the size of manifest that the distribution-spec asks registries to accept at least. */
@@ -67,15 +70,18 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
   const body = parseJsonObject(bytes, invalid)
   const shape = shapeOf(body)
   const mediaType = settleMediaType(body, parseMediaType(contentType), shape)
-  const blobs =
-    shape === 'schema1'
-      ? list(body, 'fsLayers').map(parseSchema1Layer)
-      : [...optional(body, 'config'), ...list(body, 'layers')].map(parseDescriptor)
+  const isSchema1 = shape === 'schema1'
+  const config = isSchema1 ? undefined : optional(body, 'config').map(parseDescriptor)[0]
+  const layers = isSchema1
+    ? list(body, 'fsLayers').map(parseSchema1Layer)
+    : list(body, 'layers').map(parseDescriptor)
   return {
     mediaType,
     manifests: list(body, 'manifests').map(parseDescriptor),
-    blobs,
+    blobs: config ? [config, ...layers] : layers,
+    config,
     subject: optional(body, 'subject').map(parseDescriptor)[0],
+    artifactType: parseMediaType(textOf(body.artifactType)) ?? config?.mediaType,
   }
 }
 

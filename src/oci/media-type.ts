@@ -28,6 +28,13 @@ export function isIndexMediaType(mediaType: string | undefined): boolean {
   return mediaType === manifestMediaTypes.ociIndex || mediaType === manifestMediaTypes.dockerManifestList
 }
 
+/** Tells whether `mediaType` is that of a layer which nobody but its vendor may hand out, so that clients leave it out. */
+export function isNondistributable(mediaType: string): boolean {
+  return /^application\/vnd\.(?:oci\.image\.layer\.nondistributable|docker\.image\.rootfs\.foreign)\./.test(
+    mediaType,
+  )
+}
+
 /** Tells whether `mediaType` is that of Docker's schema 1, which knows neither sizes nor a config. */
 export function isSchema1MediaType(mediaType: string | undefined): boolean {
   return (

@@ -1,7 +1,7 @@
 import { type Digest, digestAlgorithm, digestHex, isDigest } from './digest.ts'
 import { RegistryError } from './error.ts'
 import { isJsonObject, type JsonObject, parseJsonObject, textOf } from './json.ts'
-import { maximumManifestBytes } from './manifest.ts'
+import { maximumManifestBytes, parseManifest } from './manifest.ts'
 import { isIndexMediaType, manifestMediaTypes, parseMediaType } from './media-type.ts'
 import type { Tag } from './reference.ts'
 
@@ -55,6 +55,28 @@ export function filterReferrers(
   if (artifactTypes.length === 0) return referrers
   const wanted = new Set(artifactTypes.map((type) => type.toLowerCase()))
   return referrers.filter(({ artifactType }) => wanted.has(artifactType?.toLowerCase() ?? ''))
+}
+
+/**
+ * A manifest as its subject's list shows it: with its own type of artifact and annotations. Throws RegistryError
+ * MANIFEST_INVALID (400) for what is no manifest.
+ */
+export function referrerOf(manifest: {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly bytes: Uint8Array
+}): Referrer {
+  const { digest, mediaType, bytes } = manifest
+  const { artifactType } = parseManifest(bytes, mediaType)
+  const body = parseJsonObject(bytes, (problem) => new RegistryError('MANIFEST_INVALID', problem))
+  const annotations = isJsonObject(body.annotations) ? onlyTexts(body.annotations) : undefined
+  return {
+    mediaType,
+    digest,
+    size: bytes.length,
+    ...(artifactType !== undefined && { artifactType }),
+    ...(annotations && { annotations }),
+  }
 }
 
 /** The tag under which registries without the API keep a manifest's referrers ("Referrers Tag Schema"). */

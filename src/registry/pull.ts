@@ -1,4 +1,4 @@
-import type { CacheStatus } from '../mirror/manifests.ts'
+import type { CacheStatus } from './repository.ts'
 
 /** A request for a manifest or a blob of a repository, as it begins. Times are milliseconds of one clock. */
 export interface Asked {

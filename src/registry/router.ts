@@ -12,11 +12,13 @@ export interface Asked {
   readonly name: string
   /** The `Host` header. */
   readonly host?: string | undefined
+  /** Whether something was pushed here under this name, or is being pushed. */
+  readonly isLocal?: boolean | undefined
 }
 
-/** A repository of an upstream. */
+/** A repository, and the upstream that has it; undefined: this mirror alone. */
 export interface Route<Upstream> {
-  readonly upstream: Upstream
+  readonly upstream: Upstream | undefined
   readonly name: RepositoryName
 }
 
@@ -30,12 +32,12 @@ export interface RoutingRule {
   readonly find: <Upstream extends { readonly name: string }>(
     asked: Asked,
     names: UpstreamNames<Upstream>,
-  ) => Named<Upstream> | undefined
+  ) => Named<Upstream> | 'local' | undefined
 }
 
 /**
  * Which registry a request means: the first rule that finds one. This table is what runs, and what `docs/routing.md`
- * shows (a test compares them). Repositories that were pushed here will have their place before the last rule.
+ * shows (a test compares them).
  */
 export const routingRules = [
   {
@@ -64,6 +66,11 @@ export const routingRules = [
     says: 'The mirror was called by the name of an upstream, or by a name that begins with it: `ghcr.io.mirror.lan`',
     example: 'Host: ghcr.io.mirror.lan',
     find: ({ host }, names) => names.byHost(host),
+  },
+  {
+    says: 'Something was pushed here under the name, or is being pushed, and `local.repositories` allows it: this mirror itself',
+    example: '/v2/my-app/manifests/1',
+    find: ({ isLocal }) => (isLocal ? 'local' : undefined),
   },
   {
     says: 'Otherwise it is the first upstream of `mirror.yml`, which is Docker Hub unless you say otherwise',
@@ -102,6 +109,7 @@ export class Router<Upstream extends { readonly name: string }> {
     const asked = { ...request, name: withoutVersion(request.name) }
     for (const { find } of routingRules) {
       const found = find(asked, this.#names)
+      if (found === 'local') return { upstream: undefined, name: parseRepositoryName(asked.name) }
       if (found) return this.#settle(found, asked)
     }
     throw new TypeError('the last rule finds one')
@@ -143,6 +151,6 @@ function looksLikeRegistry(part: string): boolean {
  * Clients add `/v2` to the path of a mirror's address, also where it has one: `/v2/ghcr.io/v2/owner/app`. An owner
  * may be called "v2" as well: it counts as added where a name of two parts follows.
  */
-function withoutVersion(name: string): string {
+export function withoutVersion(name: string): string {
   return /^v2\/[^/]+\/./.test(name) ? name.slice(3) : name
 }

@@ -1,16 +1,19 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
-import type { RepositoryName } from '../oci/repository-name.ts'
+import type { SealedFile } from './partial.ts'
+import type { RepositoryKey } from './repository-key.ts'
 
-/** A repository of one upstream; the same name elsewhere is another repository. */
-export interface RepositoryId {
-  /** The upstream's name, such as docker.io. */
-  readonly upstream: string
-  readonly name: RepositoryName
+/** As whom an upstream was asked, and so for whom its answer is evidence. */
+export type Asker = 'anyone' | 'account'
+
+/** What was asked, and when: milliseconds since the epoch. */
+export interface Asked {
+  readonly as: Asker
+  readonly at: number
 }
 
-/** What a tag pointed at when its upstream was last asked. */
+/** What a tag pointed at when its upstream was last asked, or when it was pushed. */
 export interface TagRecord {
   readonly digest: Digest
   /** Milliseconds since the epoch: when the upstream last said so. */
@@ -19,10 +22,23 @@ export interface TagRecord {
 
 export interface ManifestRecord {
   readonly digest: Digest
-  /** As the upstream sent it; replayed to the letter. */
+  /** As it was sent; replayed to the letter. */
   readonly mediaType: string
   /** The very bytes; nobody changes them. */
   readonly bytes: Uint8Array
+}
+
+/** As what a manifest names something. All but `subject` belong to it: it cannot be used without them. */
+export type ReferenceKind = 'config' | 'layer' | 'manifest' | 'subject'
+
+/** Something that a manifest names. */
+export interface ManifestReference {
+  readonly target: Digest
+  readonly kind: ReferenceKind
+  /** Bytes, as the manifest claims. */
+  readonly size?: number | undefined
+  /** What the manifest is to its subject. */
+  readonly artifactType?: string | undefined
 }
 
 /** What refers to a manifest, as its upstream last said. */
@@ -32,50 +48,232 @@ export interface ReferrersRecord {
   readonly checkedAt: number
 }
 
-/** Whether everybody may read a repository. */
-export interface PublicityRecord {
-  readonly isPublic: boolean
-  /** Milliseconds since the epoch: when the upstream said so; 0 where that was not written down. */
-  readonly askedAt: number
+/**
+ * The evidence that a repository has some content, a manifest or a blob, and why it is kept. All times are milliseconds
+ * since the epoch, and undefined where that was never so.
+ */
+export interface Holding {
+  /** As this repository has it, of a manifest; undefined: a blob, or a manifest of which its upstream only said yes. */
+  readonly mediaType?: string | undefined
+  /** Its upstream last gave it to anyone. */
+  readonly publicAt?: number | undefined
+  /** Its upstream last gave it to an account. */
+  readonly accountAt?: number | undefined
+  /** It was pushed or mounted here. */
+  readonly localAt?: number | undefined
+  /** It was wanted for ever. */
+  readonly pinnedAt?: number | undefined
+  /** Since then nobody needs this local blob: no manifest of the repository names it. */
+  readonly idleSince?: number | undefined
+  /** Its repository has been refused to anyone since then. */
+  readonly refusedSince?: number | undefined
 }
 
-/** A blob that a repository may read. */
-export interface BlobRecord {
-  readonly digest: Digest
-  /** Bytes, where a manifest or the upstream told. */
-  readonly size: number | undefined
+/** A repository that some upstream said yes about, or that was pushed to. */
+export interface RepositoryRecord {
+  /** Milliseconds since the epoch: the first refusal of a question as anyone since the last yes; undefined: none. */
+  readonly refusedSince: number | undefined
+}
+
+/** The bytes of a blob that are here; the record dies with them. */
+export interface BlobRow extends SealedFile {
+  /** Milliseconds since the epoch. */
+  readonly usedAt: number
+  /** Milliseconds since the epoch at which the bytes were last compared with their digest. */
+  readonly verifiedAt: number
+  /** Some repository holds it because it was pushed, mounted or pinned: it is never evicted. */
+  readonly kept: boolean
+}
+
+export interface UploadRecord {
+  readonly id: string
+  readonly repository: RepositoryKey
+  /** Milliseconds since the epoch. */
+  readonly touchedAt: number
+}
+
+/** A manifest of a repository that names something in it. */
+export interface NamingManifest {
+  readonly manifest: Digest
+  readonly artifactType: string | undefined
+}
+
+/** At most so many, behind the last one of the page before. */
+export interface PageOf<Last> {
+  readonly after?: Last | undefined
+  readonly limit: number
+}
+
+/** Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. */
+interface MountTimes {
+  readonly at: number
+  readonly refusedAfter: number
+}
+
+/** What is put into a local repository along with a manifest. */
+interface ManifestPut {
+  readonly references: readonly ManifestReference[]
+  readonly tags: readonly Tag[]
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** Who moves the tags, for their history. */
+  readonly mover?: string | undefined
+}
+
+/** The questions. None of them changes anything; what is damaged is a miss. */
+export interface CatalogReads {
+  /** What the catalog knows of a repository; undefined for one that no upstream ever said yes about and nobody pushed to. */
+  repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined>
+  /** By origin, then name, in the order of their bytes. */
+  repositories(
+    page: PageOf<RepositoryKey> & { readonly origin?: string | undefined },
+  ): Promise<RepositoryKey[]>
+  /** The evidence that a repository has this content. */
+  held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined>
+  /**
+   * What a manifest of the repository says of this digest. Where several do: what belongs to a manifest goes before
+   * a subject, else the first by kind and manifest.
+   */
+  named(
+    repository: RepositoryKey,
+    digest: Digest,
+  ): Promise<Pick<ManifestReference, 'kind' | 'size'> | undefined>
+  /**
+   * Whether anyone may have it: some repository holds it for anyone, and is not refused, or only since `refusedAfter`.
+   * Looked for in the 16 in which it was last confirmed.
+   */
+  isFree(digest: Digest, refusedAfter: number): Promise<boolean>
+  /**
+   * The bytes of a manifest where they are here, whoever holds it: no right. The media type is this repository's, else
+   * that of some other one.
+   */
+  manifest(repository: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined>
+  /** The tag, or undefined where the repository has none of that name. */
+  tag(repository: RepositoryKey, tag: Tag): Promise<TagRecord | undefined>
+  /** In ASCII order; all behind `after` where no limit is given. */
+  tags(repository: RepositoryKey, page?: Partial<PageOf<Tag>>): Promise<Tag[]>
+  /** What its upstream last said refers to a manifest; undefined where it was never asked. */
+  referrers(repository: RepositoryKey, subject: Digest): Promise<ReferrersRecord | undefined>
+  /** The manifests of this repository that name `target` as this kind of thing, by digest. */
+  naming(
+    repository: RepositoryKey,
+    target: Digest,
+    kind: ReferenceKind,
+    page: PageOf<Digest>,
+  ): Promise<NamingManifest[]>
+  /** The bytes that are here under a digest. */
+  blob(digest: Digest): Promise<BlobRow | undefined>
+  /** All bytes that are here. A walk through all of them: to be asked once. */
+  usage(): Promise<{ readonly blobs: number; readonly bytes: number }>
+  /** What may be let go: local blobs that have been idle since before this, the longest first. */
+  idle(
+    before: number,
+    limit: number,
+  ): Promise<{ readonly repository: RepositoryKey; readonly digest: Digest }[]>
+  /** What may be evicted: blobs that nobody keeps, last used before this, the longest ago first. */
+  leastRecent(before: number, limit: number): Promise<{ readonly digest: Digest; readonly size: number }[]>
+  /** Blobs last verified before this, the longest ago first. */
+  unverified(before: number, limit: number): Promise<Digest[]>
+  upload(id: string): Promise<UploadRecord | undefined>
+  /** Uploads last touched before this, the longest ago first. */
+  staleUploads(before: number, limit: number): Promise<UploadRecord[]>
+}
+
+/** The changes: each one is one transaction, whole or not at all, and durable once it resolves. */
+export interface CatalogVerbs {
+  /**
+   * An upstream gave a manifest, and this tag for it: the repository, the bytes (in place of others that are kept under
+   * this digest), the evidence, what it names, and the tag with its move.
+   */
+  pulled(
+    repository: RepositoryKey,
+    manifest: ManifestRecord,
+    given: Asked & {
+      readonly tag?: Tag | undefined
+      readonly references: readonly ManifestReference[]
+    },
+  ): Promise<void>
+  /**
+   * Its upstream says that a tag points at this digest. False, and nothing recorded, where the repository does not
+   * hold that manifest: it is to be pulled.
+   */
+  checked(repository: RepositoryKey, tag: Tag, digest: Digest, asked: Asked): Promise<boolean>
+  /** Its upstream says that the repository has this blob or manifest. */
+  confirmed(repository: RepositoryKey, digest: Digest, asked: Asked): Promise<void>
+  /**
+   * Its upstream refused the repository to anyone. True for the first time since the last yes; a repository that is
+   * not known leaves no record.
+   */
+  refused(repository: RepositoryKey, at: number): Promise<boolean>
+  /**
+   * What refers to a manifest, in place of what was known; that nothing does is recorded as well. False, and nothing
+   * recorded, where the repository is not known.
+   */
+  saveReferrers(repository: RepositoryKey, subject: Digest, record: ReferrersRecord): Promise<boolean>
+  /** The bytes of a digest are here, just verified. */
+  sealed(digest: Digest, file: SealedFile, at: number): Promise<void>
+  /** The bytes that are here were compared with their digest. */
+  verified(digest: Digest, file: SealedFile, at: number): Promise<void>
+  /** The bytes that are here were used. */
+  used(digests: readonly Digest[], at: number): Promise<void>
+  /** The bytes are not here any more. */
+  gone(digest: Digest): Promise<void>
+  /** Bytes were pushed and are sealed: they are here, and the repository holds them. */
+  pushed(repository: RepositoryKey, digest: Digest, file: SealedFile, at: number): Promise<void>
+  /**
+   * A local repository gets a blob of another one, or one that is free. False where the bytes are not here, or it is
+   * not `from`'s to give to anyone.
+   */
+  mount(to: RepositoryKey, digest: Digest, from: RepositoryKey | 'free', times: MountTimes): Promise<boolean>
+  /**
+   * Whether a local repository has this blob, bytes and all. If so it is promised: nobody lets it go within three
+   * quarters of `graceMs` from `at`.
+   */
+  lease(repository: RepositoryKey, digest: Digest, at: number, graceMs: number): Promise<boolean>
+  /**
+   * Puts a manifest into a local repository, with tags that point at it. Returns what the repository lacks of what
+   * belongs to it, in their order and each once; if anything, nothing was done.
+   */
+  putManifest(repository: RepositoryKey, manifest: ManifestRecord, put: ManifestPut): Promise<Digest[]>
+  /** False where there is none. Its history stays. */
+  deleteTag(repository: RepositoryKey, tag: Tag): Promise<boolean>
+  /** With its tags. What nothing else in the repository names is idle from then on. False where it does not hold it. */
+  deleteManifest(repository: RepositoryKey, digest: Digest, at: number): Promise<boolean>
+  /** False where the repository does not hold it, or a manifest of the repository needs it. */
+  deleteBlob(repository: RepositoryKey, digest: Digest): Promise<boolean>
+  /**
+   * Takes a local blob away from a repository if it has still been idle since before `cutoff` and nothing is being
+   * uploaded there. `unlink`: nobody holds it, the record of its bytes is gone, and they may go.
+   */
+  letGo(repository: RepositoryKey, digest: Digest, cutoff: number): Promise<'kept' | 'unlink'>
+  /** Removes the record of bytes that nobody keeps if they were last used before this: true, and they may go. */
+  evict(digest: Digest, usedBefore: number): Promise<boolean>
+  /** A push begins. Its repository need not be known, and is not thereby. */
+  beginUpload(id: string, repository: RepositoryKey, at: number): Promise<void>
+  /** False where there is no such upload. */
+  touchUpload(id: string, at: number): Promise<boolean>
+  /** False where there is no such upload. */
+  endUpload(id: string): Promise<boolean>
 }
 
 /**
- * The durable record of repositories, their tags and manifests, and which repository may read which blob.
- * Whether a blob's bytes are here is the blob store's word. What a resolved write recorded survives a kill and a
- * power cut. Every implementation passes `test/storage/catalog.contract.ts`.
+ * The durable record of repositories: what they hold and on whose word, what their manifests name, their tags, and
+ * which bytes are here. Every implementation passes `test/storage/catalog.contract.ts`.
  */
-export interface Catalog extends AsyncDisposable {
-  /** The tag, or undefined where the repository has none of that name. */
-  tag(repository: RepositoryId, tag: Tag): Promise<TagRecord | undefined>
-  /** All tags of a repository in ASCII order. */
-  tags(repository: RepositoryId): Promise<Tag[]>
-  /** A manifest of this repository; undefined where only others have it, or nobody. */
-  manifest(repository: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined>
-  /** What refers to a manifest; undefined where its upstream was never asked. */
-  referrers(repository: RepositoryId, subject: Digest): Promise<ReferrersRecord | undefined>
-  /** A blob that this repository may read; undefined where it may not, whoever else may. */
-  blob(repository: RepositoryId, digest: Digest): Promise<BlobRecord | undefined>
-  /** Records a manifest and the blobs that it lets its repository read, in one transaction. */
-  saveManifest(
-    repository: RepositoryId,
-    manifest: ManifestRecord,
-    blobs: readonly BlobRecord[],
-  ): Promise<void>
-  /** Points a tag at a manifest of its repository; a move is kept in the tag's history. */
-  saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void>
-  /** Records what refers to a manifest, in place of what was known; that nothing does is recorded as well. */
-  saveReferrers(repository: RepositoryId, subject: Digest, record: ReferrersRecord): Promise<void>
-  /** Whether everybody may read the repository; undefined where that was never found out. */
-  publicity(repository: RepositoryId): Promise<PublicityRecord | undefined>
-  /** Records whether everybody may read the repository. */
-  savePublicity(repository: RepositoryId, record: PublicityRecord): Promise<void>
-  /** Lets a repository read a blob, because its upstream confirmed it. */
-  saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void>
+export interface Catalog extends CatalogReads, CatalogVerbs, AsyncDisposable {}
+
+/** The verbs as what runs at once, and as a whole or not at all, over some store. */
+export type VerbsOver<Store> = {
+  readonly [Verb in keyof CatalogVerbs]: (
+    store: Store,
+    ...parameters: Parameters<CatalogVerbs[Verb]>
+  ) => Awaited<ReturnType<CatalogVerbs[Verb]>>
+}
+
+/** The questions likewise. */
+export type ReadsOver<Store> = {
+  readonly [Name in keyof CatalogReads]: (
+    store: Store,
+    ...parameters: Parameters<CatalogReads[Name]>
+  ) => Awaited<ReturnType<CatalogReads[Name]>>
 }

@@ -6,9 +6,17 @@ import type { RepositoryName } from '../oci/repository-name.ts'
  */
 export type RepositoryKey = string & { readonly __brand: 'RepositoryKey' }
 
-/** `origin`: the name of an upstream. */
+/** The origin of what was pushed here; no upstream is called so (the configuration refuses the name). */
+export const localOrigin = 'local'
+
+/** `origin`: the name of an upstream, or `localOrigin`. */
 export function repositoryKey(origin: string, name: RepositoryName): RepositoryKey {
   return `${origin}:${name}` as RepositoryKey
+}
+
+/** The upstream's name, or `localOrigin`. An upstream's name may have a colon, a repository's has none. */
+export function originOf(key: RepositoryKey): string {
+  return key.slice(0, key.lastIndexOf(':'))
 }
 
 /** The name that it has at its origin. */

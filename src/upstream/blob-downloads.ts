@@ -36,10 +36,11 @@ export class BlobDownloads {
 
   /** GET of a part of a blob, tried once, when it is its turn. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
-    const { signal, pace, since = performance.now() } = query
+    const { signal, pace, onPlace, since = performance.now() } = query
     const { upstream, lineUse } = this.#options
     const slot = await this.#slots.take(signal)
     try {
+      onPlace?.()
       const answer = await this.#asAnyone.request({
         method: 'GET',
         repository,

@@ -30,6 +30,8 @@ export interface BlobQuery {
   /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
   readonly since?: number
   readonly signal: AbortSignal
+  /** Called when it has its place among the downloads. */
+  readonly onPlace?: (() => void) | undefined
   /** Waits until so many bytes may come; more are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
 }

@@ -12,7 +12,7 @@ import type { BlobQuery, FetchedBlob } from './fetched-blob.ts'
 import { type ManifestClaims, manifestQuery } from './manifest-query.ts'
 import { nextPage } from './next-page.ts'
 import { AccountPulls } from './public/account-pulls.ts'
-import { PublicKnowledge, type PublicWord } from './public/knowledge.ts'
+import { PublicKnowledge } from './public/knowledge.ts'
 import { PublicWitness } from './public/witness.ts'
 import type { Answer, Asker, Question } from './question.ts'
 import { isScarce, type RateLimit } from './rate-limit.ts'
@@ -119,24 +119,19 @@ export class RegistryClient implements AsyncDisposable {
     return this.#connection.check()
   }
 
-  /** What it last told anyone about a repository; undefined where that is not known, or there is no account. */
-  lastPublicWord(repository: RepositoryName): PublicWord | undefined {
-    return this.#knowledge.lastWord(repository)
+  /** Whether anyone was refused it when what is in a repository was last asked for. Never without an account. */
+  isRefused(repository: RepositoryName): boolean {
+    return this.#knowledge.lastWord(repository) === 'refused'
   }
 
-  /** Reminds it of a word that was written down, such as a refusal before a restart. */
-  recallPublicWord(repository: RepositoryName, word: PublicWord): void {
-    if (this.hasAccount) this.#knowledge.recall(repository, word)
+  /** Reminds it of a refusal that was written down, as after a restart: it stands until something is given again. */
+  recallRefusal(repository: RepositoryName): void {
+    if (this.hasAccount) this.#knowledge.recallRefusal(repository)
   }
 
-  /** Whether the list of tags is a witness that the repository is public: not after a refusal of what is in it. */
-  async isWitnessed(repository: RepositoryName): Promise<boolean> {
-    return this.#witness.isWitnessed(repository)
-  }
-
-  /** Resolves where anyone gets a manifest by GET, which may cost them a pull: the witness where HEAD is no use. */
-  async assertGiven(repository: RepositoryName, digest: Digest): Promise<void> {
-    return this.#witness.assertGiven(repository, digest)
+  /** Whether there is no such repository to anyone, as its list of tags tells, or what is in it is refused. */
+  async isGone(repository: RepositoryName): Promise<boolean> {
+    return this.#witness.isGone(repository)
   }
 
   /** GET of a manifest (end-3), after anyone was told of it where there is an account. At most 4 MiB are read. */

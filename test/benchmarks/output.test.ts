@@ -22,6 +22,7 @@ test('results replace those of the last time, and nothing else', () => {
   assert.equal(written, `# Title\n${start}\n\nnew\n\n<!-- end of results -->\nend\n`)
   assert.equal(withResults(written, 'new'), written)
   assert.throws(() => withResults('# Title\n', 'new'), /no place for results/)
+  assert.throws(() => withResults(text, 'new', 'npm run bench:catalog'), /no place for results/)
 })
 
 test('the demo takes sizes and rates as the configuration does, and tells what is wrong', () => {

@@ -91,14 +91,21 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     'log:\n  format: xml\n',
     '2:11 log.format: expected one of auto, pretty, text, json, logstash, ecs; got "xml"',
   ],
+  ['local:\n  push: private\n', '2:9 local.push: expected one of off, this-machine; got "private"'],
   [
-    'local:\n  push: private\n',
-    '2:3 warning local.push has no effect yet: it takes effect with pushing',
-    '2:9 local.push: expected one of off, this-machine, private-networks, users, anyone; got "private"',
+    'local:\n  push: private-networks\n',
+    '2:9 local.push: "private-networks" is not there yet, only this machine can push so far: expected one of off, this-machine',
+  ],
+  [
+    'local:\n  push: users\n',
+    '2:9 local.push: "users" is not there yet, only this machine can push so far: expected one of off, this-machine',
+  ],
+  [
+    'local:\n  push: anyone\n',
+    '2:9 local.push: "anyone" is not there yet, only this machine can push so far: expected one of off, this-machine',
   ],
   [
     'local:\n  repositories:\n    - ok\n    - UPPER\n',
-    '2:3 warning local.repositories has no effect yet: it takes effect with pushing',
     '4:7 local.repositories.1: expected a pattern such as "*" or "local/**"; got "UPPER"',
   ],
   // Addresses.
@@ -129,6 +136,10 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   [
     'upstreams:\n  - name: hub\n',
     '2:11 upstreams.0.name: "hub" is not a host: it needs a url that says where the registry is',
+  ],
+  [
+    'upstreams:\n  - name: local\n    url: https://registry.lan\n',
+    '2:11 upstreams.0.name: "local" means what is pushed to this mirror: give the registry another name, and its url',
   ],
   [
     'upstreams:\n  - name: hub.docker.com\n',

@@ -20,6 +20,7 @@ test('without a file everything has its default', async (t) => {
       serveStale: 30 * 86_400_000,
       staleAfter: 2000,
       negative: 60_000,
+      servePrivate: 86_400_000,
     },
     upstreams: [
       { name: 'docker.io', url: 'https://registry-1.docker.io', realms: ['https://auth.docker.io'] },
@@ -32,7 +33,7 @@ test('without a file everything has its default', async (t) => {
       patience: 5000,
       retries: 8,
     },
-    local: { repositories: ['*', 'local/**'], push: 'private-networks' },
+    local: { repositories: ['*', 'local/**'], push: 'this-machine' },
     auth: {},
     log: { level: 'info', format: 'auto' },
   })
@@ -279,18 +280,6 @@ test('a protection that is not there yet refuses the start, and says what to do 
   assert.match(inFile?.message ?? '', htpasswd)
   const [variable] = await problemsOf(load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '/users' } }))
   assert.equal(variable?.where, 'environment')
-  for (const push of ['users', 'this-machine']) {
-    const [problem] = await problemsOf(load(t, `local: {push: ${push}}`))
-    assert.equal(problem?.severity, 'error')
-    assert.match(problem?.message ?? '', /local\.push: nothing can be pushed yet.*take the setting out/)
-  }
-  for (const push of ['off', 'private-networks', 'anyone']) {
-    const { warnings } = await load(t, `local: {push: ${push}}`)
-    assert.deepEqual(
-      warnings.map(({ severity }) => severity),
-      ['warning'],
-    )
-  }
   // Empty, as compose passes on what nobody set.
   assert.deepEqual((await load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '' } })).warnings, [])
 })
@@ -298,14 +287,14 @@ test('a protection that is not there yet refuses the start, and says what to do 
 test('settings that wait for a later version say so when they are set', async (t) => {
   const { warnings } = await load(t, 'cache: {maxSize: 1GB}\n', {
     environment: { MIRROR_CACHE_MIN_FREE: '1GB' },
-    overrides: { 'local.push': 'off' },
+    overrides: { 'limits.connections': 2, 'local.push': 'off' },
   })
   assert.deepEqual(
     warnings.map(({ where, message }) => `${where} ${message}`),
     [
       'mirror.yml:1:9 cache.maxSize has no effect yet: it takes effect with eviction',
       'environment cache.minFree has no effect yet: it takes effect with eviction',
-      'command line local.push has no effect yet: it takes effect with pushing',
+      'command line limits.connections has no effect yet: it takes effect with parallel fetching',
     ],
   )
 })

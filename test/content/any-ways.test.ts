@@ -6,9 +6,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { pino } from 'pino'
-import { VolatileRecords } from '../../src/content/blob-records.ts'
 import { Blobs } from '../../src/content/blobs.ts'
-import { partialId } from '../../src/content/fill.ts'
+import { partialId } from '../../src/content/fill-options.ts'
 import type { OpenedSpan, Source } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
@@ -17,6 +16,7 @@ import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, storageFolder, testBytes } from '../storage/files/storage-folder.ts'
@@ -189,7 +189,7 @@ interface Run {
 async function play({ store, room, scripts, kept }: Run): Promise<void> {
   const blobs = new Blobs({
     store,
-    records: new VolatileRecords(),
+    records: new MemoryCatalog(),
     rate: undefined,
     retries: 2,
     turnMs: 60_000,

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
@@ -60,6 +61,37 @@ test('who comes in the very tick in which a fill is sealed costs no byte', async
     assert.equal(source.given, content.length)
     await Promise.all([reader[Symbol.asyncDispose](), first.reader[Symbol.asyncDispose]()])
   }
+})
+
+test('a blob that is filled for another one between the look for it and the question for it costs no byte', async (t) => {
+  const records = new MemoryCatalog()
+  const gate = Promise.withResolvers<undefined>()
+  const { promise: looked, resolve: look } = Promise.withResolvers<void>()
+  let looks = 0
+  const slow = Object.assign(Object.create(records) as MemoryCatalog, {
+    sealed: records.sealed.bind(records),
+    blob: async (of: Digest) => {
+      looks += 1
+      if (looks > 1) return records.blob(of)
+      look()
+      return gate.promise
+    },
+  })
+  const blobs = blobsOver(t, new MemoryBlobStore(), { records: slow })
+  const late = good('late/x', content)
+  const opening = blobs.open(digest, late)
+  await looked
+  const { reader } = await blobs.open(digest, good('quick/x', content))
+  assertSameBytes(await readAll(reader), content)
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  gate.resolve(undefined)
+  const opened = await opening
+  assertSameBytes(await readAll(opened.reader), content)
+  await opened.reader[Symbol.asyncDispose]()
+  assert.deepEqual(late.asked, [])
+  // Nobody's upstream has said anything for this one.
+  assert.equal(opened.confirmedBy.size, 0)
 })
 
 test('the mirror stops: what runs is kept, who waits is told, and nothing is begun any more', async (t) => {

@@ -2,7 +2,7 @@
 // one half only; answer just when they are left; be removed just when they are taken; a disk that turns read-only.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { partialId } from '../../src/content/fill.ts'
+import { partialId } from '../../src/content/fill-options.ts'
 import { Growing } from '../../src/content/growing.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'

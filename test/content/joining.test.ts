@@ -94,3 +94,28 @@ test('turns cost no byte twice, also where a rate is kept', async (t) => {
   assert.equal(received, 3 * size)
   assert.ok(hub.count({ listener: 'cdn' }) > 3)
 })
+
+test('an upstream that does not answer does not decide for the same blob of another one', async () => {
+  await using silent = await startDockerHub()
+  await using hub = await startDockerHub()
+  const bytes = pseudoRandomBytes(size, 'two upstreams')
+  const blob = silent.addBlob('library/app', bytes)
+  hub.addBlob('library/app', bytes)
+  await using mirror = await startMirror({
+    config: {
+      upstreams: [
+        { name: 'docker.io', url: silent.url },
+        { name: 'mirror.test', url: hub.url },
+      ],
+    },
+  })
+  using hold = silent.hold({ listener: 'cdn', digest: blob.digest }, 0)
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
+  const first = pull(url)
+  await hold.reached
+  const second = await pull(`${url}?ns=mirror.test`)
+  assert.deepEqual([second.status, second.digest, second.isComplete], [200, blob.digest, true])
+  assert.ok(second.totalMs < 6000, `${second.totalMs} ms`)
+  assert.equal((await first).digest, blob.digest)
+  assert.equal(hub.bytesSent(blob.digest), size)
+})

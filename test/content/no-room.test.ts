@@ -110,6 +110,18 @@ test('who comes when the first bytes were let go gets a download of its own, and
   assert.equal(source.given, 2 * size)
 })
 
+test('who comes while nothing of what is handed through was let go shares the download', async (t) => {
+  const { store } = failingStore('FULL', ['open-partial'])
+  const blobs = blobsOver(t, store)
+  const source = good('x/x', content)
+  const first = await blobs.open(digest, source, { size })
+  await first.reader.read(Buffer.alloc(1), 0)
+  const second = await blobs.open(digest, source, { size })
+  assert.equal(second.status, 'joined')
+  await Promise.all([first, second].map(({ reader }) => assertGives(reader)))
+  assert.equal(source.given, size)
+})
+
 test('a client that reads from the middle of what is handed through gets its part', async (t) => {
   const { store } = failingStore('FULL', ['open-partial'])
   const blobs = blobsOver(t, store)

@@ -3,6 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { partialId } from '../../src/content/fill-options.ts'
+import { parseDigest } from '../../src/oci/digest.ts'
+import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import type { Fault } from '../support/hub-faults.ts'
@@ -149,4 +152,26 @@ test('an upstream that never gets on is given up after limits.retries, and what 
   down.remove()
   assert.equal((await pull(url)).digest, blob.digest)
   assert.equal(hub.bytesSent(blob.digest), size)
+})
+
+test('256 KiB are missing in the middle of a blob: no more than these cross the line', async (t) => {
+  const size = 20 * mebibyte
+  const bytes = pseudoRandomBytes(size, 'hole')
+  const hole = { start: 7 * mebibyte, end: 7 * mebibyte + 256 * 1024 }
+  const directory = await mkdtemp(join(tmpdir(), 'larder-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  await using hub = await startDockerHub()
+  const blob = hub.addBlob('library/app', bytes)
+  {
+    await using store = await FileBlobStore.open(directory)
+    const id = partialId(parseDigest(blob.digest))
+    const partial = await store.partials.open({ id, algorithm: 'sha256' })
+    await partial.write(0, bytes.subarray(0, hole.start))
+    await partial.write(hole.end, bytes.subarray(hole.end))
+    await partial.suspend(new Error('stopped'))
+  }
+  await using mirror = await startMirror({ upstream: hub.url, directory })
+  const pulled = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`)
+  assert.deepEqual([pulled.digest, pulled.isComplete], [blob.digest, true])
+  assert.equal(await mirror.metric('larder_upstream_received_bytes_total'), hole.end - hole.start)
 })

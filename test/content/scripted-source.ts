@@ -1,10 +1,11 @@
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
-import { type BlobRecords, VolatileRecords } from '../../src/content/blob-records.ts'
+import type { BlobRecords } from '../../src/content/blob-records.ts'
 import { Blobs, type BlobsOptions } from '../../src/content/blobs.ts'
 import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { type RepositoryKey, repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 
@@ -103,7 +104,7 @@ export function blobsOver(
 ): Blobs {
   const blobs = new Blobs({
     store,
-    records: new VolatileRecords(),
+    records: new MemoryCatalog(),
     rate: undefined,
     retries: 1,
     turnMs: 60_000,

@@ -9,7 +9,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
-import { abortOf, blobsOver, good, scripted, silent } from './scripted-source.ts'
+import { abortOf, blobsOver, good, keyOf, scripted, silent } from './scripted-source.ts'
 
 const content = testBytes(400_000, 41)
 const rubbish = testBytes(400_000, 42)
@@ -60,6 +60,25 @@ test('an upstream that falls silent in the middle: the other one goes on from th
   await Promise.all([assertGives(one.reader), assertGives(other.reader)])
   assert.deepEqual(second.asked, [half])
   assert.equal(first.given + second.given, content.length)
+})
+
+test('another repository of the same upstream: a place in the queue is not given up for it, a silent answer is', async (t) => {
+  for (const hasPlace of [false, true]) {
+    const blobs = blobsOver(t, new MemoryBlobStore(), { slowMs: 20 })
+    const gate = Promise.withResolvers<void>()
+    const first = scripted('hub', async (_position, { signal, onPlace }) => {
+      if (hasPlace) onPlace?.()
+      await Promise.race([gate.promise, abortOf(signal)])
+      return { size: content.length, bytes: content }
+    })
+    const second = { ...good('hub', content), repository: keyOf('other/x') }
+    const openings = [blobs.open(digest, first), blobs.open(digest, second)]
+    if (hasPlace) await until(() => second.asked.length === 1)
+    else await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.equal(second.asked.length, hasPlace ? 1 : 0)
+    gate.resolve()
+    for (const opening of openings) await assertGives((await opening).reader)
+  }
 })
 
 test('a way alone that is slow is waited for', async (t) => {

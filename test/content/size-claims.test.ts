@@ -3,7 +3,7 @@
 // is more than all; a hole in the middle, at the front, several; a client that went by a wrong size.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { partialId } from '../../src/content/fill.ts'
+import { partialId } from '../../src/content/fill-options.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
@@ -133,4 +133,50 @@ test('a whole partial that was not sealed is sealed without a question, whatever
     const { reader, status } = await blobs.open(digest, source, { size })
     assert.deepEqual([status, reader.size, source.asked], ['hit', size, []])
   }
+})
+
+test('one upstream says that there is more than there is: the other one is not asked again and again, and is believed in the end', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const longer = scripted('longer/x', (position) => {
+    if (position >= size) throw new UpstreamError('UNREACHABLE', 'longer/x', 'it broke off')
+    return { size: size + 7, bytes: Buffer.concat([content, Buffer.alloc(7)]), until: size }
+  })
+  const honest = scripted('good/x', (position) => {
+    if (position >= size) return { start: 0, size, bytes: content }
+    return { size, bytes: content }
+  })
+  const openings = [blobs.open(digest, longer), blobs.open(digest, honest)]
+  for (const opening of openings) await (await opening).reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal((await blobs.stat(digest))?.size, size)
+  assert.ok(honest.asked.length <= 6, `${honest.asked.length} questions`)
+})
+
+test('an upstream says that there is more than there is, and then no longer: it and the other one are believed at once', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const corrected = scripted('corrected/x', (_position, _query, nth) =>
+    nth === 1
+      ? { size: size + 7, bytes: Buffer.concat([content, Buffer.alloc(7)]), until: size }
+      : { size, bytes: content },
+  )
+  const honest = good('good/x', content)
+  const openings = [blobs.open(digest, corrected), blobs.open(digest, honest)]
+  for (const opening of openings) await (await opening).reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal((await blobs.stat(digest))?.size, size)
+  const questions = corrected.asked.length + honest.asked.length
+  assert.ok(questions <= 3, `${questions} questions`)
+})
+
+test('an upstream that once, in the middle, tells less than is here already is asked again, and nobody notices', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = scripted('x/x', (_position, _query, nth) => {
+    if (nth === 1) return { size, bytes: content, until: size / 2 }
+    return nth === 2 ? { start: 0, size: 12_345, bytes: Buffer.alloc(12_345) } : { size, bytes: content }
+  })
+  const { reader } = await blobs.open(digest, source)
+  assertSameBytes(await readAll(reader), content)
+  await reader.verified()
+  await reader[Symbol.asyncDispose]()
+  assert.deepEqual(source.asked, [0, size / 2, size / 2])
 })

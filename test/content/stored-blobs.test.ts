@@ -3,10 +3,10 @@
 // without a file, a file without a row; removed while it is read, read while it is removed; a catalog that fails.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { VolatileRecords } from '../../src/content/blob-records.ts'
 import type { Blobs } from '../../src/content/blobs.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good } from './scripted-source.ts'
@@ -61,7 +61,7 @@ for (const [what, damage] of Object.entries(damages)) {
   test(`a small blob that is ${what} on disk is mended unnoticed`, async (t) => {
     for (const touches of [true, false]) {
       const store = new MemoryBlobStore()
-      const records = new VolatileRecords()
+      const records = new MemoryCatalog()
       await fill(blobsOver(t, store, { records }), small)
       store.damage(digestOf(small), damage, { touches })
       // After a restart: what was in memory is not.
@@ -73,7 +73,7 @@ for (const [what, damage] of Object.entries(damages)) {
 
 test('what was verified before a restart is served without being hashed again', async (t) => {
   const store = new MemoryBlobStore()
-  const records = new VolatileRecords()
+  const records = new MemoryCatalog()
   await fill(blobsOver(t, store, { records }), large)
   const reader = await blobsOver(t, store, { records }).openStored(digestOf(large))
   assert.equal(reader?.isVerified, true)
@@ -82,7 +82,7 @@ test('what was verified before a restart is served without being hashed again', 
 
 test('a file that nobody recorded is hashed once beside its transfer, and recorded', async (t) => {
   const store = new MemoryBlobStore()
-  const records = new VolatileRecords()
+  const records = new MemoryCatalog()
   await fill(blobsOver(t, store), large)
   const blobs = blobsOver(t, store, { records })
   assert.equal(await records.blob(digestOf(large)), undefined)
@@ -96,7 +96,7 @@ test('a file that nobody recorded is hashed once beside its transfer, and record
 })
 
 test('a catalog that cannot be read or written costs a hash, never a blob', async (t) => {
-  const records = new VolatileRecords()
+  const records = new MemoryCatalog()
   const fails = async (): Promise<never> => {
     throw new Error('no catalog')
   }
@@ -117,7 +117,7 @@ test('a catalog that cannot be read or written costs a hash, never a blob', asyn
 
 test('a record without its file goes', async (t) => {
   const store = new MemoryBlobStore()
-  const records = new VolatileRecords()
+  const records = new MemoryCatalog()
   const blobs = blobsOver(t, store, { records })
   await fill(blobs, large)
   await store.delete(digestOf(large))
@@ -167,7 +167,7 @@ test('a small blob that is removed while it is read for the first time does not 
 
 test('the mirror notes what was used, at the latest when it stops', async (t) => {
   const used: string[] = []
-  const records = Object.assign(new VolatileRecords(), {
+  const records = Object.assign(new MemoryCatalog(), {
     used: async (digests: readonly string[]) => void used.push(...digests),
   })
   const blobs = blobsOver(t, new MemoryBlobStore(), { records })

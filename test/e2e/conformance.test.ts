@@ -1,6 +1,6 @@
 // The suites of the OCI distribution specification are run twice: at the registry behind alone, and once more with all
 // reads through Larder. What fails at the registry behind cannot be asked of its mirror; what fails through Larder
-// alone is Larder's.
+// alone is Larder's. What is pushed to Larder itself has no registry behind it.
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { test } from 'node:test'
@@ -64,6 +64,18 @@ for (const { program, run, what, behind, leastPassed } of cases) {
     assert.deepEqual(failuresBeyond(mirrored, alone), [])
   })
 }
+
+test('conformance pushes to repositories of this mirror alone, and finds nothing wrong', {
+  timeout: 150_000,
+}, async (t) => {
+  if (!meets(t, { programs: [...registryPrograms, 'conformance'] })) return
+  await using registry = await startRegistry({ auth: 'none' })
+  await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: registry.url }] })
+  const checks = await runProgram(larder.host, 'local')
+  t.diagnostic(`${passedOf(checks)} of ${checks.length} passed`)
+  assert.ok(passedOf(checks) >= 500, `only ${passedOf(checks)} checks passed`)
+  assert.deepEqual([...failuresOf(checks)], [])
+})
 
 /**
  * Runs the program of specification 1.1 at a registry, in repositories below `prefix`. A mirror keeps what it was

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import fc from 'fast-check'
-import { isRegistryUrl, parseRegistryUrl } from '../../src/http/name-routing.ts'
+import { isRegistryUrl, parseRegistryUrl } from '../../src/http/registry-url.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'

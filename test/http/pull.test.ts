@@ -198,10 +198,16 @@ test('malformed names, tags, digests and paths are refused and touch no upstream
 
 test('writing is refused with a sentence that says where to push', async () => {
   await using s = await start()
-  for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
-    const { status, text } = await pull(`${s.mirror.url}/v2/library/app/blobs/uploads/`, { method })
-    assert.equal(status, 405)
-    assert.equal(JSON.parse(text).errors[0].code, 'UNSUPPORTED')
+  for (const [method, what] of [
+    ['POST', 'blobs/uploads/'],
+    ['PATCH', 'blobs/uploads/1'],
+    ['PUT', 'blobs/uploads/1?digest=x'],
+    ['PUT', 'manifests/latest'],
+  ] as const) {
+    const { status, text } = await pull(`${s.mirror.url}/v2/library/app/${what}`, { method })
+    const [error] = JSON.parse(text).errors
+    assert.deepEqual([status, error.code], [403, 'DENIED'], `${method} ${what}`)
+    assert.match(error.message, /mirrored from docker\.io: push there, or here under a name .* local\/\*\*/)
   }
   assert.equal(s.hub.count(), 0)
 })

@@ -7,8 +7,10 @@
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { METHODS } from 'node:http'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { RouteTable } from '../../src/http/routing.ts'
 import { routingRules } from '../../src/registry/router.ts'
 import { dockerHubAliases } from '../../src/registry/upstream-names.ts'
 import { pull } from '../support/client.ts'
@@ -132,20 +134,42 @@ test('a client that names its registry is told which one answered', async () => 
 
 test('writes are refused below a path as well', async () => {
   for (const path of ['/v2/owner/app/blobs/uploads/', '/ghcr.io/v2/owner/app/blobs/uploads/']) {
-    assert.equal((await ask(path, undefined, 'POST')).status, 405)
+    assert.equal((await ask(path, undefined, 'POST')).status, 403)
   }
   assert.equal((await ask('/nothing', undefined, 'POST')).status, 404)
 })
 
+const allowed: Readonly<Record<string, string>> = {
+  '/v2/': 'GET, HEAD',
+  '/v2/library/app/manifests/1': 'GET, HEAD, PUT',
+  [`/v2/library/app/blobs/${image.config.digest}`]: 'GET, HEAD',
+  '/v2/library/app/blobs/uploads/': 'POST',
+  '/docker.io/v2/app/blobs/uploads': 'POST',
+  '/v2/library/app/blobs/uploads/some-id': 'GET, PATCH, PUT',
+  '/docker.io/v2/app/tags/list': 'GET, HEAD',
+  [`/v2/library/app/referrers/${image.manifest.digest}`]: 'GET, HEAD',
+}
+for (const [path, allow] of Object.entries(allowed)) {
+  test(`every method that ${path.slice(0, 50)} does not take: 405 with ${allow}, and nobody is asked`, async () => {
+    // CONNECT has no answer but the end of the connection.
+    const others = METHODS.filter((method) => method !== 'CONNECT' && !allow.split(', ').includes(method))
+    assert.ok(others.length > 25)
+    for (const method of others) {
+      const { status, headers, text, asked } = await ask(path, undefined, method)
+      assert.deepEqual([status, headers.allow, asked], [405, allow, []], method)
+      // The answer to a HEAD has no body.
+      if (method === 'HEAD') continue
+      const [error] = JSON.parse(text).errors
+      assert.equal(error.code, 'UNSUPPORTED')
+      assert.match(error.message, new RegExp(method))
+    }
+  })
+}
+
 test('methods that no registry has: 405 with those that it has, and no word of a wrong address', async () => {
   await using own = await startMirror({ upstream: 'http://127.0.0.1:9' })
   for (const method of ['OPTIONS', 'TRACE', 'PROPFIND', 'PURGE']) {
-    for (const path of [
-      '/v2/',
-      '/v2/library/app/manifests/1',
-      '/docker.io/v2/app/tags/list',
-      '/v2/BAD/tags/.x',
-    ]) {
+    for (const path of ['/v2/', '/v2/app/nothing/1', '/v2/BAD/tags/.x']) {
       const { status, headers, text } = await pull(own.url + path, { method })
       assert.deepEqual([status, headers.allow], [405, 'GET, HEAD'], `${method} ${path}`)
       assert.match(JSON.parse(text).errors[0].message, new RegExp(method))
@@ -153,6 +177,17 @@ test('methods that no registry has: 405 with those that it has, and no word of a
     assert.equal((await pull(`${own.url}/nothing`, { method })).status, 404)
   }
   assert.ok(!own.log().includes('not served'))
+})
+
+const aRoute = { kind: 'tags', method: 'GET', action: 'pull', answer: async () => {} } as const
+
+test('a route that does not say what it lets somebody do: nothing starts', () => {
+  const { action: _, ...without } = aRoute
+  for (const route of [without, { ...aRoute, action: undefined }, { ...aRoute, action: 'read' }]) {
+    assert.throws(() => new RouteTable([route as unknown as typeof aRoute]), /GET tags has no action/)
+  }
+  assert.throws(() => new RouteTable([aRoute, aRoute]), /two routes for GET tags/)
+  assert.equal(new RouteTable([aRoute]).find('tags', 'GET'), aRoute)
 })
 
 test('a client with a wrong path in its mirror address: the log says what to write, not at every request', async () => {

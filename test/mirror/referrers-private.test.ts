@@ -1,12 +1,13 @@
 // Neighbours thought of: an upstream with an account, and a repository that is public, private from the start, private
-// later, that while one of the two questions fails (500, 429); the upstream gone, and what was public seen a short and a
-// long while ago.
+// later, that while one of the two questions fails (500, 429); the upstream gone, and what was public seen a long while ago, or
+// refused since.
 import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
+import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
 import { type Pulled, pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
@@ -22,6 +23,15 @@ const hour = 60 * 60_000
 const countOf = (answer: Pulled) => {
   assert.equal(answer.status, 200)
   return JSON.parse(answer.text).manifests.length
+}
+
+const repository = repositoryKey('docker.io', 'acme/app' as RepositoryName)
+
+/** The list of a repository of which something was pulled. */
+async function saveReferrers(catalog: SqliteCatalog, checkedAt: number): Promise<void> {
+  await catalog.confirmed(repository, app.manifest.digest, { as: 'anyone', at: checkedAt })
+  const referrers = [descriptorOf(signature.manifest)]
+  await catalog.saveReferrers(repository, app.manifest.digest, { referrers, checkedAt })
 }
 
 async function startHub() {
@@ -47,20 +57,17 @@ test('with an account: referrers are asked for as anyone, those of a private rep
   assert.equal(countOf(await ask()), 1)
 })
 
-for (const [hours, count] of [
-  [1, 1],
-  [25, 0],
+for (const [what, isRefused, count] of [
+  ['that were public weeks ago are served', false, 1],
+  ['of a repository that was refused since are held back', true, 0],
 ] as const) {
-  test(`with an account, the upstream gone: referrers that were public ${hours} h ago are ${count ? 'served' : 'held back'}`, async (t) => {
+  test(`with an account, the upstream gone: referrers ${what}`, async (t) => {
     const directory = await mkdtemp(join(tmpdir(), 'larder-referrers-'))
     t.after(() => rm(directory, { recursive: true, force: true }))
     await using hub = await startHub()
-    const repository = { upstream: 'docker.io', name: 'acme/app' as RepositoryName }
     const catalog = await SqliteCatalog.open(join(directory, 'catalog.db'))
-    const checkedAt = Date.now() - hours * hour
-    const referrers = [descriptorOf(signature.manifest)]
-    await catalog.saveReferrers(repository, app.manifest.digest, { referrers, checkedAt })
-    await catalog.savePublicity(repository, { isPublic: true, askedAt: checkedAt })
+    await saveReferrers(catalog, Date.now() - 20 * 24 * hour)
+    if (isRefused) await catalog.refused(repository, Date.now() - hour)
     await catalog[Symbol.asyncDispose]()
     const upstreams = [{ name: 'docker.io', url: hub.url, ...account }]
     await hub.stop()
@@ -111,10 +118,7 @@ test('an answer in doubt makes a list no younger', async (t) => {
   t.after(() => rm(directory, { recursive: true, force: true }))
   await using hub = await startHub()
   const catalog = await SqliteCatalog.open(join(directory, 'catalog.db'))
-  const checkedAt = Date.now() - hour
-  const repository = { upstream: 'docker.io', name: 'acme/app' as RepositoryName }
-  const referrers = [descriptorOf(signature.manifest)]
-  await catalog.saveReferrers(repository, app.manifest.digest, { referrers, checkedAt })
+  await saveReferrers(catalog, Date.now() - hour)
   await catalog[Symbol.asyncDispose]()
   hub.fault({ listener: 'registry', path: /referrers/ }, { status: 429 })
   await using mirror = await startMirror({

@@ -32,7 +32,9 @@ test('an image manifest has its config first, then its layers in order', () => {
     mediaType: ociManifest,
     manifests: [],
     blobs: [descriptor('config'), descriptor('one'), descriptor('two')],
+    config: descriptor('config'),
     subject: undefined,
+    artifactType: layerType,
   })
 })
 
@@ -41,7 +43,9 @@ test('an index has its manifests with their platforms', () => {
     mediaType: ociIndex,
     manifests: [{ ...descriptor('amd64', 7, ociManifest), platform }],
     blobs: [],
+    config: undefined,
     subject: undefined,
+    artifactType: undefined,
   })
 })
 
@@ -62,6 +66,19 @@ test('a subject is read, from an image and from an index', () => {
   const subject = descriptor('subject')
   assert.deepEqual(parseManifest(bytesOf({ ...image, subject }), ociManifest).subject, subject)
   assert.deepEqual(parseManifest(bytesOf({ ...index, subject }), ociIndex).subject, subject)
+})
+
+test('what it is to its subject: its own type of artifact, else that of its config', () => {
+  const artifactType = 'application/vnd.example.signature'
+  for (const body of [
+    { ...image, artifactType },
+    { ...index, artifactType },
+  ]) {
+    assert.equal(parseManifest(bytesOf(body), undefined).artifactType, artifactType)
+  }
+  for (const odd of ['', 'none', 7, null]) {
+    assert.equal(parseManifest(bytesOf({ ...image, artifactType: odd }), ociManifest).artifactType, layerType)
+  }
 })
 
 test('a foreign layer is an ordinary blob without its urls', () => {
@@ -136,10 +153,19 @@ test('every manifest is read back', () => {
         mediaType: ociManifest,
         manifests: [],
         blobs: config === undefined ? list : [config, ...list],
+        config,
         subject,
+        artifactType: config?.mediaType,
       })
       const asIndex = parseManifest(bytesOf({ manifests: list, subject }), dockerManifestList)
-      assert.deepEqual(asIndex, { mediaType: dockerManifestList, manifests: list, blobs: [], subject })
+      assert.deepEqual(asIndex, {
+        mediaType: dockerManifestList,
+        manifests: list,
+        blobs: [],
+        config: undefined,
+        subject,
+        artifactType: undefined,
+      })
     }),
   )
 })

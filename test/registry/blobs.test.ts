@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
-import { buildImage, pseudoRandomBytes } from '../support/images.ts'
+import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
@@ -86,11 +88,39 @@ test('an unknown blob is 404 and remembered', async () => {
   assert.equal(hub.count(), 0)
 })
 
-test('a manifest with `urls` sends nobody there', async () => {
+test('a manifest with `urls` sends nobody there: its layers come from the upstream, or not at all', async (t) => {
+  const asked: unknown[] = []
+  const elsewhere = createServer((request, response) => {
+    asked.push(request.url)
+    response.end('anything')
+  })
+  await new Promise<void>((resolve) => elsewhere.listen(0, '127.0.0.1', resolve))
+  t.after(() => elsewhere.close())
+  const { port } = elsewhere.address() as AddressInfo
   await using hub = await startDockerHub()
-  hub.addImage('library/app', 'latest', buildImage())
+  const { config, layers } = buildImage({ layers: [3000, 4000] })
+  const [foreign, own] = layers.map((layer) => ({
+    mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    digest: layer.digest,
+    size: layer.size,
+    urls: [`http://127.0.0.1:${port}/${layer.digest}`],
+  }))
+  const mediaType = 'application/vnd.docker.distribution.manifest.v2+json'
+  const { digest, size } = config
+  const document = {
+    schemaVersion: 2,
+    mediaType,
+    config: { mediaType: config.mediaType, digest, size },
+    layers: [foreign, own],
+  }
+  hub.addManifest('library/app', blobOf(Buffer.from(JSON.stringify(document)), mediaType), 'latest')
+  if (layers[1]) hub.addBlob('library/app', layers[1])
   await using mirror = await startMirror({ upstream: hub.url })
-  const foreign = `${mirror.url}/v2/library/app/blobs/sha256:${'b'.repeat(64)}`
-  assert.equal((await pull(foreign)).status, 404)
-  assert.ok(hub.requests.every(({ url }) => url.startsWith('/v2/') || url.startsWith('/token')))
+  const app = `${mirror.url}/v2/library/app`
+  assert.equal((await pull(`${app}/manifests/latest`)).status, 200)
+  for (const method of ['HEAD', 'GET']) {
+    assert.equal((await pull(`${app}/blobs/${foreign?.digest}`, { method })).status, 404, method)
+    assert.equal((await pull(`${app}/blobs/${own?.digest}`, { method })).status, 200, method)
+  }
+  assert.deepEqual(asked, [])
 })

@@ -77,13 +77,13 @@ export async function checkTagged(folder: string, tagged: readonly number[]): Pr
     assert.deepEqual(await catalog.tag(crashRepository, crashTag(n)), { digest, checkedAt: n })
     const manifest = await catalog.manifest(crashRepository, digest)
     assertSameBytes(manifest?.bytes ?? Buffer.alloc(0), crashBytes(n), `manifest ${n}`)
-    const blob = { digest: digestOf(Buffer.from(`${n}`)), size: n }
-    assert.deepEqual(await catalog.blob(crashRepository, blob.digest), blob)
+    const named = await catalog.named(crashRepository, digestOf(Buffer.from(`${n}`)))
+    assert.deepEqual(named, { kind: 'layer', size: n })
   }
   // Every other tag that is there points at a manifest that is there.
   for (const tag of await catalog.tags(crashRepository)) {
     const record = await catalog.tag(crashRepository, tag)
     assert.ok(record && (await catalog.manifest(crashRepository, record.digest)), tag)
   }
-  await catalog.saveTag(crashRepository, crashTag(0), { digest: digestOf(crashBytes(1)), checkedAt: 5 })
+  await catalog.confirmed(crashRepository, digestOf(crashBytes(1)), { as: 'anyone', at: 5 })
 }

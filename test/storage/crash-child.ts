@@ -10,13 +10,14 @@ import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
+import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
 import { testBytes } from './files/storage-folder.ts'
 
 /** What the child fills its partial with. */
 export const crashContent = testBytes(12_000_000, 9)
 export const crashPartial = { id: 'fill', algorithm: 'sha256' } as const
-export const crashRepository = { upstream: 'docker.io', name: 'library/crash' as RepositoryName }
+export const crashRepository = repositoryKey('docker.io', 'library/crash' as RepositoryName)
 
 /** The blob or manifest of the child's n-th step. */
 export function crashBytes(n: number): Buffer {
@@ -69,9 +70,9 @@ async function* tag(folder: string) {
   for (let n = 0; ; n += 1) {
     const bytes = crashBytes(n)
     const digest = digestOf(bytes)
-    const blobs = [{ digest: digestOf(Buffer.from(`${n}`)), size: n }]
-    await catalog.saveManifest(crashRepository, { digest, mediaType: 'application/json', bytes }, blobs)
-    await catalog.saveTag(crashRepository, crashTag(n), { digest, checkedAt: n })
+    const references = [{ target: digestOf(Buffer.from(`${n}`)), kind: 'layer', size: n }] as const
+    const given = { as: 'anyone', at: n, tag: crashTag(n), references } as const
+    await catalog.pulled(crashRepository, { digest, mediaType: 'application/json', bytes }, given)
     yield n
   }
 }

@@ -1,48 +1,66 @@
-import type { FastifyReply } from 'fastify'
-import type { CacheStatus, Manifests, ServedHead, ServedManifest } from '../../mirror/manifests.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
-import type { Visibility } from '../../registry/visibility.ts'
-import { type Answerer, cacheHeader } from './question.ts'
+import { RegistryError } from '../../oci/error.ts'
+import { maximumManifestBytes } from '../../oci/manifest.ts'
+import type { ServedManifest } from '../../registry/repository.ts'
+import { describeServed } from '../describe-served.ts'
+import { pushingOf } from '../pushing-of.ts'
+import type { Question } from '../question.ts'
+import { receiveBlob } from '../receive-blob.ts'
+import type { RequestContext } from '../request-context.ts'
+import type { Route } from '../routing.ts'
 
-/** Manifests by tag and by digest (distribution-spec end-3). */
-export function manifestRoute({
-  manifests,
-  visibility,
-}: {
-  manifests: Manifests
-  visibility: Visibility
-}): Answerer<'manifest'> {
-  return async ({ request, reply, repository, target, record }) => {
-    const manifest = await (request.method === 'HEAD'
-      ? manifests.head(repository, target.reference)
-      : manifests.get(repository, target.reference))
-    await visibility.assertServable(repository, manifest)
-    record.manifest = manifest
-    const entityTag = `"${manifest.digest}"`
-    reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)
-    describeFreshness(reply, manifest)
-    if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
-      reply.code(304).send()
-      return
-    }
-    reply.header('content-type', manifest.mediaType).header('content-length', sizeOf(manifest))
-    // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
-    reply.send(asBuffer(manifest.bytes))
+/** Manifests by tag and by digest (distribution-spec end-3, end-7). */
+export const manifestRoutes: readonly Route<'manifest'>[] = [
+  { kind: 'manifest', method: 'GET', action: 'pull', answer },
+  { kind: 'manifest', method: 'HEAD', action: 'pull', answer },
+  { kind: 'manifest', method: 'PUT', action: 'push', answer: put },
+]
+
+async function answer({ context, reply, repository, target }: Question<'manifest'>): Promise<void> {
+  const { request, method, signal } = context
+  const manifest = await repository.manifest(target.reference, { isHead: method === 'HEAD', signal })
+  context.manifest = manifest
+  const entityTag = `"${manifest.digest}"`
+  reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)
+  describeServed(reply, manifest, doubtOf(manifest))
+  if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
+    reply.code(304).send()
+    return
   }
+  reply.header('content-type', manifest.mediaType).header('content-length', manifest.size)
+  // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
+  reply.send(asBuffer(manifest.bytes))
 }
 
-/** Tells the client how old the copy is; RFC 9111 5.1, 5.5 and distribution-spec "Warnings". */
-function describeFreshness(reply: FastifyReply, { status, checkedAt }: ServedManifest): void {
-  reply.header(cacheHeader, status satisfies CacheStatus)
-  if (checkedAt === undefined) return
-  reply.header('age', Math.max(0, Math.round((Date.now() - checkedAt) / 1000)))
-  if (status !== 'stale') return
-  const since = new Date(checkedAt).toISOString()
-  reply.header('warning', `299 - "the upstream could not confirm it; this tag was last checked at ${since}"`)
+async function put(question: Question<'manifest'>): Promise<void> {
+  const { context, reply, target, url } = question
+  const { signal, request } = context
+  const manifest = { bytes: await readManifest(context), mediaType: request.headers['content-type'] }
+  const { digest, subject } = await pushingOf(question).putManifest(target.reference, manifest, { signal })
+  if (subject !== undefined) reply.header('oci-subject', subject)
+  reply
+    .code(201)
+    .header('location', url.path.replace(/[^/]*$/, digest))
+    .header('docker-content-digest', digest)
+    .header('content-length', 0)
+    .send(null)
 }
 
-function sizeOf(manifest: ServedManifest | ServedHead): number {
-  return 'size' in manifest ? manifest.size : manifest.bytes.length
+/** Throws RegistryError MANIFEST_INVALID (413) where it is too long, before the rest of it is read. */
+async function readManifest(context: RequestContext): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of receiveBlob(context)) {
+    pieces.push(piece)
+    if (context.receivedBytes <= maximumManifestBytes) continue
+    const message = `a manifest has at most ${maximumManifestBytes} bytes`
+    throw new RegistryError('MANIFEST_INVALID', message, { status: 413 })
+  }
+  return Buffer.concat(pieces)
+}
+
+function doubtOf({ doubt, status, checkedAt }: ServedManifest): string | undefined {
+  if (doubt !== undefined || status !== 'stale' || checkedAt === undefined) return doubt
+  return `the upstream could not confirm it; this tag was last checked at ${new Date(checkedAt).toISOString()}`
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { type StartPage, startPageHtml, startPagePolicy, startPageText } from '../start-page.ts'
 
 export interface PagesOptions {
-  readonly router: { readonly upstreams: StartPage['upstreams'] }
+  readonly upstreams: StartPage['upstreams']
 }
 
 /** Hosts as clients write them: a name or an address, and a port. Whatever else comes is not shown. */
@@ -10,12 +10,12 @@ const plainHost = /^(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i
 const maximumHostLength = 260
 
 /** `/`: what this is and how to connect to it, as a page for a browser, as text for the others. */
-export async function pages(app: FastifyInstance, { router }: PagesOptions): Promise<void> {
+export async function pages(app: FastifyInstance, { upstreams }: PagesOptions): Promise<void> {
   app.route({
     method: ['GET', 'HEAD'],
     url: '/',
     handler: async (request, reply) => {
-      const page = { ...addressOf(request), upstreams: router.upstreams }
+      const page = { ...addressOf(request), upstreams }
       // It shows the Host header, which is the sender's to choose: nobody may keep it for somebody else.
       reply
         .header('cache-control', 'no-store')

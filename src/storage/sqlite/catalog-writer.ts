@@ -1,28 +1,34 @@
 /**
  * The worker thread that writes the catalog: an fsync may take 100 ms on an SD card, and nothing else may wait
- * for it. Transactions that queue up while one is being synced are committed together. Its first message says
+ * for it. Verbs that queue up while one is being synced are committed together. Its first message says
  * that it is ready, each later one is a `WriterReply`.
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
-import { type CatalogWrite, writeStatements } from './catalog-statements.ts'
+import type { CatalogVerbs } from '../catalog.ts'
+import { StorageError } from '../error.ts'
+import { migrate } from './migrations/migrate.ts'
+import { openDatabase } from './open-database.ts'
+import { salvage } from './salvage.ts'
+import { isDamage, isRefusedValue } from './sqlite-errors.ts'
+import { Statements } from './statements.ts'
+import { sqliteVerbs } from './verbs.ts'
+import type { WriterData, WriterReply, WriterRequest } from './writer-thread.ts'
 
-/** What the main thread sends: a transaction, or undefined to end the worker. */
-export type WriterRequest = { id: number; writes: readonly CatalogWrite[] } | undefined
-
-/** What it gets back for each transaction, after the commit. */
-export interface WriterReply {
-  readonly id: number
-  readonly error?: string
-}
+type Asked = NonNullable<WriterRequest>
 
 const port = parentPort
 if (!port) throw new TypeError('catalog-writer.ts runs in a worker thread')
 
-const database = new DatabaseSync(workerData.path, { timeout: 10_000 })
-database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
-const prepared = new Map<string, StatementSync>()
-let queue: NonNullable<WriterRequest>[] = []
+const { path, damagedPath } = workerData as WriterData
+const database = openDatabase(path)
+if (damagedPath !== undefined) {
+  migrate(database)
+  salvage(database, damagedPath)
+}
+const statements = new Statements(database)
+let queue: Asked[] = []
+/** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */
+let damage: unknown
 
 port.on('message', (request: WriterRequest) => {
   if (!request) {
@@ -42,33 +48,46 @@ function commitQueued(): void {
   queue = []
   if (batch.length === 0) return
   try {
+    if (damage) throw damage
     database.exec('BEGIN IMMEDIATE')
-    const replies = batch.map(runTransaction)
+    const replies = batch.map(runVerb)
     database.exec('COMMIT')
     for (const reply of replies) port?.postMessage(reply)
   } catch (error) {
-    if (database.isTransaction) database.exec('ROLLBACK')
-    for (const { id } of batch) port?.postMessage({ id, error: messageOf(error) } satisfies WriterReply)
+    if (isDamage(error)) damage = error
+    rollBack()
+    for (const { id } of batch) port?.postMessage(failed(id, error))
   }
 }
 
-/** Runs one transaction of the batch; where it fails the others stand. */
-function runTransaction({ id, writes }: NonNullable<WriterRequest>): WriterReply {
+/** Runs one verb of the batch; where it fails the others stand, unless the file is damaged. */
+function runVerb({ id, verb, parameters }: Asked): WriterReply {
   database.exec('SAVEPOINT one')
   try {
-    for (const { statement, parameters } of writes) {
-      const ready = prepared.get(statement) ?? database.prepare(writeStatements[statement])
-      prepared.set(statement, ready)
-      ready.run(...parameters)
-    }
+    const run = sqliteVerbs[verb] as (statements: Statements, ...parameters: unknown[]) => unknown
+    const result = run(statements, ...parameters) as Awaited<ReturnType<CatalogVerbs[typeof verb]>>
     database.exec('RELEASE one')
-    return { id }
+    return { id, result }
   } catch (error) {
+    // SQLite gives the whole transaction up by itself where the disk is full.
+    if (isDamage(error) || !database.isTransaction) throw error
     database.exec('ROLLBACK TO one; RELEASE one')
-    return { id, error: messageOf(error) }
+    return failed(id, error)
   }
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+function rollBack(): void {
+  try {
+    if (database.isTransaction) database.exec('ROLLBACK')
+  } catch (error) {
+    if (!isDamage(error)) throw error
+  }
+}
+
+/** Of an error only its text crosses to the other thread; what the caller may tell it by goes beside. */
+function failed(id: number, error: unknown): WriterReply {
+  const message = error instanceof Error ? error.message : String(error)
+  if (isDamage(error)) return { id, error: { code: 'CORRUPT', message } }
+  const storage = isRefusedValue(error) ? undefined : StorageError.from(error, '')
+  return { id, error: { code: storage instanceof StorageError ? storage.code : undefined, message } }
 }

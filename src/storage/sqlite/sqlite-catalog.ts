@@ -1,186 +1,224 @@
-import { once } from 'node:events'
-import { rename, rm } from 'node:fs/promises'
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { Worker } from 'node:worker_threads'
+import { existsSync } from 'node:fs'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
-import type { Tag } from '../../oci/reference.ts'
-import type {
-  BlobRecord,
-  Catalog,
-  ManifestRecord,
-  PublicityRecord,
-  ReferrersRecord,
-  RepositoryId,
-  TagRecord,
-} from '../catalog.ts'
-import { type CatalogWrite, readStatements, type SqlValue } from './catalog-statements.ts'
-import type { WriterReply } from './catalog-writer.ts'
+import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
+import { StorageError } from '../error.ts'
+import type { RepositoryKey } from '../repository-key.ts'
 import { migrate } from './migrations/migrate.ts'
-import { sqliteCode, sqliteCorrupt, sqliteNotADatabase } from './sqlite-errors.ts'
+import { openDatabase } from './open-database.ts'
+import { leaseOf, misses, sqliteReads } from './reads.ts'
+import { finishRebuild, rebuild } from './rebuild.ts'
+import { isDamage } from './sqlite-errors.ts'
+import { Statements } from './statements.ts'
+import { WriterThread } from './writer-thread.ts'
+
+/** Told of the file under which a damaged catalog was kept. */
+export type OnDamaged = (keptAs: string) => void
+
+/** How often a new catalog is begun in place of a damaged one before the disk is given up. */
+const maximumReplacements = 3
+
+/** Both connections to one file. */
+interface OpenFile {
+  readonly database: DatabaseSync
+  readonly statements: Statements
+  readonly writer: WriterThread
+}
 
 /**
- * The catalog in SQLite (WAL). Reads run here, on a connection of their own; writes run in a worker thread, so
- * that a slow disk never stalls a transfer, and resolve once they are synced.
+ * The catalog in SQLite (WAL). Reads run here, on a connection of their own; verbs run in a worker thread, so that a
+ * slow disk never stalls a transfer, and resolve once they are synced. Where it turns out to be damaged, whenever that
+ * is, the file is set aside and a new one begun with what can still be read; what is asked meanwhile waits for that, and
+ * what was under way is done again. What is lost is a miss.
  */
 export class SqliteCatalog implements Catalog {
-  readonly #reader: DatabaseSync
-  readonly #writer: Worker
-  readonly #statements: Record<keyof typeof readStatements, StatementSync>
-  readonly #waiting = new Map<number, PromiseWithResolvers<void>>()
-  #nextId = 0
-  #writerFailure: Error | undefined
+  readonly #path: string
+  readonly #onDamaged: OnDamaged | undefined
+  /** Undefined while a new one is begun, and where that failed. */
+  #file: OpenFile | undefined
+  #opening: Promise<void> = Promise.resolve()
+  #replacements = 0
 
-  private constructor(reader: DatabaseSync, writer: Worker) {
-    this.#reader = reader
-    this.#writer = writer
-    this.#statements = {
-      tag: reader.prepare(readStatements.tag),
-      tags: reader.prepare(readStatements.tags),
-      manifest: reader.prepare(readStatements.manifest),
-      referrers: reader.prepare(readStatements.referrers),
-      publicity: reader.prepare(readStatements.publicity),
-      blob: reader.prepare(readStatements.blob),
-    }
-    writer.on('message', (reply: WriterReply) => this.#settle(reply))
-    writer.on('error', (error) => this.#failAll(error))
-    writer.on('exit', () => this.#failAll(new Error("the catalog's writer has ended")))
+  readonly repository = this.#read('repository')
+  readonly repositories = this.#read('repositories')
+  readonly held = this.#read('held')
+  readonly named = this.#read('named')
+  readonly isFree = this.#read('isFree')
+  readonly manifest = this.#read('manifest')
+  readonly tag = this.#read('tag')
+  readonly tags = this.#read('tags')
+  readonly referrers = this.#read('referrers')
+  readonly naming = this.#read('naming')
+  readonly blob = this.#read('blob')
+  readonly usage = this.#read('usage')
+  readonly idle = this.#read('idle')
+  readonly leastRecent = this.#read('leastRecent')
+  readonly unverified = this.#read('unverified')
+  readonly upload = this.#read('upload')
+  readonly staleUploads = this.#read('staleUploads')
+
+  readonly pulled = this.#verb('pulled')
+  readonly checked = this.#verb('checked')
+  readonly confirmed = this.#verb('confirmed')
+  readonly refused = this.#verb('refused')
+  readonly saveReferrers = this.#verb('saveReferrers')
+  readonly sealed = this.#verb('sealed')
+  readonly verified = this.#verb('verified')
+  readonly used = this.#verb('used')
+  readonly gone = this.#verb('gone')
+  readonly pushed = this.#verb('pushed')
+  readonly mount = this.#verb('mount')
+  readonly putManifest = this.#verb('putManifest')
+  readonly deleteTag = this.#verb('deleteTag')
+  readonly deleteManifest = this.#verb('deleteManifest')
+  readonly deleteBlob = this.#verb('deleteBlob')
+  readonly letGo = this.#verb('letGo')
+  readonly evict = this.#verb('evict')
+  readonly beginUpload = this.#verb('beginUpload')
+  readonly touchUpload = this.#verb('touchUpload')
+  readonly endUpload = this.#verb('endUpload')
+  readonly #renewLease = this.#verb('lease')
+
+  private constructor(path: string, file: OpenFile, onDamaged: OnDamaged | undefined) {
+    this.#path = path
+    this.#file = file
+    this.#onDamaged = onDamaged
   }
 
   /**
    * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
-   * one is set aside, which `onDamaged` is told: the bytes are in the blob store, and what may be read comes back
-   * with the next pulls.
+   * one is set aside, now or later, which `onDamaged` is told, and what can be read of it taken over: the bytes of blobs
+   * are in the blob store, and what upstreams have said comes back with the next pulls.
    */
-  static async open(path: string, onDamaged?: (keptAs: string) => void): Promise<SqliteCatalog> {
+  static async open(path: string, onDamaged?: OnDamaged): Promise<SqliteCatalog> {
+    if (!existsSync(path)) await finishRebuild(path)
     try {
-      return await SqliteCatalog.#openFile(path)
+      return new SqliteCatalog(path, await openFile(path), onDamaged)
     } catch (error) {
-      const code = sqliteCode(error)
-      if (code !== sqliteCorrupt && code !== sqliteNotADatabase) throw error
-      const keptAs = `${path}.damaged-${new Date().toISOString().replaceAll(':', '')}`
-      await rename(path, keptAs)
-      for (const ending of ['-wal', '-shm']) await rm(path + ending, { force: true })
-      onDamaged?.(keptAs)
-      return SqliteCatalog.#openFile(path)
+      if (!isDamage(error)) throw error
+      onDamaged?.(await rebuild(path))
+      return new SqliteCatalog(path, await openFile(path), onDamaged)
     }
   }
 
-  static async #openFile(path: string): Promise<SqliteCatalog> {
-    const database = new DatabaseSync(path, { timeout: 10_000 })
+  /**
+   * Most are told without a write: what was promised a moment ago is promised for long enough.
+   *
+   * 1. a lease reads here that the blob was idle for less than a quarter of the grace; 2. a collector lets it go in
+   * the writer: only what has been idle for the whole grace; so whatever the order, what is told at 1 holds for three
+   * quarters of it. What is not idle now is idle from the moment on at which its manifest is deleted.
+   */
+  async lease(repository: RepositoryKey, digest: Digest, at: number, graceMs: number): Promise<boolean> {
+    const file = this.#file
     try {
-      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
-      migrate(database)
-      // The writer is a file beside this one, with this one's ending: .ts here, .js in the built package.
-      const source = new URL(import.meta.url.replace(/sqlite-catalog(\.\w+)$/, 'catalog-writer$1'))
-      const writer = new Worker(source, { workerData: { path } })
-      // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
-      await once(writer, 'message')
-      return new SqliteCatalog(database, writer)
+      const lease = file && leaseOf(file.statements, repository, digest, at - graceMs / 4)
+      if (file && !lease) return false
+      if (lease?.isFresh) return true
     } catch (error) {
-      database.close()
-      throw error
+      this.#missed(file, error)
     }
+    return this.#renewLease(repository, digest, at, graceMs)
   }
 
-  async tag(repository: RepositoryId, tag: Tag): Promise<TagRecord | undefined> {
-    const row = this.#statements.tag.get(repository.upstream, repository.name, tag)
-    return row && { digest: row.digest as Digest, checkedAt: Number(row.checked_at) }
-  }
-
-  async tags(repository: RepositoryId): Promise<Tag[]> {
-    return this.#statements.tags.all(repository.upstream, repository.name).map((row) => row.name as Tag)
-  }
-
-  async manifest(repository: RepositoryId, digest: Digest): Promise<ManifestRecord | undefined> {
-    const row = this.#statements.manifest.get(repository.upstream, repository.name, digest)
-    return row && { digest, mediaType: String(row.media_type), bytes: row.bytes as Uint8Array }
-  }
-
-  async blob(repository: RepositoryId, digest: Digest): Promise<BlobRecord | undefined> {
-    const row = this.#statements.blob.get(repository.upstream, repository.name, digest)
-    return row && { digest, size: row.size === null ? undefined : Number(row.size) }
-  }
-
-  async saveManifest(
-    repository: RepositoryId,
-    manifest: ManifestRecord,
-    blobs: readonly BlobRecord[],
-  ): Promise<void> {
-    await this.#write(repository, [
-      { statement: 'addManifest', parameters: [manifest.digest, manifest.bytes] },
-      { statement: 'linkManifest', parameters: [...keyOf(repository), manifest.digest, manifest.mediaType] },
-      ...blobs.map((blob) => linkBlob(repository, blob)),
-    ])
-  }
-
-  async saveTag(repository: RepositoryId, tag: Tag, record: TagRecord): Promise<void> {
-    const parameters = [...keyOf(repository), tag, record.digest, record.checkedAt]
-    await this.#write(repository, [{ statement: 'setTag', parameters }])
-  }
-
-  async referrers(repository: RepositoryId, subject: Digest): Promise<ReferrersRecord | undefined> {
-    const row = this.#statements.referrers.get(repository.upstream, repository.name, subject)
-    return row && { referrers: JSON.parse(String(row.descriptors)), checkedAt: Number(row.checked_at) }
-  }
-
-  async saveReferrers(repository: RepositoryId, subject: Digest, record: ReferrersRecord): Promise<void> {
-    const { referrers, checkedAt } = record
-    const parameters = [...keyOf(repository), subject, JSON.stringify(referrers), checkedAt]
-    await this.#write(repository, [{ statement: 'setReferrers', parameters }])
-  }
-
-  async publicity(repository: RepositoryId): Promise<PublicityRecord | undefined> {
-    const row = this.#statements.publicity.get(repository.upstream, repository.name)
-    if (!row || row.is_public === null) return undefined
-    return { isPublic: row.is_public === 1, askedAt: Number(row.public_asked_at ?? 0) }
-  }
-
-  async savePublicity(repository: RepositoryId, { isPublic, askedAt }: PublicityRecord): Promise<void> {
-    const parameters = [...keyOf(repository), Number(isPublic), askedAt]
-    await this.#write(repository, [{ statement: 'setPublicity', parameters }])
-  }
-
-  async saveBlob(repository: RepositoryId, blob: BlobRecord): Promise<void> {
-    await this.#write(repository, [linkBlob(repository, blob)])
+  /** Rejects with StorageError where the catalog is damaged and no new one could be begun. */
+  async probe(): Promise<void> {
+    await this.#current()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#writerFailure) {
-      const ended = once(this.#writer, 'exit')
-      this.#writer.postMessage(undefined)
-      await ended
+    await this.#opening.catch(() => {})
+    const file = this.#file
+    await file?.writer[Symbol.asyncDispose]()
+    if (file?.database.isOpen) file.database.close()
+  }
+
+  #read<Name extends keyof CatalogReads>(name: Name): CatalogReads[Name] {
+    const run = sqliteReads[name] as (statements: Statements, ...parameters: unknown[]) => unknown
+    const read = async (...parameters: unknown[]) => {
+      const file = this.#file ?? (await this.#currentIfAny())
+      try {
+        return file ? run(file.statements, ...parameters) : misses[name]
+      } catch (error) {
+        this.#missed(file, error)
+      }
+      const next = await this.#currentIfAny()
+      try {
+        return next ? run(next.statements, ...parameters) : misses[name]
+      } catch (error) {
+        this.#missed(next, error)
+        return misses[name]
+      }
     }
-    this.#reader.close()
+    return read as CatalogReads[Name]
   }
 
-  async #write(repository: RepositoryId, writes: readonly CatalogWrite[]): Promise<void> {
-    if (this.#writerFailure) throw this.#writerFailure
-    const id = this.#nextId++
-    const done = Promise.withResolvers<void>()
-    this.#waiting.set(id, done)
-    const all = [{ statement: 'addRepository', parameters: keyOf(repository) }, ...writes]
-    this.#writer.postMessage({ id, writes: all })
-    await done.promise
+  #verb<Verb extends keyof CatalogVerbs>(verb: Verb): CatalogVerbs[Verb] {
+    const run = async (...parameters: unknown[]) => {
+      const file = this.#file ?? (await this.#current())
+      try {
+        return await file.writer.run(verb, parameters)
+      } catch (error) {
+        if (!(error instanceof StorageError && error.code === 'CORRUPT')) throw error
+        this.#replace(file)
+        return (await this.#current()).writer.run(verb, parameters)
+      }
+    }
+    return run as CatalogVerbs[Verb]
   }
 
-  #settle({ id, error }: WriterReply): void {
-    const done = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    if (error === undefined) done?.resolve()
-    else done?.reject(new Error(`the catalog could not be written: ${error}`))
+  /** What is damaged is a miss; other failures are thrown on. */
+  #missed(file: OpenFile | undefined, error: unknown): void {
+    if (!isDamage(error)) throw StorageError.from(error, 'the catalog could not be read')
+    if (file) this.#replace(file)
   }
 
-  #failAll(error: Error): void {
-    this.#writerFailure ??= error
-    for (const done of this.#waiting.values()) done.reject(error)
-    this.#waiting.clear()
+  async #currentIfAny(): Promise<OpenFile | undefined> {
+    await this.#opening.catch(() => {})
+    return this.#file
+  }
+
+  async #current(): Promise<OpenFile> {
+    await this.#opening
+    if (this.#file) return this.#file
+    throw new StorageError('CORRUPT', 'the catalog is damaged again and again: look at the disk')
+  }
+
+  /** Begins a new catalog in place of this one, once, whoever finds it damaged. */
+  #replace(file: OpenFile): void {
+    if (this.#file !== file) return
+    this.#file = undefined
+    file.writer.abandon(new StorageError('CORRUPT', 'the catalog is damaged'))
+    this.#replacements += 1
+    this.#opening = this.#begin(file)
+    // Whoever waits for it hears of a failure; nobody may.
+    this.#opening.catch(() => {})
+  }
+
+  async #begin(damaged: OpenFile): Promise<void> {
+    await damaged.writer[Symbol.asyncDispose]().catch(() => {})
+    damaged.database.close()
+    if (this.#replacements > maximumReplacements) return
+    try {
+      this.#onDamaged?.(await rebuild(this.#path))
+      this.#file = await openFile(this.#path)
+    } catch (error) {
+      const what = 'the catalog is damaged, and no new one can be begun'
+      const failure = StorageError.from(error, what)
+      throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
+    }
   }
 }
 
-function keyOf({ upstream, name }: RepositoryId): SqlValue[] {
-  return [upstream, name]
-}
-
-function linkBlob(repository: RepositoryId, { digest, size }: BlobRecord): CatalogWrite {
-  return { statement: 'linkBlob', parameters: [...keyOf(repository), digest, size ?? null] }
+async function openFile(path: string): Promise<OpenFile> {
+  const database = openDatabase(path)
+  try {
+    migrate(database)
+    const statements = new Statements(database)
+    statements.prepareAll()
+    const writer = await WriterThread.start({ path })
+    return { database, statements, writer }
+  } catch (error) {
+    database.close()
+    throw error
+  }
 }

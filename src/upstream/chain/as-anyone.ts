@@ -37,14 +37,14 @@ export class AsAnyone implements Link {
       // A registry that redirects to storage has said yes, whatever storage says.
       const isOfStorage = error.isElsewhere && path.startsWith('blobs/')
       if (error.code === 'NOT_FOUND' || isOfStorage) throw error
-      if (!listPath.test(path)) this.#knowledge.note(repository, false)
+      if (!listPath.test(path)) this.#knowledge.note(repository, 'refused')
       throw privateError(repository, error, this.#account.isRefused)
     }
   }
 
   #note({ repository, path }: Question, answer: Answer): void {
     if (isPage(answer) || listPath.test(path)) return
-    this.#knowledge.note(repository, true)
+    this.#knowledge.note(repository, 'given')
     const [, reference] = /^manifests\/(.+)$/.exec(path) ?? []
     const digest = claimedDigest(answer)
     if (reference !== undefined && digest) this.#knowledge.confirm(repository, reference, digest)

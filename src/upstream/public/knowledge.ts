@@ -2,14 +2,8 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../oci/digest.ts'
 import { isDigestReference, type Reference } from '../../oci/reference.ts'
 
-/** What an upstream last answered to anyone about a repository. */
-export interface PublicWord {
-  readonly isPublic: boolean
-  /** Milliseconds since the epoch. */
-  readonly at: number
-  /** Milliseconds since then, by a clock that nobody sets. */
-  readonly ageMs: number
-}
+/** What became of the last question of anyone about what is in a repository. */
+export type PublicWord = 'given' | 'refused'
 
 /** The manifest that anyone was told of. */
 export interface ToldManifest {
@@ -30,9 +24,7 @@ const maximumEntries = 10_000
 export class PublicKnowledge {
   readonly #periodMs: number
   readonly #manifests = new LRUCache<string, ToldManifest>({ max: maximumEntries })
-  readonly #repositories = new LRUCache<string, { isPublic: boolean; at: number; mark: number }>({
-    max: maximumEntries,
-  })
+  readonly #repositories = new LRUCache<string, { word: PublicWord; at: number }>({ max: maximumEntries })
 
   /** `periodMs`: milliseconds for which an answer about a digest holds. */
   constructor(periodMs: number) {
@@ -48,28 +40,26 @@ export class PublicKnowledge {
   }
 
   /** Anyone was given, or refused, something in the repository. */
-  note(repository: string, isPublic: boolean): void {
-    this.#repositories.set(repository, { isPublic, at: Date.now(), mark: performance.now() })
+  note(repository: string, word: PublicWord): void {
+    this.#repositories.set(repository, { word, at: performance.now() })
   }
 
-  /** Takes a word from elsewhere for the last one, where none is known. */
-  recall(repository: string, { isPublic, at, ageMs }: PublicWord): void {
-    if (this.#repositories.has(repository)) return
-    this.#repositories.set(repository, { isPublic, at, mark: performance.now() - ageMs })
+  /** Takes it for refused where nothing is known of it. */
+  recallRefusal(repository: string): void {
+    if (!this.#repositories.has(repository)) this.note(repository, 'refused')
   }
 
   /** What anyone gets for a reference, where that is known well enough and nothing was refused since. */
   told(repository: string, reference: Reference): ToldManifest | undefined {
     const known = this.#manifests.get(`${repository} ${reference}`)
-    const word = this.#repositories.get(repository)
-    if (!known || (word?.isPublic === false && word.mark >= known.at)) return undefined
+    const last = this.#repositories.get(repository)
+    if (!known || (last?.word === 'refused' && last.at >= known.at)) return undefined
     const lastsMs = isDigestReference(reference) ? this.#periodMs : Math.min(this.#periodMs, tagMs)
     return performance.now() - known.at < lastsMs ? known : undefined
   }
 
-  /** The last word about a repository. */
+  /** The last word about a repository; undefined where there is none. */
   lastWord(repository: string): PublicWord | undefined {
-    const last = this.#repositories.get(repository)
-    return last && { isPublic: last.isPublic, at: last.at, ageMs: performance.now() - last.mark }
+    return this.#repositories.get(repository)?.word
   }
 }

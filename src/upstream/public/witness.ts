@@ -1,13 +1,10 @@
-import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
 import { UpstreamError } from '../error.ts'
-import { manifestQuery } from '../manifest-query.ts'
 import type { Link } from '../question.ts'
-import { claimedDigest } from '../response-headers.ts'
 import { isPage } from '../web-page.ts'
 import type { PublicKnowledge } from './knowledge.ts'
 
-/** Second witnesses that a repository is public, where the question for what is in it says neither yes nor no. */
+/** The list of tags, a second witness that a repository is public where the question for its content says neither. */
 export class PublicWitness {
   readonly #asAnyone: Link
   readonly #knowledge: PublicKnowledge
@@ -17,39 +14,24 @@ export class PublicWitness {
     this.#knowledge = knowledge
   }
 
-  /**
-   * Takes the list of tags for a witness: whether anyone may list it, and no content was refused when that was last
-   * asked. Never throws UpstreamError.
-   */
-  async isWitnessed(repository: RepositoryName): Promise<boolean> {
-    const isListed = await this.isListed(repository)
-    if (isListed) this.#knowledge.note(repository, true)
-    return isListed
+  /** Whether there is no such repository to anyone, as far as its list tells. Never throws UpstreamError. */
+  async isGone(repository: RepositoryName): Promise<boolean> {
+    return !(await this.isListed(repository)) && this.#knowledge.lastWord(repository) === 'refused'
   }
 
-  /** That anyone may not list the tags says nothing about what is in it, and neither does a list after a refusal. */
+  /**
+   * Whether anyone may list it, and no content was refused when that was last asked. That anyone may not says nothing
+   * about what is in it, unless it is not found. Never throws UpstreamError.
+   */
   async isListed(repository: RepositoryName): Promise<boolean> {
     try {
       const answer = await this.#asAnyone.request({ method: 'GET', repository, path: 'tags/list?n=1' })
       answer.discard()
-      return !isPage(answer) && this.#knowledge.lastWord(repository)?.isPublic !== false
+      return !isPage(answer) && this.#knowledge.lastWord(repository) !== 'refused'
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      // To anyone there is no such repository.
-      if (error.code === 'NOT_FOUND') this.#knowledge.note(repository, false)
+      if (error.code === 'NOT_FOUND') this.#knowledge.note(repository, 'refused')
       return false
     }
-  }
-
-  /** Resolves where anyone gets the manifest `digest` by GET, which may cost them a pull. Throws UpstreamError. */
-  async assertGiven(repository: RepositoryName, digest: Digest): Promise<void> {
-    const answer = await this.#asAnyone.request({ method: 'GET', repository, ...manifestQuery(digest) })
-    answer.discard()
-    if (claimedDigest(answer) === digest || !isPage(answer)) return
-    throw new UpstreamError(
-      'INVALID_RESPONSE',
-      answer.url.host,
-      'it answered with a page instead of a manifest',
-    )
   }
 }

@@ -8,7 +8,8 @@ import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import type { Tag } from '../../../src/oci/reference.ts'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
-import { catalogContract, manifestOf, repositoryOf } from '../catalog.contract.ts'
+import { catalogContract } from '../catalog.contract.ts'
+import { alpine, anyone, latest, one, repositoryOf, two } from '../catalog-fixtures.ts'
 import { storageFolder } from '../files/storage-folder.ts'
 
 catalogContract('SqliteCatalog', async (t) => {
@@ -27,11 +28,12 @@ catalogContract('SqliteCatalog', async (t) => {
   }
 })
 
-const alpine = repositoryOf('docker.io', 'library/alpine')
-const latest = 'latest' as Tag
-const one = manifestOf('one')
-const two = manifestOf('two')
 const record = { digest: one.digest, checkedAt: 1 }
+
+/** Points a tag of `alpine` at a manifest. */
+function saveTag(catalog: SqliteCatalog, tag: Tag, manifest = one, at = 1): Promise<void> {
+  return catalog.pulled(alpine, manifest, { ...anyone(at), tag, references: [] })
+}
 
 async function openCatalog(t: TestContext) {
   const path = join(await storageFolder(t), 'catalog.db')
@@ -42,43 +44,51 @@ async function openCatalog(t: TestContext) {
   return { path, catalog, writer }
 }
 
-test('the moves of a tag are kept, not that it was checked', async (t) => {
+test('the last 100 moves of a tag are kept in their order, not that it was checked', async (t) => {
   const { path, catalog } = await openCatalog(t)
-  for (const [digest, checkedAt] of [
-    [one.digest, 10],
-    [one.digest, 20],
-    [two.digest, 30],
-    [two.digest, 40],
-    [one.digest, 50],
-  ] as const) {
-    await catalog.saveTag(alpine, latest, { digest, checkedAt })
+  for (let n = 0; n < 60; n += 1) {
+    for (const [manifest, at] of [
+      [one, 10 * n],
+      [one, 10 * n + 1],
+      [two, 10 * n + 5],
+    ] as const) {
+      await saveTag(catalog, latest, manifest, at)
+    }
   }
-  await catalog.saveTag(repositoryOf('quay.io', 'library/alpine'), latest, { ...record, checkedAt: 60 })
+  // In the same millisecond, and after the clock was set back.
+  await saveTag(catalog, latest, one, 595)
+  await saveTag(catalog, latest, two, 20)
+  await catalog.pulled(repositoryOf('quay.io', 'library/alpine'), one, {
+    ...anyone(9),
+    tag: latest,
+    references: [],
+  })
   await catalog[Symbol.asyncDispose]()
   using database = new DatabaseSync(path)
-  const history = database
+  const moves = database
     .prepare(
-      `SELECT digest, moved_at FROM tag_history JOIN repository ON repository.id = repository
-       WHERE upstream = 'docker.io' AND tag_history.name = 'latest' ORDER BY moved_at`,
+      `SELECT hex(tag_move.digest) AS digest, moved_at FROM tag_move JOIN repository ON id = repository
+       WHERE origin = 'docker.io' AND tag_move.name = 'latest' ORDER BY moved_at`,
     )
     .all()
-  assert.deepEqual(
-    history.map((row) => [row.digest, row.moved_at]),
-    [
-      [one.digest, 10],
-      [two.digest, 30],
-      [one.digest, 50],
-    ],
-  )
+    .map((row) => [`sha256:${String(row.digest).slice(2).toLowerCase()}`, row.moved_at])
+  const last = [
+    [two.digest, 595],
+    [one.digest, 596],
+    [two.digest, 597],
+  ]
+  assert.equal(moves.length, 100)
+  assert.deepEqual(moves.slice(-3), last)
+  assert.deepEqual(moves[0], [one.digest, 110])
 })
 
 test('reads and the event loop go on while a write waits for the disk', async (t) => {
   const { path, catalog } = await openCatalog(t)
-  await catalog.saveTag(alpine, latest, record)
+  await saveTag(catalog, latest)
   const other = new DatabaseSync(path)
   other.exec('BEGIN IMMEDIATE')
   const written = t.mock.fn()
-  const writing = catalog.saveTag(alpine, latest, { digest: two.digest, checkedAt: 2 }).then(written)
+  const writing = saveTag(catalog, latest, two, 2).then(written)
   for (let turn = 0; turn < 200; turn += 1) {
     const startedAt = performance.now()
     assert.deepEqual(await catalog.tag(alpine, latest), record)
@@ -96,12 +106,12 @@ test('reads and the event loop go on while a write waits for the disk', async (t
 
 test('writes that queue up while one is synced are committed together', async (t) => {
   const { path, catalog } = await openCatalog(t)
-  await catalog.saveTag(alpine, latest, record)
+  await saveTag(catalog, latest)
   const other = new DatabaseSync(path)
   other.exec('BEGIN IMMEDIATE')
   const version = () => Number(other.prepare('PRAGMA data_version').get()?.data_version)
-  const first = catalog.saveTag(alpine, 'first' as Tag, record)
-  const rest = Array.from({ length: 300 }, (_, n) => catalog.saveTag(alpine, `t${n}` as Tag, record))
+  const first = saveTag(catalog, 'first' as Tag)
+  const rest = Array.from({ length: 300 }, (_, n) => saveTag(catalog, `t${n}` as Tag))
   other.exec('COMMIT')
   const versions = new Set<number>()
   const all = [first, ...rest].map((write) => write.then(() => versions.add(version())))
@@ -113,10 +123,10 @@ test('writes that queue up while one is synced are committed together', async (t
 
 test('once its writer died, writes under way and later ones reject, reads go on', async (t) => {
   const { path, catalog, writer } = await openCatalog(t)
-  await catalog.saveTag(alpine, latest, record)
+  await saveTag(catalog, latest)
   const other = new DatabaseSync(path)
   other.exec('BEGIN IMMEDIATE')
-  const underWay = Promise.allSettled([1, 2].map(() => catalog.saveTag(alpine, latest, record)))
+  const underWay = Promise.allSettled([1, 2].map(() => saveTag(catalog, latest)))
   const terminated = writer.terminate()
   other.close()
   for (const outcome of await underWay) {
@@ -124,14 +134,14 @@ test('once its writer died, writes under way and later ones reject, reads go on'
     assert.match(String(outcome.status === 'rejected' && outcome.reason), /writer has ended/)
   }
   await terminated
-  await assert.rejects(catalog.saveTag(alpine, latest, record), /writer has ended/)
+  await assert.rejects(saveTag(catalog, latest), /writer has ended/)
   assert.deepEqual(await catalog.tag(alpine, latest), record)
   await catalog[Symbol.asyncDispose]()
 })
 
 test('a catalog of a later program is refused with a sentence that says what to do', async (t) => {
   const { path, catalog } = await openCatalog(t)
-  await catalog.saveTag(alpine, latest, record)
+  await saveTag(catalog, latest)
   await catalog[Symbol.asyncDispose]()
   {
     using database = new DatabaseSync(path)
@@ -169,6 +179,6 @@ test('opened again and again, each time with what was there', async (t) => {
   for (let n = 0; n < 5; n += 1) {
     await using again = await SqliteCatalog.open(path)
     assert.equal((await again.tags(alpine)).length, n)
-    await again.saveTag(alpine, `t${n}` as Tag, record)
+    await saveTag(again, `t${n}` as Tag)
   }
 })

@@ -2,13 +2,17 @@ import type { DatabaseSync } from 'node:sqlite'
 import { mirror } from './0001-mirror.ts'
 import { referrers } from './0002-referrers.ts'
 import { publicAskedAt } from './0003-public-asked-at.ts'
+import { evidence } from './0004-evidence.ts'
+
+/** Statements, or a function where what is stored has to be read. */
+type Migration = string | ((database: DatabaseSync) => void)
 
 /** In order; a landed one never changes. */
-const migrations: readonly string[] = [mirror, referrers, publicAskedAt]
+const migrations: readonly Migration[] = [mirror, referrers, publicAskedAt, evidence]
 
 /**
- * Brings a catalog to the newest schema, each step in a transaction of its own. Throws where the catalog was
- * written by a later version of the program.
+ * Brings a catalog to the newest schema, each step in a transaction of its own: after a kill in the middle the one
+ * before is there. Throws where the catalog was written by a later version of the program.
  */
 export function migrate(database: DatabaseSync): void {
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
@@ -17,8 +21,16 @@ export function migrate(database: DatabaseSync): void {
       `the catalog has schema ${version}, this program knows ${migrations.length}: start the newer program, or use another folder`,
     )
   }
-  for (const [index, statements] of migrations.entries()) {
+  for (const [index, migration] of migrations.entries()) {
     if (index < version) continue
-    database.exec(`BEGIN; ${statements}; PRAGMA user_version = ${index + 1}; COMMIT`)
+    database.exec('BEGIN IMMEDIATE')
+    try {
+      if (typeof migration === 'string') database.exec(migration)
+      else migration(database)
+      database.exec(`PRAGMA user_version = ${index + 1}; COMMIT`)
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK')
+      throw error
+    }
   }
 }

@@ -1,0 +1,43 @@
+import type { Logger } from 'pino'
+import type { TokenBucket } from '../flow/token-bucket.ts'
+import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Partial } from '../storage/partial.ts'
+import type { FillCounts } from './fill-counts.ts'
+
+export interface FillOptions {
+  readonly digest: Digest
+  readonly store: BlobStore
+  /** Publishes a verified partial, unless the blob is stored by now. */
+  readonly publish: (partial: Partial) => Promise<void>
+  /** Whether the disk has room for so many bytes beside what other fills still bring; undefined: for whatever it is. */
+  readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  /** Whether the disk could not take it a moment ago. */
+  readonly isUnstorable: boolean
+  /** The disk failed, so that the blob cannot be kept. */
+  readonly onDiskFailure: () => void
+  /** It takes no more followers; called before those who wait hear of its end. */
+  readonly onEnd: () => void
+  /** Of the first way's upstream, added to as it goes. */
+  readonly counts: FillCounts
+  readonly rate: TokenBucket | undefined
+  /** Attempts in a row without a new byte before a way is given up. */
+  readonly retries: number
+  /** Milliseconds after which it lets another one that waits for the line have its turn. */
+  readonly turnMs: number
+  /** Milliseconds without a byte after which a way is left for another one. */
+  readonly slowMs: number
+  /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
+  readonly patienceMs: number
+  readonly logger: Logger
+}
+
+/** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */
+export function partialId(digest: Digest): string {
+  return `${digestAlgorithm(digest)}-${digestHex(digest)}`
+}
+
+/** The name of a partial beside one whose bytes are in doubt. */
+export function anew(id: string): string {
+  return `${id}-anew`
+}

@@ -1,0 +1,42 @@
+import type { Logger } from 'pino'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { nameOf } from '../storage/repository-key.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { Attempt } from './attempt.ts'
+import { Contradiction } from './size.ts'
+import type { Way } from './ways.ts'
+
+/** Logs what an attempt has brought; `ms`: milliseconds since the fill began. */
+export function reportFill(logger: Logger, digest: Digest, attempt: Attempt, ms: number): void {
+  const way = attempt.blameable.at(-1)
+  // All of it was left by an earlier process.
+  if (!way) return
+  const { name: upstream, repository } = way.source
+  const { verifiedSize: size, keptBytes, resumes } = attempt
+  const bytes = size - keptBytes
+  const bytesPerSecond = Math.round(bytes / Math.max(ms / 1000, 0.001))
+  const fields = {
+    upstream,
+    repository: repository && nameOf(repository),
+    digest,
+    size,
+    bytes,
+    keptBytes,
+    resumes,
+  }
+  logger.info({ ...fields, ms: Math.round(ms), bytesPerSecond }, 'fetched a blob')
+}
+
+/** Whether bytes are not what their digest says. */
+export function isWrongBytes(error: unknown): boolean {
+  return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
+}
+
+/** What those who wait hear of a failure, by the last way that was taken. */
+export function told(error: unknown, way: Way | undefined): Error {
+  if (error instanceof Contradiction) {
+    return new UpstreamError('INVALID_RESPONSE', way?.source.name ?? '', error.message, { cause: error })
+  }
+  return error instanceof Error ? error : new Error(String(error))
+}

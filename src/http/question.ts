@@ -1,0 +1,20 @@
+import type { FastifyReply } from 'fastify'
+import type { Repository } from '../registry/repository.ts'
+import type { RegistryUrl, RepositoryKind, TargetOf } from './registry-url.ts'
+import type { RequestContext } from './request-context.ts'
+
+/** The kinds of things that something can be asked of. */
+export type Kind = RepositoryKind | 'base'
+
+/** A request about one kind of thing. */
+export interface Question<Asked extends Kind> {
+  readonly context: RequestContext
+  readonly reply: FastifyReply
+  readonly url: RegistryUrl
+  readonly target: TargetOf<Asked>
+  /** Undefined for the base of all, which is in none. */
+  readonly repository: Asked extends RepositoryKind ? Repository : undefined
+}
+
+/** Tells how an answer came about: hit, joined, miss, revalidated or stale. */
+export const cacheHeader = 'x-larder-cache'

@@ -1,0 +1,74 @@
+import type { IncomingMessage } from 'node:http'
+import { delay } from '../flow/abortable.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { RequestContext } from './request-context.ts'
+import { ClientLeftError } from './send-blob.ts'
+
+/** Milliseconds without a byte after which whoever uploads is let go: slow lines pause, but not for minutes. */
+const defaultIdleMs = 5 * 60_000
+
+/**
+ * The body of a request, piece by piece as it comes: whoever takes no more stops the client (backpressure), so that no
+ * more than a piece or two is in memory. `length`: what the client said beside the framing of HTTP, in bytes. Rejects
+ * with ClientLeftError where it leaves before the end or sends nothing for `idleMs`, with RegistryError SIZE_INVALID
+ * (400) where the body is longer or shorter than `length`: what came within it was handed over all the same.
+ */
+export async function* receiveBlob(
+  context: RequestContext,
+  {
+    length = Number.POSITIVE_INFINITY,
+    idleMs = defaultIdleMs,
+  }: { length?: number | undefined; idleMs?: number } = {},
+): AsyncGenerator<Uint8Array> {
+  const { request } = context
+  const idle = setTimeout(() => {
+    context.breakOff(new Error(`the client sent nothing for ${idleMs} ms`))
+    request.destroy()
+  }, idleMs)
+  try {
+    // Whoever stops early still answers on this connection.
+    for await (const piece of piecesOf(request)) {
+      const wanted = piece.subarray(0, Math.max(0, length - context.receivedBytes))
+      context.receivedBytes += wanted.length
+      if (wanted.length > 0) yield wanted
+      if (wanted.length < piece.length) throw wrongLength('longer', length)
+      idle.refresh()
+    }
+  } finally {
+    clearTimeout(idle)
+  }
+  if (Number.isFinite(length) && context.receivedBytes < length) throw wrongLength('shorter', length)
+}
+
+/** Reads the rest of a body and forgets it. False where it is more than so much, or is not here in time. */
+export async function drain(
+  request: IncomingMessage,
+  { bytes, ms }: { readonly bytes: number; readonly ms: number },
+): Promise<boolean> {
+  const reading = (async () => {
+    let left = bytes
+    for await (const piece of piecesOf(request)) {
+      left -= piece.length
+      if (left < 0) return false
+    }
+    return true
+  })()
+  const timer = delay(ms)
+  return Promise.race([reading, timer.then(() => false)]).catch(() => false)
+}
+
+async function* piecesOf(request: IncomingMessage): AsyncGenerator<Buffer> {
+  try {
+    yield* request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+  } catch (error) {
+    // Whatever a socket fails with, its other end is gone; an error of whoever takes the pieces never comes here.
+    throw new ClientLeftError(error)
+  }
+}
+
+function wrongLength(how: 'longer' | 'shorter', length: number): RegistryError {
+  return new RegistryError(
+    'SIZE_INVALID',
+    `the body is ${how} than the ${length} bytes that Content-Range says`,
+  )
+}

@@ -1,0 +1,161 @@
+import type { FastifyReply } from 'fastify'
+import type { Digest } from '../../oci/digest.ts'
+import { RegistryError } from '../../oci/error.ts'
+import { isDigestReference } from '../../oci/reference.ts'
+import type { Repository } from '../../registry/repository.ts'
+import { localOrigin } from '../../storage/repository-key.ts'
+import { admit, mayPush, type PushPolicy } from '../admission.ts'
+import type { BufferPool } from '../buffer-pool.ts'
+import {
+  asAbsent,
+  type RegistryTarget,
+  type RegistryUrl,
+  type RepositoryKind,
+  type TargetOf,
+} from '../registry-url.ts'
+import type { RequestContext, Subject } from '../request-context.ts'
+import type { RequestLog } from '../request-log.ts'
+import { type Action, RouteTable } from '../routing.ts'
+import { baseRoutes } from './base.ts'
+import { blobRoutes } from './blobs.ts'
+import { manifestRoutes } from './manifests.ts'
+import { referrerRoutes } from './referrers.ts'
+import { tagRoutes } from './tags.ts'
+import { uploadRoutes } from './uploads.ts'
+
+/** Tells which repository a request means. */
+interface RepositoryFinder {
+  /** Whether an upstream goes by this name. */
+  serves(name: string): boolean
+  /** The names that can be pushed, as patterns. */
+  readonly pushable: readonly string[]
+  /** `isPushing`: it is part of a push. `mayPush`: whoever asks may push, and may be about to. Throws RegistryError NAME_INVALID (400) and NAME_UNKNOWN (404). */
+  find(asked: {
+    readonly namespace: string | undefined
+    readonly prefix: string | undefined
+    readonly name: string
+    readonly host: string | undefined
+    readonly digest: Digest | undefined
+    readonly isPushing: boolean
+    readonly mayPush: boolean
+  }): Promise<Repository>
+}
+
+export interface RegistryRoutesOptions {
+  readonly repositories: RepositoryFinder
+  readonly push: PushPolicy
+  readonly pool: BufferPool
+  readonly requestLog: RequestLog
+}
+
+/** Everything below `/v2/`: the table of routes, and the one way to each of them. */
+export class RegistryRoutes {
+  readonly #options: RegistryRoutesOptions
+  readonly #table: RouteTable
+
+  constructor(options: RegistryRoutesOptions) {
+    this.#options = options
+    this.#table = new RouteTable([
+      ...baseRoutes,
+      ...manifestRoutes,
+      ...blobRoutes(options.pool),
+      ...uploadRoutes,
+      ...tagRoutes,
+      ...referrerRoutes,
+    ])
+  }
+
+  /** Answers one request. Rejects with RegistryError, UpstreamError or StorageError before anything was sent. */
+  async handle(context: RequestContext, reply: FastifyReply): Promise<void> {
+    const { method, kind } = context
+    const { repositories, requestLog, push } = this.#options
+    if (!this.#table.knows(method)) throw this.#table.refusal(kind, method)
+    const url = urlOf(context)
+    if (url.prefix !== undefined && !repositories.serves(url.prefix)) {
+      reply.callNotFound()
+      return
+    }
+    reply.header('docker-distribution-api-version', 'registry/2.0')
+    reply.header('x-content-type-options', 'nosniff')
+    const { target } = url
+    const { action, answer } = this.#table.find(target.kind, method)
+    admit(context, action, push)
+    const repository = isInRepository(target) ? await this.#find(context, url, target, action) : undefined
+    if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
+    if (repository && isInRepository(target)) requestLog.about(context, subjectOf(target, repository))
+    // The table found it by the target's kind, which TypeScript cannot see through the union.
+    await (answer as (question: unknown) => Promise<void>)({ context, reply, url, target, repository })
+  }
+
+  async #find(
+    context: RequestContext,
+    url: RegistryUrl,
+    target: TargetOf<RepositoryKind>,
+    action: Action,
+  ): Promise<Repository> {
+    const { repositories, push } = this.#options
+    const asked = askedBy(context, url, target, action, push)
+    const repository = await repositories.find(asked).catch((error: unknown) => {
+      throw isReading(context) ? asAbsent('NAME_UNKNOWN', error) : error
+    })
+    if (action === 'push' && !repository.push) throw notPushable(repository, repositories.pushable)
+    return repository
+  }
+}
+
+/** Throws as `RequestContext.url`. To whoever writes, a name or tag that nothing can have is a mistake (400). */
+function urlOf(context: RequestContext): RegistryUrl {
+  try {
+    return context.url
+  } catch (error) {
+    const mistake = error instanceof Error ? error.cause : undefined
+    throw isReading(context) || !(mistake instanceof RegistryError) ? error : mistake
+  }
+}
+
+function isReading({ method }: RequestContext): boolean {
+  return method === 'GET' || method === 'HEAD'
+}
+
+function notPushable({ upstream, name }: Repository, pushable: readonly string[]): RegistryError {
+  const message = `nothing can be pushed to ${name}, which is mirrored from ${upstream}: push there, or here under a name that belongs to this mirror alone (${pushable.join(', ')}: local.repositories in mirror.yml)`
+  return new RegistryError('DENIED', message)
+}
+
+function isInRepository(target: RegistryTarget): target is TargetOf<RepositoryKind> {
+  return 'name' in target
+}
+
+/**
+ * Whether a blob is here is asked by whoever pushes, and by nobody who pulls. It has to be answered for the repository
+ * that is pushed to, although nothing may be in it yet: the upstream's word would make the client leave the blob out.
+ */
+function askedBy(
+  context: RequestContext,
+  { namespace, prefix }: RegistryUrl,
+  target: TargetOf<RepositoryKind>,
+  action: Action,
+  push: PushPolicy,
+): Parameters<RepositoryFinder['find']>[0] {
+  // By HEAD clients ask what need not be pushed.
+  const isPusher = context.method === 'HEAD' && mayPush(context, push)
+  return {
+    namespace,
+    prefix,
+    name: target.name,
+    host: context.request.headers.host,
+    digest: digestOf(target),
+    isPushing: action === 'push' || (isPusher && target.kind === 'blob'),
+    mayPush: isPusher,
+  }
+}
+
+function digestOf(target: TargetOf<RepositoryKind>): Digest | undefined {
+  if ('digest' in target) return target.digest
+  return target.kind === 'manifest' && isDigestReference(target.reference) ? target.reference : undefined
+}
+
+function subjectOf(target: TargetOf<RepositoryKind>, { upstream, name }: Repository): Subject {
+  const reference = 'reference' in target ? target.reference : digestOf(target)
+  return { kind: target.kind, upstream: upstream ?? localOrigin, repository: name, reference }
+}

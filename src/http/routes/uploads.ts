@@ -1,0 +1,107 @@
+import type { FastifyReply } from 'fastify'
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { RegistryError } from '../../oci/error.ts'
+import type { UploadState } from '../../registry/repository.ts'
+import { pushingOf } from '../pushing-of.ts'
+import type { Question } from '../question.ts'
+import { receiveBlob } from '../receive-blob.ts'
+import type { RequestContext } from '../request-context.ts'
+import type { Route } from '../routing.ts'
+
+/** How blobs are pushed: a session, pieces, and the digest at the end (distribution-spec end-4, end-5, end-6). */
+export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
+  { kind: 'uploads', method: 'POST', action: 'push', answer: begin },
+  { kind: 'upload', method: 'GET', action: 'push', answer: tell },
+  { kind: 'upload', method: 'PATCH', action: 'push', answer: append },
+  { kind: 'upload', method: 'PUT', action: 'push', answer: finish },
+]
+
+/**
+ * Begins a session. With `?digest=` the body is the whole blob; a mount (`?mount=`) is answered by a session, as the
+ * specification lets whoever mounts nothing.
+ */
+async function begin(question: Question<'uploads'>): Promise<void> {
+  const { context, reply, url } = question
+  const { signal } = context
+  const push = pushingOf(question)
+  const digest = digestOf(question)
+  const state = await push.begin({ signal })
+  if (digest !== undefined) {
+    await push.finish(state.id, digest, receiveBlob(context), { signal })
+    tellStored(question, digest)
+  } else tellState(reply.code(202), `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
+}
+
+async function tell(question: Question<'upload'>): Promise<void> {
+  const { context, reply, target, url } = question
+  tellState(
+    reply.code(204),
+    url.path,
+    await pushingOf(question).upload(target.id, { signal: context.signal }),
+  )
+}
+
+async function append(question: Question<'upload'>): Promise<void> {
+  const { context, reply, target, url } = question
+  const { start, length } = spanOf(context)
+  const body = receiveBlob(context, { length })
+  const state = await pushingOf(question).append(target.id, body, { start, signal: context.signal })
+  tellState(reply.code(202), url.path, state)
+}
+
+async function finish(question: Question<'upload'>): Promise<void> {
+  const { context, target } = question
+  const digest = digestOf(question)
+  if (digest === undefined) {
+    throw new RegistryError('DIGEST_INVALID', 'the end of an upload needs its digest: ?digest=sha256:...')
+  }
+  const { start, length } = spanOf(context)
+  const body = receiveBlob(context, { length })
+  await pushingOf(question).finish(target.id, digest, body, { start, signal: context.signal })
+  tellStored(question, digest)
+}
+
+/** Throws RegistryError DIGEST_INVALID (400). */
+function digestOf({ url }: Pick<Question<'upload'>, 'url'>): Digest | undefined {
+  const given = url.query.get('digest')
+  return given === null ? undefined : parseDigest(given)
+}
+
+/**
+ * Which bytes of the blob the body says it has: `Content-Range: 0-1023`, as the specification writes it. Throws
+ * RegistryError BLOB_UPLOAD_INVALID (400), SIZE_INVALID (400) where Content-Length says otherwise.
+ */
+function spanOf({ request }: RequestContext): { start: number | undefined; length: number | undefined } {
+  const { 'content-range': range, 'content-length': length } = request.headers
+  if (range === undefined) return { start: undefined, length: undefined }
+  const [, first, last] = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(range) ?? []
+  const [start, end] = [Number(first), Number(last) + 1]
+  if (!(start < end)) {
+    throw new RegistryError('BLOB_UPLOAD_INVALID', 'Content-Range must be two positions such as 0-1023')
+  }
+  if (length !== undefined && Number(length) !== end - start) {
+    const message = `Content-Range says ${end - start} bytes, and Content-Length ${length}`
+    throw new RegistryError('SIZE_INVALID', message)
+  }
+  return { start, length: end - start }
+}
+
+/** Where the session is, and how much is there. `0-0` is also said of nothing, as every registry does. */
+function tellState(reply: FastifyReply, location: string, { id, offset }: UploadState): void {
+  reply
+    .header('location', location)
+    .header('range', `0-${Math.max(0, offset - 1)}`)
+    .header('docker-upload-uuid', id)
+    .header('content-length', 0)
+    .send(null)
+}
+
+function tellStored({ reply, url }: Pick<Question<'upload'>, 'reply' | 'url'>, digest: Digest): void {
+  const [name] = url.path.split('/blobs/uploads', 1)
+  reply
+    .code(201)
+    .header('location', `${name}/blobs/${digest}`)
+    .header('docker-content-digest', digest)
+    .header('content-length', 0)
+    .send(null)
+}

@@ -1,0 +1,76 @@
+import { SingleFlight } from '../flow/single-flight.ts'
+import type { Digest } from '../oci/digest.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { Answers } from './answers.ts'
+import type { Evidence } from './evidence.ts'
+import type { UpstreamRepository } from './upstream-repository.ts'
+
+export interface BlobQuestionsOptions {
+  readonly evidence: Evidence
+  readonly answers: Answers
+}
+
+/** Asks upstreams whether a repository has a blob, once for all who wait for the same; what they say is remembered. */
+export class BlobQuestions {
+  readonly #options: BlobQuestionsOptions
+  readonly #asking = new SingleFlight<string, number | undefined>()
+  readonly #recording = new SingleFlight<string, void>()
+
+  constructor(options: BlobQuestionsOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Whether it has a blob whose bytes come by another way: by HEAD, which brings none. Throws UpstreamError, NOT_FOUND
+   * among them.
+   */
+  async assertHas(repository: UpstreamRepository, digest: Digest, method?: 'HEAD'): Promise<void> {
+    const { upstream, name } = repository
+    await this.#ask(repository, digest, method, async () => {
+      if (await upstream.hasBlob(name, digest)) return undefined
+      throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
+    })
+  }
+
+  /** The size of a blob in bytes; undefined where it has it and nobody tells. Throws as `assertHas` does. */
+  async size(repository: UpstreamRepository, digest: Digest): Promise<number | undefined> {
+    return this.#ask(repository, digest, 'HEAD', () => repository.upstream.blobSize(repository.name, digest))
+  }
+
+  /** Its upstream has sent bytes of it, which says that it has it. */
+  sent(repository: UpstreamRepository, digest: Digest): Promise<void> {
+    return this.#recording.run(`${repository.key} ${digest}`, () =>
+      this.#options.evidence.confirmed(repository, digest, { as: 'anyone', at: Date.now() }),
+    )
+  }
+
+  /** Remembers a refusal. What storage that it redirects to refuses says nothing about the blob. */
+  async failed(
+    repository: UpstreamRepository,
+    digest: Digest,
+    error: unknown,
+    method?: 'HEAD',
+  ): Promise<void> {
+    if (error instanceof UpstreamError && error.isElsewhere && method === undefined) return
+    await this.#options.answers.rememberRefusal(repository.key, digest, error, method)
+    await this.#options.evidence.heard(repository, error)
+  }
+
+  #ask(
+    repository: UpstreamRepository,
+    digest: Digest,
+    method: 'HEAD' | undefined,
+    question: () => Promise<number | undefined>,
+  ): Promise<number | undefined> {
+    return this.#asking.run(`${repository.key} ${digest} ${method}`, async () => {
+      try {
+        const told = await question()
+        await this.sent(repository, digest)
+        return told
+      } catch (error) {
+        await this.failed(repository, digest, error, method)
+        throw error
+      }
+    })
+  }
+}

@@ -1,0 +1,44 @@
+import type { OpenedSpan, Source, SpanQuery } from '../content/source.ts'
+import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
+
+/** The way to a blob by the upstream of a repository, which hears what it says of it. */
+export class BlobSource implements Source {
+  readonly name: string
+  readonly repository: RepositoryKey
+  readonly #source: UpstreamRepository
+  readonly #digest: Digest
+  readonly #onFailure: (error: unknown) => Promise<void>
+  #hasAnswered = false
+
+  constructor(
+    source: UpstreamRepository,
+    digest: Digest,
+    /** Hears each failure before whoever asked does. */
+    onFailure: (error: unknown) => Promise<void>,
+  ) {
+    this.name = source.upstream.name
+    this.repository = source.key
+    this.#source = source
+    this.#digest = digest
+    this.#onFailure = onFailure
+  }
+
+  /** Whether the upstream has begun to send it by this way: it says that it has it. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered
+  }
+
+  async open(position: number, query: SpanQuery): Promise<OpenedSpan> {
+    const { upstream, name } = this.#source
+    try {
+      const span = await upstream.blob(name, this.#digest, { position, ...query })
+      this.#hasAnswered = true
+      return span
+    } catch (error) {
+      await this.#onFailure(error)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import type { Digest } from '../oci/digest.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
+import type { Catalog } from '../storage/catalog.ts'
+import { localOrigin, repositoryKey } from '../storage/repository-key.ts'
+import { LocalRepository, type LocalStore } from './local-repository.ts'
+import { matcherOf } from './name-patterns.ts'
+
+export interface LocalRepositoriesOptions extends LocalStore {
+  readonly catalog: LocalStore['catalog'] & Pick<Catalog, 'repository'>
+  /** Which names can be pushed (`local.repositories`). */
+  readonly patterns: readonly string[]
+}
+
+/** The repositories that were pushed here, and those that can be. */
+export class LocalRepositories {
+  /** Which names can be pushed. */
+  readonly patterns: readonly string[]
+  readonly #options: LocalRepositoriesOptions
+  /** Whether a name can be pushed. */
+  readonly isPushable: (name: string) => boolean
+
+  constructor(options: LocalRepositoriesOptions) {
+    this.#options = options
+    this.patterns = options.patterns
+    this.isPushable = matcherOf(options.patterns)
+  }
+
+  /**
+   * Whether a name means a repository of this mirror alone: whoever pushes means one wherever that is possible, whoever
+   * pulls only where something was pushed. A push that came to nothing does not take a name from its upstream: there is
+   * a tag, or this very digest.
+   */
+  async isMeant(
+    name: string,
+    { isPushing, digest }: { isPushing: boolean; digest: Digest | undefined },
+  ): Promise<boolean> {
+    if (!isRepositoryName(name) || !this.isPushable(name)) return false
+    if (isPushing) return true
+    const { catalog } = this.#options
+    const key = repositoryKey(localOrigin, name)
+    if ((await catalog.repository(key)) === undefined) return false
+    if ((await catalog.tags(key, { limit: 1 })).length > 0) return true
+    return digest !== undefined && (await catalog.held(key, digest)) !== undefined
+  }
+
+  /** The repository of this name; there need be nothing in it. */
+  at(name: RepositoryName): LocalRepository {
+    return new LocalRepository(this.#options, name)
+  }
+}

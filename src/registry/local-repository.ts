@@ -1,0 +1,193 @@
+import type { Logger } from 'pino'
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { parseManifest } from '../oci/manifest.ts'
+import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
+import type { PageQuery } from '../oci/page-query.ts'
+import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
+import { type Referrer, referrerOf } from '../oci/referrers.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
+import { referencesOf } from '../storage/manifest-references.ts'
+import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import type {
+  Pushing,
+  Repository,
+  ServedBlob,
+  ServedBlobStat,
+  ServedManifest,
+  ServedReferrers,
+  ServedTagPage,
+  UploadState,
+} from './repository.ts'
+import type { Appending } from './upload-session.ts'
+import type { Uploads } from './uploads.ts'
+
+/** What all local repositories share. */
+export interface LocalStore {
+  readonly catalog: Pick<Catalog, 'held' | 'lease' | 'manifest' | 'naming' | 'putManifest' | 'tag' | 'tags'>
+  readonly blobs: {
+    stat(digest: Digest): Promise<{ readonly size: number } | undefined>
+    openStored(digest: Digest): Promise<BlobReader | undefined>
+  }
+  readonly uploads: Uploads
+  readonly logger: Logger
+}
+
+/**
+ * Milliseconds for which a blob that no manifest names is kept: long enough for the slowest push, since whoever was
+ * told that a blob is here does not send it.
+ */
+const graceMs = 24 * 60 * 60_000
+const tagsOfPage = 1000
+const referrersAtOnce = 100
+
+/** A repository of this mirror alone: what was pushed to it is in it, and nobody else is ever asked. */
+export class LocalRepository implements Repository, Pushing {
+  readonly key: RepositoryKey
+  readonly name: RepositoryName
+  readonly upstream = undefined
+  readonly #store: LocalStore
+
+  constructor(store: LocalStore, name: RepositoryName) {
+    this.key = repositoryKey(localOrigin, name)
+    this.name = name
+    this.#store = store
+  }
+
+  get push(): Pushing {
+    return this
+  }
+
+  async manifest(reference: Reference): Promise<ServedManifest> {
+    const { catalog } = this.#store
+    const digest = isDigestReference(reference) ? reference : (await catalog.tag(this.key, reference))?.digest
+    const record = digest && (await this.#manifestOf(digest))
+    if (!record) throw new RegistryError('MANIFEST_UNKNOWN', `${this.name} has no manifest ${reference}`)
+    return { ...record, size: record.bytes.length, status: 'hit', checkedAt: undefined }
+  }
+
+  async blob(digest: Digest): Promise<ServedBlob> {
+    const { catalog, blobs } = this.#store
+    const isHeld = (await catalog.held(this.key, digest))?.localAt !== undefined
+    const reader = isHeld ? await blobs.openStored(digest) : undefined
+    if (reader) return { reader, status: 'hit' }
+    throw this.#lacks(digest, isHeld)
+  }
+
+  /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
+  async blobStat(digest: Digest): Promise<ServedBlobStat> {
+    const { catalog, blobs } = this.#store
+    const isLeased = await catalog.lease(this.key, digest, Date.now(), graceMs)
+    const stored = isLeased ? await blobs.stat(digest) : undefined
+    if (stored) return { size: stored.size, isStored: true }
+    throw this.#lacks(digest, isLeased)
+  }
+
+  async tags({ n = tagsOfPage, last }: PageQuery): Promise<ServedTagPage> {
+    // One more tells whether there is another page.
+    const found = await this.#store.catalog.tags(this.key, {
+      ...(last === undefined ? {} : { after: last as Tag }),
+      limit: n + 1,
+    })
+    const tags = found.slice(0, n)
+    const next = found.length > n ? `n=${n}&last=${encodeURIComponent(tags.at(-1) ?? last ?? '')}` : undefined
+    return { tags, next, status: 'hit' }
+  }
+
+  async referrers(subject: Digest): Promise<ServedReferrers> {
+    const { catalog } = this.#store
+    const referrers: Referrer[] = []
+    let after: Digest | undefined
+    do {
+      const page = { limit: referrersAtOnce, ...(after === undefined ? {} : { after }) }
+      const naming = await catalog.naming(this.key, subject, 'subject', page)
+      for (const { manifest } of naming) {
+        const record = await this.#manifestOf(manifest)
+        if (record) referrers.push(referrerOf(record))
+      }
+      after = naming.length < referrersAtOnce ? undefined : naming.at(-1)?.manifest
+    } while (after !== undefined)
+    return { referrers, status: 'hit', checkedAt: undefined }
+  }
+
+  async begin(): Promise<UploadState> {
+    return this.#store.uploads.begin(this.key)
+  }
+
+  async upload(id: string): Promise<UploadState> {
+    return this.#store.uploads.state(this.key, id)
+  }
+
+  async append(id: string, body: AsyncIterable<Uint8Array>, options: Appending): Promise<UploadState> {
+    return this.#store.uploads.append(this.key, id, body, options)
+  }
+
+  async finish(
+    id: string,
+    digest: Digest,
+    body: AsyncIterable<Uint8Array>,
+    options: Appending,
+  ): Promise<void> {
+    await this.#store.uploads.finish(this.key, id, digest, body, options)
+  }
+
+  async putManifest(
+    reference: Reference,
+    { bytes, mediaType }: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
+  ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
+    const parsed = parseManifest(bytes, mediaType)
+    if (!isManifestMediaType(parsed.mediaType) || isSchema1MediaType(parsed.mediaType)) {
+      const message = `${parsed.mediaType} is not taken: only manifests and indexes of OCI, and of Docker's schema 2`
+      throw new RegistryError('MANIFEST_INVALID', message)
+    }
+    const digest = isDigestReference(reference)
+      ? digestOf(bytes, digestAlgorithm(reference))
+      : digestOf(bytes)
+    if (isDigestReference(reference) && digest !== reference) {
+      throw new RegistryError('DIGEST_INVALID', `the manifest has the digest ${digest}`)
+    }
+    const record = { digest, mediaType: parsed.mediaType, bytes }
+    const tags = isDigestReference(reference) ? [] : [reference]
+    const put = (references: readonly ManifestReference[]) =>
+      this.#store.catalog.putManifest(this.key, record, { references, tags, at: Date.now() })
+    const references = referencesOf(parsed)
+    let missing = await put(references)
+    // Its layers of a vendor are kept where they were pushed, and need not be.
+    const isVendors = (one: Digest) =>
+      parsed.blobs.some((blob) => blob.digest === one && isNondistributable(blob.mediaType))
+    if (missing.length > 0 && missing.every(isVendors)) {
+      const absent = new Set(missing)
+      missing = await put(references.filter(({ target }) => !absent.has(target)))
+    }
+    if (missing.length > 0) {
+      const message = `${this.name} lacks what the manifest names: push ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ' and more' : ''} first`
+      throw new RegistryError('MANIFEST_BLOB_UNKNOWN', message, {
+        detail: missing.map((one) => ({ digest: one })),
+      })
+    }
+    return { digest, subject: parsed.subject?.digest }
+  }
+
+  async #manifestOf(digest: Digest): Promise<ManifestRecord | undefined> {
+    const { catalog, logger } = this.#store
+    const holding = await catalog.held(this.key, digest)
+    if (holding?.localAt === undefined) return undefined
+    const record = await catalog.manifest(this.key, digest)
+    if (record && digestOf(record.bytes, digestAlgorithm(digest)) === digest) return record
+    // A blob can be asked for as a manifest: it has no media type.
+    if (holding.mediaType !== undefined)
+      logger.error({ repository: this.key, digest }, 'a manifest that was pushed is lost: push it again')
+    return undefined
+  }
+
+  #lacks(digest: Digest, isHeld: boolean): RegistryError {
+    if (isHeld)
+      this.#store.logger.error(
+        { repository: this.key, digest },
+        'the bytes of a blob that was pushed are lost: push it again',
+      )
+    return new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
+  }
+}

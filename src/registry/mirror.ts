@@ -1,0 +1,66 @@
+import type { Logger } from 'pino'
+import type { Blobs } from '../content/blobs.ts'
+import type { OpenExpiring } from '../flow/expiring.ts'
+import { Answers } from '../mirror/answers.ts'
+import { BlobQuestions } from '../mirror/blob-questions.ts'
+import { Evidence } from '../mirror/evidence.ts'
+import { Manifests } from '../mirror/manifests.ts'
+import { Referrers } from '../mirror/referrers.ts'
+import { TagLists } from '../mirror/tag-lists.ts'
+import type { Catalog } from '../storage/catalog.ts'
+import { Rights } from './rights.ts'
+
+/** What all mirrored repositories share. */
+export interface Mirror {
+  readonly catalog: Pick<Catalog, 'named'>
+  readonly blobs: Pick<Blobs, 'open' | 'openStored' | 'stat'>
+  readonly rights: Rights
+  readonly evidence: Evidence
+  readonly answers: Answers
+  readonly manifests: Manifests
+  readonly blobQuestions: BlobQuestions
+  readonly tagLists: TagLists
+  readonly referrers: Referrers
+}
+
+export interface MirrorOptions {
+  readonly catalog: Catalog
+  readonly blobs: Mirror['blobs']
+  readonly expiring: OpenExpiring
+  /** Milliseconds for which an upstream's answer is trusted (`cache.revalidate`). */
+  readonly revalidateMs: number
+  /** Milliseconds for which a refusal is remembered (`cache.negative`). */
+  readonly negativeMs: number
+  /** Milliseconds up to which a copy is served while its upstream fails (`cache.serveStale`). */
+  readonly serveStaleMs: number
+  /** Milliseconds that a client waits for the upstream while there is a copy (`cache.staleAfter`). */
+  readonly staleAfterMs: number
+  /** Milliseconds for which what was public is served after its repository is refused (`cache.servePrivate`). */
+  readonly servePrivateMs: number
+  /** Milliseconds that a client waits for an answer without which it is served all the same. */
+  readonly patienceMs: number
+  readonly logger: Logger
+}
+
+/** Makes the parts that mirrored repositories share. */
+export function createMirror(options: MirrorOptions): Mirror {
+  const { catalog, blobs, servePrivateMs } = options
+  const evidence = new Evidence(options)
+  const answers = new Answers(options)
+  const manifests = new Manifests({ ...options, evidence, answers })
+  return {
+    catalog,
+    blobs,
+    evidence,
+    answers,
+    manifests,
+    rights: new Rights({
+      catalog,
+      held: (repository, digest) => evidence.held(repository, digest),
+      servePrivateMs,
+    }),
+    blobQuestions: new BlobQuestions({ evidence, answers }),
+    tagLists: new TagLists(options),
+    referrers: new Referrers({ ...options, evidence, answers, manifests }),
+  }
+}

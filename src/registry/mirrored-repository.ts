@@ -1,0 +1,153 @@
+import { abortable } from '../flow/abortable.ts'
+import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { PageQuery } from '../oci/page-query.ts'
+import { isDigestReference, type Reference } from '../oci/reference.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
+import { type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import { UpstreamError } from '../upstream/error.ts'
+import type { RegistryClient } from '../upstream/registry-client.ts'
+import { BlobSource } from './blob-source.ts'
+import type { Mirror } from './mirror.ts'
+import type {
+  AskOptions,
+  Repository,
+  ServedBlob,
+  ServedBlobStat,
+  ServedManifest,
+  ServedReferrers,
+  ServedTagPage,
+} from './repository.ts'
+import type { Right } from './rights.ts'
+import { UnconfirmedReader } from './unconfirmed-reader.ts'
+
+/**
+ * A repository of an upstream. What it has a right to give is given, wherever its bytes came from; for everything else
+ * its own upstream is asked, as anyone, and nothing is given before the yes.
+ */
+export class MirroredRepository implements Repository {
+  readonly key: RepositoryKey
+  readonly name: RepositoryName
+  readonly push = undefined
+  readonly #mirror: Mirror
+  readonly #source: UpstreamRepository
+  readonly #isPushable: boolean
+
+  /** `isPushable`: whoever asks may push under this name, and nothing was pushed yet. */
+  constructor(
+    mirror: Mirror,
+    upstream: RegistryClient,
+    name: RepositoryName,
+    { isPushable = false }: { readonly isPushable?: boolean } = {},
+  ) {
+    this.#isPushable = isPushable
+    this.key = repositoryKey(upstream.name, name)
+    this.name = name
+    this.#mirror = mirror
+    this.#source = { key: this.key, name, upstream }
+  }
+
+  get upstream(): string {
+    return this.#source.upstream.name
+  }
+
+  async manifest(
+    reference: Reference,
+    { isHead, signal }: AskOptions & { readonly isHead: boolean },
+  ): Promise<ServedManifest> {
+    const { rights, manifests } = this.#mirror
+    const isDigest = isDigestReference(reference)
+    const right = isDigest ? await rights.gives(this.key, reference) : undefined
+    const isUnrefused = right !== undefined || (await this.#isUnrefused())
+    // What a tag points at is the upstream's to say: while it refuses, what it said before is not enough.
+    const isGiven = isDigest ? right !== undefined : isUnrefused
+    const asking = manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven })
+    try {
+      return { ...(await abortable(asking, signal)), doubt: this.#doubt(right) }
+    } catch (error) {
+      throw isHead ? this.#toPusher(error, reference) : error
+    }
+  }
+
+  async blob(digest: Digest, { signal }: AskOptions): Promise<ServedBlob> {
+    const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
+    const right = await rights.gives(this.key, digest)
+    const doubt = this.#doubt(right)
+    const stored = right && (await blobs.openStored(digest))
+    if (stored) return { reader: stored, status: 'hit', doubt }
+    const isUnrefused = await this.#isUnrefused()
+    await answers.throwRefusal(this.key, digest)
+    const size = (await catalog.named(this.key, digest))?.size
+    const source = new BlobSource(this.#source, digest, (error) =>
+      blobQuestions.failed(this.#source, digest, error),
+    )
+    const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, signal })
+    const confirm = async (): Promise<void> => {
+      // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
+      // of before the refusal is none for him, and takes back nothing.
+      const isConfirmed = source.hasAnswered || (isUnrefused && confirmedBy.has(this.key))
+      const isKnown = right?.by === 'held' && isUnrefused
+      if (isConfirmed && !isKnown) await blobQuestions.sent(this.#source, digest)
+      else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
+    }
+    // Nobody's upstream has answered yet, and the size that a manifest told lets the headers leave: clients do not wait
+    // for them as long as for bytes.
+    const isWaiting = !right && size !== undefined && confirmedBy.size === 0
+    if (isWaiting && status !== 'hit' && !reader.isVerified) {
+      return { reader: new UnconfirmedReader(reader, confirm), status, doubt }
+    }
+    try {
+      await confirm()
+    } catch (error) {
+      await reader[Symbol.asyncDispose]()
+      throw error
+    }
+    return { reader, status, doubt }
+  }
+
+  async blobStat(digest: Digest, { signal }: AskOptions): Promise<ServedBlobStat> {
+    const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
+    const right = await rights.gives(this.key, digest)
+    const stored = await blobs.stat(digest)
+    const isStored = stored !== undefined
+    const size = stored?.size ?? (right && (await catalog.named(this.key, digest))?.size)
+    if (right && size !== undefined) return { size, isStored, doubt: this.#doubt(right) }
+    if (!right) await this.#isUnrefused()
+    await answers.throwRefusal(this.key, digest, 'HEAD')
+    if (isStored) await abortable(blobQuestions.assertHas(this.#source, digest, 'HEAD'), signal)
+    const told = isStored ? size : await abortable(blobQuestions.size(this.#source, digest), signal)
+    return { size: told, isStored, doubt: this.#doubt(right) }
+  }
+
+  async tags(page: PageQuery, { signal }: AskOptions): Promise<ServedTagPage> {
+    const isGiven = await this.#isUnrefused()
+    return abortable(this.#mirror.tagLists.list(this.#source, page, { isGiven }), signal)
+  }
+
+  async referrers(subject: Digest, { signal }: AskOptions): Promise<ServedReferrers> {
+    const isGiven = await this.#isUnrefused()
+    return abortable(this.#mirror.referrers.list(this.#source, subject, { isGiven }), signal)
+  }
+
+  /**
+   * Clients ask by HEAD what is under the tag that they are about to push, and give up on anything but yes and no. An
+   * upstream that cannot be reached keeps nobody from pushing here; who pulls asks by GET next, and hears the reason.
+   */
+  #toPusher(error: unknown, reference: Reference): unknown {
+    if (!this.#isPushable || !(error instanceof UpstreamError) || !error.isOutage) return error
+    const message = `nothing was pushed here as ${this.name}:${reference}, and its upstream cannot tell: ${error.message}`
+    return new RegistryError('MANIFEST_UNKNOWN', message, { cause: error })
+  }
+
+  /** Also reminds the upstream of a refusal, before it is asked. */
+  async #isUnrefused(): Promise<boolean> {
+    return (await this.#mirror.evidence.refusedSince(this.#source)) === undefined
+  }
+
+  #doubt(right: Right | undefined): string | undefined {
+    if (right?.refusedSince === undefined) return undefined
+    const since = new Date(right.refusedSince).toISOString()
+    return `${this.upstream} has given this repository to nobody without a login since ${since}; what was public before is served for a while`
+  }
+}

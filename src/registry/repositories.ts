@@ -1,0 +1,56 @@
+import type { Digest } from '../oci/digest.ts'
+import type { RegistryClient } from '../upstream/registry-client.ts'
+import type { LocalRepositories } from './local-repositories.ts'
+import type { Mirror } from './mirror.ts'
+import { MirroredRepository } from './mirrored-repository.ts'
+import type { Repository } from './repository.ts'
+import { type Asked, Router, withoutVersion } from './router.ts'
+
+/** All repositories that a request can mean. */
+export class Repositories {
+  readonly #mirror: Mirror
+  readonly #local: LocalRepositories
+  readonly #router: Router<RegistryClient>
+
+  /** The first upstream answers requests that name none. Throws TypeError where there is none. */
+  constructor(mirror: Mirror, local: LocalRepositories, upstreams: readonly RegistryClient[]) {
+    this.#mirror = mirror
+    this.#local = local
+    this.#router = new Router(upstreams)
+  }
+
+  /** The upstreams, as configured. */
+  get upstreams(): readonly RegistryClient[] {
+    return this.#router.upstreams
+  }
+
+  /** The names that can be pushed, as patterns. */
+  get pushable(): readonly string[] {
+    return this.#local.patterns
+  }
+
+  /** Whether an upstream goes by `name`. */
+  serves(name: string): boolean {
+    return this.#router.serves(name)
+  }
+
+  /**
+   * `isPushing`: it is part of a push. `mayPush`: whoever asks may push, and may be about to. `digest`: what is wanted
+   * of it, where that is known. Throws RegistryError as `Router.route` does. That there is a repository of this name it
+   * does not say.
+   */
+  async find(
+    asked: Asked & {
+      readonly isPushing: boolean
+      readonly mayPush: boolean
+      readonly digest: Digest | undefined
+    },
+  ): Promise<Repository> {
+    const asName = withoutVersion(asked.name)
+    const isLocal = await this.#local.isMeant(asName, asked)
+    const { upstream, name } = this.#router.route({ ...asked, isLocal })
+    if (!upstream) return this.#local.at(name)
+    const isPushable = asked.mayPush && this.#local.isPushable(asName)
+    return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
+  }
+}

@@ -1,0 +1,121 @@
+import type { Digest } from '../oci/digest.ts'
+import type { PageQuery } from '../oci/page-query.ts'
+import type { Reference } from '../oci/reference.ts'
+import type { Referrer } from '../oci/referrers.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
+
+/** How an answer came about; sent as `X-Larder-Cache`. */
+export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
+
+/** Of every question: when whoever asks is gone. */
+export interface AskOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What is the same for all that is served. */
+interface Served {
+  readonly status: CacheStatus
+  /** Why the answer may be out of date, or not whole, in a sentence for a `Warning`; undefined where it is sure. */
+  readonly doubt?: string | undefined
+}
+
+export interface ServedManifest extends Served {
+  readonly digest: Digest
+  readonly mediaType: string
+  /** The very bytes; nobody changes them. Empty in the answer to a HEAD where only the upstream's word is known. */
+  readonly bytes: Uint8Array
+  /** Of the manifest, in bytes. */
+  readonly size: number
+  /** Milliseconds since the epoch at which the upstream last confirmed the tag; undefined for a digest and what is local. */
+  readonly checkedAt: number | undefined
+}
+
+export interface ServedBlob extends Served {
+  /** To be closed by the caller. */
+  readonly reader: BlobReader
+}
+
+/** What a HEAD tells of a blob. */
+export interface ServedBlobStat {
+  /** Bytes; undefined where nobody tells. */
+  readonly size: number | undefined
+  readonly isStored: boolean
+  /** As in `Served`. */
+  readonly doubt?: string | undefined
+}
+
+export interface ServedTagPage extends Served {
+  readonly tags: readonly string[]
+  /** The query of the next page, without "?"; undefined for the last one. */
+  readonly next: string | undefined
+}
+
+export interface ServedReferrers extends Served {
+  readonly referrers: readonly Referrer[]
+  /** Milliseconds since the epoch at which the upstream last told; undefined where it never did, and for what is local. */
+  readonly checkedAt: number | undefined
+}
+
+/** How much of an upload is here. */
+export interface UploadState {
+  readonly id: string
+  /** Bytes that are here: where the next ones go. */
+  readonly offset: number
+}
+
+/**
+ * What can be pushed into a repository (distribution-spec "Push"). All reject with RegistryError, and with StorageError
+ * where the disk takes no more.
+ */
+export interface Pushing {
+  begin(options: AskOptions): Promise<UploadState>
+  /** Throws BLOB_UPLOAD_UNKNOWN (404) where there is no such session. */
+  upload(id: string, options: AskOptions): Promise<UploadState>
+  /**
+   * Appends what `body` brings. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416) where `start` is not where
+   * the session stands; it goes on all the same.
+   */
+  append(
+    id: string,
+    body: AsyncIterable<Uint8Array>,
+    options: AskOptions & { readonly start?: number | undefined },
+  ): Promise<UploadState>
+  /** The last bytes, and the end of the session: the blob is here, durably. Throws DIGEST_INVALID (400), and as `append`. */
+  finish(
+    id: string,
+    digest: Digest,
+    body: AsyncIterable<Uint8Array>,
+    options: AskOptions & { readonly start?: number | undefined },
+  ): Promise<void>
+  /** Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are missing. */
+  putManifest(
+    reference: Reference,
+    manifest: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
+    options: AskOptions,
+  ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }>
+}
+
+/**
+ * A repository as clients see it, whatever stands behind it. All questions reject with RegistryError or UpstreamError
+ * where it has no such thing, or it cannot be had now.
+ */
+export interface Repository {
+  readonly key: RepositoryKey
+  /** At its origin. */
+  readonly name: RepositoryName
+  /** The name of its upstream, for the log and metrics; undefined where it is local. */
+  readonly upstream: string | undefined
+  /** `isHead`: only what is told of it is wanted. */
+  manifest(reference: Reference, options: AskOptions & { readonly isHead: boolean }): Promise<ServedManifest>
+  /** The reader is to be closed by the caller. */
+  blob(digest: Digest, options: AskOptions): Promise<ServedBlob>
+  /** Fetches nothing: a client that only asks causes no download. */
+  blobStat(digest: Digest, options: AskOptions): Promise<ServedBlobStat>
+  tags(page: PageQuery, options: AskOptions): Promise<ServedTagPage>
+  /** All of them: filter and pages are the caller's. */
+  referrers(subject: Digest, options: AskOptions): Promise<ServedReferrers>
+  /** Undefined where nothing can be pushed. */
+  readonly push: Pushing | undefined
+}

@@ -1,0 +1,172 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Tag } from '../../oci/reference.ts'
+import type { Holding, ManifestReference, ReferrersRecord, TagRecord, UploadRecord } from '../catalog.ts'
+import type { SealedFile } from '../partial.ts'
+import type { RepositoryKey } from '../repository-key.ts'
+
+interface Held extends Omit<Holding, 'refusedSince'> {
+  readonly repository: RepositoryKey
+  readonly digest: Digest
+}
+
+interface Naming extends ManifestReference {
+  readonly repository: RepositoryKey
+  readonly manifest: Digest
+}
+
+interface Stored extends SealedFile {
+  readonly digest: Digest
+  readonly usedAt: number
+  readonly verifiedAt: number
+}
+
+/** How many of those that hold a digest for anyone are looked at. */
+const freeSearch = 16
+
+/**
+ * The tables of the catalog in memory, by their primary keys, and what several verbs do to them. Searches walk through
+ * all rows: plain enough to compare SQLite with.
+ */
+export class CatalogTables {
+  /** In the order in which they became known. */
+  readonly repositories = new Map<RepositoryKey, { readonly id: number; refusedSince: number | undefined }>()
+  readonly manifests = new Map<Digest, Uint8Array>()
+  readonly holdings = new Map<string, Held>()
+  readonly references = new Map<string, Naming>()
+  readonly tags = new Map<string, TagRecord & { readonly repository: RepositoryKey; readonly name: Tag }>()
+  readonly referrers = new Map<string, ReferrersRecord>()
+  readonly blobs = new Map<Digest, Stored>()
+  readonly uploads = new Map<string, UploadRecord>()
+
+  /** Makes the repository known; a yes to anyone ends its being refused. */
+  know(repository: RepositoryKey, isYesToAnyone = false): void {
+    const known = this.repositories.get(repository) ?? {
+      id: this.repositories.size + 1,
+      refusedSince: undefined,
+    }
+    if (isYesToAnyone) known.refusedSince = undefined
+    this.repositories.set(repository, known)
+  }
+
+  holding(repository: RepositoryKey, digest: Digest): Held | undefined {
+    return this.holdings.get(keyOf(repository, digest))
+  }
+
+  hold(repository: RepositoryKey, digest: Digest, change: Holding): void {
+    const before = this.holding(repository, digest) ?? { repository, digest }
+    this.holdings.set(keyOf(repository, digest), { ...before, ...change })
+  }
+
+  /** A local blob without a manifest that needs it is idle from `at` on, else not at all. */
+  holdLocally(repository: RepositoryKey, digest: Digest, at: number): void {
+    const before = this.holding(repository, digest)
+    const isNeeded = before?.mediaType !== undefined || this.needs(repository, digest)
+    this.hold(repository, digest, {
+      localAt: before?.localAt ?? at,
+      idleSince: isNeeded ? undefined : at,
+    })
+  }
+
+  /** Whether a manifest of the repository cannot be used without this. */
+  needs(repository: RepositoryKey, target: Digest, kinds = ['config', 'layer', 'manifest']): boolean {
+    return this.namings(repository, target).some(({ kind }) => kinds.includes(kind))
+  }
+
+  /** By kind, then manifest. */
+  namings(repository: RepositoryKey, target: Digest): Naming[] {
+    return [...this.references.values()]
+      .filter((row) => row.repository === repository && row.target === target)
+      .toSorted(by('kind', 'manifest'))
+  }
+
+  /** Replaces what a manifest names. What is needed now is not idle; what nothing needs any more is, from `at` on. */
+  name(
+    repository: RepositoryKey,
+    manifest: Digest,
+    references: readonly ManifestReference[],
+    at: number,
+  ): void {
+    const former = [...this.references.values()].filter(
+      (row) => row.repository === repository && row.manifest === manifest,
+    )
+    for (const { target, kind } of former) {
+      this.references.delete(keyOf(repository, target, kind, manifest))
+    }
+    for (const reference of references) {
+      const key = keyOf(repository, reference.target, reference.kind, manifest)
+      this.references.set(key, { ...reference, repository, manifest })
+    }
+    for (const { target } of [...former, ...references]) {
+      const held = this.holding(repository, target)
+      if (held?.localAt === undefined || held.mediaType !== undefined) continue
+      const idleSince = this.needs(repository, target) ? undefined : (held.idleSince ?? at)
+      this.hold(repository, target, { idleSince })
+    }
+  }
+
+  /** Those who have a digest, in the order in which the repositories became known. */
+  holdersOf(digest: Digest): Held[] {
+    return [...this.holdings.values()]
+      .filter((held) => held.digest === digest)
+      .toSorted((one, other) => this.#idOf(one.repository) - this.#idOf(other.repository))
+  }
+
+  isFree(digest: Digest, refusedAfter: number): boolean {
+    return this.holdersOf(digest)
+      .filter(({ publicAt }) => publicAt !== undefined)
+      .toReversed()
+      .toSorted((one, other) => (other.publicAt ?? 0) - (one.publicAt ?? 0))
+      .slice(0, freeSearch)
+      .some(({ repository }) => this.counts(repository, refusedAfter))
+  }
+
+  /** Whether what a repository holds for anyone still counts. */
+  counts(repository: RepositoryKey, refusedAfter: number): boolean {
+    const { refusedSince } = this.repositories.get(repository) ?? {}
+    return refusedSince === undefined || refusedSince > refusedAfter
+  }
+
+  /** Whether its bytes are kept whoever else needs room. */
+  isKept(digest: Digest): boolean {
+    return this.holdersOf(digest).some(
+      ({ localAt, pinnedAt }) => localAt !== undefined || pinnedAt !== undefined,
+    )
+  }
+
+  /** Blobs that were used or verified before a time, the longest ago first. */
+  blobsBefore(time: 'usedAt' | 'verifiedAt', before: number): Stored[] {
+    return [...this.blobs.values()].filter((row) => row[time] < before).toSorted(by(time, 'digest'))
+  }
+
+  /** Local blobs idle since before a time, the longest first. */
+  idleBefore(before: number): Held[] {
+    return [...this.holdings.values()]
+      .filter(({ idleSince }) => idleSince !== undefined && idleSince < before)
+      .toSorted(
+        (one, other) =>
+          (one.idleSince ?? 0) - (other.idleSince ?? 0) ||
+          this.#idOf(one.repository) - this.#idOf(other.repository) ||
+          by<Held>('digest')(one, other),
+      )
+  }
+
+  #idOf(repository: RepositoryKey): number {
+    return this.repositories.get(repository)?.id ?? 0
+  }
+}
+
+/** A primary key of several columns. */
+export function keyOf(...columns: readonly string[]): string {
+  return columns.join(' ')
+}
+
+/** An order by these columns. Digests are in the order of their bytes: those of sha256 first. */
+export function by<Row>(...columns: readonly (keyof Row)[]): (one: Row, other: Row) => number {
+  return (one, other) => {
+    for (const column of columns) {
+      if (one[column] < other[column]) return -1
+      if (one[column] > other[column]) return 1
+    }
+    return 0
+  }
+}

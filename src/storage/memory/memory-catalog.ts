@@ -1,0 +1,182 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Tag } from '../../oci/reference.ts'
+import type {
+  BlobRow,
+  Catalog,
+  CatalogVerbs,
+  Holding,
+  ManifestRecord,
+  NamingManifest,
+  PageOf,
+  ReferenceKind,
+  ReferrersRecord,
+  RepositoryRecord,
+  TagRecord,
+  UploadRecord,
+} from '../catalog.ts'
+import { nameOf, originOf, type RepositoryKey } from '../repository-key.ts'
+import { by, CatalogTables, keyOf } from './catalog-tables.ts'
+import { memoryVerbs } from './verbs.ts'
+
+/**
+ * The catalog in memory: for tests, and the plain reading of what the one in SQLite does. Each verb happens at once,
+ * when it is called; a kill loses none. What a process left is opened by the next one with `new
+ * MemoryCatalog(previous.tables)`.
+ */
+export class MemoryCatalog implements Catalog {
+  readonly tables: CatalogTables
+  #isClosed = false
+
+  readonly pulled = this.#verb('pulled')
+  readonly checked = this.#verb('checked')
+  readonly confirmed = this.#verb('confirmed')
+  readonly refused = this.#verb('refused')
+  readonly saveReferrers = this.#verb('saveReferrers')
+  readonly sealed = this.#verb('sealed')
+  readonly verified = this.#verb('verified')
+  readonly used = this.#verb('used')
+  readonly gone = this.#verb('gone')
+  readonly pushed = this.#verb('pushed')
+  readonly mount = this.#verb('mount')
+  readonly lease = this.#verb('lease')
+  readonly putManifest = this.#verb('putManifest')
+  readonly deleteTag = this.#verb('deleteTag')
+  readonly deleteManifest = this.#verb('deleteManifest')
+  readonly deleteBlob = this.#verb('deleteBlob')
+  readonly letGo = this.#verb('letGo')
+  readonly evict = this.#verb('evict')
+  readonly beginUpload = this.#verb('beginUpload')
+  readonly touchUpload = this.#verb('touchUpload')
+  readonly endUpload = this.#verb('endUpload')
+
+  constructor(tables = new CatalogTables()) {
+    this.tables = tables
+  }
+
+  async repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined> {
+    const known = this.tables.repositories.get(repository)
+    return known && { refusedSince: known.refusedSince }
+  }
+
+  async repositories(page: PageOf<RepositoryKey> & { readonly origin?: string | undefined }) {
+    const partsOf = (key: RepositoryKey) => ({ key, origin: originOf(key), name: nameOf(key) })
+    const inOrder = by<ReturnType<typeof partsOf>>('origin', 'name')
+    return [...this.tables.repositories.keys()]
+      .map(partsOf)
+      .filter((parts) => page.origin === undefined || parts.origin === page.origin)
+      .filter((parts) => page.after === undefined || inOrder(parts, partsOf(page.after)) > 0)
+      .toSorted(inOrder)
+      .slice(0, page.limit)
+      .map(({ key }) => key)
+  }
+
+  async held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined> {
+    const held = this.tables.holding(repository, digest)
+    if (!held) return undefined
+    const { mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince } = held
+    const refusedSince = this.tables.repositories.get(repository)?.refusedSince
+    return { mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince, refusedSince }
+  }
+
+  async named(repository: RepositoryKey, digest: Digest) {
+    const [first] = this.tables.namings(repository, digest)
+    return first && { kind: first.kind, size: first.size }
+  }
+
+  async isFree(digest: Digest, refusedAfter: number): Promise<boolean> {
+    return this.tables.isFree(digest, refusedAfter)
+  }
+
+  async manifest(repository: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined> {
+    const bytes = this.tables.manifests.get(digest)
+    const holders = [this.tables.holding(repository, digest), ...this.tables.holdersOf(digest)]
+    const mediaType = holders.find((held) => held?.mediaType !== undefined)?.mediaType
+    return bytes && mediaType !== undefined ? { digest, mediaType, bytes } : undefined
+  }
+
+  async tag(repository: RepositoryKey, tag: Tag): Promise<TagRecord | undefined> {
+    const row = this.tables.tags.get(keyOf(repository, tag))
+    return row && { digest: row.digest, checkedAt: row.checkedAt }
+  }
+
+  async tags(repository: RepositoryKey, { after, limit }: Partial<PageOf<Tag>> = {}): Promise<Tag[]> {
+    return [...this.tables.tags.values()]
+      .filter((row) => row.repository === repository && (after === undefined || row.name > after))
+      .map(({ name }) => name)
+      .toSorted()
+      .slice(0, limit)
+  }
+
+  async referrers(repository: RepositoryKey, subject: Digest): Promise<ReferrersRecord | undefined> {
+    return this.tables.referrers.get(keyOf(repository, subject))
+  }
+
+  async naming(
+    repository: RepositoryKey,
+    target: Digest,
+    kind: ReferenceKind,
+    { after, limit }: PageOf<Digest>,
+  ): Promise<NamingManifest[]> {
+    return this.tables
+      .namings(repository, target)
+      .filter((row) => row.kind === kind && (after === undefined || row.manifest > after))
+      .slice(0, limit)
+      .map(({ manifest, artifactType }) => ({ manifest, artifactType }))
+  }
+
+  async blob(digest: Digest): Promise<BlobRow | undefined> {
+    const row = this.tables.blobs.get(digest)
+    if (!row) return undefined
+    const { size, mtime, inode, usedAt, verifiedAt } = row
+    return { size, mtime, inode, usedAt, verifiedAt, kept: this.tables.isKept(digest) }
+  }
+
+  async usage() {
+    const rows = [...this.tables.blobs.values()]
+    return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
+  }
+
+  async idle(before: number, limit: number) {
+    const rows = this.tables.idleBefore(before).slice(0, limit)
+    return rows.map(({ repository, digest }) => ({ repository, digest }))
+  }
+
+  async leastRecent(before: number, limit: number) {
+    return this.tables
+      .blobsBefore('usedAt', before)
+      .filter(({ digest }) => !this.tables.isKept(digest))
+      .slice(0, limit)
+      .map(({ digest, size }) => ({ digest, size }))
+  }
+
+  async unverified(before: number, limit: number): Promise<Digest[]> {
+    const rows = this.tables.blobsBefore('verifiedAt', before).slice(0, limit)
+    return rows.map(({ digest }) => digest)
+  }
+
+  async upload(id: string): Promise<UploadRecord | undefined> {
+    return this.tables.uploads.get(id)
+  }
+
+  async staleUploads(before: number, limit: number): Promise<UploadRecord[]> {
+    return [...this.tables.uploads.values()]
+      .filter(({ touchedAt }) => touchedAt < before)
+      .toSorted(by('touchedAt', 'id'))
+      .slice(0, limit)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true
+  }
+
+  #verb<Verb extends keyof CatalogVerbs>(verb: Verb): CatalogVerbs[Verb] {
+    const run = async (...parameters: Parameters<CatalogVerbs[Verb]>) => {
+      if (this.#isClosed) throw new Error('the catalog is closed')
+      return (memoryVerbs[verb] as (tables: CatalogTables, ...parameters: unknown[]) => unknown)(
+        this.tables,
+        ...parameters,
+      )
+    }
+    return run as CatalogVerbs[Verb]
+  }
+}

@@ -1,0 +1,231 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Tag } from '../../oci/reference.ts'
+import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
+import type { SealedFile } from '../partial.ts'
+import type { RepositoryKey } from '../repository-key.ts'
+import { type CatalogTables, keyOf } from './catalog-tables.ts'
+
+/** The verbs of the catalog over tables in memory: the plain reading of `sqlite/verbs.ts`. Each changes nothing where it throws. */
+export const memoryVerbs: VerbsOver<CatalogTables> = {
+  pulled(tables, repository, { digest, mediaType, bytes }, given) {
+    check(given.at)
+    accept(tables, repository, digest, given)
+    tables.manifests.set(digest, bytes)
+    tables.hold(repository, digest, { mediaType, idleSince: undefined })
+    tables.name(repository, digest, given.references, given.at)
+    if (given.tag !== undefined) point(tables, repository, given.tag, digest, given.at)
+  },
+
+  checked(tables, repository, tag, digest, asked) {
+    check(asked.at)
+    if (tables.holding(repository, digest)?.mediaType === undefined) return false
+    accept(tables, repository, digest, asked)
+    point(tables, repository, tag, digest, asked.at)
+    return true
+  },
+
+  confirmed(tables, repository, digest, asked) {
+    check(asked.at)
+    accept(tables, repository, digest, asked)
+  },
+
+  refused(tables, repository, at) {
+    check(at)
+    const known = tables.repositories.get(repository)
+    if (!known || known.refusedSince !== undefined) return false
+    known.refusedSince = at
+    return true
+  },
+
+  saveReferrers(tables, repository, subject, record) {
+    check(record.checkedAt)
+    if (!tables.repositories.has(repository)) return false
+    tables.referrers.set(keyOf(repository, subject), structuredClone(record))
+    return true
+  },
+
+  sealed(tables, digest, file, at) {
+    check(at, file)
+    store(tables, digest, file, { usedAt: at, verifiedAt: at })
+  },
+
+  verified(tables, digest, file, at) {
+    check(at, file)
+    store(tables, digest, file, { usedAt: tables.blobs.get(digest)?.usedAt ?? at, verifiedAt: at })
+  },
+
+  used(tables, digests, at) {
+    check(at)
+    for (const digest of digests) {
+      const row = tables.blobs.get(digest)
+      if (row) tables.blobs.set(digest, { ...row, usedAt: at })
+    }
+  },
+
+  gone(tables, digest) {
+    tables.blobs.delete(digest)
+  },
+
+  pushed(tables, repository, digest, file, at) {
+    check(at, file)
+    tables.know(repository)
+    tables.holdLocally(repository, digest, at)
+    store(tables, digest, file, { usedAt: at, verifiedAt: at })
+  },
+
+  mount(tables, to, digest, from, times) {
+    const { at, refusedAfter } = times
+    check(at)
+    const stored = tables.blobs.get(digest)
+    if (!stored || !isGiven(tables, from, digest, refusedAfter)) return false
+    tables.know(to)
+    tables.holdLocally(to, digest, at)
+    store(tables, digest, stored, { usedAt: at, verifiedAt: stored.verifiedAt })
+    return true
+  },
+
+  lease(tables, repository, digest, at, graceMs) {
+    check(at)
+    const held = tables.holding(repository, digest)
+    if (held?.localAt === undefined || !tables.blobs.has(digest)) return false
+    if (held.idleSince !== undefined && held.idleSince < at - graceMs / 4) {
+      tables.hold(repository, digest, { idleSince: at })
+    }
+    return true
+  },
+
+  putManifest(tables, repository, manifest, put) {
+    const { digest, mediaType, bytes } = manifest
+    check(put.at)
+    const lacking = put.references.filter((reference) => lacks(tables, repository, reference))
+    if (lacking.length > 0) return [...new Set(lacking.map(({ target }) => target))]
+    tables.know(repository)
+    tables.manifests.set(digest, bytes)
+    const localAt = tables.holding(repository, digest)?.localAt ?? put.at
+    tables.hold(repository, digest, { mediaType, localAt, idleSince: undefined })
+    tables.name(repository, digest, put.references, put.at)
+    for (const tag of put.tags) point(tables, repository, tag, digest, put.at)
+    return []
+  },
+
+  deleteTag(tables, repository, tag) {
+    return tables.tags.delete(keyOf(repository, tag))
+  },
+
+  deleteManifest(tables, repository, digest, at) {
+    check(at)
+    if (tables.holding(repository, digest)?.mediaType === undefined) return false
+    for (const [key, tag] of tables.tags) {
+      if (tag.repository === repository && tag.digest === digest) tables.tags.delete(key)
+    }
+    tables.referrers.delete(keyOf(repository, digest))
+    // The same digest may be a layer of another manifest.
+    if (tables.needs(repository, digest, ['config', 'layer'])) {
+      tables.hold(repository, digest, { mediaType: undefined })
+    } else {
+      tables.holdings.delete(keyOf(repository, digest))
+    }
+    tables.name(repository, digest, [], at)
+    const isHeld = tables.holdersOf(digest).some(({ mediaType }) => mediaType !== undefined)
+    if (!isHeld) tables.manifests.delete(digest)
+    return true
+  },
+
+  deleteBlob(tables, repository, digest) {
+    const held = tables.holding(repository, digest)
+    if (!held || held.mediaType !== undefined || tables.needs(repository, digest)) return false
+    return tables.holdings.delete(keyOf(repository, digest))
+  },
+
+  letGo(tables, repository, digest, cutoff) {
+    check(cutoff)
+    const { idleSince } = tables.holding(repository, digest) ?? {}
+    if (idleSince === undefined || idleSince >= cutoff || tables.needs(repository, digest)) return 'kept'
+    if ([...tables.uploads.values()].some((upload) => upload.repository === repository)) return 'kept'
+    tables.holdings.delete(keyOf(repository, digest))
+    const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)
+    if (isWanted || tables.isKept(digest)) return 'kept'
+    return tables.blobs.delete(digest) ? 'unlink' : 'kept'
+  },
+
+  evict(tables, digest, usedBefore) {
+    check(usedBefore)
+    const row = tables.blobs.get(digest)
+    if (!row || row.usedAt >= usedBefore || tables.isKept(digest)) return false
+    return tables.blobs.delete(digest)
+  },
+
+  beginUpload(tables, id, repository, at) {
+    check(at)
+    tables.uploads.set(id, { id, repository, touchedAt: at })
+  },
+
+  touchUpload(tables, id, at) {
+    check(at)
+    const upload = tables.uploads.get(id)
+    if (upload) tables.uploads.set(id, { ...upload, touchedAt: at })
+    return upload !== undefined
+  },
+
+  endUpload(tables, id) {
+    return tables.uploads.delete(id)
+  },
+}
+
+/** Throws where a number is none for a column. */
+function check(at: number, file?: SealedFile): void {
+  for (const number of [at, file?.size ?? 0, file?.mtime ?? 0, file?.inode ?? 0]) {
+    if (!Number.isSafeInteger(number)) throw new TypeError(`${number} is not a whole number`)
+  }
+}
+
+/** Its upstream gave it. */
+function accept(tables: CatalogTables, repository: RepositoryKey, digest: Digest, { as, at }: Asked): void {
+  tables.know(repository, as === 'anyone')
+  tables.hold(repository, digest, as === 'anyone' ? { publicAt: at } : { accountAt: at })
+}
+
+function point(
+  tables: CatalogTables,
+  repository: RepositoryKey,
+  name: Tag,
+  digest: Digest,
+  checkedAt: number,
+): void {
+  tables.tags.set(keyOf(repository, name), { repository, name, digest, checkedAt })
+}
+
+function store(
+  tables: CatalogTables,
+  digest: Digest,
+  { size, mtime, inode }: SealedFile,
+  times: { usedAt: number; verifiedAt: number },
+): void {
+  tables.blobs.set(digest, { digest, size, mtime, inode, ...times })
+}
+
+/** Whether a repository gives a digest to anyone. */
+function isGiven(
+  tables: CatalogTables,
+  from: RepositoryKey | 'free',
+  digest: Digest,
+  refusedAfter: number,
+): boolean {
+  if (from === 'free') return tables.isFree(digest, refusedAfter)
+  const held = tables.holding(from, digest)
+  if (held?.localAt !== undefined) return true
+  if (held?.publicAt !== undefined && tables.counts(from, refusedAfter)) return true
+  return tables.namings(from, digest).length > 0 && tables.isFree(digest, refusedAfter)
+}
+
+/** Whether a local repository has not got what a manifest needs. */
+function lacks(
+  tables: CatalogTables,
+  repository: RepositoryKey,
+  { target, kind }: ManifestReference,
+): boolean {
+  if (kind === 'subject') return false
+  const held = tables.holding(repository, target)
+  if (held?.localAt === undefined) return true
+  return kind === 'manifest' ? held.mediaType === undefined : !tables.blobs.has(target)
+}

@@ -1,0 +1,190 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { DamagedRecord } from './sqlite-errors.ts'
+
+/** A value that SQLite takes. */
+export type SqlValue = string | number | Uint8Array | null
+
+/** A row that SQLite gives. */
+export type SqlRow = Record<string, unknown>
+
+/** The repository of which the first two parameters are origin and name. */
+const asked = '(SELECT id FROM repository WHERE origin = ?1 AND name = ?2)'
+
+/** A manifest of repository ?1 cannot be used without ?2. */
+const isNeeded = `EXISTS (SELECT 1 FROM reference WHERE repository = ?1 AND target = ?2 AND kind <> 'subject')`
+
+/** Some repository wants ?1 whoever else needs room: what the column \`kept\` says. */
+const isKept =
+  'EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND (local_at IS NOT NULL OR pinned_at IS NOT NULL))'
+
+/** All of the SQL. Reads are asked of the repository ?1, ?2 (origin and name), changes of the repository ?1 (its row). */
+const sql = {
+  // What is known of repositories.
+  repository: 'SELECT refused_since FROM repository WHERE origin = ?1 AND name = ?2',
+  repositories:
+    'SELECT origin, name FROM repository WHERE (origin, name) > (?1, ?2) ORDER BY origin, name LIMIT ?3',
+  repositoriesOf:
+    'SELECT origin, name FROM repository WHERE origin = ?1 AND name > ?2 ORDER BY name LIMIT ?3',
+  repositoryId: 'SELECT id FROM repository WHERE origin = ?1 AND name = ?2',
+  addRepository: 'INSERT INTO repository (origin, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING',
+  refuse:
+    'UPDATE repository SET refused_since = ?3 WHERE origin = ?1 AND name = ?2 AND refused_since IS NULL',
+  endRefusal: 'UPDATE repository SET refused_since = NULL WHERE id = ?1 AND refused_since IS NOT NULL',
+
+  // Evidence.
+  held: `SELECT media_type, public_at, account_at, local_at, pinned_at, idle_since, refused_since
+    FROM repository JOIN holding ON holding.repository = repository.id
+    WHERE origin = ?1 AND name = ?2 AND digest = ?3`,
+  isFree: `SELECT 1 FROM (
+      SELECT repository FROM holding WHERE digest = ?1 AND public_at IS NOT NULL
+      ORDER BY public_at DESC, repository DESC LIMIT 16
+    ) JOIN repository ON id = repository
+    WHERE refused_since IS NULL OR refused_since > ?2 LIMIT 1`,
+  givesToAnyone: `SELECT 1 FROM repository JOIN holding ON holding.repository = repository.id
+    WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND (local_at IS NOT NULL
+      OR (public_at IS NOT NULL AND (refused_since IS NULL OR refused_since > ?4)))`,
+  leased: `SELECT idle_since, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?3) AS is_stored
+    FROM holding WHERE repository = ${asked} AND digest = ?3 AND local_at IS NOT NULL`,
+  localPart: `SELECT media_type, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?2) AS is_stored
+    FROM holding WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL`,
+  mediaType: 'SELECT media_type FROM holding WHERE repository = ?1 AND digest = ?2',
+  hold: `INSERT INTO holding (repository, digest, public_at, account_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET public_at = coalesce(excluded.public_at, public_at),
+      account_at = coalesce(excluded.account_at, account_at)`,
+  holdManifest: `INSERT INTO holding (repository, digest, media_type, local_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET media_type = excluded.media_type,
+      local_at = coalesce(local_at, excluded.local_at), idle_since = NULL`,
+  holdLocally: `INSERT INTO holding (repository, digest, local_at, idle_since)
+    VALUES (?1, ?2, ?3, CASE WHEN ${isNeeded} THEN NULL ELSE ?3 END)
+    ON CONFLICT DO UPDATE SET local_at = coalesce(local_at, excluded.local_at),
+      idle_since = CASE WHEN media_type IS NULL THEN excluded.idle_since END`,
+  settleIdle: `UPDATE holding SET idle_since = CASE WHEN ${isNeeded} THEN NULL ELSE coalesce(idle_since, ?3) END
+    WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL AND media_type IS NULL`,
+  renewLease: 'UPDATE holding SET idle_since = ?3 WHERE repository = ?1 AND digest = ?2 AND idle_since < ?4',
+  forgetManifest: 'UPDATE holding SET media_type = NULL WHERE repository = ?1 AND digest = ?2',
+  letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',
+  letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL AND NOT ${isNeeded}`,
+  letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 AND NOT ${isNeeded}
+      AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?4)`,
+  idle: `SELECT origin, name, digest FROM holding CROSS JOIN repository ON id = repository
+    WHERE idle_since < ?1 ORDER BY idle_since, repository, digest LIMIT ?2`,
+
+  // Manifests and what they name.
+  manifest: `SELECT bytes, coalesce(
+      (SELECT media_type FROM holding WHERE repository = ${asked} AND digest = ?3),
+      (SELECT media_type FROM holding WHERE digest = ?3 AND media_type IS NOT NULL ORDER BY repository LIMIT 1)
+    ) AS media_type FROM manifest WHERE digest = ?3`,
+  setManifest: `INSERT INTO manifest (digest, bytes) VALUES (?1, ?2)
+    ON CONFLICT DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes`,
+  dropManifest: `DELETE FROM manifest WHERE digest = ?1
+    AND NOT EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND media_type IS NOT NULL)`,
+  named: `SELECT kind, size FROM reference WHERE repository = ${asked} AND target = ?3
+    ORDER BY kind, manifest LIMIT 1`,
+  naming: `SELECT manifest, artifact_type FROM reference
+    WHERE repository = ${asked} AND target = ?3 AND kind = ?4 AND manifest > ?5 ORDER BY manifest LIMIT ?6`,
+  isBlobOf: `SELECT 1 FROM reference
+    WHERE repository = ?1 AND target = ?2 AND kind IN ('config', 'layer') LIMIT 1`,
+  targetsOf: 'SELECT target FROM reference WHERE repository = ?1 AND manifest = ?2',
+  dropReferences: 'DELETE FROM reference WHERE repository = ?1 AND manifest = ?2',
+  addReference: `INSERT INTO reference (repository, target, kind, manifest, size, artifact_type)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT DO UPDATE SET size = excluded.size, artifact_type = excluded.artifact_type`,
+  referrers: `SELECT descriptors, checked_at FROM referrers WHERE repository = ${asked} AND subject = ?3`,
+  setReferrers: `INSERT INTO referrers (repository, subject, descriptors, checked_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET descriptors = excluded.descriptors, checked_at = excluded.checked_at`,
+  dropReferrers: 'DELETE FROM referrers WHERE repository = ?1 AND subject = ?2',
+
+  // Tags.
+  tag: `SELECT digest, checked_at FROM tag WHERE repository = ${asked} AND name = ?3`,
+  tags: `SELECT name FROM tag WHERE repository = ${asked} AND name > ?3 ORDER BY name LIMIT ?4`,
+  isTagAt: 'SELECT 1 FROM tag WHERE repository = ?1 AND name = ?2 AND digest = ?3',
+  setTag: `INSERT INTO tag (repository, name, digest, checked_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`,
+  // The order of the moves holds where two come in a millisecond, and where the clock was set back.
+  addTagMove: `INSERT INTO tag_move (repository, name, digest, moved_at, mover)
+    SELECT ?1, ?2, ?3, max(?4, coalesce(max(moved_at) + 1, ?4)), ?5
+    FROM tag_move WHERE repository = ?1 AND name = ?2`,
+  trimTagMoves: `DELETE FROM tag_move WHERE repository = ?1 AND name = ?2 AND moved_at <= (
+      SELECT moved_at FROM tag_move WHERE repository = ?1 AND name = ?2 ORDER BY moved_at DESC LIMIT 1 OFFSET 100)`,
+  dropTag: 'DELETE FROM tag WHERE repository = ?1 AND name = ?2',
+  dropTagsOf: 'DELETE FROM tag WHERE repository = ?1 AND digest = ?2',
+
+  // The bytes that are here.
+  blob: 'SELECT size, mtime, inode, used_at, verified_at, kept FROM blob WHERE digest = ?1',
+  usage: 'SELECT count(*) AS blobs, CAST(total(size) AS INTEGER) AS bytes FROM blob',
+  leastRecent:
+    'SELECT digest, size FROM blob WHERE kept = 0 AND used_at < ?1 ORDER BY used_at, digest LIMIT ?2',
+  unverified: 'SELECT digest FROM blob WHERE verified_at < ?1 ORDER BY verified_at, digest LIMIT ?2',
+  sealed: `INSERT INTO blob (digest, size, mtime, inode, used_at, verified_at, kept)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ${isKept})
+    ON CONFLICT DO UPDATE SET size = excluded.size, mtime = excluded.mtime, inode = excluded.inode,
+      used_at = excluded.used_at, verified_at = excluded.verified_at, kept = excluded.kept`,
+  verified: `INSERT INTO blob (digest, size, mtime, inode, used_at, verified_at, kept)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ${isKept})
+    ON CONFLICT DO UPDATE SET size = excluded.size, mtime = excluded.mtime, inode = excluded.inode,
+      verified_at = excluded.verified_at, kept = excluded.kept`,
+  used: 'UPDATE blob SET used_at = ?2 WHERE digest = ?1',
+  settleKept: `UPDATE blob SET kept = ${isKept} WHERE digest = ?1`,
+  gone: 'DELETE FROM blob WHERE digest = ?1',
+  evict: 'DELETE FROM blob WHERE digest = ?1 AND kept = 0 AND used_at < ?2',
+  dropUnheld: `DELETE FROM blob WHERE digest = ?1 AND kept = 0
+    AND NOT EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND public_at IS NOT NULL)`,
+
+  // Uploads.
+  upload: 'SELECT id, repository, touched_at FROM upload WHERE id = ?1',
+  staleUploads:
+    'SELECT id, repository, touched_at FROM upload WHERE touched_at < ?1 ORDER BY touched_at, id LIMIT ?2',
+  beginUpload: `INSERT INTO upload (id, repository, touched_at) VALUES (?1, ?2, ?3)
+    ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at`,
+  touchUpload: 'UPDATE upload SET touched_at = ?2 WHERE id = ?1',
+  endUpload: 'DELETE FROM upload WHERE id = ?1',
+} as const
+
+export type StatementName = keyof typeof sql
+
+/** Those that walk through a whole table; all others search by a key or an index. */
+export const walks: readonly StatementName[] = ['usage']
+
+/** The statements by name, for the test that looks at how they are run. */
+export const sqlOf: Readonly<Record<StatementName, string>> = sql
+
+/** The statements over one connection. */
+export class Statements {
+  readonly #database: DatabaseSync
+  readonly #prepared = new Map<StatementName, StatementSync>()
+
+  constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /** Throws DamagedRecord where the schema of a catalog that is up to date lacks something: it must have been lost. */
+  prepareAll(): void {
+    try {
+      for (const name of Object.keys(sql) as StatementName[]) this.#statement(name)
+    } catch (error) {
+      throw new DamagedRecord('the schema of the catalog is not what it was', { cause: error })
+    }
+  }
+
+  /** The first row, or undefined. */
+  get(name: StatementName, ...parameters: readonly SqlValue[]): SqlRow | undefined {
+    return this.#statement(name).get(...parameters)
+  }
+
+  all(name: StatementName, ...parameters: readonly SqlValue[]): SqlRow[] {
+    return this.#statement(name).all(...parameters)
+  }
+
+  /** How many rows were changed. */
+  run(name: StatementName, ...parameters: readonly SqlValue[]): number {
+    return Number(this.#statement(name).run(...parameters).changes)
+  }
+
+  #statement(name: StatementName): StatementSync {
+    const known = this.#prepared.get(name)
+    if (known) return known
+    const statement = this.#database.prepare(sql[name])
+    this.#prepared.set(name, statement)
+    return statement
+  }
+}

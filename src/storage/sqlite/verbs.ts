@@ -1,0 +1,249 @@
+import type { Digest } from '../../oci/digest.ts'
+import type { Tag } from '../../oci/reference.ts'
+import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
+import type { SealedFile } from '../partial.ts'
+import type { RepositoryKey } from '../repository-key.ts'
+import { digestToBytes } from './digest-bytes.ts'
+import { keyed } from './reads.ts'
+import { DamagedRecord } from './sqlite-errors.ts'
+import type { Statements } from './statements.ts'
+
+/**
+ * The verbs of the catalog, each inside a transaction that the writer has begun and undoes where it throws. What they
+ * do is easier to read in `memory/verbs.ts`; the conditions that make taking away safe are in the statements.
+ */
+export const sqliteVerbs: VerbsOver<Statements> = {
+  pulled(statements, repository, { digest, mediaType, bytes }, given) {
+    const id = accept(statements, repository, digest, given)
+    statements.run('setManifest', digestToBytes(digest), bytes)
+    statements.run('holdManifest', id, digestToBytes(digest), mediaType, null)
+    name(statements, id, digest, given.references, given.at)
+    if (given.tag !== undefined) point(statements, id, given.tag, digest, given.at)
+  },
+
+  checked(statements, repository, tag, digest, asked) {
+    const known = idOf(statements, repository)
+    if (known === undefined || !isManifest(statements, known, digest)) return false
+    accept(statements, repository, digest, asked)
+    point(statements, known, tag, digest, asked.at)
+    return true
+  },
+
+  confirmed(statements, repository, digest, asked) {
+    accept(statements, repository, digest, asked)
+  },
+
+  refused(statements, repository, at) {
+    return statements.run('refuse', ...keyed(repository), at) > 0
+  },
+
+  saveReferrers(statements, repository, subject, { referrers, checkedAt }) {
+    const id = idOf(statements, repository)
+    if (id === undefined) return false
+    statements.run('setReferrers', id, digestToBytes(subject), JSON.stringify(referrers), checkedAt)
+    return true
+  },
+
+  sealed(statements, digest, file, at) {
+    store(statements, 'sealed', digest, file, at)
+  },
+
+  verified(statements, digest, file, at) {
+    store(statements, 'verified', digest, file, at)
+  },
+
+  used(statements, digests, at) {
+    for (const digest of digests) statements.run('used', digestToBytes(digest), at)
+  },
+
+  gone(statements, digest) {
+    statements.run('gone', digestToBytes(digest))
+  },
+
+  pushed(statements, repository, digest, file, at) {
+    statements.run('holdLocally', know(statements, repository), digestToBytes(digest), at)
+    store(statements, 'sealed', digest, file, at)
+  },
+
+  mount(statements, to, digest, from, { at, refusedAfter }) {
+    const bytes = digestToBytes(digest)
+    const isStored = statements.get('blob', bytes) !== undefined
+    if (!isStored || !isGiven(statements, from, digest, refusedAfter)) return false
+    statements.run('holdLocally', know(statements, to), bytes, at)
+    statements.run('settleKept', bytes)
+    statements.run('used', bytes, at)
+    return true
+  },
+
+  lease(statements, repository, digest, at, graceMs) {
+    if (statements.get('leased', ...keyed(repository), digestToBytes(digest))?.is_stored !== 1) return false
+    const id = know(statements, repository)
+    statements.run('renewLease', id, digestToBytes(digest), at, at - graceMs / 4)
+    return true
+  },
+
+  putManifest(statements, repository, { digest, mediaType, bytes }, put) {
+    const known = idOf(statements, repository)
+    const lacking = put.references.filter((reference) => lacks(statements, known, reference))
+    if (lacking.length > 0) return [...new Set(lacking.map(({ target }) => target))]
+    const id = know(statements, repository)
+    statements.run('setManifest', digestToBytes(digest), bytes)
+    statements.run('holdManifest', id, digestToBytes(digest), mediaType, put.at)
+    statements.run('settleKept', digestToBytes(digest))
+    name(statements, id, digest, put.references, put.at)
+    for (const tag of put.tags) point(statements, id, tag, digest, put.at, put.mover)
+    return []
+  },
+
+  deleteTag(statements, repository, tag) {
+    const id = idOf(statements, repository)
+    return id !== undefined && statements.run('dropTag', id, tag) > 0
+  },
+
+  deleteManifest(statements, repository, digest, at) {
+    const id = idOf(statements, repository)
+    if (id === undefined || !isManifest(statements, id, digest)) return false
+    const bytes = digestToBytes(digest)
+    statements.run('dropTagsOf', id, bytes)
+    statements.run('dropReferrers', id, bytes)
+    // The same digest may be a layer of another manifest.
+    const isBlob = statements.get('isBlobOf', id, bytes) !== undefined
+    statements.run(isBlob ? 'forgetManifest' : 'letManifestGo', id, bytes)
+    name(statements, id, digest, [], at)
+    statements.run('dropManifest', bytes)
+    statements.run('settleKept', bytes)
+    return true
+  },
+
+  deleteBlob(statements, repository, digest) {
+    const id = idOf(statements, repository)
+    if (id === undefined || statements.run('letBlobGo', id, digestToBytes(digest)) === 0) return false
+    statements.run('settleKept', digestToBytes(digest))
+    return true
+  },
+
+  letGo(statements, repository, digest, cutoff) {
+    const id = idOf(statements, repository)
+    const bytes = digestToBytes(digest)
+    if (id === undefined || statements.run('letIdleGo', id, bytes, cutoff, repository) === 0) return 'kept'
+    statements.run('settleKept', bytes)
+    return statements.run('dropUnheld', bytes) > 0 ? 'unlink' : 'kept'
+  },
+
+  evict(statements, digest, usedBefore) {
+    return statements.run('evict', digestToBytes(digest), usedBefore) > 0
+  },
+
+  beginUpload(statements, id, repository, at) {
+    statements.run('beginUpload', id, repository, at)
+  },
+
+  touchUpload(statements, id, at) {
+    return statements.run('touchUpload', id, at) > 0
+  },
+
+  endUpload(statements, id) {
+    return statements.run('endUpload', id) > 0
+  },
+}
+
+function idOf(statements: Statements, repository: RepositoryKey): number | undefined {
+  return statements.get('repositoryId', ...keyed(repository))?.id as number | undefined
+}
+
+/** Makes the repository known. */
+function know(statements: Statements, repository: RepositoryKey): number {
+  const known = idOf(statements, repository)
+  if (known !== undefined) return known
+  statements.run('addRepository', ...keyed(repository))
+  const added = idOf(statements, repository)
+  // Its row is there, and the index by which it is found does not know it.
+  if (added === undefined) throw new DamagedRecord('a repository in the catalog cannot be found')
+  return added
+}
+
+/** Its upstream gave it. */
+function accept(
+  statements: Statements,
+  repository: RepositoryKey,
+  digest: Digest,
+  { as, at }: Asked,
+): number {
+  const id = know(statements, repository)
+  const [publicAt, accountAt] = as === 'anyone' ? [at, null] : [null, at]
+  statements.run('hold', id, digestToBytes(digest), publicAt, accountAt)
+  if (as === 'anyone') statements.run('endRefusal', id)
+  return id
+}
+
+function isManifest(statements: Statements, id: number, digest: Digest): boolean {
+  return typeof statements.get('mediaType', id, digestToBytes(digest))?.media_type === 'string'
+}
+
+/** Replaces what a manifest names. What is needed now is not idle; what nothing needs any more is, from `at` on. */
+function name(
+  statements: Statements,
+  id: number,
+  manifest: Digest,
+  references: readonly ManifestReference[],
+  at: number,
+): void {
+  const bytes = digestToBytes(manifest)
+  const former = statements.all('targetsOf', id, bytes).map(({ target }) => target as Uint8Array)
+  if (former.length > 0) statements.run('dropReferences', id, bytes)
+  for (const { target, kind, size, artifactType } of references) {
+    const parameters = [digestToBytes(target), kind, bytes, size ?? null, artifactType ?? null]
+    statements.run('addReference', id, ...parameters)
+  }
+  for (const target of [...former, ...references.map((reference) => digestToBytes(reference.target))]) {
+    statements.run('settleIdle', id, target, at)
+  }
+}
+
+/** Points a tag at a digest; a move is kept in its history. */
+function point(
+  statements: Statements,
+  id: number,
+  tag: Tag,
+  digest: Digest,
+  at: number,
+  mover?: string,
+): void {
+  const isMove = statements.get('isTagAt', id, tag, digestToBytes(digest)) === undefined
+  statements.run('setTag', id, tag, digestToBytes(digest), at)
+  if (!isMove) return
+  statements.run('addTagMove', id, tag, digestToBytes(digest), at, mover ?? null)
+  statements.run('trimTagMoves', id, tag)
+}
+
+function store(
+  statements: Statements,
+  statement: 'sealed' | 'verified',
+  digest: Digest,
+  { size, mtime, inode }: SealedFile,
+  at: number,
+): void {
+  statements.run(statement, digestToBytes(digest), size, mtime, inode, at)
+}
+
+/** Whether a repository gives a digest to anyone. */
+function isGiven(
+  statements: Statements,
+  from: RepositoryKey | 'free',
+  digest: Digest,
+  refusedAfter: number,
+): boolean {
+  const bytes = digestToBytes(digest)
+  const isFree = () => statements.get('isFree', bytes, refusedAfter) !== undefined
+  if (from === 'free') return isFree()
+  if (statements.get('givesToAnyone', ...keyed(from), bytes, refusedAfter)) return true
+  return statements.get('named', ...keyed(from), bytes) !== undefined && isFree()
+}
+
+/** Whether a local repository has not got what a manifest needs. */
+function lacks(statements: Statements, id: number | undefined, { target, kind }: ManifestReference): boolean {
+  if (kind === 'subject') return false
+  const row = id === undefined ? undefined : statements.get('localPart', id, digestToBytes(target))
+  if (!row) return true
+  return kind === 'manifest' ? row.media_type === null : row.is_stored !== 1
+}

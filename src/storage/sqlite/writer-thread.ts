@@ -1,0 +1,92 @@
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import type { CatalogVerbs } from '../catalog.ts'
+import { StorageError, type StorageErrorCode } from '../error.ts'
+
+/** What the worker starts with. */
+export interface WriterData {
+  /** Of a catalog with the newest schema. */
+  readonly path: string
+  /** Of a damaged one, which the new one at `path` is filled from. */
+  readonly damagedPath?: string | undefined
+}
+
+/** What the main thread sends: a verb, or undefined to end the worker. */
+export type WriterRequest =
+  | { readonly id: number; readonly verb: keyof CatalogVerbs; readonly parameters: readonly unknown[] }
+  | undefined
+
+/** What it gets back for each verb, after the commit. */
+export type WriterReply =
+  | { readonly id: number; readonly result: unknown }
+  | {
+      readonly id: number
+      /** Without a code it is the caller's mistake. */
+      readonly error: { readonly code: StorageErrorCode | undefined; readonly message: string }
+    }
+
+/** The other end of `catalog-writer.ts`. */
+export class WriterThread implements AsyncDisposable {
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
+  #nextId = 0
+  #failure: Error | undefined
+
+  private constructor(worker: Worker) {
+    this.#worker = worker
+    worker.on('message', (reply: WriterReply) => this.#settle(reply))
+    worker.on('error', (error) => this.#failAll(error))
+    worker.on('exit', () => this.#failAll(new StorageError('BROKEN', "the catalog's writer has ended")))
+  }
+
+  /** Resolves when the worker has opened its file. */
+  static async start(data: WriterData): Promise<WriterThread> {
+    // The worker is a file beside this one, with this one's ending: .ts here, .js in the built package.
+    const source = new URL(import.meta.url.replace(/writer-thread(\.\w+)$/, 'catalog-writer$1'))
+    const worker = new Worker(source, { workerData: data })
+    // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
+    await once(worker, 'message')
+    return new WriterThread(worker)
+  }
+
+  /** Resolves once it is synced. Throws StorageError; TypeError for a value that no column takes. */
+  async run(verb: keyof CatalogVerbs, parameters: readonly unknown[]): Promise<unknown> {
+    if (this.#failure) throw this.#failure
+    const id = this.#nextId++
+    const done = Promise.withResolvers<unknown>()
+    this.#waiting.set(id, done)
+    this.#worker.postMessage({ id, verb, parameters } satisfies WriterRequest)
+    return done.promise
+  }
+
+  /** Nothing that it still does counts: whoever waits, and whoever comes, gets this error. */
+  abandon(error: StorageError): void {
+    this.#failAll(error)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Once it has exited no event will come.
+    if (this.#worker.threadId === -1) return
+    const ended = once(this.#worker, 'exit')
+    this.#worker.postMessage(undefined)
+    await ended
+  }
+
+  #settle(reply: WriterReply): void {
+    const done = this.#waiting.get(reply.id)
+    this.#waiting.delete(reply.id)
+    if ('result' in reply) done?.resolve(reply.result)
+    else done?.reject(errorOf(reply.error))
+  }
+
+  #failAll(error: Error): void {
+    this.#failure ??= error
+    for (const done of this.#waiting.values()) done.reject(error)
+    this.#waiting.clear()
+  }
+}
+
+function errorOf({ code, message }: { code: StorageErrorCode | undefined; message: string }): Error {
+  const sentence = `the catalog could not be written: ${message}`
+  return code ? new StorageError(code, sentence) : new TypeError(sentence)
+}

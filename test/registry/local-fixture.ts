@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import { pino } from 'pino'
+import { Blobs } from '../../src/content/blobs.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { RegistryError } from '../../src/oci/error.ts'
+import type { Tag } from '../../src/oci/reference.ts'
+import type { RepositoryName } from '../../src/oci/repository-name.ts'
+import { LocalRepository } from '../../src/registry/local-repository.ts'
+import { Uploads } from '../../src/registry/uploads.ts'
+import type { Catalog } from '../../src/storage/catalog.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
+import { pseudoRandomBytes, type TestImage } from '../support/images.ts'
+
+const name = 'app' as RepositoryName
+export const tag = 'v1' as Tag
+export const day = 24 * 60 * 60_000
+export const content = pseudoRandomBytes(100_000, 'local')
+export const digest = digestOf(content)
+
+/** The parts of a mirror that a push needs. */
+export function start(store = new MemoryBlobStore(), catalog: Catalog = new MemoryCatalog()) {
+  const lines: string[] = []
+  const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
+  const blobs = new Blobs({
+    store,
+    records: catalog,
+    rate: undefined,
+    retries: 0,
+    turnMs: 1000,
+    patienceMs: 1000,
+    logger,
+  })
+  const remove = (id: string) => store.partials.remove(id)
+  const uploads = new Uploads({ bytes: blobs, remove, catalog, logger })
+  const repository = new LocalRepository({ catalog, blobs, uploads, logger }, name)
+  return { store, catalog, blobs, uploads, repository, lines }
+}
+
+export type Parts = ReturnType<typeof start>
+
+export async function* pieces(bytes: Uint8Array, size = 30_000): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size)
+}
+
+export async function pushBlob(
+  { repository }: Parts,
+  bytes: Uint8Array,
+  as: Digest = digestOf(bytes),
+): Promise<void> {
+  const { id } = await repository.begin()
+  await repository.append(id, pieces(bytes), {})
+  await repository.finish(id, as, pieces(new Uint8Array()), {})
+}
+
+export async function pushImage(parts: Parts, { config, layers, manifest }: TestImage): Promise<void> {
+  for (const { bytes } of [config, ...layers]) await pushBlob(parts, bytes)
+  await parts.repository.putManifest(tag, manifest)
+}
+
+export async function has({ repository }: Parts, of: Digest = digest): Promise<boolean> {
+  try {
+    return (await repository.blobStat(of)).isStored
+  } catch (error) {
+    assert.ok(error instanceof RegistryError && error.code === 'BLOB_UNKNOWN', String(error))
+    return false
+  }
+}
+
+export async function contentOf({ repository }: Parts, of: Digest = digest): Promise<Digest> {
+  const { reader } = await repository.blob(of)
+  await using _ = reader
+  const bytes = new Uint8Array(reader.size)
+  for (let at = 0; at < bytes.length; ) at += await reader.read(bytes.subarray(at), at)
+  return digestOf(bytes)
+}
+
+export function fails(code: string, status?: number) {
+  return (error: unknown) => {
+    assert.ok(error instanceof RegistryError, String(error))
+    assert.equal(error.code, code)
+    if (status !== undefined) assert.equal(error.status, status)
+    return true
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Local repositories over stores in memory, where each step of the disk can fail or be the last one. Thought of: an end of
+ * the process at each step of a push; a power cut after the answer; a catalog that fails between the seal and its verb;
+ * the promise of a HEAD; bytes that are lost; what is not there.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Digest } from '../../src/oci/digest.ts'
+import { StorageError } from '../../src/storage/error.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
+import { buildImage } from '../support/images.ts'
+import {
+  content,
+  contentOf,
+  day,
+  digest,
+  fails,
+  has,
+  pushBlob,
+  pushImage,
+  start,
+  tag,
+} from './local-fixture.ts'
+
+test('an end of the process at any step of a push: what was acknowledged is there, the rest is pushed again', async () => {
+  const image = buildImage({ seed: 'crash', layers: [5000] })
+  let steps = 1
+  for (let last = 0; last < steps; last += 1) {
+    for (const kind of ['killed', 'power'] as const) {
+      let step = 0
+      const over = Promise.withResolvers<never>()
+      over.promise.catch(() => {})
+      const catalog = new MemoryCatalog()
+      const store = new MemoryBlobStore({
+        step: async () => {
+          step += 1
+          if (step <= last) return
+          over.reject(new Error('the end'))
+          await new Promise(() => {})
+        },
+      })
+      const done: Digest[] = []
+      const before = start(store, catalog)
+      const work = (async () => {
+        for (const { bytes, digest: one } of [image.config, ...image.layers]) {
+          await pushBlob(before, bytes)
+          done.push(one)
+        }
+        await before.repository.putManifest(tag, image.manifest)
+        done.push(image.manifest.digest)
+      })()
+      await Promise.race([work, over.promise]).catch(() => {})
+      steps = Math.max(steps, step + 1)
+      const after = start(store.afterCrash({ kind, keeps: () => false }, {}), catalog)
+      for (const one of done) {
+        if (one === image.manifest.digest) {
+          assert.equal((await after.repository.manifest(tag)).digest, one)
+        } else assert.equal(await contentOf(after, one), one, `${kind} after step ${last}`)
+      }
+      await pushImage(after, image)
+      for (const { digest: one } of [image.config, ...image.layers])
+        assert.equal(await contentOf(after, one), one)
+    }
+  }
+  assert.ok(steps > 8, `${steps} steps`)
+})
+
+test('the catalog fails between the seal and its verb: refused, and nobody has the blob until it is pushed again', async () => {
+  const parts = start()
+  const failing = start(
+    parts.store,
+    new Proxy(parts.catalog, {
+      get(catalog, key) {
+        if (key === 'pushed') return async () => Promise.reject(new StorageError('READ_ONLY', 'no'))
+        const value = Reflect.get(catalog, key)
+        return typeof value === 'function' ? value.bind(catalog) : value
+      },
+    }),
+  )
+  await assert.rejects(pushBlob(failing, content), StorageError)
+  assert.notEqual(await parts.store.stat(digest), undefined, 'the file is there')
+  assert.equal(await has(parts), false)
+  await assert.rejects(parts.repository.blob(digest), fails('BLOB_UNKNOWN'))
+  await pushBlob(parts, content)
+  assert.equal(await contentOf(parts), digest)
+})
+
+test('a blob that somebody was told is here is not let go before the manifest', async () => {
+  const parts = start()
+  const { catalog, repository } = parts
+  await pushBlob(parts, content)
+  const idle = (await catalog.held(repository.key, digest))?.idleSince
+  assert.ok(idle !== undefined)
+  const later = Date.now() + day
+  // As if the push were a day old.
+  await catalog.pushed(
+    repository.key,
+    digest,
+    (await parts.store.stat(digest)) ?? assert.fail(),
+    Date.now() - day,
+  )
+  assert.equal(await has(parts), true)
+  assert.equal(await catalog.letGo(repository.key, digest, Date.now() - day / 2), 'kept')
+  assert.equal(await has(parts), true)
+  assert.equal(await catalog.letGo(repository.key, digest, later), 'unlink')
+  assert.equal(await has(parts), false)
+})
+
+test('bytes that are lost: 404 and a loud line, so that the next push brings them back', async () => {
+  const parts = start()
+  const image = buildImage({ seed: 'lost', layers: [content] })
+  await pushImage(parts, image)
+  await parts.store.delete(digest)
+  await assert.rejects(parts.repository.blob(digest), fails('BLOB_UNKNOWN'))
+  assert.match(
+    parts.lines.join(''),
+    /"level":50.*the bytes of a blob that was pushed are lost: push it again/,
+  )
+  assert.equal(await has(parts), false)
+  await pushBlob(parts, content)
+  assert.equal(await contentOf(parts), digest)
+})
+
+test('what is asked of it and is not there', async () => {
+  const parts = start()
+  const { repository } = parts
+  for (const reference of [tag, digest]) {
+    await assert.rejects(repository.manifest(reference), fails('MANIFEST_UNKNOWN', 404))
+  }
+  await assert.rejects(repository.upload('upload-1'), fails('BLOB_UPLOAD_UNKNOWN'))
+  await assert.rejects(repository.upload('../../etc/passwd'), fails('BLOB_UPLOAD_UNKNOWN'))
+  await pushBlob(parts, content)
+  await assert.rejects(repository.manifest(digest), fails('MANIFEST_UNKNOWN'), 'a blob is no manifest')
+  assert.deepEqual((await repository.referrers(digest)).referrers, [])
+  assert.deepEqual(parts.lines, [])
+})

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Tag } from '../../src/oci/reference.ts'
+import {
+  alpine,
+  anyone,
+  app,
+  blobOf,
+  fileOf,
+  latest,
+  layer,
+  layerOf,
+  type OpenCatalog,
+  one,
+  other,
+  push,
+  put,
+  two,
+} from './catalog-fixtures.ts'
+
+/** What is deleted, and let go where nothing needs it. */
+export function collectionContract(open: OpenCatalog): void {
+  test('a deleted tag is gone, its manifest stays', async (t) => {
+    const { catalog } = await open(t)
+    await push(catalog)
+    assert.equal(await catalog.deleteTag(app, latest), true)
+    assert.equal(await catalog.deleteTag(app, latest), false)
+    assert.equal(await catalog.tag(app, latest), undefined)
+    assert.ok(await catalog.manifest(app, one.digest))
+  })
+
+  test('a deleted manifest takes its tags along; what nothing else needs is idle from then on', async (t) => {
+    const { catalog, reopen } = await open(t)
+    await catalog.pushed(app, blobOf('shared'), fileOf(5), 50)
+    await push(catalog)
+    const references = [layerOf('layer'), layerOf('shared')]
+    await catalog.putManifest(app, one, { ...put, references, tags: [latest, 'v1' as Tag] })
+    await catalog.putManifest(app, two, { ...put, references: [layerOf('shared')], tags: ['v2' as Tag] })
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
+    assert.equal(await catalog.deleteManifest(app, one.digest, 600), false)
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
+      assert.deepEqual(await opened.tags(app), ['v2'])
+      assert.equal(await opened.manifest(app, one.digest), undefined)
+      assert.equal(await opened.held(app, one.digest), undefined)
+      assert.equal((await opened.held(app, layer))?.idleSince, 500)
+      assert.equal((await opened.held(app, blobOf('shared')))?.idleSince, undefined)
+      assert.equal(await opened.named(app, layer), undefined)
+    }
+  })
+
+  test('a manifest that another repository has stays there', async (t) => {
+    const { catalog } = await open(t)
+    await push(catalog)
+    await catalog.pulled(alpine, one, { ...anyone(1), references: [] })
+    await catalog.deleteManifest(app, one.digest, 500)
+    assert.ok(await catalog.manifest(alpine, one.digest))
+    await catalog.deleteManifest(alpine, one.digest, 500)
+    assert.equal(await catalog.manifest(alpine, one.digest), undefined)
+  })
+
+  test('a manifest that is a layer of another one as well stays as that', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.pushed(app, one.digest, fileOf(9), 50)
+    await catalog.putManifest(app, one, { references: [], tags: [latest], at: 100 })
+    assert.equal((await catalog.held(app, one.digest))?.idleSince, undefined)
+    const references = [{ target: one.digest, kind: 'layer' }] as const
+    assert.deepEqual(await catalog.putManifest(app, two, { references, tags: [], at: 100 }), [])
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
+    assert.equal(await catalog.manifest(app, one.digest), undefined)
+    assert.equal(await catalog.lease(app, one.digest, 500, 1000), true)
+    await catalog.deleteManifest(app, two.digest, 600)
+    assert.equal((await catalog.held(app, one.digest))?.idleSince, 600)
+  })
+
+  test('a blob is deleted unless a manifest of its repository needs it', async (t) => {
+    const { catalog } = await open(t)
+    await push(catalog)
+    assert.equal(await catalog.deleteBlob(app, layer), false)
+    assert.equal(await catalog.deleteBlob(app, one.digest), false, 'a manifest')
+    await catalog.deleteManifest(app, one.digest, 500)
+    assert.equal(await catalog.deleteBlob(app, layer), true)
+    assert.equal(await catalog.deleteBlob(app, layer), false)
+    assert.equal((await catalog.blob(layer))?.kept, false)
+  })
+
+  test('what was idle for long enough is let go, bytes and all', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.pushed(other, blobOf('x'), fileOf(5), 40)
+    const [first, second] = [
+      { repository: other, digest: blobOf('x') },
+      { repository: app, digest: layer },
+    ]
+    assert.deepEqual(await catalog.idle(51, 10), [first, second])
+    assert.deepEqual(await catalog.idle(50, 10), [first])
+    assert.deepEqual(await catalog.idle(51, 1), [first])
+    assert.equal(await catalog.letGo(app, layer, 50), 'kept')
+    assert.equal(await catalog.letGo(app, layer, 51), 'unlink')
+    assert.equal(await catalog.letGo(app, layer, 51), 'kept')
+    assert.equal(await catalog.held(app, layer), undefined)
+    assert.equal(await catalog.blob(layer), undefined)
+  })
+
+  test('let go where others hold it: the bytes stay, as cache where nobody keeps them', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.pushed(other, layer, fileOf(5), 60)
+    await catalog.confirmed(alpine, layer, anyone(1))
+    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
+    assert.equal((await catalog.blob(layer))?.kept, true)
+    assert.equal(await catalog.letGo(other, layer, 100), 'kept')
+    assert.equal((await catalog.blob(layer))?.kept, false)
+    assert.equal(await catalog.evict(layer, 100), true)
+  })
+
+  test('nothing is let go of a repository into which something is being uploaded', async (t) => {
+    const { catalog, reopen } = await open(t)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.beginUpload('u', app, 60)
+    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
+    assert.equal(await (await reopen()).letGo(app, layer, 100), 'kept')
+    const later = await reopen()
+    await later.endUpload('u')
+    assert.equal(await later.letGo(app, layer, 100), 'unlink')
+  })
+}

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import { migrate } from '../../../src/storage/sqlite/migrations/migrate.ts'
+import { type StatementName, sqlOf, walks } from '../../../src/storage/sqlite/statements.ts'
+
+/** How SQLite goes about a statement, a line a step. */
+function planOf(database: DatabaseSync, name: StatementName): string[] {
+  const rows = database.prepare(`EXPLAIN QUERY PLAN ${sqlOf[name]}`).all()
+  return rows.map(({ detail }) => String(detail))
+}
+
+test('every statement is a search by a key or an index, in the order of that index', () => {
+  using database = new DatabaseSync(':memory:')
+  migrate(database)
+  const slow: string[] = []
+  for (const name of Object.keys(sqlOf) as StatementName[]) {
+    for (const step of planOf(database, name)) {
+      // What is walked through is the answer of the bounded search inside.
+      const isBounded = name === 'isFree' && /^SCAN \(subquery-\d+\)$/.test(step)
+      if (/^SCAN|TEMP B-TREE|AUTOMATIC/.test(step) && !isBounded && !walks.includes(name)) {
+        slow.push(`${name}: ${step}`)
+      }
+    }
+  }
+  assert.deepEqual(slow, [])
+})
+
+test('what is known to walk does', () => {
+  using database = new DatabaseSync(':memory:')
+  migrate(database)
+  for (const name of walks) assert.match(planOf(database, name).join(), /SCAN/)
+})
