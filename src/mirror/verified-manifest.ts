@@ -15,10 +15,10 @@ import { unreadable } from '../upstream/web-page.ts'
 export function verifyManifest(
   upstream: string,
   reference: Reference,
-  { bytes, contentType, claimedDigest }: FetchedManifest,
+  { bytes, contentType, claimedDigest, askedDigest }: FetchedManifest,
 ): { manifest: ManifestRecord; parsed: ParsedManifest } {
   try {
-    const claims = [isDigestReference(reference) ? reference : undefined, claimedDigest].flatMap(
+    const claims = [isDigestReference(reference) ? reference : undefined, askedDigest, claimedDigest].flatMap(
       (claim) => claim ?? [],
     )
     const wrong = claims.find((claim) => !isDigestOf(claim, bytes, contentType))

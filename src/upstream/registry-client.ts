@@ -36,6 +36,8 @@ export interface FetchedManifest {
   readonly contentType: string | undefined
   /** Docker-Content-Digest, if it is a digest at all. */
   readonly claimedDigest: Digest | undefined
+  /** What was asked for in place of the reference, which is what anyone was told of. */
+  readonly askedDigest: Digest | undefined
   /** For whom it is evidence that the repository has it. */
   readonly as: Asker
 }
@@ -231,7 +233,8 @@ export class RegistryClient implements AsyncDisposable {
     const { answer, bytes } = await this.#small.get(() => this.#pulls.get(question, located), delaysMs)
     if (located) this.#pulls.noteChildren(question.repository, bytes, located)
     const contentType = answer.headers['content-type']
-    return { bytes, contentType, claimedDigest: claimedDigest(answer), as: answer.as }
+    const { as, askedDigest } = answer
+    return { bytes, contentType, claimedDigest: claimedDigest(answer), askedDigest, as }
   }
 
   #getList(question: Omit<Question, 'method'>): Promise<SmallAnswer> {

@@ -18,8 +18,8 @@ export interface SmallAnswersOptions {
 }
 
 /** An answer with its body. */
-export interface SmallAnswer {
-  readonly answer: Answer
+export interface SmallAnswer<OneAnswer extends Answer = Answer> {
+  readonly answer: OneAnswer
   readonly bytes: Buffer
 }
 
@@ -39,7 +39,10 @@ export class SmallAnswers {
    * The answer that `ask` gets, with its body, of 4 MiB at most; asked again where the other side or the line failed,
    * after so many milliseconds each time. Throws as `ask` does.
    */
-  async get(ask: () => Promise<Answer>, delaysMs: readonly number[] = retryDelays): Promise<SmallAnswer> {
+  async get<OneAnswer extends Answer>(
+    ask: () => Promise<OneAnswer>,
+    delaysMs: readonly number[] = retryDelays,
+  ): Promise<SmallAnswer<OneAnswer>> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const answer = await ask()

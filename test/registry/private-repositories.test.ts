@@ -168,3 +168,28 @@ test('a wrong password: pulls go on, the metric says so, and what is private sta
   assert.equal(status, 404)
   assert.match(text, /refuses the configured user name and password/)
 })
+
+for (const told of ['its own', 'none', 'what was asked for'] as const) {
+  test(`the account gets other bytes than anyone was told of, under ${told} as digest: nobody gets them`, async () => {
+    await using s = await start()
+    const header = {
+      'its own': secret.manifest.digest,
+      none: '',
+      'what was asked for': image.manifest.digest,
+    }
+    s.hub.fault(
+      { caller: 'account', method: 'GET', path: /library\/app\/manifests/ },
+      {
+        status: 200,
+        body: Buffer.from(secret.manifest.bytes).toString(),
+        headers: { 'content-type': secret.manifest.mediaType, 'docker-content-digest': header[told] },
+      },
+    )
+    const answers = [await s.get('library/app/manifests/latest'), await s.get('library/app/manifests/latest')]
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      [502, 502],
+    )
+    assert.equal((await s.get(`library/app/manifests/${secret.manifest.digest}`)).status, 404)
+  })
+}

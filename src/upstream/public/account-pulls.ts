@@ -1,5 +1,5 @@
 import { type Digest, isDigest } from '../../oci/digest.ts'
-import type { Reference } from '../../oci/reference.ts'
+import { isDigestReference, type Reference } from '../../oci/reference.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
 import { UpstreamError } from '../error.ts'
 import type { Answer, Link, Question } from '../question.ts'
@@ -16,6 +16,11 @@ export interface Located {
   readonly reference: Reference
   /** When anyone was told of it, in milliseconds of `performance.now`. */
   readonly toldAt: number
+}
+
+export interface PulledAnswer extends Answer {
+  /** What the account was asked for because anyone was told of it: other bytes may be nobody else's. */
+  readonly askedDigest: Digest | undefined
 }
 
 export interface AccountPullsOptions {
@@ -70,21 +75,22 @@ export class AccountPulls {
 
   /**
    * A GET with the account of what anyone was told of; as anyone of all else, and where the account is shut out or has
-   * no quota left: anyone's is another. Either way the answer is what anyone gets.
+   * no quota left: anyone's is another. Either way the answer is what anyone gets, if it matches `askedDigest`.
    */
-  async get(question: Omit<Question, 'method'>, located: Located | undefined): Promise<Answer> {
+  async get(question: Omit<Question, 'method'>, located: Located | undefined): Promise<PulledAnswer> {
     const { registry, asAnyone } = this.#options
     if (located !== undefined) {
       try {
         const path = `manifests/${located.reference}`
         const answer = await registry.request({ ...question, method: 'GET', path, as: 'account' })
-        return { ...answer, as: 'anyone' }
+        const { reference } = located
+        return { ...answer, as: 'anyone', askedDigest: isDigestReference(reference) ? reference : undefined }
       } catch (error) {
         const isOwn = error instanceof UpstreamError && (error.isRefusal || error.code === 'RATE_LIMITED')
         if (!isOwn) throw error
       }
     }
-    return asAnyone.request({ ...question, method: 'GET' })
+    return { ...(await asAnyone.request({ ...question, method: 'GET' })), askedDigest: undefined }
   }
 
   /** What an index lists is as public as the index was when anyone was told of it, and no longer. */
