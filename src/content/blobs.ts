@@ -167,7 +167,10 @@ export class Blobs implements AsyncDisposable {
       await record(sealed)
       return sealed
     })
-    this.#fills.get(digest)?.addStored(storedSource(() => this.#stored.open(digest)))
+    const fill = this.#fills.get(digest)
+    if (fill) fill.addStored(storedSource(() => this.#stored.open(digest)))
+    // What an interrupted fill left of it has no use any more.
+    else await this.#options.store.partials.remove(partialId(digest)).catch(() => {})
     return file
   }
 
@@ -176,6 +179,8 @@ export class Blobs implements AsyncDisposable {
    * free. Who reads it keeps it to the end. The only removal of bytes.
    */
   async remove(digest: Digest, condition: () => Promise<boolean>): Promise<number> {
+    // Guards against this order: (1) `condition` takes the record away. (2) A push renames the same bytes to their
+    // place and records them. (3) The file goes that was just promised.
     return this.#lock.run(digest, async () => {
       if (!(await condition())) return 0
       this.documents.forget(digest)
@@ -226,6 +231,8 @@ export class Blobs implements AsyncDisposable {
   /** What a push has stored meanwhile stays as it was recorded. */
   async #publish(digest: Digest, partial: Partial): Promise<void> {
     const { store, records, logger } = this.#options
+    // Guards against this order: (1) the fill renames its bytes to their place. (2) An eviction, whose transaction came
+    // before, unlinks them. (3) The fill records a file that is not there, and a mount relies on it.
     await this.#lock.run(digest, async () => {
       if (await store.stat(digest)) return partial.discard(new Error('the blob is stored'))
       const file = await whenNotBusy(() => partial.seal(digest))

@@ -38,6 +38,10 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ['x-a: &a [*a]\n', '1:9 too many or too deeply nested values'],
   ['limits:\n  <<: 3\n', '2:3 expected a map, or a list of maps, after "<<"'],
   // Kinds.
+  [
+    'upstreams:\n  - name: local\n    url: http://10.0.0.1:5000\n',
+    '2:11 upstreams.0.name: "local" means what is pushed to this mirror: give the registry another name, and its url',
+  ],
   ['cache: 50GB\n', '1:8 cache: expected a map of settings; got "50GB"'],
   ['server:\n  - listen\n', '2:3 server: expected a map of settings; got a list'],
   [

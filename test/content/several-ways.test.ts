@@ -178,6 +178,27 @@ test('a push completes a blob in the middle of its fill: the rest does not cross
   assert.deepEqual([...opened.confirmedBy], [source.repository])
 })
 
+test('what an interrupted fill left goes when a push brings the blob', async (t) => {
+  const store = new MemoryBlobStore()
+  const interrupted = blobsOver(t, store)
+  const cut = Promise.withResolvers<void>()
+  const source = good('x/x', content, async (at) => {
+    if (at === half) await cut.promise
+  })
+  const { reader } = await interrupted.open(digest, source)
+  await until(() => source.given === half)
+  await reader[Symbol.asyncDispose]()
+  const stopping = interrupted[Symbol.asyncDispose]()
+  cut.reject(new Error('the connection was cut'))
+  await stopping
+  assert.equal((await store.partials.list()).length, 1)
+  const blobs = blobsOver(t, store)
+  const push = await blobs.openPartial('push', 'sha256')
+  await push.write(0, content)
+  await blobs.seal(push, digest, async () => {})
+  assert.deepEqual(await store.partials.list(), [])
+})
+
 test('a push of wrong bytes is refused, and the fill goes on', async (t: TestContext) => {
   const blobs = blobsOver(t, new MemoryBlobStore())
   const opened = await blobs.open(digest, good('x/x', content))
