@@ -91,10 +91,9 @@ export class Blobs implements AsyncDisposable {
     return this.#counter.byUpstream
   }
 
-  /** What is stored of a blob, its size in bytes; undefined where it is not stored. */
-  async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
-    const kept = this.documents.get(digest)
-    return kept ? { size: kept.length } : this.#options.store.stat(digest)
+  /** The size of a stored blob in bytes; undefined where it is not stored, or damaged. */
+  stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
+    return this.#stored.stat(digest)
   }
 
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */

@@ -11,6 +11,7 @@ import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { BlobRecords } from './blob-records.ts'
 import type { Documents } from './documents.ts'
+import { holdersOfPushed } from './holders.ts'
 import { whenNotBusy } from './patience.ts'
 import { smallSize } from './small-size.ts'
 
@@ -27,6 +28,7 @@ export interface StoredBlobsOptions {
 /** Blobs whose bytes are compared with their digest at a time. */
 const checksAtOnce = 2
 const pieceSize = 1024 * 1024
+const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
 
 /**
  * What is stored, never complete where it was damaged on disk. Each time that it is opened a file is compared with what
@@ -54,6 +56,30 @@ export class StoredBlobs {
       return undefined
     }
     return reader.size <= smallSize ? this.#openSmall(digest, reader) : this.#openLarge(digest, reader)
+  }
+
+  /**
+   * The size of a blob in bytes: what `open` would give to its end. Where the file is not the one that was recorded, it
+   * is hashed first: whoever pushes, and is told that a blob is here, does not send it.
+   */
+  async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
+    const { store, documents } = this.#options
+    const kept = documents.get(digest)
+    if (kept) return { size: kept.length }
+    const file = await whenNotBusy(() => store.stat(digest))
+    if (!file) {
+      await this.#forget(digest)
+      return undefined
+    }
+    if (isSame(await this.#row(digest), file)) return { size: file.size }
+    await using reader = await this.open(digest)
+    try {
+      await reader?.verified()
+    } catch (error) {
+      if (error instanceof StorageError) throw error
+      return undefined
+    }
+    return reader && { size: reader.size }
   }
 
   async #openSmall(digest: Digest, reader: StoredBlob): Promise<BlobReader | undefined> {
@@ -163,10 +189,13 @@ export class StoredBlobs {
     // Guards against this order: (1) the file is found damaged. (2) A push renames good bytes over it. (3) These go.
     await remove(digest, async () => {
       if (!(await isStill(store, digest, file))) return false
-      logger.error(
-        { digest },
-        'a stored blob no longer matches its digest: removed, it will be fetched again',
-      )
+      const repositories = await holdersOfPushed(records, digest)
+      if (repositories.length > 0) logger.error({ digest, repositories }, `${lostLine}: damaged on disk`)
+      else
+        logger.error(
+          { digest },
+          'a stored blob no longer matches its digest: removed, it will be fetched again',
+        )
       await bestEffort(records.gone(digest), (err) =>
         logger.warn({ digest, err }, 'the catalog could not be written'),
       )
@@ -177,12 +206,16 @@ export class StoredBlobs {
 
   /** What is recorded of a file that is not there any more goes. */
   async #forget(digest: Digest): Promise<void> {
-    const { store, records, lock } = this.#options
+    const { store, records, lock, logger } = this.#options
     if (!(await this.#row(digest))) return
     // Guards against this order: (1) the file is not found. (2) A push seals it and is recorded. (3) The record goes,
     // and with it what keeps the file of an acknowledged push from being evicted.
     await lock.run(digest, async () => {
-      if (!(await store.stat(digest))) await bestEffort(records.gone(digest), () => {})
+      if (await store.stat(digest)) return
+      const repositories = await holdersOfPushed(records, digest)
+      if (repositories.length > 0)
+        logger.error({ digest, repositories }, `${lostLine}: its file is not there`)
+      await bestEffort(records.gone(digest), () => {})
     })
   }
 }

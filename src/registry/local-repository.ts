@@ -73,7 +73,7 @@ export class LocalRepository implements Repository, Pushing {
     const isHeld = (await catalog.held(this.key, digest))?.localAt !== undefined
     const reader = isHeld ? await blobs.openStored(digest) : undefined
     if (reader) return { reader, status: 'hit' }
-    throw this.#lacks(digest, isHeld)
+    throw this.#lacks(digest)
   }
 
   /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
@@ -82,7 +82,7 @@ export class LocalRepository implements Repository, Pushing {
     const isLeased = await catalog.lease(this.key, digest, Date.now(), graceMs)
     const stored = isLeased ? await blobs.stat(digest) : undefined
     if (stored) return { size: stored.size, isStored: true }
-    throw this.#lacks(digest, isLeased)
+    throw this.#lacks(digest)
   }
 
   async tags({ n = tagsOfPage, last }: PageQuery): Promise<ServedTagPage> {
@@ -182,12 +182,7 @@ export class LocalRepository implements Repository, Pushing {
     return undefined
   }
 
-  #lacks(digest: Digest, isHeld: boolean): RegistryError {
-    if (isHeld)
-      this.#store.logger.error(
-        { repository: this.key, digest },
-        'the bytes of a blob that was pushed are lost: push it again',
-      )
+  #lacks(digest: Digest): RegistryError {
     return new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
   }
 }
