@@ -144,8 +144,8 @@ export class Blobs implements AsyncDisposable {
   }
 
   /** Opens the partial of a push: to be ended by the caller, by `seal` or its own methods. */
-  async openPartial(id: string, algorithm: DigestAlgorithm): Promise<Partial> {
-    return whenNotBusy(() => this.#options.store.partials.open({ id, algorithm }))
+  async openPartial(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<Partial> {
+    return whenNotBusy(() => this.#options.store.partials.open({ id, algorithm }), signal)
   }
 
   /**

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import http, { type RequestListener, type Server } from 'node:http'
+import http, { type RequestListener, type Server, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { createSecureContext } from 'node:tls'
@@ -40,11 +40,16 @@ export class Listener implements AsyncDisposable {
   readonly #options: ListenerOptions
   readonly #servers: Server[]
   readonly #certificateJob: IntervalJob | undefined
+  readonly #answers: Answers
 
-  private constructor(options: ListenerOptions, servers: Server[], certificateJob: IntervalJob | undefined) {
+  private constructor(
+    options: ListenerOptions,
+    parts: { servers: Server[]; certificateJob: IntervalJob | undefined; answers: Answers },
+  ) {
     this.#options = options
-    this.#servers = servers
-    this.#certificateJob = certificateJob
+    this.#servers = parts.servers
+    this.#certificateJob = parts.certificateJob
+    this.#answers = parts.answers
   }
 
   /**
@@ -53,13 +58,15 @@ export class Listener implements AsyncDisposable {
    */
   static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
     const tls = options.tls && (await readCertificate(options.tls))
+    const answers = new Answers()
+    const answer = answers.around(handler)
     const servers = options.addresses.map(() =>
-      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
+      tls ? https.createServer({ ...timeouts, ...tls }, answer) : http.createServer(timeouts, answer),
     )
     const wrongScheme = new WrongScheme(options.logger)
     for (const server of servers) wrongScheme.watch(server)
     const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
-    const listener = new Listener(options, servers, job)
+    const listener = new Listener(options, { servers, certificateJob: job, answers })
     try {
       for (const [index, server] of servers.entries()) {
         const address = options.addresses[index]
@@ -86,11 +93,41 @@ export class Listener implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#certificateJob?.[Symbol.asyncDispose]()
+    this.#answers.closeConnections(() => {
+      for (const server of this.#servers) server.closeIdleConnections()
+    })
     const closed = this.#servers.filter(({ listening }) => listening).map(closeServer)
     await Promise.race([Promise.all(closed), delay(this.#options.graceMs)])
     this.#options.onCut()
     for (const server of this.#servers) server.closeAllConnections()
     await Promise.all(closed)
+  }
+}
+
+/**
+ * The answers under way. A server that closes leaves kept connections to whoever goes on to ask on them: each is told to
+ * be closed with its next answer instead.
+ */
+class Answers {
+  readonly #open = new Set<ServerResponse>()
+  #closeIdle: (() => void) | undefined
+
+  around(next: RequestListener): RequestListener {
+    return (request, response) => {
+      this.#open.add(response)
+      response.once('close', () => {
+        this.#open.delete(response)
+        // Its headers had left before, and promised that the connection stays.
+        if (this.#closeIdle) setImmediate(this.#closeIdle)
+      })
+      if (this.#closeIdle) response.shouldKeepAlive = false
+      next(request, response)
+    }
+  }
+
+  closeConnections(closeIdle: () => void): void {
+    this.#closeIdle = closeIdle
+    for (const response of this.#open) response.shouldKeepAlive = false
   }
 }
 

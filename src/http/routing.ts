@@ -53,9 +53,12 @@ export class RouteTable {
   refusal(kind: RegistryTarget['kind'], method: string): RegistryError {
     const known = [...this.#routes.values()].filter((route) => route.kind === kind)
     const allow = known.length === 0 ? 'GET, HEAD' : known.map((route) => route.method).join(', ')
-    const message = this.knows(method)
-      ? `${method} cannot be done with ${nouns[kind]} here; ${allow} can`
-      : `${method} is no method of a registry; ${nouns[kind]} has ${allow}`
+    const isDeleting = method === 'DELETE' && (kind === 'manifest' || kind === 'blob')
+    const message = isDeleting
+      ? `${method} is not there yet: ${nouns[kind]} cannot be deleted here; ${allow} can be asked`
+      : this.knows(method)
+        ? `${method} cannot be done with ${nouns[kind]} here; ${allow} can`
+        : `${method} is no method of a registry; ${nouns[kind]} has ${allow}`
     return new RegistryError('UNSUPPORTED', message, { allow })
   }
 }

@@ -6,12 +6,13 @@ import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { type Referrer, referrerOf } from '../oci/referrers.ts'
-import type { RepositoryName } from '../oci/repository-name.ts'
+import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import type {
+  AskOptions,
   Pushing,
   Repository,
   ServedBlob,
@@ -26,7 +27,10 @@ import type { Uploads } from './uploads.ts'
 
 /** What all local repositories share. */
 export interface LocalStore {
-  readonly catalog: Pick<Catalog, 'held' | 'lease' | 'manifest' | 'naming' | 'putManifest' | 'tag' | 'tags'>
+  readonly catalog: Pick<
+    Catalog,
+    'held' | 'lease' | 'manifest' | 'mount' | 'naming' | 'putManifest' | 'tag' | 'tags'
+  >
   readonly blobs: {
     stat(digest: Digest): Promise<{ readonly size: number } | undefined>
     openStored(digest: Digest): Promise<BlobReader | undefined>
@@ -112,6 +116,13 @@ export class LocalRepository implements Repository, Pushing {
     return { referrers, status: 'hit', checkedAt: undefined }
   }
 
+  async mount(digest: Digest, from: string): Promise<boolean> {
+    const { catalog, blobs } = this.#store
+    if (!isRepositoryName(from) || !(await blobs.stat(digest))) return false
+    const at = Date.now()
+    return catalog.mount(this.key, digest, repositoryKey(localOrigin, from), { at, refusedAfter: at })
+  }
+
   async begin(): Promise<UploadState> {
     return this.#store.uploads.begin(this.key)
   }
@@ -131,6 +142,10 @@ export class LocalRepository implements Repository, Pushing {
     options: Appending,
   ): Promise<void> {
     await this.#store.uploads.finish(this.key, id, digest, body, options)
+  }
+
+  async cancel(id: string, { signal }: AskOptions): Promise<void> {
+    await this.#store.uploads.cancel(this.key, id, signal)
   }
 
   async putManifest(

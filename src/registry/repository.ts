@@ -70,6 +70,9 @@ export interface UploadState {
  * where the disk takes no more.
  */
 export interface Pushing {
+  /** Whether the repository has the blob now because the local repository `from`, whatever that may be, has it. */
+  mount(digest: Digest, from: string, options: AskOptions): Promise<boolean>
+  /** Throws TOOMANYREQUESTS (429) where thousands are under way. */
   begin(options: AskOptions): Promise<UploadState>
   /** Throws BLOB_UPLOAD_UNKNOWN (404) where there is no such session. */
   upload(id: string, options: AskOptions): Promise<UploadState>
@@ -89,6 +92,8 @@ export interface Pushing {
     body: AsyncIterable<Uint8Array>,
     options: AskOptions & { readonly start?: number | undefined },
   ): Promise<void>
+  /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (409). */
+  cancel(id: string, options: AskOptions): Promise<void>
   /** Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are missing. */
   putManifest(
     reference: Reference,

@@ -1,13 +1,16 @@
+import { abortable } from '../flow/abortable.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import { StorageError } from '../storage/error.ts'
 import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { AskOptions } from './repository.ts'
 
 /** The bytes of blobs, as far as pushing them needs. */
 export interface PushedBytes {
-  /** What an earlier attempt left under `id`, else a new one. */
-  openPartial(id: string, algorithm: DigestAlgorithm): Promise<Partial>
+  /** What an earlier attempt left under `id`, else a new one. May wait, until `signal` aborts. */
+  openPartial(id: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Partial>
   /**
    * Verifies and publishes what is in the partial, and records it, as one step to whoever removes bytes. Throws
    * RegistryError DIGEST_INVALID where it is something else; the partial is then as it was.
@@ -19,6 +22,10 @@ export interface UploadSessionOptions {
   readonly id: string
   readonly repository: RepositoryKey
   readonly bytes: PushedBytes
+  /** Removes its file, which is not open. */
+  readonly remove: (id: string) => Promise<void>
+  /** It has come to its end, a good or a bad one. */
+  readonly onEnd: () => void
   /** Whether it was begun this moment, and has no file yet: that is made at the first byte. */
   readonly isNew: boolean
 }
@@ -39,7 +46,9 @@ export class UploadSession {
   readonly repository: RepositoryKey
   /** Milliseconds since the epoch. */
   usedAt = Date.now()
+  readonly #options: UploadSessionOptions
   readonly #bytes: PushedBytes
+  readonly #stopped = new AbortController()
   #partial: Partial | undefined
   #algorithm: DigestAlgorithm = 'sha256'
   /** Bytes that are here; undefined where only the disk knows. */
@@ -47,7 +56,9 @@ export class UploadSession {
   #writer: Writer | undefined
   #isOver = false
 
-  constructor({ id, repository, bytes, isNew }: UploadSessionOptions) {
+  constructor(options: UploadSessionOptions) {
+    const { id, repository, bytes, isNew } = options
+    this.#options = options
     this.id = id
     this.repository = repository
     this.#bytes = bytes
@@ -57,6 +68,16 @@ export class UploadSession {
   /** Whether no request writes to it. */
   get isIdle(): boolean {
     return this.#writer === undefined
+  }
+
+  /** Whether its file is open. */
+  get isOpen(): boolean {
+    return this.#partial !== undefined
+  }
+
+  /** Whether there is nothing of it on the disk. */
+  get isEmpty(): boolean {
+    return this.#partial === undefined && this.#offset === 0
   }
 
   /** Bytes that are here. */
@@ -71,7 +92,8 @@ export class UploadSession {
   /**
    * Writes what `body` brings behind what is here, as it comes, and returns how much that is then, in bytes. What came
    * before `body` failed stays. Throws RegistryError BLOB_UPLOAD_INVALID: 416 where `start` is another place, 409 where
-   * another request is writing.
+   * another request is writing. After a StorageError other than BUSY it has ended and its bytes are gone: a disk that is
+   * full is not kept full by what cannot be finished.
    */
   async append(body: AsyncIterable<Uint8Array>, options: Appending): Promise<number> {
     return this.#alone(options.signal, () => this.#write(body, options))
@@ -79,30 +101,40 @@ export class UploadSession {
 
   /**
    * Appends the last bytes, and publishes the whole under its digest with `record`. Throws as `append`, and then the
-   * session goes on; and RegistryError DIGEST_INVALID, StorageError, after which nothing is left of it.
+   * session goes on or has ended; and RegistryError DIGEST_INVALID, StorageError, after which nothing is left of it.
    */
   async finish(
     digest: Digest,
     body: AsyncIterable<Uint8Array>,
-    options: Appending & {
-      readonly record: (file: SealedFile) => Promise<void>
-      readonly onEnd: () => void
-    },
+    options: Appending & { readonly record: (file: SealedFile) => Promise<void> },
   ): Promise<void> {
     await this.#alone(options.signal, async () => {
       await this.#write(body, options)
-      const partial = await this.#open(digestAlgorithm(digest))
+      const partial = await this.#onDisk(() => this.#open(digestAlgorithm(digest)))
       try {
         await this.#bytes.seal(partial, digest, options.record)
       } catch (error) {
         await partial.discard(new Error('the upload was not what it was said to be', { cause: error }))
         throw error
       } finally {
+        this.#partial = undefined
         this.#isOver = true
-        options.onEnd()
+        this.#options.onEnd()
         await partial[Symbol.asyncDispose]()
       }
     })
+  }
+
+  /** Ends it, and its bytes go. Throws as `append`. */
+  async cancel(signal?: AbortSignal): Promise<void> {
+    await this.#alone(signal, () => this.#drop(new Error('the upload was cancelled')))
+  }
+
+  /** Ends the request that writes to it, and closes its file, which stays for the next process. Nothing goes on after. */
+  async stop(reason: Error): Promise<void> {
+    this.#stopped.abort(reason)
+    while (this.#writer) await this.#writer.ended.catch(() => {})
+    await this.putAside(reason)
   }
 
   /** Closes its file, which stays for whoever goes on. */
@@ -117,15 +149,15 @@ export class UploadSession {
   }
 
   async #write(body: AsyncIterable<Uint8Array>, { start, signal }: Appending): Promise<number> {
-    if (this.#offset === undefined) await this.#open()
+    if (this.#offset === undefined) await this.#onDisk(() => this.#open())
     let offset = this.#offset ?? 0
     if (start !== undefined && start !== offset) {
       const message = `the upload has ${offset} bytes, and the next ones go there, not to ${start}`
       throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 416 })
     }
-    for await (const piece of body) {
+    for await (const piece of untilAborted(body, this.#stopped.signal)) {
       signal?.throwIfAborted()
-      await (this.#partial ?? (await this.#open())).write(offset, piece)
+      await this.#onDisk(async () => (this.#partial ?? (await this.#open())).write(offset, piece))
       offset += piece.length
       this.#offset = offset
       this.usedAt = Date.now()
@@ -137,10 +169,36 @@ export class UploadSession {
   async #open(algorithm: DigestAlgorithm = this.#algorithm): Promise<Partial> {
     if (this.#partial && algorithm === this.#algorithm) return this.#partial
     await this.#partial?.suspend(new Error('its bytes are hashed in another way'))
+    this.#partial = undefined
     this.#algorithm = algorithm
-    this.#partial = await this.#bytes.openPartial(this.id, algorithm)
+    this.#partial = await this.#bytes.openPartial(this.id, algorithm, this.#stopped.signal)
     this.#offset = this.#partial.present.presentUntil(0)
     return this.#partial
+  }
+
+  async #onDisk<Value>(work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      const isPassing = error instanceof StorageError && error.code === 'BUSY'
+      if (!isPassing && !this.#stopped.signal.aborted) {
+        await bestEffort(this.#drop(new Error('the disk failed', { cause: error })), () => {})
+      }
+      throw error
+    }
+  }
+
+  /** Its name is free for nobody else, so that what cannot be removed now goes when it is old. */
+  async #drop(reason: Error): Promise<void> {
+    const partial = this.#partial
+    this.#partial = undefined
+    this.#isOver = true
+    try {
+      await partial?.discard(reason)
+      await this.#options.remove(this.id)
+    } finally {
+      this.#options.onEnd()
+    }
   }
 
   /**
@@ -161,6 +219,7 @@ export class UploadSession {
     }
     // What it waited for was the end of the upload, whose answer the client did not wait for.
     if (this.#isOver) throw uploadUnknown()
+    this.#stopped.signal.throwIfAborted()
     const working = work()
     return this.#hold({ isThere: () => signal?.aborted === false, ended: working }, working)
   }
@@ -173,6 +232,24 @@ export class UploadSession {
     } finally {
       this.#writer = undefined
     }
+  }
+}
+
+/** Nobody waits for a client that may never send the next piece. */
+async function* untilAborted(
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const iterator = body[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const { done, value } = await abortable(iterator.next(), signal)
+      if (done) return
+      yield value
+    }
+  } finally {
+    // It ends when its client does: a generator that waits for a piece cannot be ended before.
+    iterator.return?.()?.catch(() => {})
   }
 }
 

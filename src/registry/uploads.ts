@@ -3,8 +3,11 @@ import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
+import { IdleUploads } from './idle-uploads.ts'
 import type { UploadState } from './repository.ts'
 import { type Appending, type PushedBytes, UploadSession, uploadUnknown } from './upload-session.ts'
 
@@ -19,12 +22,14 @@ export interface UploadsOptions {
   readonly logger: Logger
 }
 
-/** Milliseconds after which a session that pauses is put aside: its file is closed, and opened when it goes on. */
-const asideMs = 2 * 60_000
 /** Milliseconds after which nobody comes back for an upload. */
 const staleMs = 24 * 60 * 60_000
 const sweepEveryMs = 60_000
 const sweptAtOnce = 100
+/** Uploads that are not at their end. */
+const maximumSessions = 4096
+/** Milliseconds after which one that has brought no byte makes room for another: clients begin some to see whether they may. */
+const emptyMs = 60_000
 
 /**
  * The blobs on their way in from clients (distribution-spec "Pushing blobs"). An upload survives a restart: its row
@@ -36,9 +41,13 @@ export class Uploads implements AsyncDisposable {
   /** Ended, and the row is about to go. */
   readonly #ended = new Set<string>()
   readonly #sweeper: IntervalJob
+  readonly #idle: IdleUploads
+  readonly #recording = new Set<Promise<void>>()
+  #stopped: Error | undefined
 
   constructor(options: UploadsOptions) {
     this.#options = options
+    this.#idle = new IdleUploads(options.logger)
     this.#sweeper = new IntervalJob(() => this.sweep(Date.now()), {
       intervalMs: sweepEveryMs,
       onError: (error) => options.logger.error({ err: error }, 'old uploads could not be looked through'),
@@ -50,10 +59,15 @@ export class Uploads implements AsyncDisposable {
     this.#sweeper.start()
   }
 
-  /** Its row is not waited for: where it is lost with the power, the client begins this blob again. */
+  /**
+   * Its row is not waited for: where it is lost with the power, the client begins this blob again. Throws RegistryError
+   * TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
+   */
   begin(repository: RepositoryKey): UploadState {
+    if (this.#stopped) throw this.#stopped
+    if (this.#sessions.size >= maximumSessions) this.#makeRoom()
     const id = `upload-${randomUUID()}`
-    this.#sessions.set(id, new UploadSession({ id, repository, bytes: this.#options.bytes, isNew: true }))
+    this.#add(id, repository, true)
     void this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now()))
     return { id, offset: 0 }
   }
@@ -61,7 +75,7 @@ export class Uploads implements AsyncDisposable {
   /** Throws RegistryError BLOB_UPLOAD_UNKNOWN (404). */
   async state(repository: RepositoryKey, id: string): Promise<UploadState> {
     const session = await this.#find(repository, id)
-    return { id, offset: await session.offset() }
+    return this.#during(session, async () => ({ id, offset: await session.offset() }))
   }
 
   /** As `Pushing.append`. */
@@ -72,7 +86,7 @@ export class Uploads implements AsyncDisposable {
     options: Appending,
   ): Promise<UploadState> {
     const session = await this.#find(repository, id)
-    const offset = await session.append(body, options)
+    const offset = await this.#during(session, () => session.append(body, options))
     void this.#recorded(this.#options.catalog.touchUpload(id, Date.now()))
     return { id, offset }
   }
@@ -87,57 +101,95 @@ export class Uploads implements AsyncDisposable {
   ): Promise<void> {
     const { catalog } = this.#options
     const session = await this.#find(repository, id)
-    await session.finish(digest, body, {
-      ...options,
-      record: (file) => catalog.pushed(repository, digest, file, Date.now()),
-      onEnd: () => {
-        this.#sessions.delete(id)
-        this.#ended.add(id)
-        void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
-      },
-    })
+    const record = (file: SealedFile) => catalog.pushed(repository, digest, file, Date.now())
+    await this.#during(session, () => session.finish(digest, body, { ...options, record }))
   }
 
-  /** Puts aside what pauses, and removes what nobody came back for. `now`: milliseconds since the epoch. */
+  /** As `Pushing.cancel`. */
+  async cancel(repository: RepositoryKey, id: string, signal?: AbortSignal): Promise<void> {
+    const session = await this.#find(repository, id)
+    await session.cancel(signal)
+  }
+
+  /** Removes what nobody came back for. `now`: milliseconds since the epoch. */
   async sweep(now: number): Promise<void> {
     const { catalog, remove } = this.#options
-    for (const session of [...this.#sessions.values()]) {
-      if (!session.isIdle || now - session.usedAt < asideMs) continue
-      await session.putAside(new Error('nobody has gone on with this upload for a while'))
-      // Somebody may have gone on meanwhile.
-      if (session.isIdle && now - session.usedAt >= asideMs) this.#sessions.delete(session.id)
-    }
     for (const { id } of await catalog.staleUploads(now - staleMs, sweptAtOnce)) {
-      if (this.#sessions.has(id)) continue
+      const session = this.#sessions.get(id)
+      if (session) {
+        if (session.isIdle && now - session.usedAt >= staleMs) await session.cancel()
+        continue
+      }
       await remove(id)
       await catalog.endUpload(id)
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const message = 'the mirror is stopping; what was uploaded is kept: go on when it is back'
+    const reason = new RegistryError('UNAVAILABLE', message)
+    this.#stopped = reason
     await this.#sweeper[Symbol.asyncDispose]()
-    const reason = new Error('the mirror is stopping; what was uploaded is kept')
-    await Promise.all([...this.#sessions.values()].map((session) => session.putAside(reason)))
+    this.#idle[Symbol.dispose]()
+    const stopping = [...this.#sessions.values()].map((session) =>
+      bestEffort(session.stop(reason), (err) =>
+        this.#options.logger.warn({ err, upload: session.id }, 'the file of an upload could not be closed'),
+      ),
+    )
+    await Promise.all(stopping)
+    await Promise.all(this.#recording)
   }
 
   async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {
     const isKnown = this.#sessions.has(id) || this.#ended.has(id)
     const row = isKnown ? undefined : await this.#options.catalog.upload(id)
+    if (this.#stopped) throw this.#stopped
     // Another request may have brought it back meanwhile.
-    const known = this.#sessions.get(id) ?? (row && this.#resume(id, row.repository))
+    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository, false))
     if (known?.repository === repository && !this.#ended.has(id)) return known
     throw uploadUnknown()
   }
 
-  #resume(id: string, repository: RepositoryKey): UploadSession {
-    const session = new UploadSession({ id, repository, bytes: this.#options.bytes, isNew: false })
+  #add(id: string, repository: RepositoryKey, isNew: boolean): UploadSession {
+    const { bytes, remove, catalog } = this.#options
+    const onEnd = (): void => {
+      this.#sessions.delete(id)
+      this.#idle.wake(session)
+      this.#ended.add(id)
+      void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
+    }
+    const session = new UploadSession({ id, repository, bytes, remove, onEnd, isNew })
     this.#sessions.set(id, session)
     return session
   }
 
+  /** Throws RegistryError TOOMANYREQUESTS where nothing can be let go. */
+  #makeRoom(): void {
+    const before = Date.now() - emptyMs
+    for (const session of this.#sessions.values()) {
+      if (!session.isIdle || !session.isEmpty || session.usedAt > before) continue
+      void bestEffort(session.cancel(), () => {})
+      return
+    }
+    const message = `${maximumSessions} uploads are under way here: finish or cancel some of them, or wait until they are a day old`
+    throw new RegistryError('TOOMANYREQUESTS', message)
+  }
+
+  async #during<Value>(session: UploadSession, work: () => Promise<Value>): Promise<Value> {
+    this.#idle.wake(session)
+    try {
+      return await work()
+    } finally {
+      this.#idle.rest(session)
+    }
+  }
+
   async #recorded(writing: Promise<unknown>): Promise<void> {
-    await bestEffort(writing, (error) =>
+    const recording = bestEffort(writing, (error) =>
       this.#options.logger.error({ err: error }, 'that a client uploads could not be recorded: going on'),
     )
+    this.#recording.add(recording)
+    await recording
+    this.#recording.delete(recording)
   }
 }

@@ -11,7 +11,7 @@ import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
-import { beginUpload, pushImage, send, withDigest } from '../support/push.ts'
+import { beginUpload, pushBlob, pushImage, send, withDigest } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 import { connected } from './request-log-fixture.ts'
 
@@ -184,6 +184,45 @@ test('a mount is answered by an upload, as the specification lets who mounts not
     body: pseudoRandomBytes(1000, 'other'),
   })
   assert.deepEqual([single.status, single.code], [400, 'DIGEST_INVALID'])
+})
+
+test('a mount of what another repository of this mirror has needs no upload, and one of anything else does', async () => {
+  const blob = blobOf(pseudoRandomBytes(1000, 'mounted'))
+  await pushBlob(at('mount-from'), blob)
+  const repository = at('mount-to')
+  const mount = (query: string) => send('POST', `${repository}/blobs/uploads/?mount=${query}`)
+  for (const query of [
+    `${blob.digest}&from=mount-other`,
+    `${blob.digest}&from=Not%20a%20name`,
+    `${blob.digest}&from=`,
+    blob.digest,
+    'no-digest&from=mount-from',
+    `${digestOf(blob.bytes.subarray(1))}&from=mount-from`,
+  ]) {
+    assert.equal((await mount(query)).status, 202, query)
+  }
+  assert.equal((await send('HEAD', `${repository}/blobs/${blob.digest}`)).status, 404)
+  const mounted = await mount(`${blob.digest}&from=mount-from`)
+  assert.deepEqual(
+    [mounted.status, mounted.headers.location, mounted.headers['docker-content-digest']],
+    [201, `/v2/mount-to/blobs/${blob.digest}`, blob.digest],
+  )
+  assert.equal((await pull(`${repository}/blobs/${blob.digest}`)).digest, blob.digest)
+})
+
+test('an upload is cancelled, as podman does after a mount that was refused; nothing else can be deleted yet', async () => {
+  const url = await beginUpload(at('cancel'))
+  await send('PATCH', url, { body: pseudoRandomBytes(1000, 'cancel') })
+  assert.equal((await send('DELETE', url)).status, 204)
+  assert.deepEqual(await stateOf(url), [404, undefined])
+  const again = await send('DELETE', url)
+  assert.deepEqual([again.status, again.code], [404, 'BLOB_UPLOAD_UNKNOWN'])
+  for (const path of ['manifests/v1', `blobs/${digestOf(new Uint8Array())}`]) {
+    const { status, message, headers } = await send('DELETE', `${at('cancel')}/${path}`)
+    assert.equal(status, 405)
+    assert.match(message ?? '', /cannot be deleted here/)
+    assert.doesNotMatch(headers.allow ?? '', /DELETE/)
+  }
 })
 
 test('a wrong digest: refused, nothing of it is kept, and what is no digest ends nothing', async () => {

@@ -145,7 +145,7 @@ const allowed: Readonly<Record<string, string>> = {
   [`/v2/library/app/blobs/${image.config.digest}`]: 'GET, HEAD',
   '/v2/library/app/blobs/uploads/': 'POST',
   '/docker.io/v2/app/blobs/uploads': 'POST',
-  '/v2/library/app/blobs/uploads/some-id': 'GET, PATCH, PUT',
+  '/v2/library/app/blobs/uploads/some-id': 'GET, PATCH, PUT, DELETE',
   '/docker.io/v2/app/tags/list': 'GET, HEAD',
   [`/v2/library/app/referrers/${image.manifest.digest}`]: 'GET, HEAD',
 }

@@ -8,6 +8,7 @@ import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { until } from '../support/settle.ts'
 import { content, contentOf, day, digest, fails, pieces, pushBlob, start } from './local-fixture.ts'
 
 test('an upload that a kill interrupted goes on with what the disk has', async () => {
@@ -21,20 +22,122 @@ test('an upload that a kill interrupted goes on with what the disk has', async (
   assert.equal(await contentOf(after), digest)
 })
 
-test('a disk that is full in the middle: the upload goes on when there is room', async () => {
-  let isFull = true
+for (const code of ['FULL', 'BROKEN', 'READ_ONLY'] as const) {
+  test(`a disk that fails in the middle (${code}): nothing of the upload is left, and it is begun anew`, async () => {
+    let writes = 0
+    const step = async (what: string) => {
+      if (what === 'write' && ++writes === 3) throw new StorageError(code, 'the disk failed')
+    }
+    const parts = start(new MemoryBlobStore({ step }))
+    const { id } = await parts.repository.begin()
+    await assert.rejects(parts.repository.append(id, pieces(content), {}), StorageError)
+    assert.deepEqual(await parts.store.partials.list(), [])
+    await assert.rejects(parts.repository.upload(id), fails('BLOB_UPLOAD_UNKNOWN', 404))
+    assert.deepEqual(await parts.catalog.staleUploads(Date.now() + day, 10), [])
+    await pushBlob(parts, content)
+    assert.equal(await contentOf(parts), digest)
+  })
+}
+
+test('descriptors that are short for longer than a client waits cost it no byte', async () => {
+  let isBusy = false
   const step = async (what: string) => {
-    if (what === 'write' && isFull) throw new StorageError('FULL', 'no room')
+    if (what === 'write' && isBusy) throw new StorageError('BUSY', 'no descriptor')
   }
   const parts = start(new MemoryBlobStore({ step }))
   const { id } = await parts.repository.begin()
-  await assert.rejects(parts.repository.append(id, pieces(content), {}), StorageError)
-  isFull = false
-  const { offset } = await parts.repository.upload(id)
-  assert.equal(offset, 0)
-  await parts.repository.append(id, pieces(content), { start: offset })
-  await parts.repository.finish(id, digest, pieces(new Uint8Array()), {})
+  await parts.repository.append(id, pieces(content.subarray(0, 60_000)), {})
+  isBusy = true
+  await assert.rejects(parts.repository.append(id, pieces(content.slice(60_000)), {}), StorageError)
+  isBusy = false
+  assert.equal((await parts.repository.upload(id)).offset, 60_000)
+})
+
+test('an upload that is cancelled leaves nothing, and neither does one that is cancelled before its first byte', async () => {
+  const parts = start()
+  for (const bytes of [content.subarray(0, 60_000), new Uint8Array()]) {
+    const { id } = await parts.repository.begin()
+    await parts.repository.append(id, pieces(bytes), {})
+    await parts.repository.cancel(id, {})
+    await assert.rejects(parts.repository.upload(id), fails('BLOB_UPLOAD_UNKNOWN', 404))
+    await assert.rejects(parts.repository.cancel(id, {}), fails('BLOB_UPLOAD_UNKNOWN', 404))
+  }
+  assert.deepEqual(await parts.store.partials.list(), [])
+  assert.deepEqual(await parts.catalog.staleUploads(Date.now() + day, 10), [])
+})
+
+test('a stop ends who waits for a client, and who waits for a descriptor; nothing is begun after it', async () => {
+  const never = async function* () {
+    yield content.slice(0, 60_000)
+    await new Promise(() => {})
+  }
+  let isBusy = false
+  const store = new MemoryBlobStore()
+  const { partials } = store
+  const open = partials.open.bind(partials)
+  partials.open = async (options) => {
+    if (isBusy) throw new StorageError('BUSY', 'no descriptor')
+    return open(options)
+  }
+  const parts = start(store)
+  const [waiting, late] = [await parts.repository.begin(), await parts.repository.begin()]
+  const first = parts.repository.append(waiting.id, never(), {})
+  await until(async () => (await partials.find(waiting.id))?.bytes === 60_000)
+  isBusy = true
+  const second = parts.repository.append(late.id, pieces(content), {})
+  const ended = Promise.allSettled([first, second])
+  await parts.uploads[Symbol.asyncDispose]()
+  for (const { status } of await ended) assert.equal(status, 'rejected')
+  await assert.rejects(parts.repository.begin(), fails('UNAVAILABLE', 503))
+  await assert.rejects(parts.repository.append(waiting.id, pieces(content), {}), fails('UNAVAILABLE', 503))
+  await parts.blobs[Symbol.asyncDispose]()
+  await store[Symbol.asyncDispose]()
+})
+
+test('of many uploads that pause only some keep their files open, and all of them go on', async () => {
+  let open = 0
+  let most = 0
+  const store = new MemoryBlobStore()
+  const { partials } = store
+  const openPartial = partials.open.bind(partials)
+  partials.open = async (options) => {
+    const partial = await openPartial(options)
+    open += 1
+    most = Math.max(most, open)
+    const suspend = partial.suspend.bind(partial)
+    partial.suspend = async (reason) => {
+      await suspend(reason)
+      open -= 1
+    }
+    return partial
+  }
+  const parts = start(store)
+  const ids: string[] = []
+  for (let count = 0; count < 100; count += 1) {
+    const { id } = await parts.repository.begin()
+    await parts.repository.append(id, pieces(content.subarray(0, 10)), {})
+    ids.push(id)
+  }
+  assert.ok(most <= 40, String(most))
+  await until(() => open === 0)
+  for (const id of ids) assert.equal((await parts.repository.upload(id)).offset, 10)
+  await parts.uploads[Symbol.asyncDispose]()
+})
+
+test('uploads without end are refused, pulls and those under way go on, and an end makes room', async () => {
+  const parts = start()
+  const ids: string[] = []
+  const begin = async () => ids.push((await parts.repository.begin()).id)
+  await assert.rejects(
+    async () => {
+      while (ids.length < 10_000) await begin()
+    },
+    fails('TOOMANYREQUESTS', 429),
+  )
+  await parts.repository.append(ids[0] ?? '', pieces(content), {})
+  await parts.repository.finish(ids[0] ?? '', digest, pieces(new Uint8Array()), {})
   assert.equal(await contentOf(parts), digest)
+  await begin()
 })
 
 test('a client that is gone while its last piece is written: its next request waits for that, and goes on', async () => {

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { type Digest, isDigest, parseDigest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { UploadState } from '../../registry/repository.ts'
 import { pushingOf } from '../pushing-of.ts'
@@ -8,23 +8,29 @@ import { receiveBlob } from '../receive-blob.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
 
-/** How blobs are pushed: a session, pieces, and the digest at the end (distribution-spec end-4, end-5, end-6). */
+/** How blobs are pushed: a session, pieces, and the digest at the end (distribution-spec end-4, end-5, end-6), or its end without one (end-14). */
 export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
   { kind: 'uploads', method: 'POST', action: 'push', answer: begin },
   { kind: 'upload', method: 'GET', action: 'push', answer: tell },
   { kind: 'upload', method: 'PATCH', action: 'push', answer: append },
   { kind: 'upload', method: 'PUT', action: 'push', answer: finish },
+  { kind: 'upload', method: 'DELETE', action: 'push', answer: cancel },
 ]
 
 /**
- * Begins a session. With `?digest=` the body is the whole blob; a mount (`?mount=`) is answered by a session, as the
- * specification lets whoever mounts nothing.
+ * Begins a session. With `?digest=` the body is the whole blob. A mount (`?mount=&from=`) of what another repository of
+ * this mirror has needs none; every other one is answered by a session, for whatever reason, as the specification lets
+ * whoever mounts nothing.
  */
 async function begin(question: Question<'uploads'>): Promise<void> {
   const { context, reply, url } = question
   const { signal } = context
   const push = pushingOf(question)
   const digest = digestOf(question)
+  const [mount, from] = [url.query.get('mount'), url.query.get('from')]
+  if (digest === undefined && mount !== null && isDigest(mount) && from !== null) {
+    if (await push.mount(mount, from, { signal })) return tellStored(question, mount)
+  }
   const state = await push.begin({ signal })
   if (digest !== undefined) {
     await push.finish(state.id, digest, receiveBlob(context), { signal })
@@ -59,6 +65,12 @@ async function finish(question: Question<'upload'>): Promise<void> {
   const body = receiveBlob(context, { length })
   await pushingOf(question).finish(target.id, digest, body, { start, signal: context.signal })
   tellStored(question, digest)
+}
+
+async function cancel(question: Question<'upload'>): Promise<void> {
+  const { context, reply, target } = question
+  await pushingOf(question).cancel(target.id, { signal: context.signal })
+  reply.code(204).send(null)
 }
 
 /** Throws RegistryError DIGEST_INVALID (400). */

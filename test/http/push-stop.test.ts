@@ -1,0 +1,62 @@
+/**
+ * A stop while clients push. Thought of: clients that go on to ask on kept connections, one whose blob is still on its
+ * way and ends within the grace, one that sends nothing more and does not leave.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import http from 'node:http'
+import { test } from 'node:test'
+import { blobOf, pseudoRandomBytes } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
+import { beginUpload, withDigest } from '../support/push.ts'
+
+const blob = blobOf(pseudoRandomBytes(200_000, 'stop'))
+
+test('from a stop on a kept connection is closed with its next answer, and uploads have the grace', async () => {
+  const mirror = await startMirror({
+    upstream: 'http://127.0.0.1:9',
+    config: { 'server.shutdownGrace': '3s' },
+  })
+  const repository = `${mirror.url}/v2/app`
+  const late = await beginUpload(repository)
+  const lost = await beginUpload(repository)
+  let stoppedAt = Number.POSITIVE_INFINITY
+  const answersAfter: (string | undefined)[] = []
+  const clients = Array.from({ length: 4 }, async () => {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = async (method: string, url: string, body?: Uint8Array) => {
+      const isAfter = performance.now() > stoppedAt
+      const request = http.request(url, { method, agent }).end(body)
+      const [response] = await once(request, 'response')
+      response.resume()
+      await once(response, 'end')
+      if (isAfter) answersAfter.push(response.headers.connection)
+      return new URL(response.headers.location ?? '', url).href
+    }
+    try {
+      for (;;) {
+        const upload = await ask('POST', `${repository}/blobs/uploads/`)
+        await ask('PUT', withDigest(upload, blob.digest), blob.bytes)
+      }
+    } catch {
+      agent.destroy()
+    }
+  })
+  const put = http.request(withDigest(late, blob.digest), { method: 'PUT' })
+  put.write(blob.bytes.subarray(0, 100_000))
+  const patch = http.request(lost, { method: 'PATCH' })
+  const patchFailed = once(patch, 'error').catch((error) => error)
+  patch.write(blob.bytes.subarray(0, 100_000))
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  stoppedAt = performance.now()
+  const stopped = mirror[Symbol.asyncDispose]()
+  await Promise.all(clients)
+  assert.ok(performance.now() - stoppedAt < 2500, 'nobody is served on until the end of the grace')
+  assert.deepEqual(new Set(answersAfter), new Set(answersAfter.length > 0 ? ['close'] : []))
+  assert.ok(answersAfter.length <= clients.length, String(answersAfter.length))
+  put.end(blob.bytes.subarray(100_000))
+  const [{ statusCode, headers }] = await once(put, 'response')
+  assert.deepEqual([statusCode, headers.connection], [201, 'close'])
+  await stopped
+  await patchFailed
+})
