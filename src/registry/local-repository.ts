@@ -11,6 +11,7 @@ import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import { lostOf } from './lost-bytes.ts'
 import type {
   AskOptions,
   Pushing,
@@ -64,11 +65,23 @@ export class LocalRepository implements Repository, Pushing {
     return this
   }
 
-  async manifest(reference: Reference): Promise<ServedManifest> {
+  /**
+   * A HEAD says that it is here where all that it needs is: whoever pushes, and hears that it is, sends nothing. Whoever
+   * wants to have it may have what is left of it.
+   */
+  async manifest(
+    reference: Reference,
+    { isHead }: { readonly isHead: boolean } = { isHead: false },
+  ): Promise<ServedManifest> {
     const { catalog } = this.#store
     const digest = isDigestReference(reference) ? reference : (await catalog.tag(this.key, reference))?.digest
     const record = digest && (await this.#manifestOf(digest))
     if (!record) throw new RegistryError('MANIFEST_UNKNOWN', `${this.name} has no manifest ${reference}`)
+    const lost = isHead ? await this.#lostOf(record) : undefined
+    if (lost !== undefined) {
+      const message = `the bytes of ${lost}, which ${reference} of ${this.name} needs, are lost: push the image again`
+      throw new RegistryError('MANIFEST_UNKNOWN', message)
+    }
     return { ...record, size: record.bytes.length, status: 'hit', checkedAt: undefined }
   }
 
@@ -77,7 +90,9 @@ export class LocalRepository implements Repository, Pushing {
     const isHeld = (await catalog.held(this.key, digest))?.localAt !== undefined
     const reader = isHeld ? await blobs.openStored(digest) : undefined
     if (reader) return { reader, status: 'hit' }
-    throw this.#lacks(digest)
+    if (!isHeld) throw this.#lacks(digest)
+    const message = `the bytes of ${digest}, which was pushed to ${this.name}, are lost: push the image again`
+    throw new RegistryError('BLOB_UNKNOWN', message)
   }
 
   /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
@@ -183,6 +198,14 @@ export class LocalRepository implements Repository, Pushing {
       })
     }
     return { digest, subject: parsed.subject?.digest }
+  }
+
+  async #lostOf(manifest: ManifestRecord): Promise<Digest | undefined> {
+    const { blobs } = this.#store
+    return lostOf(manifest, {
+      isHere: async (digest) => (await blobs.stat(digest)) !== undefined,
+      manifest: (digest) => this.#manifestOf(digest),
+    })
   }
 
   async #manifestOf(digest: Digest): Promise<ManifestRecord | undefined> {

@@ -30,7 +30,12 @@ test('the package: built, packed and unpacked, it has all that it needs and serv
 
   await t.test('it lists the program and the default configuration, and no sources', () => {
     const paths = packed.files.map(({ path }) => path)
-    const expected = ['dist/main.js', 'dist/storage/sqlite/catalog-writer.js', 'mirror.yml', 'mirror.schema.json']
+    const expected = [
+      'dist/main.js',
+      'dist/storage/sqlite/catalog-writer.js',
+      'mirror.yml',
+      'mirror.schema.json',
+    ]
     assert.deepEqual(
       expected.filter((path) => !paths.includes(path)),
       [],

@@ -1,7 +1,7 @@
 // Clients push an image under a name of the mirror's own, beside a mirrored one that shares its layers, and pull it
 // again: what comes back is what was pushed, and no upstream hears of the name.
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -33,9 +33,13 @@ test('crane pushes an image and an index, and pulls them again', { timeout: 120_
   const index = helloIndex()
   await registry.push('library/large', 'v1', image)
   await registry.push('library/hello-index', 'v1', index)
-  await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: registry.url }] })
-  await using internet = await startNoInternet()
   await using scratch = await scratchFolder()
+  const directory = join(scratch.path, 'data')
+  await using larder = await startLarder({
+    directory,
+    upstreams: [{ name: 'docker.io', url: registry.url }],
+  })
+  await using internet = await startNoInternet()
   const environment = { HOME: scratch.path, ...internet.environment }
   const crane = (...parameters: string[]) => run('crane', ['--insecure', ...parameters], { environment })
   const layout = join(scratch.path, 'layout')
@@ -65,6 +69,18 @@ test('crane pushes an image and an index, and pulls them again', { timeout: 120_
       assert.equal(digestOf(await readFile(join(again, 'blobs', digest.replace(':', '/')))), digest)
     }
     await crane('validate', '--remote', `${larder.host}/local/team/index:v1`)
+  })
+
+  await t.test('bytes that somebody removed, or cut, are sent again', async () => {
+    const [largest] = image.layers.toSorted((one, other) => other.size - one.size)
+    assert.ok(largest)
+    const hex = largest.digest.replace('sha256:', '')
+    const path = join(directory, 'blobs', 'sha256', hex.slice(0, 2), hex)
+    for (const damage of [() => rm(path), () => truncate(path, 10)]) {
+      await damage()
+      await crane('push', layout, `${larder.host}/my-large:v2`)
+      assert.equal(digestOf(await readFile(path)), largest.digest)
+    }
   })
 
   await t.test('a new name, with the line cut', async () => {

@@ -122,6 +122,24 @@ test('bytes that are lost: 404 and a loud line, so that the next push brings the
   assert.equal(await contentOf(parts), digest)
 })
 
+test('a manifest whose bytes are lost is not here for whoever is about to push it, and here for whoever pulls', async () => {
+  const image = buildImage({ seed: 'lost', layers: [1000, 100_000] })
+  for (const lost of [image.config, ...image.layers]) {
+    const parts = start()
+    await pushImage(parts, image)
+    const head = () => parts.repository.manifest(tag, { isHead: true })
+    assert.equal((await head()).digest, image.manifest.digest)
+    await parts.store.delete(lost.digest)
+    parts.blobs.documents.forget(lost.digest)
+    await assert.rejects(head(), fails('MANIFEST_UNKNOWN', 404))
+    await assert.rejects(head(), (error: Error) => error.message.includes(`app needs, are lost`))
+    await assert.rejects(parts.repository.blob(lost.digest), /pushed to app, are lost: push the image again/)
+    assert.equal((await parts.repository.manifest(tag)).digest, image.manifest.digest)
+    await pushBlob(parts, lost.bytes)
+    assert.equal((await head()).digest, image.manifest.digest)
+  }
+})
+
 test('what is asked of it and is not there', async () => {
   const parts = start()
   const { repository } = parts
