@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { StorageError } from '../error.ts'
+import { localOrigin } from '../repository-key.ts'
 import { digestFromBytes } from './digest-bytes.ts'
 import { addReferences } from './named-by.ts'
 import { DamagedRecord, isDamage, isRefusedValue } from './sqlite-errors.ts'
@@ -15,7 +16,7 @@ interface Rows {
   readonly order: string
 }
 
-const refused = "iif(origin = 'local', NULL, 0) AS refused_since"
+const refused = `iif(origin = '${localOrigin}', NULL, 0) AS refused_since`
 
 /**
  * What is taken over, each table before the index that may have what it lost: of a repository whether it was refused
@@ -139,6 +140,7 @@ function assertWritten(column: string, value: SQLOutputValue): void {
 }
 
 const isKnown = 'repository IN (SELECT id FROM repository)'
+const isLocal = `reference.repository IN (SELECT id FROM repository WHERE origin = '${localOrigin}')`
 const isNeeded = `EXISTS (SELECT 1 FROM reference
   WHERE reference.repository = holding.repository AND target = holding.digest AND kind <> 'subject')`
 
@@ -157,17 +159,25 @@ function mend(database: DatabaseSync): void {
     DELETE FROM tag WHERE NOT EXISTS (SELECT 1 FROM holding WHERE holding.repository = tag.repository
       AND holding.digest = tag.digest AND media_type IS NOT NULL);
   `)
+  // Of what a repository holds only what was recorded beside it is told, never what a manifest says: one may name a
+  // vendor's layer that was never here, and that some other repository has for nobody. A row of `reference` of a local
+  // repository is such a record: it was written when all that it names was held, and nothing takes that away while it is
+  // there.
+  database.exec(`
+    INSERT OR IGNORE INTO holding (repository, digest, local_at)
+      SELECT reference.repository, target, local_at FROM reference JOIN holding
+        ON holding.repository = reference.repository AND holding.digest = manifest
+      WHERE local_at IS NOT NULL AND kind IN ('config', 'layer') AND ${isLocal};
+  `)
   const manifests = database.prepare(
     `SELECT repository, holding.digest AS digest, media_type AS mediaType, bytes
       FROM holding JOIN manifest ON manifest.digest = holding.digest WHERE media_type IS NOT NULL`,
   )
   addReferences(database, manifests.iterate() as Iterable<never>)
   database.exec(`
-    -- A manifest was taken only when its repository held all that it needs.
-    INSERT OR IGNORE INTO holding (repository, digest, local_at)
-      SELECT reference.repository, target, local_at FROM reference JOIN holding
-        ON holding.repository = reference.repository AND holding.digest = manifest
-      WHERE local_at IS NOT NULL AND kind IN ('config', 'layer');
+    DELETE FROM reference WHERE kind IN ('config', 'layer') AND ${isLocal}
+      AND NOT EXISTS (SELECT 1 FROM holding WHERE holding.repository = reference.repository
+        AND holding.digest = target AND local_at IS NOT NULL);
     UPDATE holding SET idle_since = CASE WHEN media_type IS NULL AND NOT ${isNeeded}
         THEN coalesce(idle_since, CAST(unixepoch('subsec') * 1000 AS INTEGER)) END
       WHERE local_at IS NOT NULL;

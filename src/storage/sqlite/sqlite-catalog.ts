@@ -96,7 +96,8 @@ export class SqliteCatalog implements Catalog {
       return new SqliteCatalog(path, await openFile(path), onDamaged)
     } catch (error) {
       if (!isDamage(error)) throw error
-      onDamaged?.(await rebuild(path))
+      const keptAs = await rebuild(path)
+      onDamaged?.(keptAs)
       return new SqliteCatalog(path, await openFile(path), onDamaged)
     }
   }
@@ -199,7 +200,8 @@ export class SqliteCatalog implements Catalog {
     damaged.database.close()
     if (this.#replacements > maximumReplacements) return
     try {
-      this.#onDamaged?.(await rebuild(this.#path))
+      const keptAs = await rebuild(this.#path)
+      this.#onDamaged?.(keptAs)
       this.#file = await openFile(this.#path)
     } catch (error) {
       const what = 'the catalog is damaged, and no new one can be begun'
