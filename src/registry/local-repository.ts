@@ -47,6 +47,8 @@ export interface LocalStore {
 const graceMs = 24 * 60 * 60_000
 const tagsOfPage = 1000
 const referrersAtOnce = 100
+/** Digests that an answer lists of what a manifest lacks: a client pushes them one by one, and there may be 30,000. */
+const missingTold = 100
 
 /** A repository of this mirror alone: what was pushed to it is in it, and nobody else is ever asked. */
 export class LocalRepository implements Repository, Pushing {
@@ -185,16 +187,18 @@ export class LocalRepository implements Repository, Pushing {
     const references = referencesOf(parsed)
     let missing = await put(references)
     // Its layers of a vendor are kept where they were pushed, and need not be.
-    const isVendors = (one: Digest) =>
-      parsed.blobs.some((blob) => blob.digest === one && isNondistributable(blob.mediaType))
-    if (missing.length > 0 && missing.every(isVendors)) {
+    const vendors = new Set(
+      parsed.blobs.flatMap(({ digest, mediaType }) => (isNondistributable(mediaType) ? [digest] : [])),
+    )
+    if (missing.length > 0 && missing.every((one) => vendors.has(one))) {
       const absent = new Set(missing)
       missing = await put(references.filter(({ target }) => !absent.has(target)))
     }
     if (missing.length > 0) {
-      const message = `${this.name} lacks what the manifest names: push ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ' and more' : ''} first`
+      const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
+      const message = `${this.name} lacks what the manifest names: push ${missing.slice(0, 3).join(', ')}${more} first`
       throw new RegistryError('MANIFEST_BLOB_UNKNOWN', message, {
-        detail: missing.map((one) => ({ digest: one })),
+        detail: missing.slice(0, missingTold).map((one) => ({ digest: one })),
       })
     }
     return { digest, subject: parsed.subject?.digest }

@@ -13,6 +13,7 @@ import {
   blobOf,
   buildImage,
   buildIndex,
+  descriptorOf,
   mediaTypes,
   type TestBlob,
   type TestImage,
@@ -238,4 +239,25 @@ test('the tags of a repository come in pages', async () => {
   assert.deepEqual(pages, [['B', 'a', 'b'], ['c']])
   assert.deepEqual(JSON.parse((await pull(`${repository}/tags/list?n=0`)).text).tags, [])
   assert.deepEqual(JSON.parse((await pull(`${repository}/tags/list?last=b`)).text).tags, ['c'])
+})
+
+test('a manifest of the largest size with thousands of layers keeps nobody waiting, and lists some of what is missing', async () => {
+  const config = blobOf(Buffer.from('{"of":"thousands"}'), mediaTypes.oci.config)
+  await pushBlob(at('thousands'), config)
+  const layersOf = (mediaType: string, count: number) =>
+    Array.from({ length: count }, (_, n) => ({ mediaType, size: 1, digest: digestOf(Buffer.from(`${n}`)) }))
+  const manifestOf = (layers: object[]) =>
+    json({ schemaVersion: 2, mediaType: mediaTypes.oci.manifest, config: descriptorOf(config), layers })
+  const vendors = layersOf('application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', 20_000)
+  const absent = layersOf('a/b', 20_000)
+  const whileRefused = process.cpuUsage()
+  const { status, message, text } = await pushManifest(at('thousands'), 'v2', manifestOf(absent))
+  const refusedFor = process.cpuUsage(whileRefused).user
+  assert.equal(status, 404)
+  assert.match(message ?? '', /and 19997 more first$/)
+  assert.equal(JSON.parse(text).errors[0].detail.length, 100)
+  const whileTaken = process.cpuUsage()
+  assert.equal((await pushManifest(at('thousands'), 'v1', manifestOf(vendors))).status, 201)
+  const takenFor = process.cpuUsage(whileTaken).user
+  assert.ok(takenFor < 3 * refusedFor, `${takenFor} µs, and ${refusedFor} µs for as many that are refused`)
 })
