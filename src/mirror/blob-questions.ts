@@ -1,6 +1,6 @@
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import { UpstreamError } from '../upstream/error.ts'
+import { failureOfStatus, UpstreamError } from '../upstream/error.ts'
 import type { Answers } from './answers.ts'
 import type { Evidence } from './evidence.ts'
 import type { UpstreamRepository } from './upstream-repository.ts'
@@ -22,13 +22,13 @@ export class BlobQuestions {
 
   /**
    * Whether it has a blob whose bytes come by another way: by HEAD, which brings none. Throws UpstreamError, NOT_FOUND
-   * among them.
+   * among them, in the words of a blob that is not here: that the bytes are is not for everybody to know.
    */
   async assertHas(repository: UpstreamRepository, digest: Digest, method?: 'HEAD'): Promise<void> {
     const { upstream, name } = repository
     await this.#ask(repository, digest, method, async () => {
       if (await upstream.hasBlob(name, digest)) return undefined
-      throw new UpstreamError('NOT_FOUND', upstream.name, 'it does not have this blob in this repository')
+      throw failureOfStatus(upstream.name, 404)
     })
   }
 
