@@ -7,7 +7,19 @@ import type { Action } from './routing.ts'
 export type PushPolicy = 'off' | 'this-machine'
 
 /** Headers by which a proxy on this machine tells that it asks for somebody else. */
-const forwardingHeaders = ['forwarded', 'x-forwarded-for', 'x-real-ip', 'via'] as const
+const forwardingHeaders = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-original-forwarded-for',
+  'x-forwarded-host',
+  'x-real-ip',
+  'x-client-ip',
+  'x-cluster-client-ip',
+  'true-client-ip',
+  'cf-connecting-ip',
+  'fly-client-ip',
+  'via',
+] as const
 
 /**
  * Why somebody may not do this; undefined where they may. Everybody may pull. Only this machine may push, and neither
@@ -22,7 +34,8 @@ function refusalOf({ request }: RequestContext, action: Action, push: PushPolicy
   const forwarding = forwardingHeaders.find((name) => request.headers[name] !== undefined)
   if (forwarding !== undefined)
     return `only this machine may push, and a proxy says that it asks for somebody else (${forwarding}): push to the mirror itself`
-  if (request.headers.origin !== undefined) return 'nothing is pushed by a page in a browser'
+  const isOfPage = /^(?:cross|same)-site$/.test(`${request.headers['sec-fetch-site'] ?? ''}`)
+  if (request.headers.origin !== undefined || isOfPage) return 'nothing is pushed by a page in a browser'
   return undefined
 }
 

@@ -40,6 +40,17 @@ export async function* receiveBlob(
   if (Number.isFinite(length) && context.receivedBytes < length) throw wrongLength('shorter', length)
 }
 
+/**
+ * Throws RegistryError UNSUPPORTED (415) where the body is packed: its bytes would be others than those of the digest, and
+ * nothing is unpacked here.
+ */
+export function refuseEncoded({ headers }: IncomingMessage): void {
+  const { 'content-encoding': encoding = 'identity' } = headers
+  if (encoding.trim().toLowerCase() === 'identity') return
+  const message = `Content-Encoding ${encoding} is not taken: send the bytes as they are`
+  throw new RegistryError('UNSUPPORTED', message, { status: 415 })
+}
+
 /** Reads the rest of a body and forgets it. False where it is more than so much, or is not here in time. */
 export async function drain(
   request: IncomingMessage,

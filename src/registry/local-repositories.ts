@@ -3,7 +3,7 @@ import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts
 import type { Catalog } from '../storage/catalog.ts'
 import { localOrigin, repositoryKey } from '../storage/repository-key.ts'
 import { LocalRepository, type LocalStore } from './local-repository.ts'
-import { matcherOf } from './name-patterns.ts'
+import { isSetAside, matcherOf } from './name-patterns.ts'
 
 export interface LocalRepositoriesOptions extends LocalStore {
   readonly catalog: LocalStore['catalog'] & Pick<Catalog, 'repository'>
@@ -18,24 +18,27 @@ export class LocalRepositories {
   readonly #options: LocalRepositoriesOptions
   /** Whether a name can be pushed. */
   readonly isPushable: (name: string) => boolean
+  readonly #isSetAside: (name: string) => boolean
 
   constructor(options: LocalRepositoriesOptions) {
     this.#options = options
     this.patterns = options.patterns
     this.isPushable = matcherOf(options.patterns)
+    this.#isSetAside = matcherOf(options.patterns.filter(isSetAside))
   }
 
   /**
    * Whether a name means a repository of this mirror alone: whoever pushes means one wherever that is possible, whoever
    * pulls only where something was pushed. A push that came to nothing does not take a name from its upstream: there is
-   * a tag, or this very digest.
+   * a tag, or this very digest. Names that a pattern such as `local/**` sets aside are never an upstream's, which is not
+   * to hear what is worked on here.
    */
   async isMeant(
     name: string,
     { isPushing, digest }: { isPushing: boolean; digest: Digest | undefined },
   ): Promise<boolean> {
     if (!isRepositoryName(name) || !this.isPushable(name)) return false
-    if (isPushing) return true
+    if (isPushing || this.#isSetAside(name)) return true
     const { catalog } = this.#options
     const key = repositoryKey(localOrigin, name)
     if ((await catalog.repository(key)) === undefined) return false

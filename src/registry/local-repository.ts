@@ -1,12 +1,12 @@
 import type { Logger } from 'pino'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { parseManifest } from '../oci/manifest.ts'
 import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { type Referrer, referrerOf } from '../oci/referrers.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
+import { parseStrictManifest } from '../oci/strict-manifest.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
@@ -30,7 +30,7 @@ import type { Uploads } from './uploads.ts'
 export interface LocalStore {
   readonly catalog: Pick<
     Catalog,
-    'held' | 'lease' | 'manifest' | 'mount' | 'naming' | 'putManifest' | 'tag' | 'tags'
+    'held' | 'lease' | 'manifest' | 'mount' | 'naming' | 'putManifest' | 'repository' | 'tag' | 'tags'
   >
   readonly blobs: {
     stat(digest: Digest): Promise<{ readonly size: number } | undefined>
@@ -78,7 +78,7 @@ export class LocalRepository implements Repository, Pushing {
     const { catalog } = this.#store
     const digest = isDigestReference(reference) ? reference : (await catalog.tag(this.key, reference))?.digest
     const record = digest && (await this.#manifestOf(digest))
-    if (!record) throw new RegistryError('MANIFEST_UNKNOWN', `${this.name} has no manifest ${reference}`)
+    if (!record) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
     const lost = isHead ? await this.#lostOf(record) : undefined
     if (lost !== undefined) {
       const message = `the bytes of ${lost}, which ${reference} of ${this.name} needs, are lost: push the image again`
@@ -92,7 +92,7 @@ export class LocalRepository implements Repository, Pushing {
     const isHeld = (await catalog.held(this.key, digest))?.localAt !== undefined
     const reader = isHeld ? await blobs.openStored(digest) : undefined
     if (reader) return { reader, status: 'hit' }
-    if (!isHeld) throw this.#lacks(digest)
+    if (!isHeld) throw await this.#absent('BLOB_UNKNOWN', `blob ${digest}`)
     const message = `the bytes of ${digest}, which was pushed to ${this.name}, are lost: push the image again`
     throw new RegistryError('BLOB_UNKNOWN', message)
   }
@@ -103,10 +103,11 @@ export class LocalRepository implements Repository, Pushing {
     const isLeased = await catalog.lease(this.key, digest, Date.now(), graceMs)
     const stored = isLeased ? await blobs.stat(digest) : undefined
     if (stored) return { size: stored.size, isStored: true }
-    throw this.#lacks(digest)
+    throw new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
   }
 
   async tags({ n = tagsOfPage, last }: PageQuery): Promise<ServedTagPage> {
+    if (!(await this.#isKnown())) throw this.#unknown()
     // One more tells whether there is another page.
     const found = await this.#store.catalog.tags(this.key, {
       ...(last === undefined ? {} : { after: last as Tag }),
@@ -168,8 +169,9 @@ export class LocalRepository implements Repository, Pushing {
   async putManifest(
     reference: Reference,
     { bytes, mediaType }: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
+    { client }: { readonly client?: string | undefined } = {},
   ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
-    const parsed = parseManifest(bytes, mediaType)
+    const parsed = parseStrictManifest(bytes, mediaType)
     if (!isManifestMediaType(parsed.mediaType) || isSchema1MediaType(parsed.mediaType)) {
       const message = `${parsed.mediaType} is not taken: only manifests and indexes of OCI, and of Docker's schema 2`
       throw new RegistryError('MANIFEST_INVALID', message)
@@ -184,6 +186,7 @@ export class LocalRepository implements Repository, Pushing {
     const tags = isDigestReference(reference) ? [] : [reference]
     const put = (references: readonly ManifestReference[]) =>
       this.#store.catalog.putManifest(this.key, record, { references, tags, at: Date.now() })
+    const isFirst = tags.length > 0 && (await this.#store.catalog.tags(this.key, { limit: 1 })).length === 0
     const references = referencesOf(parsed)
     let missing = await put(references)
     // Its layers of a vendor are kept where they were pushed, and need not be.
@@ -201,6 +204,14 @@ export class LocalRepository implements Repository, Pushing {
         detail: missing.slice(0, missingTold).map((one) => ({ digest: one })),
       })
     }
+    const { logger } = this.#store
+    const upstream = localOrigin
+    if (isFirst)
+      logger.info(
+        { upstream, repository: this.name },
+        'the name belongs to this mirror alone from now on: no upstream is asked about it',
+      )
+    logger.info({ client, upstream, repository: this.name, reference, digest }, 'pushed')
     return { digest, subject: parsed.subject?.digest }
   }
 
@@ -224,7 +235,17 @@ export class LocalRepository implements Repository, Pushing {
     return undefined
   }
 
-  #lacks(digest: Digest): RegistryError {
-    return new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
+  async #absent(code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN', what: string): Promise<RegistryError> {
+    if (await this.#isKnown()) return new RegistryError(code, `${this.name} has no ${what}`)
+    return this.#unknown()
+  }
+
+  async #isKnown(): Promise<boolean> {
+    return (await this.#store.catalog.repository(this.key)) !== undefined
+  }
+
+  #unknown(): RegistryError {
+    const message = `nothing was pushed to ${this.name} yet, and the name belongs to this mirror alone (local.repositories in mirror.yml): no upstream is asked`
+    return new RegistryError('NAME_UNKNOWN', message)
   }
 }

@@ -7,6 +7,11 @@ export function matcherOf(patterns: readonly string[]): (name: string) => boolea
   return (name) => expressions.some((expression) => expression.test(name))
 }
 
+/** Whether a pattern is about names that somebody has set aside: it begins with more than wildcards. */
+export function isSetAside(pattern: string): boolean {
+  return pattern.includes('/') && /[^*]/.test(pattern.split('/', 1)[0] ?? '')
+}
+
 function ofPart(part: string): string {
   if (part === '**') return '.+'
   return part.replaceAll(/[^a-z0-9*]/gi, '\\$&').replaceAll(/\*+/g, '[^/]*')

@@ -98,7 +98,7 @@ export interface Pushing {
   putManifest(
     reference: Reference,
     manifest: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
-    options: AskOptions,
+    options: AskOptions & { readonly client?: string | undefined },
   ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }>
 }
 

@@ -115,7 +115,8 @@ test('what is no manifest is refused with the reason', async () => {
   const repository = at('invalid')
   const image = buildImage({ seed: 'invalid', layers: [100] })
   await pushBlobs(repository, image)
-  const content = JSON.parse(Buffer.from(image.manifest.bytes).toString())
+  const text = Buffer.from(image.manifest.bytes).toString()
+  const content = JSON.parse(text)
   const cases: Record<string, TestBlob> = {
     'no JSON': blobOf(Buffer.from('{'), mediaTypes.oci.manifest),
     nothing: blobOf(new Uint8Array(), mediaTypes.oci.manifest),
@@ -126,6 +127,19 @@ test('what is no manifest is refused with the reason', async () => {
       'application/vnd.docker.distribution.manifest.v1+prettyjws',
     ),
     'a descriptor without a digest': json({ ...content, layers: [{ mediaType: 'a/b', size: 1 }] }),
+    'no config, layers or manifests': json({ schemaVersion: 2, mediaType: mediaTypes.oci.manifest }),
+    'layers beside layers': blobOf(
+      Buffer.from(text.replace('"layers"', '"layers":[],"layers"')),
+      mediaTypes.oci.manifest,
+    ),
+    'a digest beside a digest, escaped': blobOf(
+      Buffer.from(text.replace('"digest"', '"dig\\u0065st" : "a","digest"')),
+      mediaTypes.oci.manifest,
+    ),
+    'Layers beside layers': json({ ...content, Layers: [] }),
+    'Layers alone': json({ ...content, layers: undefined, Layers: content.layers }),
+    'a long s': json({ ...content, layerſ: [] }),
+    'a Digest in a descriptor': json({ ...content, config: { ...content.config, Digest: 'x' } }),
     'layers and manifests': json({ ...content, manifests: [] }),
   }
   for (const [what, manifest] of Object.entries(cases)) {
@@ -135,6 +149,8 @@ test('what is no manifest is refused with the reason', async () => {
   }
   assert.equal((await pushManifest(repository, '.hidden', image.manifest)).code, 'TAG_INVALID')
   assert.equal((await pushManifest(repository, 'sha256:abc', image.manifest)).code, 'DIGEST_INVALID')
+  const annotated = json({ ...content, annotations: { size: '1', Size: '2', 'a "quoted": key': '{' } })
+  assert.equal((await pushManifest(repository, 'annotated', annotated)).status, 201)
   const untyped = await send('PUT', `${repository}/manifests/untyped`, { body: image.manifest.bytes })
   assert.equal(untyped.status, 201, 'its body tells what it is')
 })

@@ -47,7 +47,10 @@ test('names that cannot be pushed: denied, with what to do instead, and nobody i
     const query = name === 'app' ? '?ns=ghcr.io' : ''
     const { status, code, message } = await send('POST', `${mirror.url}/v2/${name}/blobs/uploads/${query}`)
     assert.deepEqual([status, code], [403, 'DENIED'], name)
-    assert.match(message ?? '', new RegExp(`mirrored from ${from}: push there, or here .*\\*, local/\\*\\*`))
+    assert.match(
+      message ?? '',
+      new RegExp(`to ${name}, which is mirrored from ${from}: push there, or here .*\\*, local/\\*\\*`),
+    )
   }
   assert.equal((await tryPush(mirror.url, 'evil.test/app')).code, 'NAME_UNKNOWN')
   assert.equal((await tryPush(mirror.url, 'Upper')).code, 'NAME_INVALID')
@@ -76,6 +79,41 @@ test('a name that an upstream has is mirrored until something is pushed under it
   assert.equal(hub.count(), asked, 'its name does not leave the house')
   assert.equal((await pull(`${mirror.url}/v2/library/app/manifests/latest`)).digest, other.manifest.digest)
   assert.equal((await pull(`${repository}/manifests/latest?ns=docker.io`)).digest, other.manifest.digest)
+})
+
+test('names that a pattern sets aside are never asked for, and one of one part is an upstream’s until it is pushed', async () => {
+  await using hub = await startDockerHub()
+  hub.addImage('local/app', 'latest', image)
+  hub.addImage('team-a/app', 'latest', image)
+  await using mirror = await startMirror({
+    upstream: hub.url,
+    config: { 'local.repositories': ['*', '**', 'local/**', 'team-*/app'] },
+  })
+  for (const name of ['local/app', 'team-a/app', 'local%2fapp']) {
+    for (const path of ['manifests/latest', 'tags/list', `blobs/${image.config.digest}`]) {
+      const { status, code, message } = await send('GET', `${mirror.url}/v2/${name}/${path}`)
+      assert.deepEqual([status, code], [404, 'NAME_UNKNOWN'], `${name}/${path}`)
+      assert.match(message ?? '', /nothing was pushed to .* yet/)
+    }
+  }
+  assert.equal(hub.count(), 0)
+  const named = `${mirror.url}/v2/local/app/manifests/latest?ns=docker.io`
+  assert.equal((await pull(named)).digest, image.manifest.digest, 'unless the request names it')
+  hub.addImage('owner/app', 'latest', image)
+  assert.equal(
+    (await pull(`${mirror.url}/v2/owner/app/manifests/latest`)).status,
+    200,
+    '** sets nothing aside',
+  )
+  await pushImage(`${mirror.url}/v2/local%2fapp`, 'v1', image)
+  assert.equal((await pull(`${mirror.url}/v2/local/app/manifests/v1`)).digest, image.manifest.digest)
+  await pushImage(`${mirror.url}/v2/local/app`, 'v2', image)
+  assert.equal(mirror.events().filter(({ msg }) => `${msg}`.includes('to this mirror alone')).length, 1)
+  const [pushed] = mirror.events('pushed')
+  assert.deepEqual(
+    [pushed?.client, pushed?.repository, pushed?.reference, pushed?.digest],
+    ['127.0.0.1', 'local/app', 'v1', image.manifest.digest],
+  )
 })
 
 test('whoever is about to push hears what is in the repository, not what an upstream has', async () => {
@@ -142,7 +180,18 @@ test('only this machine may push', async (t) => {
     { forwarded: 'for=10.0.0.1' },
     { 'x-real-ip': '10.0.0.1' },
     { via: '1.1 proxy' },
+    ...[
+      'x-original-forwarded-for',
+      'x-forwarded-host',
+      'x-client-ip',
+      'x-cluster-client-ip',
+      'true-client-ip',
+      'cf-connecting-ip',
+      'fly-client-ip',
+    ].map((header) => ({ [header]: '10.0.0.1' })),
     { origin: 'http://127.0.0.1:5000' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
   ]) {
     const { status, code } = await tryPush(mirror.url, 'app', headers as unknown as Record<string, string>)
     assert.deepEqual([status, code], [403, 'DENIED'], Object.keys(headers)[0])

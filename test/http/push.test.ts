@@ -225,6 +225,28 @@ test('an upload is cancelled, as podman does after a mount that was refused; not
   }
 })
 
+test('a body that is packed on its way is refused, and the upload goes on', async () => {
+  const upload = await beginUpload(at('packed'))
+  const blob = blobOf(pseudoRandomBytes(1000, 'packed'))
+  for (const [method, url] of [
+    ['PATCH', upload],
+    ['PUT', withDigest(upload, blob.digest)],
+    ['POST', withDigest(`${at('packed')}/blobs/uploads/`, blob.digest)],
+    ['PUT', `${at('packed')}/manifests/v1`],
+  ] as const) {
+    const { status, code } = await send(method, url, {
+      body: blob.bytes,
+      headers: { 'content-encoding': 'gzip' },
+    })
+    assert.deepEqual([status, code], [415, 'UNSUPPORTED'], `${method} ${url}`)
+  }
+  const headers = { 'content-encoding': 'identity' }
+  assert.equal(
+    (await send('PUT', withDigest(upload, blob.digest), { body: blob.bytes, headers })).status,
+    201,
+  )
+})
+
 test('a wrong digest: refused, nothing of it is kept, and what is no digest ends nothing', async () => {
   const repository = at('wrong')
   const bytes = pseudoRandomBytes(5000, 'wrong')

@@ -81,7 +81,7 @@ test('the catalog fails between the seal and its verb: refused, and nobody has t
   await assert.rejects(pushBlob(failing, content), StorageError)
   assert.notEqual(await parts.store.stat(digest), undefined, 'the file is there')
   assert.equal(await has(parts), false)
-  await assert.rejects(parts.repository.blob(digest), fails('BLOB_UNKNOWN'))
+  await assert.rejects(parts.repository.blob(digest), fails('NAME_UNKNOWN'))
   await pushBlob(parts, content)
   assert.equal(await contentOf(parts), digest)
 })
@@ -144,12 +144,22 @@ test('what is asked of it and is not there', async () => {
   const parts = start()
   const { repository } = parts
   for (const reference of [tag, digest]) {
-    await assert.rejects(repository.manifest(reference), fails('MANIFEST_UNKNOWN', 404))
+    await assert.rejects(repository.manifest(reference), fails('NAME_UNKNOWN', 404), 'nothing was pushed yet')
   }
+  await assert.rejects(
+    repository.tags({ n: undefined, last: undefined, text: '', isForeign: false }),
+    fails('NAME_UNKNOWN', 404),
+  )
   await assert.rejects(repository.upload('upload-1'), fails('BLOB_UPLOAD_UNKNOWN'))
   await assert.rejects(repository.upload('../../etc/passwd'), fails('BLOB_UPLOAD_UNKNOWN'))
   await pushBlob(parts, content)
-  await assert.rejects(repository.manifest(digest), fails('MANIFEST_UNKNOWN'), 'a blob is no manifest')
+  for (const reference of [tag, digest]) {
+    await assert.rejects(
+      repository.manifest(reference),
+      fails('MANIFEST_UNKNOWN', 404),
+      'a blob is no manifest',
+    )
+  }
   assert.deepEqual((await repository.referrers(digest)).referrers, [])
   assert.deepEqual(parts.lines, [])
 })

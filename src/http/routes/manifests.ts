@@ -5,7 +5,7 @@ import type { ServedManifest } from '../../registry/repository.ts'
 import { describeServed } from '../describe-served.ts'
 import { pushingOf } from '../pushing-of.ts'
 import type { Question } from '../question.ts'
-import { receiveBlob } from '../receive-blob.ts'
+import { receiveBlob, refuseEncoded } from '../receive-blob.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
 
@@ -34,9 +34,13 @@ async function answer({ context, reply, repository, target }: Question<'manifest
 
 async function put(question: Question<'manifest'>): Promise<void> {
   const { context, reply, target, url } = question
-  const { signal, request } = context
+  const { signal, request, client } = context
+  refuseEncoded(request)
   const manifest = { bytes: await readManifest(context), mediaType: request.headers['content-type'] }
-  const { digest, subject } = await pushingOf(question).putManifest(target.reference, manifest, { signal })
+  const { digest, subject } = await pushingOf(question).putManifest(target.reference, manifest, {
+    signal,
+    client,
+  })
   if (subject !== undefined) reply.header('oci-subject', subject)
   reply
     .code(201)

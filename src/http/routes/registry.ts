@@ -98,7 +98,8 @@ export class RegistryRoutes {
     const repository = await repositories.find(asked).catch((error: unknown) => {
       throw isReading(context) ? asAbsent('NAME_UNKNOWN', error) : error
     })
-    if (action === 'push' && !repository.push) throw notPushable(repository, repositories.pushable)
+    if (action === 'push' && !repository.push)
+      throw notPushable(target.name, repository, repositories.pushable)
     return repository
   }
 }
@@ -117,7 +118,8 @@ function isReading({ method }: RequestContext): boolean {
   return method === 'GET' || method === 'HEAD'
 }
 
-function notPushable({ upstream, name }: Repository, pushable: readonly string[]): RegistryError {
+/** `name`: as the client wrote it, with what names an upstream. */
+function notPushable(name: string, { upstream }: Repository, pushable: readonly string[]): RegistryError {
   const message = `nothing can be pushed to ${name}, which is mirrored from ${upstream}: push there, or here under a name that belongs to this mirror alone (${pushable.join(', ')}: local.repositories in mirror.yml)`
   return new RegistryError('DENIED', message)
 }

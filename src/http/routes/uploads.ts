@@ -4,7 +4,7 @@ import { RegistryError } from '../../oci/error.ts'
 import type { UploadState } from '../../registry/repository.ts'
 import { pushingOf } from '../pushing-of.ts'
 import type { Question } from '../question.ts'
-import { receiveBlob } from '../receive-blob.ts'
+import { receiveBlob, refuseEncoded } from '../receive-blob.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
 
@@ -25,6 +25,7 @@ export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
 async function begin(question: Question<'uploads'>): Promise<void> {
   const { context, reply, url } = question
   const { signal } = context
+  refuseEncoded(context.request)
   const push = pushingOf(question)
   const digest = digestOf(question)
   const [mount, from] = [url.query.get('mount'), url.query.get('from')]
@@ -49,6 +50,7 @@ async function tell(question: Question<'upload'>): Promise<void> {
 
 async function append(question: Question<'upload'>): Promise<void> {
   const { context, reply, target, url } = question
+  refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
   const state = await pushingOf(question).append(target.id, body, { start, signal: context.signal })
@@ -61,6 +63,7 @@ async function finish(question: Question<'upload'>): Promise<void> {
   if (digest === undefined) {
     throw new RegistryError('DIGEST_INVALID', 'the end of an upload needs its digest: ?digest=sha256:...')
   }
+  refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
   await pushingOf(question).finish(target.id, digest, body, { start, signal: context.signal })
