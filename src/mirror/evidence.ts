@@ -19,6 +19,8 @@ export interface EvidenceOptions {
 
 /** Digests, and repositories, that are remembered while the disk takes no writes. */
 const maximumUnwritten = 10_000
+/** Digests, and milliseconds. What changes by another way than this one is seen after that. */
+const [maximumRecent, recentMs] = [10_000, 1000]
 const witnessBudget = { entries: 10_000, bytes: 4 * 1024 * 1024 }
 
 /**
@@ -30,6 +32,8 @@ export class Evidence {
   readonly #options: EvidenceOptions
   /** When its upstream gave it to anyone, in milliseconds since the epoch, by repository and digest. */
   readonly #unwritten = new LRUCache<string, number>({ max: maximumUnwritten })
+  /** What anyone is given, as it was read a moment ago: one who is asked for all the time need not look each time. */
+  readonly #recent = new LRUCache<string, Holding>({ max: maximumRecent, ttl: recentMs, noUpdateTTL: true })
   /** The last word about a repository where the catalog may not have it: given, or refused since. */
   readonly #words = new LRUCache<RepositoryKey, number | 'given'>({ max: maximumUnwritten })
   /** Repositories whose list of tags anyone was shown a while ago. */
@@ -42,8 +46,10 @@ export class Evidence {
 
   /** What is known of a digest in a repository. */
   async held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined> {
-    const written = await this.#options.catalog.held(repository, digest)
-    const publicAt = this.#unwritten.get(`${repository} ${digest}`)
+    const own = `${repository} ${digest}`
+    const written = this.#recent.get(own) ?? (await this.#options.catalog.held(repository, digest))
+    if (written?.publicAt !== undefined && written.refusedSince === undefined) this.#recent.set(own, written)
+    const publicAt = this.#unwritten.get(own)
     const holding = written ?? (publicAt === undefined ? undefined : {})
     if (!holding) return undefined
     return {
@@ -105,6 +111,7 @@ export class Evidence {
   }
 
   async #refused({ key, name, upstream }: UpstreamRepository): Promise<void> {
+    this.#recent.clear()
     const at = Date.now()
     const known = this.#words.get(key)
     if (known === undefined || known === 'given') this.#words.set(key, at)
