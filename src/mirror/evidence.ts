@@ -19,7 +19,7 @@ export interface EvidenceOptions {
 
 /** Digests, and repositories, that are remembered while the disk takes no writes. */
 const maximumUnwritten = 10_000
-/** Digests, and milliseconds. What changes by another way than this one is seen after that. */
+/** Digests, and milliseconds. A refusal is in `#words` at once; what changes by another way is seen after that. */
 const [maximumRecent, recentMs] = [10_000, 1000]
 const witnessBudget = { entries: 10_000, bytes: 4 * 1024 * 1024 }
 
@@ -111,7 +111,6 @@ export class Evidence {
   }
 
   async #refused({ key, name, upstream }: UpstreamRepository): Promise<void> {
-    this.#recent.clear()
     const at = Date.now()
     const known = this.#words.get(key)
     if (known === undefined || known === 'given') this.#words.set(key, at)
