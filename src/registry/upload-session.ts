@@ -24,8 +24,8 @@ export interface UploadSessionOptions {
   readonly bytes: PushedBytes
   /** Removes its file, which is not open. */
   readonly remove: (id: string) => Promise<void>
-  /** It has come to its end, a good or a bad one. */
-  readonly onEnd: () => void
+  /** It has come to its end, a good or a bad one. `isGone`: nothing of it is left on the disk. */
+  readonly onEnd: (end: { readonly isGone: boolean }) => void
   /** Whether it was begun this moment, and has no file yet: that is made at the first byte. */
   readonly isNew: boolean
 }
@@ -119,7 +119,7 @@ export class UploadSession {
       } finally {
         this.#partial = undefined
         this.#isOver = true
-        this.#options.onEnd()
+        this.#options.onEnd({ isGone: true })
         await partial[Symbol.asyncDispose]()
       }
     })
@@ -188,16 +188,17 @@ export class UploadSession {
     }
   }
 
-  /** Its name is free for nobody else, so that what cannot be removed now goes when it is old. */
   async #drop(reason: Error): Promise<void> {
     const partial = this.#partial
     this.#partial = undefined
     this.#isOver = true
+    let isGone = false
     try {
       await partial?.discard(reason)
       await this.#options.remove(this.id)
+      isGone = true
     } finally {
-      this.#options.onEnd()
+      this.#options.onEnd({ isGone })
     }
   }
 

@@ -9,7 +9,13 @@ import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { IdleUploads } from './idle-uploads.ts'
 import type { UploadState } from './repository.ts'
-import { type Appending, type PushedBytes, UploadSession, uploadUnknown } from './upload-session.ts'
+import {
+  type Appending,
+  type PushedBytes,
+  UploadSession,
+  type UploadSessionOptions,
+  uploadUnknown,
+} from './upload-session.ts'
 
 export interface UploadsOptions {
   readonly bytes: PushedBytes
@@ -152,9 +158,11 @@ export class Uploads implements AsyncDisposable {
 
   #add(id: string, repository: RepositoryKey, isNew: boolean): UploadSession {
     const { bytes, remove, catalog } = this.#options
-    const onEnd = (): void => {
+    const onEnd: UploadSessionOptions['onEnd'] = ({ isGone }) => {
       this.#sessions.delete(id)
       this.#idle.wake(session)
+      // What a broken disk does not let go is tried again when it is old.
+      if (!isGone) return
       this.#ended.add(id)
       void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
     }
