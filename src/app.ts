@@ -20,7 +20,7 @@ import { Repositories } from './registry/repositories.ts'
 import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
-import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
+import { type CatalogListeners, SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
 import { Certificates } from './upstream/connections/certificates.ts'
 import { LineUse } from './upstream/connections/line-use.ts'
 import { Names } from './upstream/connections/names.ts'
@@ -78,12 +78,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   building.use(await lockDirectory(directory))
   const store = building.use(await FileBlobStore.open(directory))
   const catalog = building.use(
-    await SqliteCatalog.open(join(directory, 'catalog.db'), (keptAs) =>
-      logger.error(
-        { keptAs },
-        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
-      ),
-    ),
+    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, logger)),
   )
   const expiring: OpenExpiring = (namespace, budget) =>
     expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))
@@ -230,4 +225,34 @@ async function registryClient(
     tokens,
     logger,
   })
+}
+
+/** What is said of the file of the catalog. */
+function catalogListeners(store: FileBlobStore, logger: Logger): CatalogListeners {
+  return {
+    onDamaged: (keptAs) =>
+      logger.error(
+        { keptAs },
+        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
+      ),
+    onPutBack: (keptAs) =>
+      logger.error(
+        { keptAs },
+        'catalog.db was removed or replaced while it was in use: it was put back with all that was in it; copy or change the data folder only while this process is stopped',
+      ),
+    onMigrated: (fromSchema, ms) =>
+      logger.info(
+        { fromSchema, ms: Math.round(ms) },
+        'the catalog was brought to the schema of this version: an older one cannot use it any more',
+      ),
+    onMade: () => {
+      store.counted().then(({ blobs, bytes }) => {
+        if (blobs === 0) return
+        logger.warn(
+          { blobs, bytes },
+          'there is no catalog, and the blobs of one: what was pushed here and all tags are not known any more, what was mirrored is asked for again; if there is a copy of the whole data folder, stop and put it back',
+        )
+      })
+    },
+  }
 }

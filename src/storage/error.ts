@@ -30,6 +30,16 @@ export class StorageError extends Error {
   }
 }
 
+/** What is stored was written by a later version of the program, and is left as it is. */
+export class NewerDataError extends Error {
+  readonly code = 'NEWER'
+
+  /** `what` has which version, and which one this program knows. */
+  constructor(what: string) {
+    super(`${what}: start the newer program, or use another folder`)
+  }
+}
+
 /** Waits for `operation` and turns its failure into a StorageError; see `StorageError.from`. */
 export async function asStorageError<Value>(what: string, operation: Promise<Value>): Promise<Value> {
   try {

@@ -15,7 +15,7 @@ import {
 import { dirname, join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
 import type { BlobStore, Partials, StoredBlob, StoredTotal } from '../blob-store.ts'
-import { asStorageError, StorageError } from '../error.ts'
+import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import { FilePartials } from './file-partials.ts'
@@ -39,6 +39,7 @@ export class FileBlobStore implements BlobStore {
   readonly #directory: string
   readonly #partials: FilePartials
   readonly #count: StoredCount
+  #counted: Promise<void> = Promise.resolve()
 
   private constructor(directory: string) {
     this.#directory = directory
@@ -60,18 +61,23 @@ export class FileBlobStore implements BlobStore {
     // A power cut just after the first start may leave an empty file, or one of zeros.
     if (!version) await writeFile(versionPath, `${layoutVersion}\n`)
     else if (version !== layoutVersion) {
-      throw new Error(
-        `${directory} has layout version ${version}, this program knows ${layoutVersion}: start the newer program, or use another folder`,
-      )
+      const what = `${directory} has layout version ${version}, this program knows ${layoutVersion}`
+      throw new NewerDataError(what)
     }
     const store = new FileBlobStore(directory)
     await store.#partials.tidy()
-    store.#count.start()
+    store.#counted = store.#count.start()
     return store
   }
 
   get stored(): StoredTotal {
     return this.#count.total
+  }
+
+  /** What is stored, once all of it was counted, or the store is closed. */
+  async counted(): Promise<StoredTotal> {
+    await this.#counted
+    return this.stored
   }
 
   get partials(): Partials {

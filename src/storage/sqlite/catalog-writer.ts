@@ -6,6 +6,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
+import { FilesInPlace } from './files-in-place.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { salvage } from './salvage.ts'
@@ -26,6 +27,7 @@ if (damagedPath !== undefined) {
   salvage(database, damagedPath)
 }
 const statements = new Statements(database)
+const files = new FilesInPlace(path)
 let queue: Asked[] = []
 /** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */
 let damage: unknown
@@ -49,9 +51,11 @@ function commitQueued(): void {
   if (batch.length === 0) return
   try {
     if (damage) throw damage
+    files.assertThere()
     database.exec('BEGIN IMMEDIATE')
     const replies = batch.map(runVerb)
     database.exec('COMMIT')
+    files.committed()
     for (const reply of replies) port?.postMessage(reply)
   } catch (error) {
     if (isDamage(error)) damage = error

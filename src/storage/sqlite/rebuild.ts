@@ -1,6 +1,12 @@
+import { existsSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { backup, type DatabaseSync } from 'node:sqlite'
+import type { FilesInPlace } from './files-in-place.ts'
 import { WriterThread } from './writer-thread.ts'
+
+/** Of 4 KiB, of a copy. */
+const pagesAtOnce = 1000
 
 /**
  * Puts a new catalog, with what can still be read of it, in the place of a damaged one that nobody has open. Returns the
@@ -11,13 +17,39 @@ import { WriterThread } from './writer-thread.ts'
  * new one has its place.
  */
 export async function rebuild(path: string): Promise<string> {
-  await remove(rebuiltPath(path))
+  await removeUnfinished(path)
   await (await WriterThread.start({ path: rebuiltPath(path), damagedPath: path }))[Symbol.asyncDispose]()
-  const keptAs = `${path}.damaged-${new Date().toISOString().replaceAll(':', '')}`
+  const keptAs = `${path}.damaged-${now()}`
   // A journal goes before its catalog: beside a new one of the old name it would be taken for that one's.
   await rm(`${path}-shm`, { force: true })
   await renameIfThere(`${path}-wal`, `${keptAs}-wal`)
   await rename(path, keptAs)
+  await finishRebuild(path)
+  return keptAs
+}
+
+/**
+ * Writes down anew, under its name, a catalog whose file was removed or replaced while it is open; `database` is the only
+ * connection to it, and is closed. Returns the name under which is kept what lies there in its place, if anything.
+ *
+ * 1. SQLite still reads the file, which has no name any more: all of it is copied; 2. what has its name goes aside; 3. the
+ * connection is closed, which removes by name whatever journal lies there: hence before 4. the copy has its place.
+ */
+export async function putBack(
+  path: string,
+  database: DatabaseSync,
+  files: FilesInPlace,
+): Promise<string | undefined> {
+  await removeUnfinished(path)
+  await backup(database, rebuiltPath(path), { rate: pagesAtOnce })
+  let keptAs: string | undefined
+  if (!files.isCatalogThere && existsSync(path)) {
+    keptAs = `${path}.replaced-${now()}`
+    await renameIfThere(`${path}-wal`, `${keptAs}-wal`)
+    await rename(path, keptAs)
+  }
+  database.close()
+  for (const ending of ['-wal', '-shm']) await rm(path + ending, { force: true })
   await finishRebuild(path)
   return keptAs
 }
@@ -37,8 +69,14 @@ function rebuiltPath(path: string): string {
   return `${path}.rebuilt`
 }
 
-async function remove(path: string): Promise<void> {
-  for (const ending of ['', '-wal', '-shm', '-journal']) await rm(path + ending, { force: true })
+/** Removes what a kill left of a new catalog: it would be taken for the right one where that is missing some day. */
+export async function removeUnfinished(path: string): Promise<void> {
+  for (const ending of ['', '-wal', '-shm', '-journal']) await rm(rebuiltPath(path) + ending, { force: true })
+}
+
+/** As a part of a file's name. */
+function now(): string {
+  return new Date().toISOString().replaceAll(':', '')
 }
 
 async function renameIfThere(from: string, to: string): Promise<void> {

@@ -1,19 +1,30 @@
 import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
 import type { RepositoryKey } from '../repository-key.ts'
-import { migrate } from './migrations/migrate.ts'
+import { FilesInPlace } from './files-in-place.ts'
+import { migrate, newestVersion } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { leaseOf, misses, sqliteReads } from './reads.ts'
-import { finishRebuild, rebuild } from './rebuild.ts'
+import { finishRebuild, putBack, rebuild, removeUnfinished } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 import { WriterThread } from './writer-thread.ts'
 
-/** Told of the file under which a damaged catalog was kept. */
-export type OnDamaged = (keptAs: string) => void
+/** Who is told of what happens to the file of a catalog. */
+export interface CatalogListeners {
+  /** It was damaged, and is kept under this name; what can be read of it is in a new one. */
+  readonly onDamaged?: ((keptAs: string) => void) | undefined
+  /** It was removed or replaced while it was open, and was put back; what lay in its place is kept under this name. */
+  readonly onPutBack?: ((keptAs: string | undefined) => void) | undefined
+  /** There was none. */
+  readonly onMade?: (() => void) | undefined
+  /** It was brought from an older schema to the newest one, in so many milliseconds. */
+  readonly onMigrated?: ((from: number, ms: number) => void) | undefined
+}
 
 /** How often a new catalog is begun in place of a damaged one before the disk is given up. */
 const maximumReplacements = 3
@@ -23,6 +34,7 @@ interface OpenFile {
   readonly database: DatabaseSync
   readonly statements: Statements
   readonly writer: WriterThread
+  readonly files: FilesInPlace
 }
 
 /**
@@ -33,9 +45,11 @@ interface OpenFile {
  */
 export class SqliteCatalog implements Catalog {
   readonly #path: string
-  readonly #onDamaged: OnDamaged | undefined
+  readonly #listeners: CatalogListeners
   /** Undefined while a new one is begun, and where that failed. */
   #file: OpenFile | undefined
+  /** One that is gone and could not be put back, for want of room perhaps: nothing but this connection reads it. */
+  #unsaved: OpenFile | undefined
   #opening: Promise<void> = Promise.resolve()
   #replacements = 0
 
@@ -79,26 +93,27 @@ export class SqliteCatalog implements Catalog {
   readonly endUpload = this.#verb('endUpload')
   readonly #renewLease = this.#verb('lease')
 
-  private constructor(path: string, file: OpenFile, onDamaged: OnDamaged | undefined) {
+  private constructor(path: string, file: OpenFile, listeners: CatalogListeners) {
     this.#path = path
     this.#file = file
-    this.#onDamaged = onDamaged
+    this.#listeners = listeners
   }
 
   /**
    * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
-   * one is set aside, now or later, which `onDamaged` is told, and what can be read of it taken over: the bytes of blobs
-   * are in the blob store, and what upstreams have said comes back with the next pulls.
+   * one is set aside, now or later, and what can be read of it taken over: the bytes of blobs are in the blob store, and
+   * what upstreams have said comes back with the next pulls.
    */
-  static async open(path: string, onDamaged?: OnDamaged): Promise<SqliteCatalog> {
-    if (!existsSync(path)) await finishRebuild(path)
+  static async open(path: string, listeners: CatalogListeners = {}): Promise<SqliteCatalog> {
+    if (existsSync(path)) await removeUnfinished(path)
+    else await finishRebuild(path)
     try {
-      return new SqliteCatalog(path, await openFile(path), onDamaged)
+      return new SqliteCatalog(path, await openFile(path, listeners), listeners)
     } catch (error) {
       if (!isDamage(error)) throw error
       const keptAs = await rebuild(path)
-      onDamaged?.(keptAs)
-      return new SqliteCatalog(path, await openFile(path), onDamaged)
+      listeners.onDamaged?.(keptAs)
+      return new SqliteCatalog(path, await openFile(path), listeners)
     }
   }
 
@@ -121,13 +136,23 @@ export class SqliteCatalog implements Catalog {
     return this.#renewLease(repository, digest, at, graceMs)
   }
 
-  /** Rejects with StorageError where the catalog is damaged and no new one could be begun. */
+  /** Rejects with StorageError where the catalog is damaged or gone and no new one could be begun. */
   async probe(): Promise<void> {
+    const file = await this.#current()
+    if (file.files.areGone) this.#replace(file)
     await this.#current()
   }
 
+  /** Rejects where its file was removed and cannot be put back: what it held is lost. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
+    // Where its folder is gone as well nobody wants it back.
+    const isWanted = existsSync(dirname(this.#path))
+    if (this.#file?.files.areGone && isWanted) this.#replace(this.#file)
+    else if (this.#unsaved) this.#beginAfter(this.#unsaved)
+    await this.#opening.catch((error) => {
+      if (this.#unsaved) throw error
+    })
     const file = this.#file
     await file?.writer[Symbol.asyncDispose]()
     if (file?.database.isOpen) file.database.close()
@@ -179,46 +204,61 @@ export class SqliteCatalog implements Catalog {
   }
 
   async #current(): Promise<OpenFile> {
+    if (this.#unsaved) this.#beginAfter(this.#unsaved)
     await this.#opening
     if (this.#file) return this.#file
     throw new StorageError('CORRUPT', 'the catalog is damaged again and again: look at the disk')
   }
 
-  /** Begins a new catalog in place of this one, once, whoever finds it damaged. */
+  /** Begins a new catalog in place of this one, once, whoever finds it damaged or gone. */
   #replace(file: OpenFile): void {
     if (this.#file !== file) return
     this.#file = undefined
-    file.writer.abandon(new StorageError('CORRUPT', 'the catalog is damaged'))
-    this.#replacements += 1
-    this.#opening = this.#begin(file)
+    file.writer.abandon(new StorageError('CORRUPT', 'the catalog is damaged, or its file is gone'))
+    this.#beginAfter(file)
+  }
+
+  #beginAfter(former: OpenFile): void {
+    this.#unsaved = undefined
+    this.#opening = this.#begin(former)
     // Whoever waits for it hears of a failure; nobody may.
     this.#opening.catch(() => {})
   }
 
-  async #begin(damaged: OpenFile): Promise<void> {
-    await damaged.writer[Symbol.asyncDispose]().catch(() => {})
-    damaged.database.close()
-    if (this.#replacements > maximumReplacements) return
+  async #begin(former: OpenFile): Promise<void> {
+    await former.writer[Symbol.asyncDispose]().catch(() => {})
     try {
-      const keptAs = await rebuild(this.#path)
-      this.#onDamaged?.(keptAs)
+      if (former.files.areGone) {
+        const keptAs = await putBack(this.#path, former.database, former.files)
+        this.#listeners.onPutBack?.(keptAs)
+      } else {
+        former.database.close()
+        this.#replacements += 1
+        if (this.#replacements > maximumReplacements) return
+        const keptAs = await rebuild(this.#path)
+        this.#listeners.onDamaged?.(keptAs)
+      }
       this.#file = await openFile(this.#path)
     } catch (error) {
-      const what = 'the catalog is damaged, and no new one can be begun'
+      if (former.database.isOpen) this.#unsaved = former
+      const what = 'the catalog is damaged or gone, and no new one can be begun'
       const failure = StorageError.from(error, what)
       throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
     }
   }
 }
 
-async function openFile(path: string): Promise<OpenFile> {
+async function openFile(path: string, { onMade, onMigrated }: CatalogListeners = {}): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
-    migrate(database)
+    const startedAt = performance.now()
+    const version = migrate(database)
     const statements = new Statements(database)
     statements.prepareAll()
     const writer = await WriterThread.start({ path })
-    return { database, statements, writer }
+    if (version === 0) onMade?.()
+    else if (version < newestVersion) onMigrated?.(version, performance.now() - startedAt)
+    return { database, statements, writer, files: new FilesInPlace(path) }
   } catch (error) {
     database.close()
     throw error

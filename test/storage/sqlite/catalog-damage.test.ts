@@ -32,7 +32,7 @@ async function opened(t: TestContext) {
   const path = join(folder, `${t.name.replaceAll(/\W+/g, '-')}.db`)
   await copyFile(whole, path)
   const damaged = t.mock.fn()
-  const catalog = await SqliteCatalog.open(path, damaged)
+  const catalog = await SqliteCatalog.open(path, { onDamaged: damaged })
   t.after(() => catalog[Symbol.asyncDispose]())
   return { path, catalog, damaged }
 }
@@ -99,7 +99,7 @@ test('a damaged page that was met by nobody before the end is met after the next
   await overwrite(path, pages.get('tag') ?? [], garbage)
   await catalog[Symbol.asyncDispose]()
   const damaged = t.mock.fn()
-  await using again = await SqliteCatalog.open(path, damaged)
+  await using again = await SqliteCatalog.open(path, { onDamaged: damaged })
   await ask(again)
   assert.equal(damaged.mock.callCount(), 1)
   await assertWorks(again, path)
@@ -146,14 +146,14 @@ test('killed between the steps of a rebuild: the next start finds all that was p
   await writeFile(`${path}.rebuilt`, garbage)
   await writeFile(`${path}.rebuilt-wal`, garbage)
   {
-    await using again = await SqliteCatalog.open(path, damaged)
+    await using again = await SqliteCatalog.open(path, { onDamaged: damaged })
     await ask(again)
     assert.equal(damaged.mock.callCount(), 1)
     assert.deepEqual(await wholeIn(again), numbers)
   }
   // When the damaged one had been renamed.
   await rename(path, `${path}.rebuilt`)
-  await using again = await SqliteCatalog.open(path, damaged)
+  await using again = await SqliteCatalog.open(path, { onDamaged: damaged })
   assert.deepEqual(await wholeIn(again), numbers)
   assert.equal(damaged.mock.callCount(), 1)
 })
@@ -171,7 +171,7 @@ for (const [what, sql] of [
       using database = new DatabaseSync(path)
       database.exec(sql)
     }
-    await using again = await SqliteCatalog.open(path, damaged)
+    await using again = await SqliteCatalog.open(path, { onDamaged: damaged })
     for (let round = 0; round < 2; round += 1) await ask(again)
     assert.equal(damaged.mock.callCount(), 1)
     assert.ok((await wholeIn(again)).length >= count - 1)
@@ -198,7 +198,7 @@ test('damaged again and again: the fourth time it is given up, and says so until
   assert.equal(await catalog.tag(localAt(0), tagAt(0)), undefined)
   await assert.rejects(catalog.probe(), { code: 'CORRUPT', message: /look at the disk/ })
   await assert.rejects(catalog.gone(blobOf('x')), { code: 'CORRUPT' })
-  await using again = await SqliteCatalog.open(path, damaged)
+  await using again = await SqliteCatalog.open(path, { onDamaged: damaged })
   await ask(again)
   assert.deepEqual(await wholeIn(again), numbers)
 })

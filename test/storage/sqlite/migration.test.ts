@@ -44,7 +44,7 @@ async function migrated(t: TestContext, fill: (old: OldCatalog) => void) {
     fill(old)
   }
   const damaged = t.mock.fn()
-  const catalog = await SqliteCatalog.open(path, damaged)
+  const catalog = await SqliteCatalog.open(path, { onDamaged: damaged })
   t.after(() => catalog[Symbol.asyncDispose]())
   assert.equal(damaged.mock.callCount(), 0)
   assert.deepEqual(oldTablesIn(path), [])
@@ -231,7 +231,7 @@ test('killed in the middle, the old catalog is there, and the next start brings 
     assert.equal(database.prepare('SELECT count(*) AS count FROM repository_manifest').get()?.count, 3000)
   }
   const damaged = t.mock.fn()
-  await using catalog = await SqliteCatalog.open(path, damaged)
+  await using catalog = await SqliteCatalog.open(path, { onDamaged: damaged })
   assert.equal(damaged.mock.callCount(), 0)
   assert.deepEqual(oldTablesIn(path), [])
   assert.equal((await catalog.tag(repositoryOf('docker.io', 'team/app-7'), 'v307' as Tag))?.checkedAt, 307)

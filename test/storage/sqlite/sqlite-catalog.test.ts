@@ -161,7 +161,7 @@ test('a file that is no catalog is set aside, and an empty one is begun', async 
   const path = join(folder, 'catalog.db')
   await writeFile(path, 'no database'.repeat(1000))
   const keptAs = Promise.withResolvers<string>()
-  await using catalog = await SqliteCatalog.open(path, keptAs.resolve)
+  await using catalog = await SqliteCatalog.open(path, { onDamaged: keptAs.resolve })
   assert.equal(await readFile(await keptAs.promise, 'utf8'), 'no database'.repeat(1000))
   assert.deepEqual(await catalog.tags(repositoryOf('docker.io', 'library/app')), [])
 })

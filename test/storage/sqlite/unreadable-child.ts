@@ -18,8 +18,10 @@ export interface UnreadableReport {
 async function ask(path: string, count: number): Promise<UnreadableReport> {
   let rebuilt = 0
   let found = 0
-  await using catalog = await SqliteCatalog.open(path, () => {
-    rebuilt += 1
+  await using catalog = await SqliteCatalog.open(path, {
+    onDamaged: () => {
+      rebuilt += 1
+    },
   })
   for (let n = 0; n < count; n += 1) {
     const tag = await catalog.tag(alpine, `v${n}` as Tag)

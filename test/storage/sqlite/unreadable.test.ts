@@ -44,7 +44,7 @@ test('a disk that gives nothing any more: misses, and the catalog is left for an
   const report = await askWithFault(path, '60+')
   assert.ok(report.found < count)
   assert.deepEqual({ ...report, found: 0 }, { found: 0, rebuilt: 0, recorded: 'BROKEN' })
-  await using catalog = await SqliteCatalog.open(path, () => assert.fail('it is whole'))
+  await using catalog = await SqliteCatalog.open(path, { onDamaged: () => assert.fail('it is whole') })
   assert.equal((await catalog.tags(alpine)).length, count)
   const names = (await filesBelow(join(path, '..'))).filter((name) => name.includes('damaged'))
   assert.deepEqual(names, [])

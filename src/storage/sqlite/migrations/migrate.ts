@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite'
+import { NewerDataError } from '../../error.ts'
 import { mirror } from './0001-mirror.ts'
 import { referrers } from './0002-referrers.ts'
 import { publicAskedAt } from './0003-public-asked-at.ts'
@@ -10,16 +11,18 @@ type Migration = string | ((database: DatabaseSync) => void)
 /** In order; a landed one never changes. */
 const migrations: readonly Migration[] = [mirror, referrers, publicAskedAt, evidence]
 
+/** The newest schema. */
+export const newestVersion = migrations.length
+
 /**
  * Brings a catalog to the newest schema, each step in a transaction of its own: after a kill in the middle the one
- * before is there. Throws where the catalog was written by a later version of the program.
+ * before is there. Returns the schema that it had, 0 for a new one. Throws NewerDataError where the catalog was written by
+ * a later version of the program.
  */
-export function migrate(database: DatabaseSync): void {
+export function migrate(database: DatabaseSync): number {
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number }
-  if (version > migrations.length) {
-    throw new Error(
-      `the catalog has schema ${version}, this program knows ${migrations.length}: start the newer program, or use another folder`,
-    )
+  if (version > newestVersion) {
+    throw new NewerDataError(`the catalog has schema ${version}, this program knows ${newestVersion}`)
   }
   for (const [index, migration] of migrations.entries()) {
     if (index < version) continue
@@ -33,4 +36,5 @@ export function migrate(database: DatabaseSync): void {
       throw error
     }
   }
+  return version
 }
