@@ -53,6 +53,8 @@ export class Attempt {
   readonly #answered = new Set<Way>()
   readonly #options: AttemptOptions
   readonly #size: Size
+  readonly #abandoned = new AbortController()
+  readonly #signal: AbortSignal
   #partial: Partial | undefined
   #isWindow = false
   #keptBytes = 0
@@ -61,6 +63,7 @@ export class Attempt {
 
   constructor(options: AttemptOptions) {
     this.#options = options
+    this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
     this.growing = new Growing({ onIdle: () => this.#isWindow && options.onIdle() })
   }
@@ -154,6 +157,17 @@ export class Attempt {
     this.#underWay?.download.leave()
   }
 
+  /** Ends it: what it brings is not to be trusted, and a better way is there. */
+  abandon(reason: Error): void {
+    this.#abandoned.abort(reason)
+    // Its writes may wait for readers that never come.
+    if (this.#isWindow) void this.#partial?.discard(reason)
+  }
+
+  get abandonedFor(): Error | undefined {
+    return this.#abandoned.signal.reason as Error | undefined
+  }
+
   get #present(): number {
     return this.#partial?.present.total ?? 0
   }
@@ -161,9 +175,7 @@ export class Attempt {
   /** Goes on with what an earlier attempt left; a blob that nobody has sent a byte of leaves no file. */
   async #takeUp(): Promise<void> {
     const { store, partialId, hasRoom } = this.#options
-    const found = await whenNotBusy(() => store.partials.find(partialId), this.#options.signal).catch(
-      () => undefined,
-    )
+    const found = await whenNotBusy(() => store.partials.find(partialId), this.#signal).catch(() => undefined)
     if (!found || !(await hasRoom(this.#size.bytes))) return
     const partial = await this.#openPartial()
     // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
@@ -184,11 +196,11 @@ export class Attempt {
   }
 
   async #openPartial(): Promise<Partial | undefined> {
-    const { digest, store, partialId: id, hasRoom, signal, logger } = this.#options
+    const { digest, store, partialId: id, hasRoom, logger } = this.#options
     if (!(await hasRoom(this.#size.bytes))) return undefined
     const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
     try {
-      return await whenNotBusy(open, signal)
+      return await whenNotBusy(open, this.#signal)
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
       logger.debug({ digest, err: error }, 'a partial could not be opened')
@@ -209,7 +221,8 @@ export class Attempt {
 
   /** By one way after the other, one connection at a time, until nothing is missing. */
   async #bring(): Promise<'whole' | 'nothing behind'> {
-    const { ways, changes, signal } = this.#options
+    const { ways, changes } = this.#options
+    const signal = this.#signal
     for (;;) {
       const gap = this.#gap()
       if (!gap) return 'whole'
@@ -232,7 +245,8 @@ export class Attempt {
   }
 
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
-    const { rate, turnMs, since, signal } = this.#options
+    const { rate, turnMs, since } = this.#options
+    const signal = this.#signal
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
     const write = async (position: number, bytes: Uint8Array): Promise<void> => {

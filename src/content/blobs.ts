@@ -20,6 +20,7 @@ import { whenNotBusy } from './patience.ts'
 import type { Source } from './source.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
+import { Suspects } from './suspects.ts'
 
 export interface BlobsOptions {
   readonly store: BlobStore
@@ -65,6 +66,7 @@ export class Blobs implements AsyncDisposable {
   readonly #running = new Set<Fill>()
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
+  readonly #suspects = new Suspects()
   readonly #used = new Set<Digest>()
   readonly #noting: IntervalJob
   #isStopped = false
@@ -209,6 +211,7 @@ export class Blobs implements AsyncDisposable {
         ...this.#options,
         slowMs: this.#options.slowMs ?? defaultSlowMs,
         digest,
+        suspects: this.#suspects,
         counts: this.#counter.of(source.name),
         isUnstorable: this.#unstorable.has(digest),
         hasRoom: (size) => this.#hasRoom(digest, size, fill),

@@ -4,6 +4,7 @@ import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { FillCounts } from './fill-counts.ts'
+import type { Suspects } from './suspects.ts'
 
 export interface FillOptions {
   readonly digest: Digest
@@ -27,6 +28,8 @@ export interface FillOptions {
   readonly turnMs: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs: number
+  /** Ways that were wrong about a digest a moment ago. */
+  readonly suspects: Suspects
   /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
   readonly patienceMs: number
   readonly logger: Logger

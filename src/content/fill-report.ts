@@ -5,6 +5,7 @@ import { nameOf } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Attempt } from './attempt.ts'
 import { Contradiction } from './size.ts'
+import type { Source } from './source.ts'
 import type { Way } from './ways.ts'
 
 /** Logs what an attempt has brought; `ms`: milliseconds since the fill began. */
@@ -26,6 +27,25 @@ export function reportFill(logger: Logger, digest: Digest, attempt: Attempt, ms:
     resumes,
   }
   logger.info({ ...fields, ms: Math.round(ms), bytesPerSecond }, 'fetched a blob')
+}
+
+/** Logs that a fill failed for good. An upstream's failure needs no stack: its message says it all. */
+export function reportFailure(logger: Logger, digest: Digest, { name }: Source, error: Error): void {
+  const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
+  logger.warn({ upstream: name, digest, ...told }, 'fetching a blob failed')
+}
+
+/** Logs that bytes were wrong, and that they are fetched once more. */
+export function reportWrong(logger: Logger, digest: Digest, way: Way | undefined, error: unknown): void {
+  const fields = { upstream: way?.source.name, digest, reason: (error as Error).message }
+  logger.warn(fields, 'upstream sent other bytes than expected: once more')
+}
+
+/** What readers of bytes hear that are not waited for any more, since a better way has come. */
+export function leftFor(better: Way, { blameable }: Attempt): UpstreamError {
+  const name = blameable.at(-1)?.source.name ?? better.source.name
+  const message = 'it sent bytes that do not match their digest, and there is another way to them now'
+  return new UpstreamError('INVALID_RESPONSE', name, message)
 }
 
 /** Whether bytes are not what their digest says. */

@@ -5,12 +5,16 @@ import type { Partial } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Attempt } from './attempt.ts'
+import { closePartial } from './close-partial.ts'
 import { anew, type FillOptions, partialId } from './fill-options.ts'
-import { isWrongBytes, reportFill, told } from './fill-report.ts'
+import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
 import { Contradiction } from './size.ts'
-import { smallSize } from './small-size.ts'
+import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
 import { type Way, Ways } from './ways.ts'
+
+/** Times that it leaves ways that were wrong for one that came later. */
+const maximumBeginnings = 2
 
 /** How it went: `handed`: verified and not kept. */
 type Outcome = 'stored' | 'handed' | Error
@@ -34,13 +38,14 @@ export class Fill {
   #isAnew = false
   #isUnstorable: boolean
   #wrongs = 0
+  #beginnings = 0
   #waiting = 0
   #impatience: NodeJS.Timeout | undefined
 
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
     this.#options = options
     this.#isUnstorable = options.isUnstorable
-    this.#ways = new Ways(options.retries)
+    this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
     this.#done = this.#run(source)
     this.#done.catch(() => {})
@@ -88,7 +93,9 @@ export class Fill {
     source: Source,
     { claim, signal }: { claim: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<BlobReader | 'stored' | 'gone'> {
+    const wasSuspect = this.#ways.isSuspect
     const way = this.#ways.add(source, { claim })
+    if (wasSuspect && !this.#ways.isSuspect) this.#beginAgainBy(way)
     if (this.#ways.hasOtherThan(way)) {
       this.#impatience ??= setInterval(() => this.#attempt?.leaveIfSlow(), this.#options.slowMs / 4).unref()
       this.#attempt?.leaveIfSlow()
@@ -124,6 +131,17 @@ export class Fill {
     await this.#done.catch(() => {})
   }
 
+  /** The first way that was never wrong has come: what others bring is not waited for. Not often: it may have nothing. */
+  #beginAgainBy(way: Way): void {
+    const attempt = this.#attempt
+    if (this.#isEnding || this.#beginnings === maximumBeginnings) return
+    this.#beginnings += 1
+    this.#ways.prefer(way)
+    if (!attempt) return
+    this.#attempt = undefined
+    attempt.abandon(leftFor(way, attempt))
+  }
+
   /** What somebody who waits can have now; undefined: nothing yet. Throws where nothing will come. */
   #offer(
     way: Way,
@@ -139,7 +157,8 @@ export class Fill {
     if (attempt && this.#outcome === 'handed')
       return attempt.growing.reader(attempt.verifiedSize, way.source.name)
     const size = attempt?.told ?? claim
-    if (!attempt || size === undefined || size <= smallSize || this.#isEnding) return undefined
+    if (!attempt || size === undefined || size <= verifiedBefore(this.#ways.isSuspect) || this.#isEnding)
+      return undefined
     if (!attempt.hasBytes && (claim === undefined || isPatient)) return undefined
     // Where its partial ends at this moment, the next look finds the blob stored.
     return attempt.growing.reader(size, way.source.name)
@@ -160,9 +179,7 @@ export class Fill {
       const isStopped = this.#stopped.signal.aborted
       if (isStopped) counts.stopped += 1
       else counts.failed += 1
-      // An upstream's failure needs no stack: its message says it all.
-      const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
-      if (!isStopped) logger.warn({ upstream: first.name, digest, ...told }, 'fetching a blob failed')
+      if (!isStopped) reportFailure(logger, digest, first, error)
       this.#end()
       this.#outcome = error
       throw error
@@ -219,8 +236,9 @@ export class Fill {
 
   /** The bytes are right, so readers may finish now; a slow disk is not their business. */
   async #complete(attempt: Attempt, partial: Partial): Promise<void> {
-    const { digest, store, publish, logger } = this.#options
+    const { digest, store, suspects, publish, logger } = this.#options
     const size = partial.present.total
+    for (const { source } of attempt.blameable) suspects.cleared(digest, source.repository)
     attempt.growing.verified(size)
     if (attempt.isWindow) return
     await publish(partial)
@@ -230,43 +248,38 @@ export class Fill {
 
   /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
   async #giveUp(attempt: Attempt, error: unknown): Promise<void> {
-    const { logger, digest, onDiskFailure } = this.#options
+    const { logger, digest, suspects, onDiskFailure } = this.#options
     const isStopped = this.#stopped.signal.aborted
     const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
     const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
     if (isOfDisk) onDiskFailure()
+    const isWanted = this.#waiting > 0 || !attempt.growing.isIdle
+    const { blameable, abandonedFor } = attempt
     if (isWrong) {
       this.#wrongs += 1
-      this.#ways.blameForBytes(attempt.blameable, error as Error)
+      this.#ways.blameForBytes(blameable, error as Error)
+      const [only] = blameable
+      if (only && blameable.length === 1) suspects.caught(digest, only.source.repository)
     }
     // Where all ways have failed, one more may have come before that was heard here.
     const isAnother = isWrong
-      ? attempt.blameable.length > 0 && this.#ways.isOpen
-      : error instanceof Contradiction || (error instanceof UpstreamError && this.#ways.isOpen)
+      ? (isWanted || !this.#ways.isSuspect) && blameable.length > 0 && this.#ways.isOpen
+      : abandonedFor !== undefined ||
+        error instanceof Contradiction ||
+        (error instanceof UpstreamError && this.#ways.isOpen)
     const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
     const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
-    const failure = isWrong ? this.#ways.lastFailure : told(error, attempt.blameable.at(-1))
+    const failure = isWrong ? this.#ways.lastFailure : told(abandonedFor ?? error, blameable.at(-1))
     if (!isWorthAnother) this.#isEnding = true
     attempt.growing.fail(failure)
-    await this.#close(attempt, { keeps: !isWrong && !isOfDisk, reason: failure })
+    await closePartial(attempt.partial, this.#options, {
+      keeps: !isWrong && !isOfDisk && !abandonedFor,
+      reason: failure,
+    })
     if (!isWorthAnother) throw failure
     if (isOfDisk) this.#isUnstorable = true
     if (error instanceof Contradiction) this.#isAnew = true
-    if (!isWrong) return
-    const upstream = attempt.blameable[0]?.source.name
-    const reason = (error as Error).message
-    logger.warn({ upstream, digest, reason }, 'upstream sent other bytes than expected: once more')
-  }
-
-  /** Wrong bytes go, and a disk that failed is not trusted with any; what an upstream failed at goes on later. */
-  async #close({ partial }: Attempt, { keeps, reason }: { keeps: boolean; reason: Error }): Promise<void> {
-    const { logger, digest } = this.#options
-    try {
-      if (keeps) await partial?.suspend(reason)
-      else await partial?.discard(reason)
-    } catch (error) {
-      logger.warn({ digest, err: error }, 'a partial could not be closed')
-    }
+    if (isWrong) reportWrong(logger, digest, blameable[0], error)
   }
 
   /** What is only handed through has no use without readers. */

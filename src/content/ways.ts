@@ -41,13 +41,18 @@ const worthwhileBytes = 16 * 1024
 export class Ways {
   readonly #ways: Way[] = []
   readonly #retries: number
+  readonly #isSuspect: (source: Source) => boolean
   /** The only one that is taken for now: bytes of several were wrong, and nobody knows whose. */
   #alone: Way | undefined
   #last: Error = new Error('there is no way to the bytes')
 
-  /** `retries`: attempts in a row without a new byte before a way is given up. */
-  constructor(retries: number) {
+  /**
+   * `retries`: attempts in a row without a new byte before a way is given up. `isSuspect`: whether what it brought a
+   * moment ago, for an earlier fill, was wrong.
+   */
+  constructor(retries: number, isSuspect: (source: Source) => boolean) {
     this.#retries = retries
+    this.#isSuspect = isSuspect
   }
 
   /**
@@ -59,13 +64,14 @@ export class Ways {
     const known = this.#ways.find((way) => repository !== undefined && way.source.repository === repository)
     if (known && !known.isGivenUp) return known
     const doubts = isBest ? -1 : 0
+    const wrongs = this.#isSuspect(source) ? 1 : 0
     const way: Way = {
       source,
       claim,
       failures: 0,
       doubts,
-      wrongs: 0,
-      wrongsAlone: 0,
+      wrongs,
+      wrongsAlone: wrongs,
       hasGiven: false,
       ignoresRange: false,
       readyAt: 0,
@@ -82,6 +88,17 @@ export class Ways {
   get claim(): number | undefined {
     const claims = new Set(this.#ways.flatMap(({ claim }) => claim ?? []))
     return claims.size === 1 ? [...claims][0] : undefined
+  }
+
+  /** Whether there is none but those that alone have brought wrong bytes. */
+  get isSuspect(): boolean {
+    const open = this.#ways.filter(({ isGivenUp }) => !isGivenUp)
+    return open.length > 0 && open.every(({ wrongsAlone }) => wrongsAlone > 0)
+  }
+
+  /** Takes this way alone from now on, as long as it is any use. */
+  prefer(way: Way): void {
+    this.#alone = way
   }
 
   /** Whether another way is untried, or has done better. `elsewhere`: those of the same upstream do not count. */

@@ -1,0 +1,20 @@
+import type { Logger } from 'pino'
+import type { Digest } from '../oci/digest.ts'
+import type { Partial } from '../storage/partial.ts'
+
+/**
+ * Ends the partial of an attempt: wrong bytes go, and a disk that failed is not trusted with any; what an upstream
+ * failed at goes on later. Never throws.
+ */
+export async function closePartial(
+  partial: Partial | undefined,
+  { logger, digest }: { readonly logger: Logger; readonly digest: Digest },
+  { keeps, reason }: { readonly keeps: boolean; readonly reason: Error },
+): Promise<void> {
+  try {
+    if (keeps) await partial?.suspend(reason)
+    else await partial?.discard(reason)
+  } catch (error) {
+    logger.warn({ digest, err: error }, 'a partial could not be closed')
+  }
+}
