@@ -60,6 +60,8 @@ const sql = {
       idle_since = CASE WHEN media_type IS NULL THEN excluded.idle_since END`,
   settleIdle: `UPDATE holding SET idle_since = CASE WHEN ${isNeeded} THEN NULL ELSE coalesce(idle_since, ?3) END
     WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL AND media_type IS NULL`,
+  endIdleOf: `UPDATE holding SET idle_since = NULL WHERE repository = ?1 AND idle_since IS NOT NULL
+      AND digest IN (SELECT target FROM reference WHERE repository = ?1 AND manifest = ?2 AND kind <> 'subject')`,
   renewLease: 'UPDATE holding SET idle_since = ?3 WHERE repository = ?1 AND digest = ?2 AND idle_since < ?4',
   forgetManifest: 'UPDATE holding SET media_type = NULL WHERE repository = ?1 AND digest = ?2',
   letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',

@@ -3,7 +3,7 @@ import type { Tag } from '../../oci/reference.ts'
 import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
-import { digestToBytes } from './digest-bytes.ts'
+import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
 import { keyed } from './reads.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
@@ -195,8 +195,11 @@ function name(
     const parameters = [digestToBytes(target), kind, bytes, size ?? null, artifactType ?? null]
     statements.run('addReference', id, ...parameters)
   }
-  for (const target of [...former, ...references.map((reference) => digestToBytes(reference.target))]) {
-    statements.run('settleIdle', id, target, at)
+  // All at once what is needed now, of which a manifest may name tens of thousands.
+  statements.run('endIdleOf', id, bytes)
+  const needed = new Set(references.flatMap(({ target, kind }) => (kind === 'subject' ? [] : [target])))
+  for (const target of former) {
+    if (!needed.has(digestFromBytes(target))) statements.run('settleIdle', id, target, at)
   }
 }
 
