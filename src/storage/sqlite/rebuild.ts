@@ -71,7 +71,9 @@ function rebuiltPath(path: string): string {
 
 /** Removes what a kill left of a new catalog: it would be taken for the right one where that is missing some day. */
 export async function removeUnfinished(path: string): Promise<void> {
-  for (const ending of ['', '-wal', '-shm', '-journal']) await rm(rebuiltPath(path) + ending, { force: true })
+  for (const file of [rebuiltPath(path), `${rebuiltPath(path)}-lent`]) {
+    for (const ending of ['', '-wal', '-shm', '-journal']) await rm(file + ending, { force: true })
+  }
 }
 
 /** As a part of a file's name. */

@@ -3,6 +3,7 @@ import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqli
 import { StorageError } from '../error.ts'
 import { localOrigin } from '../repository-key.ts'
 import { digestFromBytes } from './digest-bytes.ts'
+import { lendSchema } from './lent-schema.ts'
 import { addReferences } from './named-by.ts'
 import { DamagedRecord, isDamage, isRefusedValue } from './sqlite-errors.ts'
 
@@ -79,13 +80,22 @@ function assertReadable(path: string): void {
 }
 
 function copyAll(database: DatabaseSync, damagedPath: string): void {
+  if (copyFrom(database, damagedPath)) return
+  using lent = lendSchema(damagedPath)
+  copyFrom(database, lent.path)
+}
+
+/** False where the schema cannot be read. */
+function copyFrom(database: DatabaseSync, damagedPath: string): boolean {
   try {
     using damaged = new DatabaseSync(damagedPath, { enableForeignKeyConstraints: false, readBigInts: true })
-    if (versionOf(damaged) !== versionOf(database)) return
+    damaged.prepare('SELECT count(*) FROM sqlite_schema').get()
+    if (versionOf(damaged) !== versionOf(database)) return true
     for (const rows of salvaged) copy(damaged, database, rows)
+    return true
   } catch (error) {
-    // Not even its schema can be read.
     if (!isDamage(error)) throw error
+    return false
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { copyFile, mkdtemp, open as openFile, rename, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, open as openFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -135,6 +135,24 @@ for (const name of irreplaceable) {
     const { length } = await wholeIn(catalog)
     assert.ok(length > count / 2, `${length} of ${count}`)
     await assertWorks(catalog, path)
+  })
+}
+
+for (const what of ['garbage', 'zeros']) {
+  test(`${what} in each page of the schema, the first one among them: all that was pushed here is there afterwards`, async (t) => {
+    const bytes = what === 'garbage' ? garbage : nothing
+    for (const page of pages.get('sqlite_schema') ?? []) {
+      const path = join(folder, `schema-${what}-${page}.db`)
+      await copyFile(whole, path)
+      await overwrite(path, [page], bytes)
+      const damaged = t.mock.fn()
+      await using catalog = await SqliteCatalog.open(path, { onDamaged: damaged })
+      assert.equal(damaged.mock.callCount(), 1, `${page}`)
+      assert.deepEqual(await wholeIn(catalog), numbers)
+      await assertWorks(catalog, path)
+    }
+    const left = (await readdir(folder)).filter((name) => name.includes('lent'))
+    assert.deepEqual(left, [])
   })
 }
 

@@ -11,7 +11,8 @@ import fc from 'fast-check'
 import { rebuild } from '../../../src/storage/sqlite/rebuild.ts'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { anyone, blobOf, fileOf, layerOf, manifestOf, repositoryOf } from '../catalog-fixtures.ts'
-import { localAt, manifestAt, numbers, record, tagAt } from './everything.ts'
+import { localAt, manifestAt, mirroredAt, numbers, record, tagAt } from './everything.ts'
+import { OldCatalog } from './old-catalog.ts'
 
 const pageSize = 4096
 const secret = repositoryOf('docker.io', 'acme/secret')
@@ -70,9 +71,9 @@ function rightsIn(path: string): ReadonlyMap<string, Right> {
   return new Map(rows.map((row) => [row.key, row]))
 }
 
-function assertNoneMade(path: string): void {
+function assertNoneMade(path: string, before = rightsBefore): void {
   for (const [key, right] of rightsIn(path)) {
-    const former = rightsBefore.get(key) ?? assert.fail(`${key} was not held`)
+    const former = before.get(key) ?? assert.fail(`${key} was not held`)
     for (const column of ['public_at', 'account_at', 'local_at', 'pinned_at'] as const) {
       if (right[column] !== null) assert.notEqual(former[column], null, `${column} of ${key} is made up`)
     }
@@ -148,4 +149,22 @@ test('whichever pages are lost, or are those of something else, a rebuild makes 
     }),
     { numRuns: 25 },
   )
+})
+
+test('the schema of a catalog of the last version is lost: its tables lie elsewhere, and none is taken for another', async () => {
+  const path = join(folder, 'old.db')
+  {
+    using old = new OldCatalog(path)
+    for (const n of numbers) {
+      old.saveManifest(mirroredAt(n), manifestAt(n), [blobOf(`layer ${n}`), blobOf(`config ${n}`)])
+    }
+  }
+  {
+    await using catalog = await SqliteCatalog.open(path)
+    await Promise.all(numbers.map((n) => record(catalog, n)))
+  }
+  const before = rightsIn(path)
+  await overwrite(path, 1, Buffer.alloc(pageSize))
+  await rebuild(path)
+  assertNoneMade(path, before)
 })
