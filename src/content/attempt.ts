@@ -10,7 +10,9 @@ import type { Partial } from '../storage/partial.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
+import { EndlessRoom } from './endless-room.ts'
 import { Growing } from './growing.ts'
+import { isWhole } from './partial-ends.ts'
 import { whenNotBusy } from './patience.ts'
 import { Contradiction, Doubt, Size } from './size.ts'
 import type { OpenedSpan } from './source.ts'
@@ -28,7 +30,7 @@ export interface AttemptOptions {
   readonly hasRoom: (size: number | undefined) => Promise<boolean>
   /** A source has answered. */
   readonly onAnswer: (way: Way) => void
-  /** Called when the last reader of a blob that is only handed through has left. */
+  /** Called when the last reader has left, and while bytes come of which nobody has told how many there are. */
   readonly onIdle: () => void
   /** Announced whenever something is different for those who wait. */
   readonly changes: Changes
@@ -55,6 +57,7 @@ export class Attempt {
   readonly #size: Size
   readonly #abandoned = new AbortController()
   readonly #signal: AbortSignal
+  readonly #room: EndlessRoom
   #partial: Partial | undefined
   #isWindow = false
   #keptBytes = 0
@@ -64,8 +67,9 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
+    this.#room = new EndlessRoom(async (size) => this.#isWindow || options.hasRoom(size))
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
-    this.growing = new Growing({ onIdle: () => this.#isWindow && options.onIdle() })
+    this.growing = new Growing({ onIdle: options.onIdle })
   }
 
   /** Bytes, as a source has told. */
@@ -80,6 +84,11 @@ export class Attempt {
   /** Bytes that the disk has still to take, as far as the size is known. */
   get missingBytes(): number {
     return this.#isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
+  }
+
+  /** Whether much has come, and nobody has told where it ends. */
+  get isEndless(): boolean {
+    return this.#room.isLong && this.#size.bytes === undefined
   }
 
   /** Whether the disk cannot take it. */
@@ -253,6 +262,8 @@ export class Attempt {
       this.#brought.add(way)
       const isFirst = !this.hasBytes
       if (!this.#partial) await this.#begin()
+      if (this.isEndless) this.#options.onIdle()
+      if (this.#size.bytes === undefined) await this.#room.take(bytes.length, this.#present)
       await this.growing.write(position, bytes)
       if (isFirst) this.#options.changes.announce()
     }
@@ -284,15 +295,5 @@ export class Attempt {
   #isAtEnd(error: unknown, gap: ByteInterval): boolean {
     const isRefused = error instanceof UpstreamError && error.status === 416
     return isRefused && gap.start > 0 && this.#size.told === undefined
-  }
-}
-
-async function isWhole(partial: Partial, digest: Digest): Promise<boolean> {
-  try {
-    await partial.verify(digest)
-    return true
-  } catch (error) {
-    if (error instanceof RegistryError) return false
-    throw error
   }
 }

@@ -5,9 +5,9 @@ import type { Partial } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Attempt } from './attempt.ts'
-import { closePartial } from './close-partial.ts'
 import { anew, type FillOptions, partialId } from './fill-options.ts'
 import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
+import { closePartial } from './partial-ends.ts'
 import { Contradiction } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
@@ -282,10 +282,10 @@ export class Fill {
     if (isWrong) reportWrong(logger, digest, blameable[0], error)
   }
 
-  /** What is only handed through has no use without readers. */
+  /** What is only handed through has no use without readers, and what may have no end would have none. */
   #stopIfUnwanted(): void {
     const attempt = this.#attempt
-    if (!attempt?.isWindow || this.#outcome !== undefined) return
+    if (this.#isEnding || !(attempt?.isWindow || attempt?.isEndless)) return
     if (this.#waiting === 0 && attempt.growing.isIdle) this.#abort(new Error('the client has left'))
   }
 

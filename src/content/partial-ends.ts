@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
 
 /**
@@ -16,5 +17,16 @@ export async function closePartial(
     else await partial?.discard(reason)
   } catch (error) {
     logger.warn({ digest, err: error }, 'a partial could not be closed')
+  }
+}
+
+/** Whether a partial has all bytes of a digest, and no others. Throws StorageError. */
+export async function isWhole(partial: Partial, digest: Digest): Promise<boolean> {
+  try {
+    await partial.verify(digest)
+    return true
+  } catch (error) {
+    if (error instanceof RegistryError) return false
+    throw error
   }
 }
