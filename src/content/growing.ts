@@ -163,7 +163,12 @@ export class Growing {
     for (;;) {
       signal?.throwIfAborted()
       if (follower.failure) throw follower.failure
-      const count = this.#recent?.read(wanted, position) || (await this.#readView(follower, wanted, position))
+      const copied = this.#recent?.read(wanted, position) ?? 0
+      if (copied > 0) return copied
+      const { view } = follower
+      // A window has to hear where its readers are, also of those who wait.
+      const isAsked = view !== undefined && (!this.#recent || this.#isPresent(position))
+      const count = isAsked ? await view.read(wanted, position) : 0
       if (count > 0) return count
       // While the view was asked it may have come, or the signal: nobody tells of these again.
       if (this.#isPresent(position) || signal?.aborted) continue
@@ -173,13 +178,6 @@ export class Growing {
       await this.#changes.next()
       follower.isWaiting = false
     }
-  }
-
-  async #readView({ view }: Follower, wanted: Uint8Array, position: number): Promise<number> {
-    if (!view) return 0
-    // A window has to hear where its readers are, also of those who wait.
-    if (this.#recent && !this.#isPresent(position)) return 0
-    return view.read(wanted, position)
   }
 
   #isPresent(position: number): boolean {

@@ -3,10 +3,16 @@
  * with a promise that lives longer than the wait.
  */
 export class Changes {
+  /** Those who wait for a while only. */
   readonly #waiting = new Set<() => void>()
+  /** One promise for all others: a hundred readers of a blob on its way would be a hundred at each chunk. */
+  #next: PromiseWithResolvers<void> | undefined
 
   /** Something has changed: everybody who waits looks again. */
   announce(): void {
+    const next = this.#next
+    this.#next = undefined
+    next?.resolve()
     const waiting = [...this.#waiting]
     this.#waiting.clear()
     for (const wake of waiting) wake()
@@ -14,15 +20,18 @@ export class Changes {
 
   /** Resolves at the next change, or after so many milliseconds where that is sooner. */
   next(withinMs?: number): Promise<void> {
+    if (withinMs === undefined) {
+      this.#next ??= Promise.withResolvers<void>()
+      return this.#next.promise
+    }
     return new Promise((resolve) => {
-      let timer: NodeJS.Timeout | undefined
       const wake = (): void => {
         clearTimeout(timer)
         this.#waiting.delete(wake)
         resolve()
       }
       this.#waiting.add(wake)
-      if (withinMs !== undefined) timer = setTimeout(wake, withinMs).unref()
+      const timer = setTimeout(wake, withinMs).unref()
     })
   }
 
