@@ -1,12 +1,10 @@
 import type { Digest } from '../oci/digest.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
-import type { Catalog } from '../storage/catalog.ts'
 import { localOrigin, repositoryKey } from '../storage/repository-key.ts'
 import { LocalRepository, type LocalStore } from './local-repository.ts'
 import { isSetAside, matcherOf } from './name-patterns.ts'
 
 export interface LocalRepositoriesOptions extends LocalStore {
-  readonly catalog: LocalStore['catalog'] & Pick<Catalog, 'repository'>
   /** Which names can be pushed (`local.repositories`). */
   readonly patterns: readonly string[]
 }

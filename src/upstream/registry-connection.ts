@@ -1,4 +1,3 @@
-import type { SecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Expiring } from '../flow/expiring.ts'
 import { AnswerCounts } from './answer-counts.ts'
@@ -6,10 +5,7 @@ import { StatusToError } from './chain/status-to-error.ts'
 import { WhileReachable } from './chain/while-reachable.ts'
 import { WithTokens } from './chain/with-tokens.ts'
 import { WithinLimits } from './chain/within-limits.ts'
-import type { LineUse } from './connections/line-use.ts'
-import type { Names } from './connections/names.ts'
-import type { ProxySettings } from './connections/proxy-settings.ts'
-import { Transport } from './connections/transport.ts'
+import { Transport, type TransportOptions } from './connections/transport.ts'
 import { reasonOf } from './error.ts'
 import type { Answer, Link, Question } from './question.ts'
 import type { RateLimit } from './rate-limit.ts'
@@ -19,24 +15,12 @@ import { Account, type Credentials } from './tokens/account.ts'
 import { Sites } from './tokens/sites.ts'
 import { TokenSource } from './tokens/token-source.ts'
 
-export interface RegistryConnectionOptions {
-  /** Such as docker.io. */
+export interface RegistryConnectionOptions extends Omit<TransportOptions, 'upstream'> {
+  /** Such as docker.io. Its `/v2/` lies at `url`; a path before that is kept. */
   readonly name: string
-  /** Where its `/v2/` lies; a path before that is kept. */
-  readonly url: URL
   readonly credentials: Credentials | undefined
   /** Hosts or URLs that are accepted as realm besides the upstream's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
-  readonly names: Names
-  readonly lineUse: LineUse
-  /** The authorities that are trusted. */
-  readonly secureContext: SecureContext
-  readonly proxies: ProxySettings
-  /** Milliseconds without a byte after which a connection is given up. */
-  readonly stallMs: number
-  /** Milliseconds without a sign of life after which nobody has to wait for the answer to a question any more. */
-  readonly patienceMs: number
-  readonly userAgent: string
   /** Of all upstreams. */
   readonly tokens: Expiring<string>
   readonly logger: Logger

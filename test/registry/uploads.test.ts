@@ -12,6 +12,18 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { until } from '../support/settle.ts'
 import { content, contentOf, day, digest, fails, pieces, pushBlob, start } from './local-fixture.ts'
 
+/** A store whose writes begin (`writing` resolves) and wait for `mayWrite`. */
+function storeWithHeldWrites() {
+  const writing = Promise.withResolvers<void>()
+  const mayWrite = Promise.withResolvers<void>()
+  const step = async (what: string) => {
+    if (what !== 'write') return
+    writing.resolve()
+    await mayWrite.promise
+  }
+  return { store: new MemoryBlobStore({ step }), writing, mayWrite }
+}
+
 function withPartials(store: MemoryBlobStore, changed: { [Name in keyof Partials]?: Partials[Name] }) {
   return Object.defineProperty(store, 'partials', { value: { ...store.partials, ...changed } })
 }
@@ -173,14 +185,8 @@ test('uploads without end are refused, pulls and those under way go on, and an e
 })
 
 test('a client that is gone while its last piece is written: its next request waits for that, and goes on', async () => {
-  const writing = Promise.withResolvers<void>()
-  const mayWrite = Promise.withResolvers<void>()
-  const step = async (what: string) => {
-    if (what !== 'write') return
-    writing.resolve()
-    await mayWrite.promise
-  }
-  const parts = start(new MemoryBlobStore({ step }))
+  const { store, writing, mayWrite } = storeWithHeldWrites()
+  const parts = start(store)
   const { id } = await parts.repository.begin()
   const gone = new AbortController()
   const first = parts.repository.append(id, pieces(content, 50_000), { signal: gone.signal })
@@ -210,14 +216,8 @@ test('a wrong digest leaves nothing behind, and neither does what comes to a goo
 })
 
 test('an upload that takes longer than a day is not taken for one that was left', async () => {
-  const writing = Promise.withResolvers<void>()
-  const mayWrite = Promise.withResolvers<void>()
-  const step = async (what: string) => {
-    if (what !== 'write') return
-    writing.resolve()
-    await mayWrite.promise
-  }
-  const parts = start(new MemoryBlobStore({ step }))
+  const { store, writing, mayWrite } = storeWithHeldWrites()
+  const parts = start(store)
   const { id } = await parts.repository.begin()
   const appending = parts.repository.append(id, pieces(content), {})
   await writing.promise
