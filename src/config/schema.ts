@@ -121,6 +121,24 @@ const cache = section({
   }),
 })
 
+const perClient = section({
+  connections: setting(count(1, 100_000).prefault(1000), {
+    description: 'Connections from one address at a time; an IPv6 address counts with its /64.',
+  }),
+  transfers: setting(count(1, 100_000).prefault(500), {
+    description: 'Blobs on their way to one address at a time; more wait for their turn.',
+  }),
+  fills: setting(count(1, 100_000).prefault(250), {
+    description: 'Blobs that one address has brought on their way from upstream at a time.',
+  }),
+  stall: duration({
+    description: 'After so long without taking or sending a byte a client is let go.',
+    default: '5m',
+    minimum: 1000,
+    maximum: 86_400_000,
+  }),
+})
+
 const limits = section({
   downloads: setting(count(1, 1000).prefault(3), { description: 'Blobs that are fetched at a time.' }),
   connections: setting(count(1, 16).prefault(4), {
@@ -148,6 +166,7 @@ const limits = section({
   retries: setting(count(0, 1000).prefault(8), {
     description: 'Attempts after the first one failed, before a download gives up.',
   }),
+  perClient: perClient.prefault({}),
 })
 
 const local = section({
@@ -221,7 +240,7 @@ export const configSchema = section({
 
 /**
  * The configuration in force. Durations are milliseconds (`server.shutdownGrace`, `cache.revalidate`, `.serveStale`,
- * `.staleAfter`, `.negative`, `.servePrivate`, `limits.stall`, `.patience`); `cache.revalidate` and
+ * `.staleAfter`, `.negative`, `.servePrivate`, `limits.stall`, `.patience`, `.perClient.stall`); `cache.revalidate` and
  * `.serveStale` may be Infinity, which no timer takes. Sizes are bytes (`cache.minFree`, `cache.maxSize` unless `auto` or a share of the disk). `limits.rate` is
  * bytes a second, undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */

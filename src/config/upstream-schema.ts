@@ -12,6 +12,7 @@ const dockerHub = {
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 // A name's first part in a URL: usually a host, but "campus" will do where `url` says where that is.
 const registryName = new RegExp(`^${label}(?:\\.${label})*(?::\\d{1,5})?$`)
+const redirectHost = new RegExp(`^(?:\\*\\.)?${label}(?:\\.${label})*(?::\\d{1,5})?$`)
 /** Of no upstream: where repositories come from that were pushed here. */
 const ownName = 'local'
 // As Docker tells a host from a name's first part: it has a dot or a port, or it is "localhost".
@@ -68,6 +69,21 @@ const realms = setting(
   },
 )
 
+const redirects = setting(
+  z
+    .array(z.string({ error: expected('a host such as "cdn.example.com" or "*.example.com"') }), {
+      error: expected('a list of hosts such as "cdn.example.com" or "*.example.com"'),
+    })
+    .transform((list, context) =>
+      list.map((host, index) => convert(context, () => parseRedirectHost(host), [index])),
+    )
+    .optional(),
+  {
+    description:
+      'The only hosts, besides its own, that this registry may send us to for its bytes; `*.example.com` is every host below it. Any public one without it.',
+  },
+)
+
 const proxy = setting(
   text('the URL of a proxy')
     .transform((input, context) => convert(context, () => parseProxy(input)))
@@ -107,6 +123,7 @@ const entry = z.strictObject(
       { text: 'text', path: true },
     ),
     realms,
+    redirects,
     proxy,
   },
   {
@@ -194,6 +211,14 @@ function parseRealm(input: string): string {
     throw new UnitError('a realm must not hold a user name or password')
   // A bare host stands for any port and, where the registry itself is at http, for http too.
   return input.includes('://') ? url.origin : url.host
+}
+
+function parseRedirectHost(input: string): string {
+  const host = input.toLowerCase()
+  if (redirectHost.test(host)) return host
+  throw new UnitError(
+    `expected a host such as "cdn.example.com" or "*.example.com"; got ${describeValue(input)}`,
+  )
 }
 
 function parseProxy(input: string): string {

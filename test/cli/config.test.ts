@@ -102,14 +102,14 @@ test('a good configuration is 0 and says what was read', async (t) => {
   const { out, code } = await runIn(t, 'cache: {revalidate: 1m}', ['check', '--strict'], {
     MIRROR_LOG_LEVEL: 'warn',
   })
-  assert.match(out, /^ok: .*mirror\.yml \(21 defaults, 1 from file, 1 from environment\)\n$/)
+  assert.match(out, /^ok: .*mirror\.yml \(25 defaults, 1 from file, 1 from environment\)\n$/)
   assert.equal(code, 0)
   const empty = await configFolder(t)
   const none = await run(empty, ['check'])
   assert.deepEqual(
     [none.out, none.code],
     [
-      `ok: no configuration file (23 defaults, 0 from file, 0 from environment)
+      `ok: no configuration file (27 defaults, 0 from file, 0 from environment)
 looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
 `,
       0,

@@ -32,6 +32,7 @@ test('without a file everything has its default', async (t) => {
       stall: 30_000,
       patience: 5000,
       retries: 8,
+      perClient: { connections: 1000, transfers: 500, fills: 250, stall: 300_000 },
     },
     local: { repositories: ['*', 'local/**'], push: 'this-machine' },
     auth: {},
