@@ -9,9 +9,12 @@ import type { RepositoryKey } from '../storage/repository-key.ts'
 /** How an answer came about; sent as `X-Larder-Cache`. */
 export type CacheStatus = 'hit' | 'joined' | 'miss' | 'revalidated' | 'stale'
 
-/** Of every question: when whoever asks is gone. */
+/** Of every question. */
 export interface AskOptions {
+  /** Aborts when whoever asks is gone. */
   readonly signal?: AbortSignal | undefined
+  /** For whom; bounds and turns are shared out by it. Undefined: for the mirror itself. */
+  readonly client?: string | undefined
 }
 
 /** What is the same for all that is served. */
@@ -98,7 +101,7 @@ export interface Pushing {
   putManifest(
     reference: Reference,
     manifest: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
-    options: AskOptions & { readonly client?: string | undefined },
+    options: AskOptions,
   ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }>
 }
 
