@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Attendance } from '../registry/ledger.ts'
 import type { CacheStatus } from '../registry/repository.ts'
-import { clientAddress } from './client-address.ts'
+import { clientAddress, clientKey } from './client-address.ts'
 import { isRegistryUrl, parseRegistryUrl, type RegistryTarget, type RegistryUrl } from './registry-url.ts'
 
 /** How a request ended: sent whole; the client left before; or we broke it off. */
@@ -34,6 +34,8 @@ export class RequestContext {
   /** Milliseconds, of `performance.now()`. */
   readonly startedAt = performance.now()
   readonly client: string
+  /** For whom a bound by client counts it. */
+  readonly clientKey: string
   subject: Subject | undefined
   /** How the request stands in the ledger of pulls, where it is of one. */
   attendance: Attendance | undefined
@@ -62,6 +64,7 @@ export class RequestContext {
     this.request = request
     this.response = response
     this.client = clientAddress(request.socket)
+    this.clientKey = clientKey(request.socket)
     const { url = '' } = request
     this.isForRegistry = isRegistryUrl(url)
     try {
