@@ -20,7 +20,7 @@ const logbackLevels: Readonly<Record<LevelName, number>> = {
 export function formatLogstash(record: LogRecord): string {
   const { time, level, error, fields } = record
   const request = requestEvent(record)
-  const own = {
+  const event: Record<string, unknown> = {
     '@timestamp': new Date(time).toISOString(),
     '@version': '1',
     message: messageOf(record, request),
@@ -34,14 +34,14 @@ export function formatLogstash(record: LogRecord): string {
       error: { type: error.type, message: error.message, ...error.rest },
     }),
   }
-  const mapped: ReadonlySet<string> = request ? new Set(requestFields) : new Set()
-  const rest = Object.entries(fields).filter(([key]) => !mapped.has(key))
-  // What the format itself says wins; a field of that name is kept beside it.
-  const renamed = rest.map(([key, value]) => {
-    const isTaken = key in own || key.startsWith('@') || (key === 'tags' && !isListOfTexts(value))
-    return [isTaken ? `${key}_` : key, value] as const
-  })
-  return toJsonLine({ ...own, ...Object.fromEntries(renamed) })
+  for (const key of Object.keys(fields)) {
+    if (request && requestFields.has(key)) continue
+    // What the format itself says wins; a field of that name is kept beside it.
+    const value = fields[key]
+    const isTaken = key in event || key.startsWith('@') || (key === 'tags' && !isListOfTexts(value))
+    event[isTaken ? `${key}_` : key] = value
+  }
+  return toJsonLine(event)
 }
 
 function logstashRequest({ method, url, status, client, bytes, ms, agent }: RequestEvent): object {
@@ -58,7 +58,19 @@ function logstashRequest({ method, url, status, client, bytes, ms, agent }: Requ
 }
 
 /** The fields of a request that have names of their own in the formats for collectors. */
-const requestFields = ['method', 'url', 'status', 'bytes', 'ms', 'client', 'agent'] as const
+const requestFields: ReadonlySet<string> = new Set([
+  'method',
+  'url',
+  'status',
+  'bytes',
+  'ms',
+  'client',
+  'agent',
+])
+
+/** Those of a pull. */
+const whoFields: ReadonlySet<string> = new Set(['ms', 'client', 'agent'])
+const none: ReadonlySet<string> = new Set()
 
 /**
  * The Elastic Common Schema: https://www.elastic.co/docs/reference/ecs. What has no name there stays under one key:
@@ -68,9 +80,12 @@ export function formatEcs(record: LogRecord): string {
   const { time, level, error, fields } = record
   const request = requestEvent(record)
   const who = request ?? pullEvent(record)
-  const mapped = new Set<string>(request ? requestFields : who ? ['ms', 'client', 'agent'] : [])
-  if (request?.error !== undefined) mapped.add('error')
-  const larder = Object.fromEntries(Object.entries(fields).filter(([key]) => !mapped.has(key)))
+  const mapped = request ? requestFields : who ? whoFields : none
+  const larder: Record<string, unknown> = {}
+  for (const key of Object.keys(fields)) {
+    const isMapped = mapped.has(key) || (key === 'error' && request?.error !== undefined)
+    if (!isMapped) larder[key] = fields[key]
+  }
   if (error && Object.keys(error.rest).length > 0) larder.error = error.rest
   return toJsonLine({
     '@timestamp': new Date(time).toISOString(),

@@ -2,7 +2,7 @@ import { formatEcs, formatLogstash } from './collectors.ts'
 import { escapeText, toJsonLine } from './escape.ts'
 import { shortAgent } from './human.ts'
 import { requestEvent } from './known-events.ts'
-import { formatPairs } from './pairs.ts'
+import { formatPair, formatPairs } from './pairs.ts'
 import { createPrettyFormatter } from './pretty.ts'
 import type { LoggedError, LogRecord } from './record.ts'
 
@@ -20,18 +20,23 @@ export function createFormatter(format: LineFormat, options: { colors: boolean }
 
 /** `2026-01-31T12:00:00.000Z INFO  message key=value other="two words"`. */
 function formatText(record: LogRecord): string {
-  const { time, level, message, error } = record
-  const pairs = formatPairs(textFields(record)) + (error ? formatPairs({ err: flatError(error) }) : '')
+  const { time, level, message, error, fields } = record
+  const isRequest = requestEvent(record) !== undefined
+  let pairs = ''
+  for (const key of Object.keys(fields)) {
+    if (!(isRequest && saidOtherwise.has(key))) pairs += formatPair(key, textValue(key, fields[key]))
+  }
+  if (isRequest && fields.ended !== 'complete') pairs += formatPair('ended', fields.ended)
+  if (error) pairs += formatPairs({ err: flatError(error) })
   return `${iso(time)} ${level.toUpperCase().padEnd(5)} ${escapeText(message)}${pairs}\n`
 }
 
-/** A line for people: the program of a User-Agent is enough, and nothing is said that the URL says. */
-function textFields(record: LogRecord): LogRecord['fields'] {
-  const { fields } = record
-  const short = typeof fields.agent === 'string' ? { ...fields, agent: shortAgent(fields.agent) } : fields
-  if (!requestEvent(record)) return short
-  const { kind, upstream, repository, reference, ended, ...rest } = short
-  return ended === 'complete' ? rest : { ...rest, ended }
+/** What the URL of a request says as well, and how it ended: at the end of the line, where that is not as it should. */
+const saidOtherwise: ReadonlySet<string> = new Set(['kind', 'upstream', 'repository', 'reference', 'ended'])
+
+/** A line for people: the program of a User-Agent is enough. */
+function textValue(key: string, value: unknown): unknown {
+  return key === 'agent' && typeof value === 'string' ? shortAgent(value) : value
 }
 
 function formatJson({ time, level, message, error, fields }: LogRecord): string {

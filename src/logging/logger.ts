@@ -1,6 +1,7 @@
-import { type Logger, pino, stdSerializers } from 'pino'
+import { type Logger, pino, symbols } from 'pino'
 import { createFormatter, type LineFormat } from './formats.ts'
-import { type LevelName, parseRecord } from './record.ts'
+import { type LevelName, Recorder } from './record.ts'
+import type { Serializers } from './redact.ts'
 
 export interface LoggerOptions {
   /** The least important level that is written. */
@@ -23,13 +24,24 @@ export function createLogger(options: LoggerOptions): Logger {
   const { level, format, destination = process.stdout, isTerminal, colors = isTerminal } = options
   const chosen = format === 'auto' ? (isTerminal ? 'pretty' : 'text') : format
   const formatter = createFormatter(chosen, { colors })
-  const stream = {
-    write(line: string): void {
-      destination.write(formatter(parseRecord(line)))
+  const recorder = new Recorder()
+  const logger: Logger = pino({
+    level,
+    base: null,
+    hooks: {
+      // In place of pino's own line, which would have to be read again to be cleaned and written in another format.
+      logMethod(called, _, number) {
+        const bindings = this === logger ? undefined : this.bindings()
+        const { [symbols.serializersSym]: serializers } = this as unknown as WithSerializers
+        const record = recorder.record({ arguments: called, level: number, bindings, serializers })
+        destination.write(formatter(record))
+      },
     },
-  }
-  return pino(
-    { level, base: null, serializers: { err: stdSerializers.err, error: stdSerializers.err } },
-    stream,
-  )
+  })
+  return logger
+}
+
+/** Fastify gives some to its loggers. */
+interface WithSerializers {
+  readonly [symbols.serializersSym]: Serializers
 }

@@ -1,4 +1,6 @@
-import { redactText, redactValue } from './redact.ts'
+import { format } from 'node:util'
+import { levels } from 'pino'
+import { Redactor, redactText, type Serializers } from './redact.ts'
 
 export type LevelName = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 
@@ -21,35 +23,52 @@ export interface LoggedError {
   readonly rest: Readonly<Record<string, unknown>>
 }
 
-const levelNames: Readonly<Record<number, LevelName>> = {
-  10: 'trace',
-  20: 'debug',
-  30: 'info',
-  40: 'warn',
-  50: 'error',
-  60: 'fatal',
+/** What a logger is called with: fields (or an error), a message, and values for its placeholders. */
+export interface Call {
+  readonly arguments: readonly unknown[]
+  /** Pino's number of it. */
+  readonly level: number
+  /** Of a logger that somebody made of ours. */
+  readonly bindings: object | undefined
+  readonly serializers: Serializers
 }
 
-/** Turns a line of pino into a record. A line that cannot be read becomes the message, cleaned like any other. */
-export function parseRecord(line: string): LogRecord {
-  // Level and time of pino's own stand first; a field of the same name would win in JSON.parse.
-  const [, levelNumber = '30', time] = /^\{"level":(\d+),"time":(\d+)/.exec(line) ?? []
-  const level = levelNames[Number(levelNumber)] ?? 'info'
-  const base = { time: time === undefined ? Date.now() : Number(time), level }
-  let parsed: unknown
-  try {
-    parsed = redactValue(JSON.parse(line))
-  } catch {
-    return { ...base, message: redactText(line.trimEnd()), error: undefined, fields: {} }
+/** Makes records of what is logged. */
+export class Recorder {
+  readonly #redactor = new Redactor()
+
+  record({ arguments: given, level, bindings, serializers }: Call): LogRecord {
+    const [first] = given
+    const isObject = typeof first === 'object' && first !== null
+    const words = isObject || first === undefined ? given.slice(1) : given
+    const all: Record<string, unknown> = {}
+    if (bindings) this.#redactor.copyFields(bindings, serializers, all)
+    if (isObject) this.#redactor.copyFields(first instanceof Error ? { err: first } : first, serializers, all)
+    const { error, msg, fields } = apart(all)
+    const message = textOf(words) ?? textOf([msg]) ?? error?.message ?? ''
+    return { time: Date.now(), level: levels.labels[level] as LevelName, message, error, fields }
   }
-  const { level: otherLevel, time: otherTime, msg, err, ...fields } = parsed as Record<string, unknown>
-  if (otherLevel !== Number(levelNumber)) fields.level_ = otherLevel
-  if (otherTime !== base.time) fields.time_ = otherTime
+}
+
+/** What has a place of its own in every format is taken out of the fields, or its name is. */
+function apart(all: Record<string, unknown>) {
+  if (reserved.every((name) => all[name] === undefined))
+    return { error: undefined, msg: undefined, fields: all }
+  const { level, time, err, msg, ...fields } = all
   const error = errorFrom(err)
+  if (level !== undefined) fields.level_ = level
+  if (time !== undefined) fields.time_ = time
   if (error === undefined && err !== undefined) fields.err = err
-  const message =
-    typeof msg === 'string' ? msg : msg === undefined ? (error?.message ?? '') : JSON.stringify(msg)
-  return { ...base, message, error, fields }
+  return { error, msg, fields }
+}
+
+const reserved = ['level', 'time', 'err', 'msg'] as const
+
+/** The message with the values in the place of its placeholders, clean. */
+function textOf(words: readonly unknown[]): string | undefined {
+  const [message] = words
+  if (message === undefined) return undefined
+  return redactText(words.length === 1 && typeof message === 'string' ? message : format(...words))
 }
 
 function errorFrom(value: unknown): LoggedError | undefined {

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import type { Logger } from 'pino'
 import { createLogger, type LoggerOptions } from '../../src/logging/logger.ts'
-import { parseRecord } from '../../src/logging/record.ts'
+import { redactText } from '../../src/logging/redact.ts'
 
 const formats = ['pretty', 'text', 'json', 'logstash', 'ecs'] as const
 const oneLineFormats = ['text', 'json', 'logstash', 'ecs'] as const
@@ -54,6 +54,10 @@ test('no format of lines lets a separator or an escape sequence through as it is
     assert.match(line, /a\\u2028b\\u007f\\u202e/)
     assert.match(line, /\\u0085\\u009b31m/)
     assert.doesNotMatch(line.slice(0, -1), /[\p{Cc}\u2028\u2029\u202e]/u)
+    assert.match(
+      written(format, (logger) => logger.info('\u007f')),
+      /\\u007f/,
+    )
   }
 })
 
@@ -228,10 +232,86 @@ test('what says only what was asked for stays readable', () => {
   assert.ok(text.includes('3 tokens, Basic authentication'), text)
 })
 
-test('a line that is no JSON is written all the same, cleaned', () => {
-  const record = parseRecord(`{"level":50,"time":5,"msg": broken Bearer ${canary}\n`)
-  assert.deepEqual([record.level, record.time], ['error', 5])
-  assert.match(record.message, /broken Bearer \[redacted\]$/)
+test('the words before a secret are found in whatever way they are quoted and set apart', () => {
+  const word = fc.constantFrom(
+    'Token',
+    'access_token',
+    'PASSWORD',
+    'client-secret',
+    'signature',
+    'Set-Cookie',
+  )
+  const slashes = fc.constantFrom('', '\\', '\\\\\\')
+  const quote = fc.constantFrom('', '"', "'")
+  const space = fc.string({ unit: fc.constantFrom(' ', '\t', '\u00a0'), maxLength: 8 })
+  const form = fc.tuple(word, slashes, quote, space, fc.constantFrom(':', '='), space, slashes)
+  fc.assert(
+    fc.property(form, (parts) => {
+      const text = redactText(`x ${parts.join('')}${canary}`)
+      assert.ok(!text.includes(canary), text)
+    }),
+  )
+})
+
+test('what cannot be read, or never ends, is told as such and hinders nothing', () => {
+  const circle: Record<string, unknown> = { token: canary }
+  circle.self = [circle]
+  const crowd: Record<string, unknown>[] = [{}, {}, {}, {}, {}]
+  for (const one of crowd) Object.assign(one, crowd)
+  const fields = {
+    circle,
+    crowd,
+    ...JSON.parse('{"within": {"__proto__": {"n": 1}}}'),
+    big: 10n ** 20n,
+    bytes: Buffer.alloc(1_000_000),
+    date: new Date(0),
+    at: new URL(`https://ann:${canary}@x.example/`),
+    get bad() {
+      throw new Error('no')
+    },
+    nothing: undefined,
+    run: () => {},
+    cause: { of: new Error(`Bearer ${canary}`) },
+  }
+  for (const format of formats) {
+    const line = written(format, (logger) => logger.info(fields, 'odd'))
+    assert.ok(!line.includes(canary), format)
+    assert.ok(line.length < 100_000, `${format}: ${line.length}`)
+  }
+  const event = JSON.parse(written('json', (logger) => logger.info(fields, 'odd')))
+  const { big, date, at, bad, msg } = event
+  assert.deepEqual(
+    [big, date, bad, msg],
+    ['1'.padEnd(21, '0'), '1970-01-01T00:00:00.000Z', '[unreadable]', 'odd'],
+  )
+  assert.equal(at, 'https://[redacted]@x.example/')
+  assert.match(event.cause.of.stack, /^Error: Bearer \[redacted\]\n {4}at /)
+  assert.deepEqual(event.within, { '__proto__ ': { n: 1 } })
+  assert.deepEqual(['nothing' in event, 'run' in event], [false, false])
+})
+
+test('what a logger binds, and how it was told to write fields, holds for its events', () => {
+  const event = (use: (logger: Logger) => void) => JSON.parse(written('json', use))
+  const options = { serializers: { request: () => ({ token: canary, id: 7 }) } }
+  const { request, id, n } = event((logger) =>
+    logger.child({ id: 1 }, options).info({ request: {}, n: 2 }, 'x'),
+  )
+  assert.deepEqual({ request, id, n }, { request: { token: '[redacted]', id: 7 }, id: 1, n: 2 })
+  assert.equal(event((logger) => logger.child({ n: 1 }).info({ n: 2 })).n, 2)
+})
+
+test('a message may come with the fields, after them, with placeholders, or not be a text', () => {
+  const message = (use: (logger: Logger) => void) => JSON.parse(written('json', use)).msg
+  const calls: [expected: string, use: (logger: Logger) => void][] = [
+    ['mine', (logger) => logger.info({ msg: 'mine' })],
+    ['given', (logger) => logger.info({ msg: 'mine' }, 'given')],
+    ['2 of three', (logger) => logger.info('%d of %s', 2, 'three')],
+    ['100%d', (logger) => logger.info('100%d')],
+    ['', (logger) => logger.info({})],
+    ['why', (logger) => logger.info({ err: new Error('why') })],
+    ['7', (logger) => logger.info(7 as unknown as string)],
+  ]
+  for (const [expected, use] of calls) assert.equal(message(use), expected)
 })
 
 test('hostile text costs linear time', () => {
