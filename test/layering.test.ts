@@ -43,7 +43,6 @@ const rooms: Record<string, readonly string[]> = {
   keyv: ['flow'],
   tldts: ['upstream'],
   'node:sqlite': ['storage'],
-  zod: ['config'],
   yaml: ['config'],
   commander: ['cli'],
 }

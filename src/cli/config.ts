@@ -6,7 +6,7 @@ import { withOriginComments } from '../config/origin-comments.ts'
 import type { Origin } from '../config/origins.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { settingAt, settings } from '../config/settings.ts'
-import { dotted, type ValuePath, valueAt, withValueAt } from '../config/value-tree.ts'
+import { dotted, pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
 
 /** What a command sees of the process. */
 export interface ConfigCommandIo {
@@ -165,10 +165,6 @@ function variableTable(): string {
 
 function shownDefault(value: unknown): string {
   return value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value)
-}
-
-function pathOf(name: string): ValuePath {
-  return name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part))
 }
 
 /** Keys of a file may hold control characters, which a terminal would obey. */

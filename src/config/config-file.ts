@@ -1,22 +1,19 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileFailure } from './file-failure.ts'
-import { InterpolationError, interpolate } from './interpolate.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
-import { isOwnPath } from './setting-types.ts'
 import { keysAt, settingAt } from './settings.ts'
-import { textValue } from './text-value.ts'
-import { dotted, type ValuePath } from './value-tree.ts'
+import { interpolate, textValue } from './text-value.ts'
+import { UnitError } from './units.ts'
+import { dotted, isMap, type ValuePath } from './value-tree.ts'
 import { readYaml, type YamlFile } from './yaml-file.ts'
 
-/** A configuration file, ready for the schema. */
+/** A configuration file, ready for the checks. */
 export interface ConfigFile {
   /** Absolute. */
   readonly path: string
-  /** The path as messages show it: relative where it lies in the working directory. */
-  readonly name: string
   readonly yaml: YamlFile
-  /** The values with `${...}` replaced, paths absolute, and without `x-*` keys. */
+  /** The values with `${...}` replaced, and without `x-*` keys. */
   readonly value: unknown
   readonly problems: readonly ConfigProblem[]
   /** Dotted paths whose `${...}` could not be replaced: reported already, and not worth a second complaint. */
@@ -25,7 +22,7 @@ export interface ConfigFile {
 
 interface Surroundings {
   /** What `--config` says. */
-  readonly file: string | undefined
+  readonly file?: string | undefined
   readonly environment: NodeJS.ProcessEnv
   readonly workingDirectory: string
 }
@@ -49,34 +46,29 @@ export async function readConfigFile(
   options: Surroundings,
 ): Promise<{ file: ConfigFile | undefined; searched: readonly string[] }> {
   const { environment, workingDirectory } = options
-  const places = candidates(options)
-  const searched = places.map(({ path }) => path)
-  for (const { path, namedBy } of places) {
-    const name = displayName(path, workingDirectory)
+  const { paths, namedBy } = candidates(options)
+  for (const path of paths) {
+    const short = relative(workingDirectory, path)
+    // As messages show it: relative where it lies in the working directory.
+    const name = short === '' || short.startsWith('..') ? path : short
     const text = await readText(path, name, namedBy)
-    if (text === undefined) continue
-    const yaml = readYaml(text, name)
-    const problems = [...yaml.problems]
-    const unreplaced = new Set<string>()
-    const value = await prepared(yaml, { environment, directory: dirname(path), problems, unreplaced })
-    return { file: { path, name, yaml, value, problems, unreplaced }, searched }
+    if (text !== undefined) {
+      const yaml = readYaml(text, name)
+      return { file: { path, yaml, ...prepared(yaml, environment, dirname(path)) }, searched: paths }
+    }
   }
-  return { file: undefined, searched }
+  return { file: undefined, searched: paths }
 }
 
-function candidates(options: Surroundings): { path: string; namedBy: string | undefined }[] {
+function candidates(options: Surroundings): { paths: string[]; namedBy?: string } {
   const { file, environment, workingDirectory } = options
-  if (file?.trim() === '') {
-    const message = '--config: expected the path of a file; got nothing'
-    throw new ConfigError([{ where: 'command line', severity: 'error', message }])
-  }
-  if (file !== undefined) return [{ path: resolve(workingDirectory, file), namedBy: '--config' }]
+  if (file?.trim() === '') throw invalid('command line', '--config: expected the path of a file; got nothing')
+  if (file !== undefined) return { paths: [resolve(workingDirectory, file)], namedBy: '--config' }
   const named = environment.MIRROR_CONFIG
-  if (named) return [{ path: resolve(workingDirectory, named), namedBy: 'MIRROR_CONFIG' }]
+  if (named) return { paths: [resolve(workingDirectory, named)], namedBy: 'MIRROR_CONFIG' }
   const home = environment.XDG_CONFIG_HOME || (environment.HOME && join(environment.HOME, '.config'))
-  const paths = [resolve(workingDirectory, 'mirror.yml'), '/etc/larder/mirror.yml']
-  if (home) paths.splice(1, 0, join(home, 'larder', 'mirror.yml'))
-  return paths.map((path) => ({ path, namedBy: undefined }))
+  const ofUser = home ? [join(home, 'larder', 'mirror.yml')] : []
+  return { paths: [resolve(workingDirectory, 'mirror.yml'), ...ofUser, '/etc/larder/mirror.yml'] }
 }
 
 async function readText(
@@ -84,100 +76,55 @@ async function readText(
   name: string,
   namedBy: string | undefined,
 ): Promise<string | undefined> {
-  try {
-    const bytes = await readFile(path)
-    if (bytes.length <= largestFile) return bytes.toString('utf8')
-    throw new ConfigError([
-      { where: name, severity: 'error', message: 'larger than 1 MiB: this is no configuration' },
-    ])
-  } catch (error) {
-    if (error instanceof ConfigError) throw error
-    const code = (error as NodeJS.ErrnoException).code
-    if (namedBy === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined
-    const by = namedBy === undefined ? '' : ` (named by ${namedBy})`
-    throw new ConfigError([{ where: name, severity: 'error', message: `${fileFailure(error)}${by}` }])
-  }
+  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
+    if (namedBy === undefined && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined
+    throw invalid(name, fileFailure(error) + (namedBy === undefined ? '' : ` (named by ${namedBy})`))
+  })
+  if (bytes && bytes.length > largestFile) throw invalid(name, 'larger than 1 MiB: this is no configuration')
+  return bytes?.toString('utf8')
 }
 
-function displayName(path: string, workingDirectory: string): string {
-  const short = relative(workingDirectory, path)
-  return short === '' || short.startsWith('..') ? path : short
+function invalid(where: string, message: string): ConfigError {
+  return new ConfigError([{ where, severity: 'error', message }])
 }
 
-interface Preparation {
-  readonly environment: NodeJS.ProcessEnv
-  readonly directory: string
-  readonly problems: ConfigProblem[]
-  readonly unreplaced: Set<string>
-}
-
-async function prepared(yaml: YamlFile, preparation: Preparation): Promise<unknown> {
-  const { value } = yaml
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-  const own = Object.entries(value).filter(([key]) => !key.startsWith('x-'))
-  return prepareValue(Object.fromEntries(own), [], yaml, preparation)
-}
-
-async function prepareValue(
-  value: unknown,
-  path: ValuePath,
+function prepared(
   yaml: YamlFile,
-  preparation: Preparation,
-): Promise<unknown> {
-  if (Array.isArray(value)) {
-    const items: unknown[] = []
-    for (const [index, item] of value.entries()) {
-      items.push(await prepareValue(item, [...path, index], yaml, preparation))
+  environment: NodeJS.ProcessEnv,
+  directory: string,
+): Pick<ConfigFile, 'value' | 'problems' | 'unreplaced'> {
+  const problems = [...yaml.problems]
+  const unreplaced = new Set<string>()
+
+  function prepare(value: unknown, path: ValuePath): unknown {
+    if (Array.isArray(value)) return value.map((item, index) => prepare(item, [...path, index]))
+    if (isMap(value)) {
+      return Object.fromEntries(
+        Object.entries(value).map(([key, below]) => [key, prepare(below, [...path, key])]),
+      )
     }
-    return items
-  }
-  if (typeof value === 'object' && value !== null) {
-    const entries: [string, unknown][] = []
-    for (const [key, below] of Object.entries(value)) {
-      entries.push([key, await prepareValue(below, [...path, key], yaml, preparation)])
+    const setting = settingAt(path)
+    if (typeof value !== 'string') return value
+    if (!value.includes('${')) {
+      if (setting?.type.secret) {
+        const message = `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`
+        problems.push({ where: yaml.where(path, 'key'), severity: 'warning', message })
+      }
+      return value
     }
-    return Object.fromEntries(entries)
+    try {
+      const text = interpolate(value, environment, directory)
+      return setting || keysAt(path).length > 0 ? textValue(text, setting) : text
+    } catch (error) {
+      if (!(error instanceof UnitError)) throw error
+      const message = `${dotted(path)}: ${error.message}`
+      problems.push({ where: yaml.where(path, 'value'), severity: 'error', message })
+      unreplaced.add(dotted(path))
+      // Text keeps its place, so that a username is not accused of having no password.
+      return setting && setting.type.text !== 'yaml' ? value : undefined
+    }
   }
-  return typeof value === 'string' ? prepareText(value, path, yaml, preparation) : value
-}
 
-async function prepareText(
-  text: string,
-  path: ValuePath,
-  yaml: YamlFile,
-  preparation: Preparation,
-): Promise<unknown> {
-  const setting = settingAt(path)
-  if (setting?.type.secret && !text.includes('${')) {
-    preparation.problems.push({
-      where: yaml.where(path, 'key'),
-      severity: 'warning',
-      message: `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`,
-    })
-  }
-  const value = text.includes('${') ? await replaced(text, path, yaml, preparation) : text
-  return setting?.type.path && typeof value === 'string' && isOwnPath(value)
-    ? resolve(preparation.directory, value)
-    : value
-}
-
-async function replaced(
-  text: string,
-  path: ValuePath,
-  yaml: YamlFile,
-  preparation: Preparation,
-): Promise<unknown> {
-  const setting = settingAt(path)
-  try {
-    const result = await interpolate(text, preparation)
-    const isSettingOrSection = setting !== undefined || keysAt(path).length > 0
-    return isSettingOrSection ? textValue(result, setting) : result
-  } catch (error) {
-    if (!(error instanceof InterpolationError)) throw error
-    const message = `${dotted(path)}: ${error.message}`
-    preparation.problems.push({ where: yaml.where(path, 'value'), severity: 'error', message })
-    preparation.unreplaced.add(dotted(path))
-    // Text keeps its place, so that a username is not accused of having no password.
-    return setting !== undefined && setting.type.text !== 'yaml' ? text : undefined
-  }
+  const own = isMap(yaml.value) ? Object.entries(yaml.value).filter(([key]) => !key.startsWith('x-')) : []
+  return { value: prepare(Object.fromEntries(own), []), problems, unreplaced }
 }

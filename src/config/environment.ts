@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fileFailure } from './file-failure.ts'
-import { legacyAssignments } from './legacy-environment.ts'
 import type { ConfigProblem } from './problems.ts'
-import { type Setting, settingAt, settings } from './settings.ts'
+import { lists, settingAt, settings } from './settings.ts'
 import { squash, suggest } from './suggestion.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
-import type { ValuePath } from './value-tree.ts'
+import { dotted, type ValuePath } from './value-tree.ts'
 
 /** One value that a variable sets. */
 export interface Assignment {
@@ -26,29 +25,39 @@ const injectedForOthers =
   /^MIRROR_.*_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/
 const injectedValue = /^(?:(?:tcp|udp|sctp):\/\/.*|[0-9a-f:.]+|tcp|udp|sctp)$/i
 
-const variables = new Map<string, Setting>(
-  settings
-    .filter(({ path }) => !path.includes('*'))
-    .map((setting) => [squash(setting.path.join('')), setting]),
-)
-const upstreamVariables = new Map<string, Setting>(
-  settings
-    .filter(({ path }) => path[1] === '*')
-    .map((setting) => [squash(setting.path.slice(2).join('')), setting]),
-)
+const paths: readonly ValuePath[] = [
+  ...Object.keys(lists).map((name) => [name]),
+  ...settings.map(({ path }) => path),
+]
+const bySquashedName = new Map(paths.map((path) => [squash(path.join('')), path]))
+
+/** What people set for the `registry:2` image as a proxy, with our settings for it. */
+const legacy: readonly (readonly [variable: string, path: ValuePath, instead: string])[] = [
+  ['REGISTRY_HTTP_ADDR', ['server', 'listen'], 'server.listen or MIRROR_SERVER_LISTEN'],
+  ['REGISTRY_PROXY_REMOTEURL', ['upstreams'], 'upstreams[0].url or MIRROR_UPSTREAMS_0_URL'],
+  [
+    'REGISTRY_PROXY_USERNAME',
+    ['upstreams', 0, 'username'],
+    'upstreams[0].username or MIRROR_UPSTREAMS_0_USERNAME',
+  ],
+  [
+    'REGISTRY_PROXY_PASSWORD',
+    ['upstreams', 0, 'password'],
+    'upstreams[0].passwordFile or MIRROR_UPSTREAMS_0_PASSWORD_FILE',
+  ],
+]
 
 /** The variable that sets a setting: `MIRROR_CACHE_MAX_SIZE`; `MIRROR_UPSTREAMS_0_URL` for an entry of the list. */
-export function variableName(path: readonly (string | number)[]): string {
-  const parts = path.map((part) =>
-    part === '*' ? '0' : String(part).replaceAll(/[A-Z]/g, '_$&').toUpperCase(),
-  )
-  return `${prefix}${parts.join('_')}`
+export function variableName(path: ValuePath): string {
+  const parts = path.map((part) => String(part).replace('*', '0').replaceAll(/[A-Z]/g, '_$&').toUpperCase())
+  return prefix + parts.join('_')
 }
 
 /**
  * Reads the variables that set something, lists before their entries. Names are matched without case and
  * underscores after `MIRROR_`; `_FILE` at the end reads the value from a file, relative to `workingDirectory`.
- * An unknown `MIRROR_*` is a problem, unless Kubernetes or Docker put it there.
+ * An unknown `MIRROR_*` is a problem, unless Kubernetes or Docker put it there. Those of `registry:2` are taken over
+ * with a warning; a setting of our own wins over them.
  */
 export async function readEnvironment(
   environment: NodeJS.ProcessEnv,
@@ -56,49 +65,50 @@ export async function readEnvironment(
 ): Promise<{ assignments: Assignment[]; problems: ConfigProblem[] }> {
   const assignments = new Map<string, Assignment>()
   const problems: ConfigProblem[] = []
-  const report = (message: string) => problems.push({ where: 'environment', severity: 'error', message })
+  const report = (message: string, severity: ConfigProblem['severity'] = 'error') =>
+    problems.push({ where: 'environment', severity, message })
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(prefix) || text === undefined || reservedNames.has(variable)) continue
-    const target = targetOf(squash(variable.slice(prefix.length)))
-    if (target === undefined) {
-      if (!isInjected(variable, text)) report(`${variable} is no setting${hintFor(variable)}`)
-      continue
-    }
-    if (text === '') continue
-    const key = target.path.join('.')
+    const squashed = squash(variable.slice(prefix.length))
+    const direct = pathOf(squashed)
+    const path = direct ?? (squashed.endsWith('file') ? pathOf(squashed.slice(0, -'file'.length)) : undefined)
+    if (path === undefined && !isInjected(variable, text))
+      report(`${variable} is no setting${hintFor(variable)}`)
+    if (path === undefined || text === '') continue
+    const key = dotted(path)
     const other = assignments.get(key)?.variable
     if (other !== undefined) report(`${variable} and ${other} both set ${key}: keep one`)
     try {
-      const content = target.fromFile
-        ? withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
-        : text
-      if (target.fromFile && content.trim() === '') report(`${variable}: ${text} is empty`)
-      assignments.set(key, { path: target.path, variable, value: textValue(content, settingAt(target.path)) })
+      const content = direct
+        ? text
+        : withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
+      if (content.trim() === '' && !direct) report(`${variable}: ${text} is empty`)
+      assignments.set(key, { path, variable, value: textValue(content, settingAt(path)) })
     } catch (error) {
       report(`${variable}: cannot read ${text}: ${fileFailure(error)}`)
     }
   }
-  const legacy = legacyAssignments(environment, [...assignments.values()])
-  const all = [...legacy.assignments, ...assignments.values()].filter(({ value }) => value !== null)
-  return {
-    assignments: all.toSorted((a, b) => a.path.length - b.path.length),
-    problems: [...problems, ...legacy.problems],
+  const own = [...assignments.values()]
+  const all = own.filter(({ value }) => value !== null)
+  for (const [variable, path, instead] of legacy) {
+    const text = environment[variable]
+    if (!text) continue
+    const winner = own.find(
+      (one) => one.path[0] === path[0] && (path[0] === 'upstreams' || dotted(one.path) === dotted(path)),
+    )
+    if (winner) report(`${variable} has no effect, because ${winner.variable} is set`, 'warning')
+    else {
+      report(`${variable} is taken over from registry:2: write ${instead}`, 'warning')
+      all.push({ path, variable, value: path.length === 1 ? upstreamsFrom(text) : text })
+    }
   }
-}
-
-function targetOf(squashed: string): { path: ValuePath; fromFile: boolean } | undefined {
-  const direct = pathOf(squashed)
-  if (direct) return { path: direct, fromFile: false }
-  const named = squashed.endsWith('file') ? pathOf(squashed.slice(0, -'file'.length)) : undefined
-  return named && { path: named, fromFile: true }
+  return { assignments: all.toSorted((a, b) => a.path.length - b.path.length), problems }
 }
 
 function pathOf(squashed: string): ValuePath | undefined {
-  if (squashed === 'upstreams') return ['upstreams']
-  const match = /^upstreams(\d{1,2})([a-z]+)$/.exec(squashed)
-  if (!match) return variables.get(squashed)?.path
-  const setting = upstreamVariables.get(match[2] ?? '')
-  return setting && ['upstreams', Number(match[1]), ...setting.path.slice(2)]
+  const [, list, index, rest] = /^([a-z]+)(\d{1,2})([a-z]+)$/.exec(squashed) ?? []
+  const entry = bySquashedName.get(`${list}*${rest}`)
+  return bySquashedName.get(squashed) ?? entry?.map((part) => (part === '*' ? Number(index) : part))
 }
 
 function isInjected(variable: string, text: string): boolean {
@@ -106,11 +116,15 @@ function isInjected(variable: string, text: string): boolean {
 }
 
 function hintFor(variable: string): string {
-  const names = ['MIRROR_UPSTREAMS', ...settings.map(({ path }) => variableName(path))]
-  const near = suggest(
-    variable.slice(prefix.length),
-    names.map((name) => name.slice(prefix.length)),
-  )
+  const names = paths.map((path) => variableName(path).slice(prefix.length))
+  const near = suggest(variable.slice(prefix.length), names)
   const index = /_(\d{1,2})_/.exec(variable)?.[0] ?? '_0_'
   return near === undefined ? '' : `: did you mean ${prefix}${near.replace('_0_', index)}?`
+}
+
+function upstreamsFrom(url: string): unknown {
+  const host = URL.parse(url)?.host ?? ''
+  // An address that cannot be a registry's name stands for Docker Hub: a mirror before this one.
+  const isName = host !== 'registry-1.docker.io' && /^[a-z0-9-]+[.:][a-z0-9.:-]*$/.test(host)
+  return [{ name: isName ? host : 'docker.io', url }]
 }

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { describeValue } from './describe-value.ts'
-import { UnitError } from './units.ts'
+import { type Kind, kind, scalar, type Words } from './kinds.ts'
+import { refuse, UnitError } from './units.ts'
 
 /** Where the server listens. No `host` means every interface, IPv6 and IPv4; port 0 lets the system choose. */
 export type ListenAddress =
@@ -13,56 +13,81 @@ const longestSocketPath = 107
 const hostName =
   /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i
 
+/** One address or a list of them, none of which takes another with it. */
+export function listenAddresses(standard: string, words: Words): Kind<readonly ListenAddress[]> {
+  const expected = 'an address such as ":5000", or a list of them'
+  const items = { type: ['string', 'number'] }
+  return kind<readonly ListenAddress[]>(words, {
+    default: standard,
+    text: 'text',
+    schema: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: ['array', 'null'], items }] },
+    parse: (input) => {
+      if (!Array.isArray(input)) return [parseListenAddress(scalar(input, expected))]
+      if (input.length === 0) throw new UnitError('expected at least one address')
+      return input
+    },
+    item: (input, earlier) => {
+      const address = parseListenAddress(scalar(input, expected))
+      const first = (earlier as (ListenAddress | undefined)[]).find((one) => one && collide(one, address))
+      if (first === undefined) return address
+      throw new UnitError(
+        `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`,
+      )
+    },
+    show: ([first, ...more]) => {
+      const shown = [first, ...more].map((address) => address && formatListenAddress(address))
+      return more.length === 0 ? shown[0] : shown
+    },
+  })
+}
+
 /**
  * Reads `:5000`, `127.0.0.1:5000`, `[::1]:5000`, `name:5000`, `unix:/run/larder.sock`, or a port alone.
  * Throws UnitError.
  */
-export function parseListenAddress(input: string | number): ListenAddress {
-  const expected = 'expected an address such as ":5000", "127.0.0.1:5000" or "unix:/run/larder.sock"'
+function parseListenAddress(input: string | number): ListenAddress {
+  const expected = 'an address such as ":5000", "127.0.0.1:5000" or "unix:/run/larder.sock"'
   const text = typeof input === 'number' ? `:${input}` : input.trim()
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length)
     if (Buffer.byteLength(path) > longestSocketPath) {
       throw new UnitError(`expected a path of ${longestSocketPath} bytes at most, as sockets may have`)
     }
-    if (/^\/.*[^/]$/s.test(path) && !path.includes('\0')) return { path }
-    throw new UnitError(`expected an absolute path after "unix:"; got ${describeValue(input)}`)
+    const isFile = /^\/.*[^/]$/s.test(path) && !path.includes('\0')
+    return isFile ? { path } : refuse('an absolute path after "unix:"', input)
   }
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*)):(\d{1,5})$/.exec(/^\d{1,5}$/.test(text) ? `:${text}` : text)
   if (!match) {
-    const hint = isIPv6(text.replace(/:\d+$/, '')) ? ': write an IPv6 address in brackets, "[::1]:5000"' : ''
-    throw new UnitError(`${expected}; got ${describeValue(input)}${hint}`)
+    const isBare = isIPv6(text.replace(/:\d+$/, ''))
+    return refuse(expected, input, isBare ? ': write an IPv6 address in brackets, "[::1]:5000"' : '')
   }
   const [, bracketed, bare, digits] = match
   const port = Number(digits)
-  if (port > 65_535) throw new UnitError(`expected a port from 0 to 65535; got ${port}`)
+  if (port > 65_535) refuse('a port from 0 to 65535', port)
   const host = bracketed ?? bare ?? ''
   if (host === '' && bracketed === undefined) return { host: undefined, port }
-  const known = bracketed === undefined ? isIPv4(host) || hostName.test(host) : isIPv6(host)
   // "256.1.1.1" is a fine host name to a grammar and a typing error to a person.
-  if (!known || (/^[\d.]+$/.test(host) && !isIPv4(host))) {
-    throw new UnitError(`${expected}; got ${describeValue(input)}`)
-  }
-  return { host, port }
+  const isName = hostName.test(host) && !/^[\d.]+$/.test(host)
+  const isKnown = bracketed === undefined ? isIPv4(host) || isName : isIPv6(host)
+  return isKnown ? { host, port } : refuse(expected, input)
 }
 
 /** The spelling that parseListenAddress reads. */
-export function formatListenAddress(address: ListenAddress): string {
+function formatListenAddress(address: ListenAddress): string {
   if (address.path !== undefined) return `unix:${address.path}`
   const { host = '', port } = address
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 /** Whether the system would refuse the second of two addresses, since the first has its port or path already. */
-export function collide(one: ListenAddress, other: ListenAddress): boolean {
+function collide(one: ListenAddress, other: ListenAddress): boolean {
   if (one.path !== undefined || other.path !== undefined) return one.path === other.path
-  // Port 0 is another one each time; without any it is what could not be read, and is complained of already.
-  if (one.port !== other.port || !one.port) return false
+  // Port 0 is another one each time.
+  if (one.port !== other.port || one.port === 0) return false
   return one.host === other.host || takes(one.host, other.host) || takes(other.host, one.host)
 }
 
 /** Whether listening on `host` leaves no room for `other`. Without a host, and on "::", IPv4 belongs to it too. */
 function takes(host: string | undefined, other: string | undefined): boolean {
-  if (host === undefined || host === '::') return true
-  return host === '0.0.0.0' && other !== undefined && isIPv4(other)
+  return host === undefined || host === '::' || (host === '0.0.0.0' && other !== undefined && isIPv4(other))
 }

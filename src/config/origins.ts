@@ -1,5 +1,5 @@
 import type { ConfigFile } from './config-file.ts'
-import { type Complaint, type ConfigProblem, sortProblems } from './problems.ts'
+import type { Complaint, ConfigProblem } from './problems.ts'
 import { dotted, type ValuePath, valueAt } from './value-tree.ts'
 
 /** Where a value comes from. */
@@ -30,52 +30,34 @@ export class Origins {
 
   /** The origin of the value at a path; `default` where nobody set it. */
   of(path: ValuePath): Origin {
-    if (valueAt(this.#merged, path) === undefined) return { source: 'default', where: undefined }
+    const isSet = valueAt(this.#merged, path) !== undefined
     const override = this.#overrides.findLast((one) => isWithin(path, one.path))
-    if (override) return override.origin
-    if (!this.#file?.yaml.has(path)) return { source: 'default', where: undefined }
+    if (isSet && override) return override.origin
+    if (!isSet || !this.#file?.yaml.has(path)) return { source: 'default', where: undefined }
     return { source: 'file', where: this.#file.yaml.where(path, 'key') }
   }
 
   /** Gives a complaint its place, and names the value as that place does. */
   locate({ path, about, message }: Complaint): ConfigProblem {
-    const severity = 'error'
-    // What is missing belongs to whoever set its neighbours.
+    const isInFile = this.#file?.yaml.has(path)
     const override =
       this.#overrides.findLast((one) => isWithin(path, one.path)) ??
-      (this.#file?.yaml.has(path)
-        ? undefined
-        : this.#overrides.findLast((one) => isWithin(one.path, path.slice(0, -1))))
+      // What is missing belongs to whoever set its neighbours.
+      (isInFile ? undefined : this.#overrides.findLast((one) => isWithin(one.path, path.slice(0, -1))))
     const inFull = about === 'key' || path.length === 0 ? message : `${dotted(path)}: ${message}`
-    if (override?.origin.source === 'environment') {
-      const isWhole = about === 'value' && dotted(override.path) === dotted(path)
-      return {
-        where: 'environment',
-        severity,
-        message: `${override.origin.where}: ${isWhole ? message : inFull}`,
-      }
-    }
-    if (override) return { where: 'command line', severity, message: inFull }
-    const where = this.#file?.yaml.where(path, about) ?? 'defaults'
-    return { where, severity, message: inFull }
+    const problem = { severity: 'error', message: inFull } as const
+    if (!override) return { ...problem, where: this.#file?.yaml.where(path, about) ?? 'defaults' }
+    const { source, where: variable } = override.origin
+    if (source === 'flag') return { ...problem, where: 'command line' }
+    const isWhole = about === 'value' && dotted(override.path) === dotted(path)
+    return { ...problem, where: 'environment', message: `${variable}: ${isWhole ? message : inFull}` }
   }
 
   /** Where a setting that was set by hand stands; undefined for a default. */
   whereSet(path: ValuePath): string | undefined {
     const { source, where } = this.of(path)
-    if (source === 'default') return undefined
-    if (source === 'file') return where
-    return source === 'environment' ? 'environment' : 'command line'
+    return { default: undefined, file: where, environment: 'environment', flag: 'command line' }[source]
   }
-}
-
-/** All complaints with their places, errors and warnings by line. */
-export function locateAll(
-  complaints: readonly Complaint[],
-  origins: Origins,
-  others: readonly ConfigProblem[],
-): ConfigProblem[] {
-  return sortProblems([...others, ...complaints.map((complaint) => origins.locate(complaint))])
 }
 
 function isWithin(path: ValuePath, ancestor: ValuePath): boolean {

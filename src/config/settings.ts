@@ -1,61 +1,243 @@
-import type * as z from 'zod'
-import { configSchema } from './schema.ts'
-import { type SettingType, settingTypes } from './setting-types.ts'
+import { choice, count, duration, type Kind, list, path, rate, size, sizeOrShare, text } from './kinds.ts'
+import { listenAddresses } from './listen-address.ts'
+import {
+  checkPattern,
+  parseProxy,
+  parseRealm,
+  parseRedirectHost,
+  parseRegistryName,
+  parseUpstreamUrl,
+  withoutUserinfo,
+} from './names.ts'
 import type { ValuePath } from './value-tree.ts'
+
+/** The longest delay in milliseconds that a timer of Node takes; a longer one would fire at once. */
+const longestTimer = 2 ** 31 - 1
+
+/**
+ * Every setting of `mirror.yml`, once: from this table come its checks, the type of the configuration, the JSON Schema
+ * for editors, the variables and `larder config`. `*` stands for an index of a list.
+ */
+export const table = {
+  'server.listen': listenAddresses(':5000', {
+    description:
+      'Where to listen: `:5000` (every interface), `127.0.0.1:5000`, `[::1]:5000`, `unix:/path`, or a list.',
+    examples: [':5000', '127.0.0.1:5000', 'unix:/run/larder.sock'],
+  }),
+  'server.tls.certificate': path('the path of a PEM file', {
+    description: 'A PEM file with the certificate and its chain. TLS is off without it.',
+  }),
+  'server.tls.key': path('the path of a PEM file', {
+    description: 'A PEM file with the private key of the certificate.',
+  }),
+  'server.shutdownGrace': duration('30s', {
+    description: 'How long running pulls may go on after a signal to stop.',
+    maximum: 3_600_000,
+  }),
+  'storage.dir': path('the path of a folder', {
+    description:
+      'The folder for everything that is kept. Default: `data` beside mirror.yml; /data in the container.',
+    default: 'data',
+  }),
+  'cache.maxSize': sizeOrShare('auto', {
+    description: 'How many bytes of mirrored content to keep: a size, a share of the disk, or `auto`.',
+    examples: ['50GB', '80%'],
+    reserved: 'eviction',
+  }),
+  'cache.minFree': size('5GB', {
+    description: 'How much of the disk to leave free; wins over maxSize.',
+    reserved: 'eviction',
+  }),
+  'cache.revalidate': duration('5m', {
+    description:
+      'How long a tag is trusted before the upstream is asked again. `0`: ask every time. `never`: trust it for good.',
+    words: { never: Number.POSITIVE_INFINITY },
+  }),
+  'cache.serveStale': duration('30d', {
+    description:
+      'Up to what age a tag is served while its upstream fails. `never`: fail. `forever`: any age.',
+    words: { never: 0, forever: Number.POSITIVE_INFINITY },
+  }),
+  'cache.staleAfter': duration('2s', {
+    description: 'How long a client waits for the check of a tag before it gets the copy that is here.',
+    maximum: 600_000,
+  }),
+  'cache.negative': duration('60s', {
+    description: 'How long "not found" is remembered. `0`: not at all.',
+    maximum: longestTimer,
+  }),
+  'cache.servePrivate': duration('24h', {
+    description:
+      'How long what was public is served after its upstream refuses the repository to everybody without a login. `0`: not at all. Matters only to upstreams with a username.',
+  }),
+  'upstreams.*.name': text("a registry's host such as ghcr.io or localhost:5001", {
+    description:
+      'The registry, as in names of images: `docker.io`, `ghcr.io`, `localhost:5001`. Clients ask for it by `?ns=` or as the first part of a name.',
+    examples: ['docker.io', 'ghcr.io'],
+    required: true,
+    read: parseRegistryName,
+  }),
+  'upstreams.*.url': text('an http or https URL', {
+    description:
+      'Where the registry answers `/v2/`, which may be left out here. Default: https://registry-1.docker.io for docker.io, else https:// and the name.',
+    examples: ['https://registry-1.docker.io'],
+    read: parseUpstreamUrl,
+  }),
+  'upstreams.*.username': text('a user name', {
+    description: 'The account at the registry. Needs `password` or `passwordFile`.',
+  }),
+  'upstreams.*.password': text('a password', {
+    description: 'The password or access token; better by a variable or `passwordFile` than as text here.',
+    secret: true,
+    text: 'verbatim',
+    show: () => '(set)',
+  }),
+  'upstreams.*.passwordFile': path('the path of a file', {
+    description: 'A file that holds the password; a newline at its end is cut.',
+  }),
+  'upstreams.*.ca': path('the path of a file', {
+    description: "A PEM file of certificate authorities to trust for this registry, besides the system's.",
+  }),
+  'upstreams.*.realms': list('a list of hosts or https URLs', {
+    description:
+      "More hosts that may hand out tokens for this registry; credentials go to no other. The registry's own host, and auth.docker.io for Docker Hub, need no entry.",
+    each: 'a host or an https URL',
+    read: parseRealm,
+  }),
+  'upstreams.*.redirects': list('a list of hosts such as "cdn.example.com" or "*.example.com"', {
+    description:
+      'The only hosts, besides its own, that this registry may send us to for its bytes; `*.example.com` is every host below it. Any public one without it.',
+    each: 'a host such as "cdn.example.com" or "*.example.com"',
+    read: parseRedirectHost,
+  }),
+  'upstreams.*.proxy': text('the URL of a proxy', {
+    description: 'The HTTP proxy on the way to this registry.',
+    examples: ['http://proxy.lan:3128'],
+    read: parseProxy,
+    show: (value) => withoutUserinfo(String(value)),
+  }),
+  'limits.downloads': count(3, { from: 1, to: 1000, description: 'Blobs that are fetched at a time.' }),
+  'limits.connections': count(4, {
+    description: 'Connections for one blob, at most.',
+    from: 1,
+    to: 16,
+    reserved: 'parallel fetching',
+  }),
+  'limits.rate': rate('off', {
+    description: 'The limit for all downloads together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
+    examples: ['10MB/s', '8Mbit/s'],
+  }),
+  'limits.stall': duration('30s', {
+    description: 'After so long without a byte a download reconnects and goes on where it was.',
+    minimum: 1000,
+    maximum: 3_600_000,
+  }),
+  'limits.patience': duration('5s', {
+    description:
+      'How long a client waits for a manifest, a list or a size while its upstream shows no sign of life. The question goes on.',
+    minimum: 1000,
+    maximum: 3_600_000,
+  }),
+  'limits.retries': count(8, {
+    description: 'Attempts after the first one failed, before a download gives up.',
+    from: 0,
+    to: 1000,
+  }),
+  'limits.perClient.connections': count(1000, {
+    description: 'Connections from one address at a time; an IPv6 address counts with its /64.',
+    from: 1,
+    to: 100_000,
+  }),
+  'limits.perClient.transfers': count(500, {
+    description: 'Blobs on their way to one address at a time; more wait for their turn.',
+    from: 1,
+    to: 100_000,
+  }),
+  'limits.perClient.fills': count(250, {
+    description: 'Blobs that one address has brought on their way from upstream at a time.',
+    from: 1,
+    to: 100_000,
+  }),
+  'limits.perClient.stall': duration('5m', {
+    description: 'After so long without taking or sending a byte a client is let go.',
+    minimum: 1000,
+    maximum: 86_400_000,
+  }),
+  'local.repositories': list('a list of patterns such as "local/**"', {
+    description:
+      'The names that can be pushed here, and then belong to this mirror alone: `*` is one part of a name, `**` one or more.',
+    default: ['*', 'local/**'],
+    each: 'a pattern such as "local/**"',
+    read: checkPattern,
+  }),
+  'local.push': choice('this-machine', ['off', 'this-machine'], {
+    description: 'Who may push; more words are to come.',
+    coming: ['private-networks', 'users', 'anyone'],
+    meanwhile: 'only this machine can push so far',
+  }),
+  'auth.htpasswd': path('the path of a file', {
+    description: 'A file of users with bcrypt passwords.',
+    reserved: 'users',
+    unprotected:
+      'this version asks nobody for a password, and whoever reaches it may pull: take the setting out, and let server.listen, a firewall or a web server with a login say who reaches it',
+  }),
+  'log.level': choice('info', ['error', 'warn', 'info', 'debug', 'trace'], {
+    description: 'The least important events that are written.',
+  }),
+  'log.format': choice('auto', ['auto', 'pretty', 'text', 'json', 'logstash', 'ecs'], {
+    description: 'How events are written; `auto` is pretty on a terminal, else text.',
+  }),
+}
+
+/** The lists of maps: what they are when nobody sets them, in the form of the file, and the words about them. */
+export const lists: Readonly<Record<string, MapList>> = {
+  upstreams: {
+    default: [{ name: 'docker.io' }],
+    expected: 'a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line',
+    each: 'a map with a name such as "- name: docker.io"',
+    empty: 'expected at least one upstream; leave the key out for Docker Hub',
+  },
+}
+
+interface MapList {
+  readonly default: readonly unknown[]
+  readonly expected: string
+  readonly each: string
+  readonly empty: string
+}
 
 /** One leaf of the configuration. */
 export interface Setting {
   /** `*` stands for an index of a list. */
   readonly path: readonly string[]
   readonly description: string
-  /** The default in the form of the file; undefined where the setting is off or derived when absent. */
+  /** The default in the form of the file; undefined where the setting is off, required or derived when absent. */
   readonly default: unknown
-  readonly type: SettingType
+  readonly type: Kind<unknown>
 }
 
-/** Every setting, in the order of the schema. */
-export const settings: readonly Setting[] = leavesOf(configSchema, [])
+/** Every setting, in the order of the table. */
+export const settings: readonly Setting[] = Object.entries<Kind<unknown>>(table).map(([name, type]) => {
+  const reserved = type.reserved && ` (Reserved: takes effect with ${type.reserved}.)`
+  const description = type.description + (reserved ?? '')
+  return { path: name.split('.'), description, default: type.default, type }
+})
+
+const byName = new Map(settings.map((setting) => [setting.path.join('.'), setting]))
 
 /** The setting at a path such as `upstreams.0.url`; undefined for sections and unknown paths. */
 export function settingAt(path: ValuePath): Setting | undefined {
-  return settings.find(
-    (setting) =>
-      setting.path.length === path.length &&
-      setting.path.every(
-        (part, index) => part === path[index] || (part === '*' && typeof path[index] === 'number'),
-      ),
-  )
+  return byName.get(nameOf(path))
 }
 
 /** The keys that may stand in the section at a path; empty for a leaf or an unknown path. */
 export function keysAt(path: ValuePath): readonly string[] {
-  const below = settings.filter(
-    (setting) =>
-      setting.path.length > path.length &&
-      path.every((part, index) => part === setting.path[index] || setting.path[index] === '*'),
-  )
+  const start = path.length === 0 ? '' : `${nameOf(path)}.`
+  const below = settings.filter((setting) => setting.path.join('.').startsWith(start))
   return [...new Set(below.map((setting) => setting.path[path.length] ?? ''))]
 }
 
-function leavesOf(schema: z.core.$ZodType, path: readonly string[]): Setting[] {
-  const type = settingTypes.get(schema as z.ZodType)
-  const definition = (schema as z.core.$ZodTypes)._zod.def
-  if (type) {
-    const description = (schema as z.ZodType).description ?? ''
-    const own = definition.type === 'prefault' ? definition.defaultValue : undefined
-    return [{ path, description, default: own, type }]
-  }
-  switch (definition.type) {
-    case 'object':
-      return Object.entries(definition.shape).flatMap(([key, below]) => leavesOf(below, [...path, key]))
-    case 'array':
-      return leavesOf(definition.element, [...path, '*'])
-    case 'prefault':
-    case 'optional':
-      return leavesOf(definition.innerType, path)
-    case 'pipe':
-      return leavesOf(definition.in, path)
-    default:
-      throw new TypeError(`${path.join('.')} is neither a section nor a setting`)
-  }
+/** The name of a path in the table, `*` for the indexes. */
+export function nameOf(path: ValuePath): string {
+  return path.map((part) => (typeof part === 'number' ? '*' : part)).join('.')
 }

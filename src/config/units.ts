@@ -1,11 +1,19 @@
-import { describeValue } from './describe-value.ts'
-
-/** A text that is no size, duration or rate. The message says what was expected and what was found. */
+/** A value that is not what was expected. The message says what was, and what was found instead. */
 export class UnitError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.name = 'UnitError'
-  }
+  override readonly name = 'UnitError'
+}
+
+/** Throws UnitError. Never for a secret: short text is repeated. */
+export function refuse(expected: string, input: unknown, hint = ''): never {
+  throw new UnitError(`expected ${expected}; got ${describeValue(input)}${hint}`)
+}
+
+/** Names a value for the "got ..." of an error message. Never use it for a secret: it repeats 60 characters of text. */
+export function describeValue(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing'
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value)
+  if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'a map'
+  return String(value)
 }
 
 /** A share of a disk, above 0 and at most 100. */
@@ -13,77 +21,50 @@ export interface Percentage {
   readonly percent: number
 }
 
-const multipliers: Readonly<Record<string, number>> = {
-  '': 1,
-  k: 1e3,
-  m: 1e6,
-  g: 1e9,
-  t: 1e12,
-  ki: 2 ** 10,
-  mi: 2 ** 20,
-  gi: 2 ** 30,
-  ti: 2 ** 40,
-}
-
 // The largest first, as they have to be written: "1h30m", never "30m1h".
-const durationUnits = [
-  ['w', 604_800_000],
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-  ['ms', 1],
-] as const
+const durationUnits = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const
+const sizeUnits = ['TiB', 'GiB', 'MiB', 'KiB', 'TB', 'GB', 'MB', 'kB'] as const
 
 const number = String.raw`(\d{1,20}(?:\.\d{1,20})?)`
 const plainNumber = new RegExp(`^${number}$`)
 const sizeGrammar = new RegExp(`^${number} ?([kmgt]i?)?b$`, 'i')
-const sizeWithoutUnit = new RegExp(`^${number} ?([kmgt])(i?)$`, 'i')
+const sizeWithoutUnit = new RegExp(`^${number} ?([kmgt])i?$`, 'i')
 const percentGrammar = new RegExp(`^${number} ?%$`)
 // "b" and "B" are a factor of eight apart, so the case of these letters counts.
 const rateGrammar = new RegExp(`^${number} ?([kKMGT]i?)?(B|bit)/s$`)
-const durationGrammar = new RegExp(`^${durationUnits.map(([unit]) => `(?:${number}${unit})?`).join('')}$`)
+const durationParts = Object.keys(durationUnits).map((unit) => `(?:${number}${unit})?`)
+const durationGrammar = new RegExp(`^(?=.)${durationParts.join('')}$`)
 
 /** Bytes from `50GB` (10^9 each), `512MiB` (2^20 each) or a plain number. Throws UnitError. */
 export function parseSize(input: string | number): number {
-  if (typeof input === 'number') return wholeNumber(input, input, 'size such as 50GB or 512MiB')
-  const text = input.trim()
-  const plain = plainNumber.exec(text)
-  if (plain) return wholeNumber(Number(plain[1]), input, 'size such as 50GB or 512MiB')
-  const match = sizeGrammar.exec(text)
-  if (!match) {
-    const bare = sizeWithoutUnit.exec(text)
-    const letter = bare?.[2]?.toUpperCase()
-    const hint = bare ? `: write ${bare[1]}${letter}B (decimal) or ${bare[1]}${letter}iB (binary)` : ''
-    throw new UnitError(`expected a size such as 50GB or 512MiB; got ${describeValue(input)}${hint}`)
-  }
-  const factor = multipliers[(match[2] ?? '').toLowerCase()] ?? 1
-  return wholeNumber(Number(match[1]) * factor, input, 'size such as 50GB or 512MiB')
+  const expected = 'a size such as 50GB or 512MiB'
+  return amount(input, expected, 1, (text) => {
+    const [, count, prefix] = sizeGrammar.exec(text) ?? []
+    if (count !== undefined) return Number(count) * multiplier(prefix)
+    const [, bare, letter = ''] = sizeWithoutUnit.exec(text) ?? []
+    const unit = `${bare}${letter.toUpperCase()}`
+    return refuse(expected, input, bare && `: write ${unit}B (decimal) or ${unit}iB (binary)`)
+  })
 }
 
 /** Bytes as in parseSize, or a share of the disk from `80%`. Throws UnitError. */
 export function parseSizeOrPercentage(input: string | number): number | Percentage {
-  const match = typeof input === 'string' ? percentGrammar.exec(input.trim()) : null
+  const match = percentGrammar.exec(String(input).trim())
   if (!match) return parseSize(input)
   const percent = Number(match[1])
-  if (percent > 0 && percent <= 100) return { percent }
-  throw new UnitError(`expected a share above 0% and at most 100%; got ${describeValue(input)}`)
+  return percent > 0 && percent <= 100 ? { percent } : refuse('a share above 0% and at most 100%', input)
 }
 
 /** Milliseconds from `30s`, `15m`, `24h`, `7d`, `2w`, `1h30m`, `500ms`; a plain number is seconds. Throws UnitError. */
 export function parseDuration(input: string | number): number {
-  const expected = 'duration such as 6h'
-  if (typeof input === 'number') return wholeNumber(input * 1000, input, expected)
-  const text = input.trim()
-  const plain = plainNumber.exec(text)
-  if (plain) return wholeNumber(Number(plain[1]) * 1000, input, expected)
-  const match = text === '' ? null : durationGrammar.exec(text)
-  if (!match) throw new UnitError(`expected a ${expected}; got ${describeValue(input)}`)
-  const total = durationUnits.reduce(
-    (sum, [, unitMs], index) => sum + Number(match[index + 1] ?? 0) * unitMs,
-    0,
-  )
-  return wholeNumber(total, input, expected)
+  const expected = 'a duration such as 6h'
+  return amount(input, expected, durationUnits.s, (text) => {
+    const counts = durationGrammar.exec(text)?.slice(1) ?? refuse(expected, input)
+    return Object.values(durationUnits).reduce(
+      (sum, unit, index) => sum + Number(counts[index] ?? 0) * unit,
+      0,
+    )
+  })
 }
 
 /**
@@ -91,48 +72,35 @@ export function parseDuration(input: string | number): number {
  * mean no limit. Throws UnitError.
  */
 export function parseRate(input: string | number | false): number | undefined {
-  const expected = 'rate such as 10MB/s or 8Mbit/s, or off'
-  if (input === false || input === 0) return undefined
-  if (typeof input === 'number') return positiveRate(wholeNumber(input, input, expected), input)
-  const text = input.trim()
-  if (text.toLowerCase() === 'off') return undefined
-  const plain = plainNumber.exec(text)
-  const match = plain ?? rateGrammar.exec(text)
-  if (!match) throw new UnitError(`expected a ${expected}; got ${describeValue(input)}`)
-  const amount = Number(match[1])
-  if (amount === 0) return undefined
-  const factor = multipliers[(match[2] ?? '').toLowerCase()] ?? 1
-  return positiveRate(wholeNumber((amount * factor) / (match[3] === 'bit' ? 8 : 1), input, expected), input)
+  if (input === false || String(input).trim().toLowerCase() === 'off') return undefined
+  const expected = 'a rate such as 10MB/s or 8Mbit/s, or off'
+  const rate = amount(input, expected, 1, (text) => {
+    const [, count, prefix, unit] = rateGrammar.exec(text) ?? refuse(expected, input)
+    return (Number(count) * multiplier(prefix)) / (unit === 'bit' ? 8 : 1)
+  })
+  if (rate > 0) return rate
+  if (!/[1-9]/.test(String(input))) return undefined
+  throw new UnitError(`${describeValue(input)} is less than one byte a second: write off for no limit`)
 }
 
 /** The shortest spelling that parseSize turns into the same number of bytes. */
 export function formatSize(bytes: number): string {
-  return shortest(bytes, [
-    ['TiB', 2 ** 40],
-    ['GiB', 2 ** 30],
-    ['MiB', 2 ** 20],
-    ['KiB', 2 ** 10],
-    ['TB', 1e12],
-    ['GB', 1e9],
-    ['MB', 1e6],
-    ['kB', 1e3],
-    ['B', 1],
-  ])
+  const whole = sizeUnits.filter((unit) => bytes > 0 && bytes % multiplier(unit.slice(0, -1)) === 0)
+  const spellings = whole.map((unit) => `${bytes / multiplier(unit.slice(0, -1))}${unit}`)
+  return [...spellings, `${bytes}B`].reduce((best, other) => (other.length < best.length ? other : best))
 }
 
 /** The spelling of milliseconds that parseDuration turns into the same number; Infinity is `never`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds === Number.POSITIVE_INFINITY) return 'never'
-  if (milliseconds === 0) return '0s'
   let rest = milliseconds
   let text = ''
   // Weeks are left out: "30d" reads better than "4w2d".
-  for (const [unit, unitMs] of durationUnits.slice(1)) {
-    const count = Math.floor(rest / unitMs)
-    rest -= count * unitMs
-    if (count > 0) text += `${count}${unit}`
+  for (const [unit, unitMs] of Object.entries(durationUnits).slice(1)) {
+    if (rest >= unitMs) text += `${Math.floor(rest / unitMs)}${unit}`
+    rest %= unitMs
   }
-  return text
+  return text || '0s'
 }
 
 /** The spelling of bytes a second that parseRate turns into the same number; undefined is `off`. */
@@ -140,26 +108,23 @@ export function formatRate(bytesPerSecond: number | undefined): string {
   return bytesPerSecond === undefined ? 'off' : `${formatSize(bytesPerSecond)}/s`
 }
 
-function wholeNumber(value: number, input: string | number, expected: string): number {
-  if (!Number.isFinite(value) || value < 0) {
-    throw new UnitError(`expected a ${expected}; got ${describeValue(input)}`)
-  }
+/** A whole number from a plain one, in units of `scale`, or from what `read` makes of a text. */
+function amount(
+  input: string | number,
+  expected: string,
+  scale: number,
+  read: (text: string) => number,
+): number {
+  const text = String(input).trim()
+  const isPlain = typeof input === 'number' || plainNumber.test(text)
+  const value = isPlain ? Number(text) * scale : read(text)
+  if (!Number.isFinite(value) || value < 0) refuse(expected, input)
   const rounded = Math.round(value)
   if (!Number.isSafeInteger(rounded)) throw new UnitError(`${describeValue(input)} is too large`)
   return rounded
 }
 
-function positiveRate(bytesPerSecond: number, input: string | number): number {
-  if (bytesPerSecond > 0) return bytesPerSecond
-  throw new UnitError(`${describeValue(input)} is less than one byte a second: write off for no limit`)
-}
-
-function shortest(value: number, units: readonly (readonly [string, number])[]): string {
-  let best = `${value}B`
-  for (const [unit, factor] of units) {
-    if (value === 0 || value % factor !== 0) continue
-    const text = `${value / factor}${unit}`
-    if (text.length < best.length) best = text
-  }
-  return best
+/** Of the prefix of a unit: 1000 or, with an "i", 1024 to the power that it stands for. */
+function multiplier(prefix = ''): number {
+  return (prefix.length === 2 ? 1024 : 1000) ** ' kmgt'.indexOf(prefix.charAt(0).toLowerCase() || ' ')
 }

@@ -6,6 +6,18 @@ export function dotted(path: ValuePath): string {
   return path.join('.')
 }
 
+/** The path of a dotted form. */
+export function pathOf(name: string): ValuePath {
+  return name.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : part))
+}
+
+export type ValueMap = Readonly<Record<string, unknown>>
+
+/** Whether a value is a map, and no list. */
+export function isMap(value: unknown): value is ValueMap {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** The value at a path of maps and lists; undefined where there is none. */
 export function valueAt(tree: unknown, path: ValuePath): unknown {
   let value = tree
@@ -20,22 +32,19 @@ export function valueAt(tree: unknown, path: ValuePath): unknown {
 export function withValueAt(tree: unknown, path: ValuePath, value: unknown): unknown {
   const [key, ...rest] = path
   if (key === undefined) return value
-  if (typeof key === 'number') {
-    const list = Array.isArray(tree) ? [...tree] : []
-    // A gap is an empty map, so that the schema names what it lacks.
-    while (list.length < key) list.push({})
-    list[key] = withValueAt(list[key], rest, value)
-    return list
-  }
-  const map = typeof tree === 'object' && tree !== null && !Array.isArray(tree) ? tree : {}
-  const below = Object.hasOwn(map, key) ? (map as Record<string, unknown>)[key] : undefined
-  return { ...map, [key]: withValueAt(below, rest, value) }
+  const below = withValueAt(valueAt(tree, [key]), rest, value)
+  if (typeof key === 'string') return { ...(isMap(tree) ? tree : {}), [key]: below }
+  const list = Array.isArray(tree) ? [...tree] : []
+  // A gap is an empty map, so that the checks name what it lacks.
+  while (list.length < key) list.push({})
+  list[key] = below
+  return list
 }
 
 /** A copy without the keys of maps that hold null: a section whose lines are all commented out is absent. */
 export function withoutNulls(tree: unknown): unknown {
   if (Array.isArray(tree)) return tree.map(withoutNulls)
-  if (typeof tree !== 'object' || tree === null) return tree
+  if (!isMap(tree)) return tree
   const kept = Object.entries(tree).filter(([, value]) => value !== null && value !== undefined)
   return Object.fromEntries(kept.map(([key, value]) => [key, withoutNulls(value)]))
 }

@@ -1,15 +1,4 @@
-import {
-  type Alias,
-  type Document,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Pair,
-  parseDocument,
-  type YAMLMap,
-} from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Pair, parseDocument, type YAMLMap } from 'yaml'
 import type { ConfigProblem } from './problems.ts'
 import { dotted, type ValuePath } from './value-tree.ts'
 
@@ -34,108 +23,90 @@ const deepest = 50
  * and aliases are among the problems. `name` is how the file is called in them.
  */
 export function readYaml(text: string, name: string): YamlFile {
-  const lines = new LineCounter()
-  const document = parseDocument(text, {
-    lineCounter: lines,
-    merge: true,
-    prettyErrors: false,
-  })
+  const lineCounter = new LineCounter()
+  const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false })
   const problems: ConfigProblem[] = []
-  const at = (offset: number) => {
-    const { line, col } = lines.linePos(offset)
+  // Offsets in characters, by path.
+  const places = new Map<string, { key: number; value: number }>()
+  let nodes = 0
+
+  function at(offset: number): string {
+    const { line, col } = lineCounter.linePos(offset)
     return `${name}:${Math.max(line, 1)}:${Math.max(col, 1)}`
   }
-  const report = (offset: number, message: string) => {
+
+  function report(offset: number, message: string): undefined {
     problems.push({ where: at(offset), severity: 'error', message })
   }
-  for (const error of [...document.errors, ...document.warnings]) {
-    report(error.pos[0], yamlMessage(error.code, error.message, text.slice(error.pos[0])))
+
+  /** Whether one more node would be too much, which is told once. */
+  function isTooMuch(offset: number, depth: number): boolean {
+    if (++nodes <= mostNodes && depth <= deepest) return false
+    if (nodes <= mostNodes + 1) report(offset, 'too many or too deeply nested values')
+    nodes = mostNodes + 1
+    return true
   }
-  const reader = new NodeReader(document, report)
+
+  function read(node: unknown, path: ValuePath, depth: number, key?: number): unknown {
+    const offset = offsetOf(node) ?? key ?? 0
+    places.set(JSON.stringify(path), { key: key ?? offset, value: offset })
+    if (isTooMuch(offset, depth)) return undefined
+    if (isScalar(node)) return node.value
+    if (isSeq(node)) return node.items.map((item, index) => read(item, [...path, index], depth + 1))
+    if (isMap(node)) {
+      const pairs = [...pairsOf(node, path, depth)]
+      return Object.fromEntries(
+        pairs.map(([name, pair]) => [name, read(pair.value, [...path, name], depth + 1, offsetOf(pair.key))]),
+      )
+    }
+    if (!isAlias(node)) return null
+    const target = node.resolve(document)
+    if (target) return read(target, path, depth + 1, key)
+    return report(offset, `unknown alias *${node.source}: its anchor must stand before it`)
+  }
+
+  /** The pairs of a map by key. What is merged in comes first, so that its own keys win wherever the "<<" stands. */
+  function pairsOf(map: YAMLMap, path: ValuePath, depth: number): Map<string, Pair> {
+    const pairs = new Map<string, Pair>()
+    for (const { key, value } of map.items.filter(isMerge)) {
+      for (const target of (isSeq(value) ? value.items : [value]).toReversed()) {
+        const offset = offsetOf(key) ?? 0
+        const source = isAlias(target) ? target.resolve(document) : target
+        if (!isMap(source)) report(offset, 'expected a map, or a list of maps, after "<<"')
+        else if (!isTooMuch(offset, depth)) {
+          for (const [name, pair] of pairsOf(source, path, depth + 1)) pairs.set(name, pair)
+        }
+      }
+    }
+    for (const pair of map.items) {
+      if (isMerge(pair)) continue
+      if (isScalar(pair.key)) pairs.set(String(pair.key.value), pair)
+      else {
+        const where = path.length === 0 ? '' : ` in ${dotted(path)}`
+        report(offsetOf(pair.key) ?? 0, `a key${where} must be plain text`)
+      }
+    }
+    return pairs
+  }
+
+  for (const { pos, code, message } of [...document.errors, ...document.warnings]) {
+    report(pos[0], yamlMessage(code, message, text.slice(pos[0])))
+  }
   // After a syntax error the parser guesses; complaints about its guesses would only confuse.
-  const usable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
-  const value = usable ? reader.read(document.contents, [], 0) : undefined
+  const isUsable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
+  const value = isUsable ? read(document.contents, [], 0) : undefined
   if (value !== undefined && value !== null && (typeof value !== 'object' || Array.isArray(value))) {
     report(document.contents?.range?.[0] ?? 0, 'expected settings such as "cache: {maxSize: 50GB}"')
   }
   return {
     value,
     problems,
-    where: (path, what) => at(reader.offsetOf(path, what)),
-    has: (path) => reader.has(path),
-  }
-}
-
-class NodeReader {
-  readonly #document: Document
-  readonly #report: (offset: number, message: string) => void
-  /** Offsets in characters, by path. */
-  readonly #offsets = new Map<string, { key: number; value: number }>()
-  #nodes = 0
-
-  constructor(document: Document, report: (offset: number, message: string) => void) {
-    this.#document = document
-    this.#report = report
-  }
-
-  has(path: ValuePath): boolean {
-    return this.#offsets.has(JSON.stringify(path))
-  }
-
-  offsetOf(path: ValuePath, what: 'key' | 'value'): number {
-    for (let length = path.length; length >= 0; length--) {
-      const found = this.#offsets.get(JSON.stringify(path.slice(0, length)))
-      if (found) return found[what]
-    }
-    return 0
-  }
-
-  read(node: unknown, path: ValuePath, depth: number, keyOffset?: number): unknown {
-    const offset = offsetOfNode(node) ?? keyOffset ?? 0
-    this.#offsets.set(JSON.stringify(path), { key: keyOffset ?? offset, value: offset })
-    this.#nodes++
-    if (this.#nodes > mostNodes || depth > deepest) {
-      if (this.#nodes <= mostNodes + 1) this.#report(offset, 'too many or too deeply nested values')
-      this.#nodes = mostNodes + 1
-      return undefined
-    }
-    if (isAlias(node)) return this.#readAlias(node, path, depth, keyOffset)
-    if (isScalar(node)) return node.value
-    if (isSeq(node)) return node.items.map((item, index) => this.read(item, [...path, index], depth + 1))
-    if (isMap(node)) return Object.fromEntries(this.#entries(node, path, depth))
-    return null
-  }
-
-  #readAlias(alias: Alias, path: ValuePath, depth: number, keyOffset: number | undefined): unknown {
-    const target = alias.resolve(this.#document)
-    if (target) return this.read(target, path, depth + 1, keyOffset)
-    this.#report(offsetOfNode(alias) ?? 0, `unknown alias *${alias.source}: its anchor must stand before it`)
-    return undefined
-  }
-
-  #entries(map: YAMLMap, path: ValuePath, depth: number): Map<string, unknown> {
-    const entries = new Map<string, unknown>()
-    // What is merged in comes first, so that the map's own keys win wherever the "<<" stands.
-    for (const pair of map.items.filter(isMerge)) {
-      const targets = isSeq(pair.value) ? pair.value.items : [pair.value]
-      for (const target of targets.toReversed()) {
-        const source = isAlias(target) ? target.resolve(this.#document) : target
-        if (isMap(source) && depth < deepest) {
-          for (const [key, value] of this.#entries(source, path, depth + 1)) entries.set(key, value)
-        } else this.#report(offsetOfNode(pair.key) ?? 0, 'expected a map, or a list of maps, after "<<"')
-      }
-    }
-    for (const pair of map.items) {
-      if (isMerge(pair)) continue
-      const offset = offsetOfNode(pair.key) ?? 0
-      if (!isScalar(pair.key)) {
-        this.#report(offset, `a key${path.length === 0 ? '' : ` in ${dotted(path)}`} must be plain text`)
-        continue
-      }
-      const key = String(pair.key.value)
-      entries.set(key, this.read(pair.value, [...path, key], depth + 1, offset))
-    }
-    return entries
+    where: (path, what) => {
+      const prefixes = path.map((_, index) => path.slice(0, path.length - index))
+      const nearest = [...prefixes, []].find((prefix) => places.has(JSON.stringify(prefix))) ?? []
+      return at(places.get(JSON.stringify(nearest))?.[what] ?? 0)
+    },
+    has: (path) => places.has(JSON.stringify(path)),
   }
 }
 
@@ -145,7 +116,7 @@ function isMerge(pair: Pair): boolean {
   return typeof value === 'symbol' || (value === '<<' && (type === undefined || type === 'PLAIN'))
 }
 
-function offsetOfNode(node: unknown): number | undefined {
+function offsetOf(node: unknown): number | undefined {
   return (node as { range?: [number, number, number] | null } | null)?.range?.[0]
 }
 
@@ -156,7 +127,6 @@ function yamlMessage(code: string, message: string, source: string): string {
   }
   if (code === 'TAB_AS_INDENT') return 'a tab indents this line: use spaces'
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here ("---"): one file holds one'
-  const [first = message] = message.split('\n')
   const hint = /^:\d+/.test(source) ? ': write an address in brackets in quotes, "[::1]:5000"' : ''
-  return `YAML: ${first}${hint}`
+  return `YAML: ${message.split('\n')[0]}${hint}`
 }
