@@ -17,6 +17,26 @@ export async function abortable<Value>(promise: Promise<Value>, signal?: AbortSi
   }
 }
 
+/**
+ * Waits for `promise`, but no longer than so many milliseconds: undefined then. Rejects as it does, and with the reason of
+ * `signal` when that aborts. The work behind the promise goes on.
+ */
+export async function within<Value>(
+  promise: Promise<Value>,
+  milliseconds: number,
+  signal?: AbortSignal | undefined,
+): Promise<Value | undefined> {
+  const first = Promise.withResolvers<Value | undefined>()
+  promise.then(first.resolve, first.reject)
+  const timer = setTimeout(first.resolve, milliseconds, undefined)
+  timer.unref()
+  try {
+    return await abortable(first.promise, signal)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 /** Waits `milliseconds`. Rejects with the signal's reason when it aborts. The timer keeps no process alive. */
 export async function delay(milliseconds: number, signal?: AbortSignal): Promise<void> {
   const elapsed = Promise.withResolvers<void>()

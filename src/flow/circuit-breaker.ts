@@ -26,7 +26,8 @@ export class CircuitBreaker implements AsyncDisposable {
   #cause: unknown
   #probing: Promise<void> | undefined
   #wasHeard = false
-  #waiting = 0
+  /** Each leaves nothing behind when it ends, as a race with the probing would. */
+  readonly #waiting = new Set<() => void>()
   /** Milliseconds of the monotonic clock. */
   #openedAt = 0
 
@@ -58,13 +59,14 @@ export class CircuitBreaker implements AsyncDisposable {
   async comeBack(askedAt: number, forMs: number, signal?: AbortSignal): Promise<void> {
     const leftMs = this.#openedAt + forMs - performance.now()
     if (!this.#probing || leftMs <= 0 || !this.#wasHeard || askedAt > this.#openedAt + soonMs) return
-    const waiting = new AbortController()
-    this.#waiting += 1
+    const over = Promise.withResolvers<void>()
+    const timer = setTimeout(over.resolve, leftMs).unref()
+    this.#waiting.add(over.resolve)
     try {
-      await abortable(Promise.race([this.#probing, delay(leftMs, waiting.signal)]), signal)
+      await abortable(over.promise, signal)
     } finally {
-      this.#waiting -= 1
-      waiting.abort()
+      clearTimeout(timer)
+      this.#waiting.delete(over.resolve)
     }
   }
 
@@ -76,6 +78,7 @@ export class CircuitBreaker implements AsyncDisposable {
     this.#openedAt = performance.now()
     this.#probing = this.#probeUntilBack().finally(() => {
       this.#probing = undefined
+      for (const wake of this.#waiting) wake()
     })
     this.#options.onChange?.('open', cause)
   }
@@ -90,7 +93,7 @@ export class CircuitBreaker implements AsyncDisposable {
     const { signal } = this.#stopped
     for (let waitMs = first; !signal.aborted; waitMs = Math.min(waitMs * 2, last)) {
       try {
-        await delay(this.#waiting > 0 ? Math.min(waitMs, longestWhileWaitedForMs) : waitMs, signal)
+        await delay(this.#waiting.size > 0 ? Math.min(waitMs, longestWhileWaitedForMs) : waitMs, signal)
         await this.#options.probe(signal)
         this.succeeded()
         this.#options.onChange?.('closed', undefined)

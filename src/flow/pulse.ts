@@ -9,14 +9,9 @@ const current = new AsyncLocalStorage<Pulse>()
  */
 export class Pulse {
   readonly #followers = new Set<Pulse>()
+  readonly #listeners = new Set<(reason: unknown) => void>()
   #lastBeat = performance.now()
-  #fell = Promise.withResolvers<never>()
-  #isSilent = false
-
-  constructor() {
-    // Nobody may be waiting.
-    this.#fell.promise.catch(() => {})
-  }
+  #silence: { readonly reason: unknown } | undefined
 
   /** The pulse of the work that this code is a part of. */
   static get current(): Pulse | undefined {
@@ -36,31 +31,28 @@ export class Pulse {
   /** A sign of life: a name was found, a connection made, a byte came. */
   beat(): void {
     this.#lastBeat = performance.now()
-    if (this.#isSilent) {
-      this.#isSilent = false
-      this.#fell = Promise.withResolvers()
-      this.#fell.promise.catch(() => {})
-    }
+    this.#silence = undefined
     for (const follower of this.#followers) follower.beat()
   }
 
-  /** Lets everybody who waits leave with `reason`, and those who come later, until it beats again. */
+  /** Tells everybody who listens why nobody has to wait any more, and those who come later, until it beats again. */
   fallSilent(reason: unknown): void {
-    this.#isSilent = true
-    this.#fell.reject(reason)
+    this.#silence = { reason }
+    for (const listener of this.#listeners) listener(reason)
   }
 
-  /**
-   * Waits for `work`, which has this pulse, until it falls silent; then rejects with the reason. The pulse of whoever
-   * waits beats along.
-   */
-  async whileAlive<Value>(work: Promise<Value>): Promise<Value> {
+  /** Calls `listener` each time that it falls silent, now where it is. Returns what ends that. */
+  whenSilent(listener: (reason: unknown) => void): () => void {
+    this.#listeners.add(listener)
+    if (this.#silence) listener(this.#silence.reason)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The pulse of the work that this code is a part of beats along with this one. Returns what ends that. */
+  leadCurrent(): () => void {
     const follower = Pulse.current
-    if (follower) this.#followers.add(follower)
-    try {
-      return await Promise.race([work, this.#fell.promise])
-    } finally {
-      if (follower) this.#followers.delete(follower)
-    }
+    if (!follower || follower === this) return () => {}
+    this.#followers.add(follower)
+    return () => this.#followers.delete(follower)
   }
 }

@@ -1,6 +1,7 @@
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { failureOfStatus, UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import type { Answers } from './answers.ts'
 import type { Evidence } from './evidence.ts'
 import type { UpstreamRepository } from './upstream-repository.ts'
@@ -24,17 +25,27 @@ export class BlobQuestions {
    * Whether it has a blob whose bytes come by another way: by HEAD, which brings none. Throws UpstreamError, NOT_FOUND
    * among them, in the words of a blob that is not here: that the bytes are is not for everybody to know.
    */
-  async assertHas(repository: UpstreamRepository, digest: Digest, method?: 'HEAD'): Promise<void> {
+  async assertHas(
+    repository: UpstreamRepository,
+    digest: Digest,
+    { method, signal }: Asking & { readonly method?: 'HEAD' },
+  ): Promise<void> {
     const { upstream, name } = repository
-    await this.#ask(repository, digest, method, async () => {
-      if (await upstream.hasBlob(name, digest)) return undefined
+    await this.#ask(repository, digest, { method, signal }, async (asking) => {
+      if (await upstream.hasBlob(name, digest, asking)) return undefined
       throw failureOfStatus(upstream.name, 404)
     })
   }
 
   /** The size of a blob in bytes; undefined where it has it and nobody tells. Throws as `assertHas` does. */
-  async size(repository: UpstreamRepository, digest: Digest): Promise<number | undefined> {
-    return this.#ask(repository, digest, 'HEAD', () => repository.upstream.blobSize(repository.name, digest))
+  async size(
+    repository: UpstreamRepository,
+    digest: Digest,
+    { signal }: Asking,
+  ): Promise<number | undefined> {
+    return this.#ask(repository, digest, { method: 'HEAD', signal }, (asking) =>
+      repository.upstream.blobSize(repository.name, digest, asking),
+    )
   }
 
   /** Its upstream has sent bytes of it, which says that it has it. */
@@ -49,28 +60,29 @@ export class BlobQuestions {
     repository: UpstreamRepository,
     digest: Digest,
     error: unknown,
-    method?: 'HEAD',
+    { method, signal }: Asking & { readonly method?: 'HEAD' | undefined } = {},
   ): Promise<void> {
     if (error instanceof UpstreamError && error.isElsewhere && method === undefined) return
     await this.#options.answers.rememberRefusal(repository.key, digest, error, method)
-    await this.#options.evidence.heard(repository, error)
+    await this.#options.evidence.heard(repository, error, { signal })
   }
 
   #ask(
     repository: UpstreamRepository,
     digest: Digest,
-    method: 'HEAD' | undefined,
-    question: () => Promise<number | undefined>,
+    { method, signal }: Asking & { readonly method: 'HEAD' | undefined },
+    question: (asking: Asking) => Promise<number | undefined>,
   ): Promise<number | undefined> {
-    return this.#asking.run(`${repository.key} ${digest} ${method}`, async () => {
+    const ask = async (flight: AbortSignal): Promise<number | undefined> => {
       try {
-        const told = await question()
+        const told = await question({ signal: flight })
         await this.sent(repository, digest)
         return told
       } catch (error) {
-        await this.failed(repository, digest, error, method)
+        await this.failed(repository, digest, error, { method, signal: flight })
         throw error
       }
-    })
+    }
+    return this.#asking.run(`${repository.key} ${digest} ${method}`, ask, signal)
   }
 }

@@ -7,6 +7,7 @@ import type { Tag } from '../oci/reference.ts'
 import type { Asked, Catalog, Holding, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import type { UpstreamRepository } from './upstream-repository.ts'
 
 export interface EvidenceOptions {
@@ -100,13 +101,13 @@ export class Evidence {
    * Hears how an upstream failed to answer about content as anyone. A refusal is written down of the whole repository,
    * as is a "not found" where the list of tags, the second witness, is not found either.
    */
-  async heard(repository: UpstreamRepository, error: unknown): Promise<void> {
+  async heard(repository: UpstreamRepository, error: unknown, asking: Asking): Promise<void> {
     const { upstream, name } = repository
     // Storage that the registry redirects to refuses nobody a repository.
     if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
     // It refused one of its questions, and failed to answer the one that would have decided.
     const wasRefused = error.isOutage && upstream.isRefused(name)
-    const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository) : error.isRefusal
+    const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository, asking) : error.isRefusal
     if (wasRefused || isRefused) await this.#refused(repository)
   }
 
@@ -124,11 +125,11 @@ export class Evidence {
     await this.#write(refusing)
   }
 
-  async #isGone({ key, name, upstream }: UpstreamRepository): Promise<boolean> {
+  async #isGone({ key, name, upstream }: UpstreamRepository, asking: Asking): Promise<boolean> {
     const record = await this.#options.catalog.repository(key)
     if (!record || this.#lastWord(key, record.refusedSince) !== undefined) return false
     if (await this.#listed.get(key)) return false
-    if (await upstream.isGone(name)) return true
+    if (await upstream.isGone(name, asking)) return true
     await this.#listed.set(key, true, this.#options.revalidateMs)
     return false
   }

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { delay } from '../flow/abortable.ts'
+import { within } from '../flow/abortable.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { maximumManifestBytes, type ParsedManifest, parseManifest } from '../oci/manifest.ts'
@@ -9,6 +9,7 @@ import type { Asker, Catalog, ManifestRecord, TagRecord } from '../storage/catal
 import { referencesOf } from '../storage/manifest-references.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
 import type { Answers } from './answers.ts'
 import { ClaimedTags } from './claimed-tags.ts'
@@ -55,7 +56,7 @@ export class Manifests {
   async get(
     repository: UpstreamRepository,
     reference: Reference,
-    { isGiven }: MirrorQuery,
+    query: MirrorQuery,
   ): Promise<MirroredManifest> {
     const { key } = repository
     const { catalog, answers } = this.#options
@@ -63,13 +64,13 @@ export class Manifests {
     const digest = isDigestReference(reference) ? reference : record?.digest
     const kept = digest && (await this.#kept.get(key, digest))
     if (kept && record && !isDigestReference(reference)) {
-      return this.#getKnownTag(repository, reference, { record, kept, isGiven })
+      return this.#getKnownTag(repository, reference, { record, kept, ...query })
     }
-    if (kept && isGiven) return served(kept, 'hit')
+    if (kept && query.isGiven) return served(kept, 'hit')
     await answers.throwRefusal(key, reference)
-    return this.#once(key, reference, () =>
-      kept ? this.#askFor(repository, kept) : this.#fetch(repository, reference),
-    )
+    const ask = (asking: Asking) =>
+      kept ? this.#askFor(repository, kept, asking) : this.#fetch(repository, reference, asking)
+    return this.#once(key, reference, ask, query)
   }
 
   /**
@@ -84,7 +85,7 @@ export class Manifests {
     const { upstream, key } = repository
     const isSpared = upstream.isQuotaScarce && upstream.shortcuts.isUseful('manifest-head')
     if (isSpared && !(await this.#isHere(key, reference))) {
-      const claimed = await this.#claimed(repository, reference)
+      const claimed = await this.#claimed(repository, reference, query)
       if (claimed) return claimed
     }
     return this.get(repository, reference, query)
@@ -101,10 +102,11 @@ export class Manifests {
   async #claimed(
     repository: UpstreamRepository,
     reference: Reference,
+    asking: Asking,
   ): Promise<MirroredManifest | undefined> {
     const { upstream, name, key } = repository
     await this.#options.answers.throwRefusal(key, reference)
-    const claims = await unlessOdd(upstream.manifestClaims(name, reference))
+    const claims = await unlessOdd(upstream.manifestClaims(name, reference, asking))
     const { digest, mediaType, size } = claims ?? {}
     if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
@@ -117,17 +119,20 @@ export class Manifests {
   async #getKnownTag(
     repository: UpstreamRepository,
     tag: Tag,
-    { record, kept, isGiven }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
+    { record, kept, isGiven, signal }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
     const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
     const { key, name, upstream } = repository
     if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
     await answers.throwRefusal(key, tag)
-    const check = this.#once(key, tag, () => this.#revalidate(repository, tag, kept))
-    if (!isGiven || Date.now() - record.checkedAt > serveStaleMs) return check
+    const check = (asking: Asking) => this.#revalidate(repository, tag, kept, asking)
+    if (!isGiven || Date.now() - record.checkedAt > serveStaleMs)
+      return this.#once(key, tag, check, { signal })
     const stale = served(kept, 'stale', record.checkedAt)
+    // Whoever leaves does not end it: with a copy to go on with, it is the mirror that wants to know.
+    const checking = this.#once(key, tag, check, {})
     try {
-      return await Promise.race([check, delay(staleAfterMs).then(() => stale)])
+      return (await within(checking, staleAfterMs, signal)) ?? stale
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
       // Another question of the same check may have been refused.
@@ -146,15 +151,16 @@ export class Manifests {
     repository: UpstreamRepository,
     tag: Tag,
     kept: ManifestRecord,
+    asking: Asking,
   ): Promise<MirroredManifest> {
     const { upstream, name } = repository
     const isHeadUseful = upstream.shortcuts.isUseful('manifest-head')
-    const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag)) : undefined
+    const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag, asking)) : undefined
     let current = kept.digest
     let fetched: MirroredManifest | undefined
     if (told !== kept.digest) {
-      const changed = upstream.changedManifest(name, tag, kept.digest)
-      const answer = await this.#asked(repository, tag, changed)
+      const changed = upstream.changedManifest(name, tag, kept.digest, asking)
+      const answer = await this.#asked(repository, tag, asking, changed)
       fetched = answer && (await this.#record(repository, tag, answer))
       current = fetched?.digest ?? kept.digest
     }
@@ -175,13 +181,17 @@ export class Manifests {
    * Whether this repository has what is here by way of another one, or had before it was refused: by a HEAD, which costs
    * no quota. Where that says nothing, or is not known to be right there, a GET decides.
    */
-  async #askFor(repository: UpstreamRepository, kept: ManifestRecord): Promise<MirroredManifest> {
+  async #askFor(
+    repository: UpstreamRepository,
+    kept: ManifestRecord,
+    asking: Asking,
+  ): Promise<MirroredManifest> {
     const { upstream, name } = repository
     const { shortcuts } = upstream
     const isDecisive = shortcuts.isProven('manifest-head')
     if (shortcuts.isUseful('manifest-head')) {
-      const asking = upstream.manifestDigest(name, kept.digest)
-      const told = await (isDecisive ? this.#asked(repository, kept.digest, asking) : asking).catch(
+      const telling = upstream.manifestDigest(name, kept.digest, asking)
+      const told = await (isDecisive ? this.#asked(repository, kept.digest, asking, telling) : telling).catch(
         (error) => {
           // Anyone's quota is used up: the account's may tell.
           const isLimited =
@@ -196,25 +206,30 @@ export class Manifests {
         return served(kept, 'revalidated')
       }
     }
-    return this.#fetch(repository, kept.digest)
+    return this.#fetch(repository, kept.digest, asking)
   }
 
-  async #fetch(repository: UpstreamRepository, reference: Reference): Promise<MirroredManifest> {
-    const asking = repository.upstream.manifest(repository.name, reference)
-    return this.#record(repository, reference, await this.#asked(repository, reference, asking))
+  async #fetch(
+    repository: UpstreamRepository,
+    reference: Reference,
+    asking: Asking,
+  ): Promise<MirroredManifest> {
+    const telling = repository.upstream.manifest(repository.name, reference, asking)
+    return this.#record(repository, reference, await this.#asked(repository, reference, asking, telling))
   }
 
   /** The upstream's answer; a refusal is remembered. */
   async #asked<Answer>(
     repository: UpstreamRepository,
     reference: Reference,
-    asking: Promise<Answer>,
+    asking: Asking,
+    answer: Promise<Answer>,
   ): Promise<Answer> {
     try {
-      return await asking
+      return await answer
     } catch (error) {
       await this.#options.answers.rememberRefusal(repository.key, reference, error)
-      await this.#options.evidence.heard(repository, error)
+      await this.#options.evidence.heard(repository, error, asking)
       throw error
     }
   }
@@ -264,11 +279,12 @@ export class Manifests {
   async #once(
     key: RepositoryKey,
     reference: Reference,
-    operation: () => Promise<MirroredManifest>,
+    operation: (asking: Asking) => Promise<MirroredManifest>,
+    { signal }: Asking,
   ): Promise<MirroredManifest> {
     const own = `${key} ${reference}`
     const isJoining = this.#fetching.has(own)
-    const answer = await this.#fetching.run(own, operation)
+    const answer = await this.#fetching.run(own, (flight) => operation({ signal: flight }), signal)
     return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
   }
 }
@@ -284,9 +300,9 @@ function served(manifest: ManifestRecord, status: AnswerStatus, checkedAt?: numb
 }
 
 /** What a HEAD found; undefined where its answer decides nothing. Throws UpstreamError on an outage. */
-async function unlessOdd<Answer>(asking: Promise<Answer>): Promise<Answer | undefined> {
+async function unlessOdd<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
   try {
-    return await asking
+    return await answer
   } catch (error) {
     if (!isOdd(error, false)) throw error
     return undefined

@@ -4,6 +4,7 @@ import type { Tag } from '../oci/reference.ts'
 import { parseReferrers, referrersTag } from '../oci/referrers.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import type { FoundReferrers } from '../upstream/referrer-pages.ts'
 import type { Answers } from './answers.ts'
 import type { Evidence } from './evidence.ts'
@@ -41,12 +42,16 @@ export class ReferrerQuestions {
   }
 
   /** By the API (distribution-spec end-12). Throws UpstreamError where the upstream says nothing about the content. */
-  async askApi({ upstream, name }: UpstreamRepository, subject: Digest, isHere: boolean): Promise<Found> {
+  async askApi(
+    { upstream, name }: UpstreamRepository,
+    subject: Digest,
+    { isHere, signal }: Asking & { readonly isHere: boolean },
+  ): Promise<Found> {
     const { shortcuts } = upstream
     if (!shortcuts.isUseful('referrers-api'))
       return { none: 'unasked', reason: 'its API had no answer before' }
     try {
-      const found = await upstream.referrers(name, subject)
+      const found = await upstream.referrers(name, subject, { signal })
       shortcuts.worked('referrers-api')
       return found
     } catch (error) {
@@ -76,7 +81,8 @@ export class ReferrerQuestions {
       const isCounted = upstream.rateLimit !== undefined && upstream.shortcuts.isUseful('manifest-head')
       const isKnown = (await catalog.tag(key, tag)) !== undefined
       if (isCounted && !isKnown) {
-        await upstream.manifestDigest(name, tag).catch((error) => this.#throwRefusal(repository, tag, error))
+        const telling = upstream.manifestDigest(name, tag, query)
+        await telling.catch((error) => this.#throwRefusal(repository, tag, error, query))
       }
       const { bytes, status } = await manifests.get(repository, tag, query)
       const incomplete = status === 'stale' ? `it does not answer for the tag ${tag}` : undefined
@@ -89,10 +95,15 @@ export class ReferrerQuestions {
     }
   }
 
-  async #throwRefusal(repository: UpstreamRepository, tag: Tag, error: unknown): Promise<void> {
+  async #throwRefusal(
+    repository: UpstreamRepository,
+    tag: Tag,
+    error: unknown,
+    asking: Asking,
+  ): Promise<void> {
     if (!(error instanceof UpstreamError && error.isRefusal)) return
     await this.#options.answers.rememberRefusal(repository.key, tag, error)
-    await this.#options.evidence.heard(repository, error)
+    await this.#options.evidence.heard(repository, error, asking)
     throw error
   }
 }

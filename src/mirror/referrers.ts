@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
-import { delay } from '../flow/abortable.ts'
+import { within } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
@@ -107,7 +107,7 @@ export class Referrers {
   ): Promise<MirroredReferrers> {
     const { catalog, revalidateMs, serveStaleMs, staleAfterMs, patienceMs, logger } = this.#options
     const key = keyOf(repository, subject)
-    const { isGiven } = query
+    const { isGiven, signal } = query
     const passing = await this.#passing.get(key)
     if (passing && (isGiven || passing.referrers.length === 0))
       return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
@@ -118,22 +118,18 @@ export class Referrers {
     }
     const usable = isGiven && ageMs !== undefined && ageMs <= serveStaleMs ? kept : undefined
     const isJoining = this.#asking.has(key)
-    // A timer that runs on would hold the answer in memory for as long.
-    const leaving = new AbortController()
-    const late = delay(usable ? staleAfterMs : patienceMs, leaving.signal).catch(() => {})
+    const ask = (flight: AbortSignal) =>
+      this.#ask(repository, subject, { kept, usable, isGiven, signal: flight }, key)
     try {
-      const answer = await Promise.race([
-        this.#asking.run(key, () => this.#ask(repository, subject, { kept, usable, isGiven }, key)),
-        late,
-      ])
+      // With a list to go on with, it is the mirror that wants to know: whoever leaves does not end it.
+      const asking = this.#asking.run(key, ask, usable ? undefined : signal)
+      const answer = await within(asking, usable ? staleAfterMs : patienceMs, signal)
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
       const { upstream, name } = repository
       const about = { upstream: upstream.name, repository: name, digest: subject, reason: error.message }
       logger.info(about, 'upstream failed: answering with the referrers that are known')
-    } finally {
-      leaving.abort()
     }
     const doubt = 'the upstream does not answer'
     return usable && (await this.#isServable(repository, key))
@@ -145,15 +141,15 @@ export class Referrers {
   async #ask(
     repository: UpstreamRepository,
     subject: Digest,
-    { kept, usable, isGiven }: Known & MirrorQuery,
+    { kept, usable, isGiven, signal }: Known & MirrorQuery,
     key: string,
   ): Promise<Answer> {
     const isHere = (await this.#options.evidence.held(repository.key, subject)) !== undefined
     const heed = (found: Found) => this.#heed(repository, key, found)
     const [api, tag] = await this.#turns.take(repository.upstream.name, isHere, () =>
       Promise.allSettled([
-        this.#questions.askApi(repository, subject, isHere).then(heed),
-        this.#questions.askTag(repository, subject, { isGiven }).then(heed),
+        this.#questions.askApi(repository, subject, { isHere, signal }).then(heed),
+        this.#questions.askTag(repository, subject, { isGiven, signal }).then(heed),
       ]),
     )
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason

@@ -5,6 +5,7 @@ import type { Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
@@ -55,13 +56,14 @@ export class TagLists {
   async list(
     repository: UpstreamRepository,
     page: PageQuery,
-    { isGiven }: MirrorQuery,
+    { isGiven, signal }: MirrorQuery,
   ): Promise<MirroredTagPage> {
     const key = `${repository.key} ${page.text}`
     const kept = isGiven ? await this.#kept.get(key) : undefined
     if (kept && Date.now() - kept.fetchedAt < this.#options.revalidateMs) return { ...kept, status: 'hit' }
     try {
-      return { ...(await this.#fetching.run(key, () => this.#fetch(repository, page, key))), status: 'miss' }
+      const fetch = (flight: AbortSignal) => this.#fetch(repository, page, key, { signal: flight })
+      return { ...(await this.#fetching.run(key, fetch, signal)), status: 'miss' }
     } catch (error) {
       if (!isGiven || !(error instanceof UpstreamError && error.isOutage)) throw error
       if (kept) return { ...kept, status: 'stale' }
@@ -71,8 +73,13 @@ export class TagLists {
     }
   }
 
-  async #fetch({ upstream, name }: UpstreamRepository, page: PageQuery, key: string): Promise<KeptPage> {
-    const fetched = await askTags(upstream, name, page)
+  async #fetch(
+    { upstream, name }: UpstreamRepository,
+    page: PageQuery,
+    key: string,
+    asking: Asking,
+  ): Promise<KeptPage> {
+    const fetched = await askTags(upstream, name, page, asking)
     const kept = { ...fetched, fetchedAt: Date.now() }
     // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
     if (kept.tags.length > maximumKeptTags) return kept
@@ -98,13 +105,18 @@ export class TagLists {
 }
 
 /** Some registries refuse a page that is larger than they like instead of sending a smaller one. */
-async function askTags(upstream: RegistryClient, name: RepositoryName, page: PageQuery): Promise<TagPage> {
+async function askTags(
+  upstream: RegistryClient,
+  name: RepositoryName,
+  page: PageQuery,
+  asking: Asking,
+): Promise<TagPage> {
   try {
-    return await upstream.tags(name, page.text)
+    return await upstream.tags(name, page.text, asking)
   } catch (error) {
     const isTooLarge =
       error instanceof UpstreamError && error.status === 400 && (page.n ?? 0) > modestPageSize
     if (!isTooLarge) throw error
-    return upstream.tags(name, withPageSize(page.text, modestPageSize))
+    return upstream.tags(name, withPageSize(page.text, modestPageSize), asking)
   }
 }

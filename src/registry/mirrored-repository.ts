@@ -1,4 +1,3 @@
-import { abortable } from '../flow/abortable.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -62,9 +61,9 @@ export class MirroredRepository implements Repository {
     const isUnrefused = right !== undefined || (await this.#isUnrefused())
     // What a tag points at is the upstream's to say: while it refuses, what it said before is not enough.
     const isGiven = isDigest ? right !== undefined : isUnrefused
-    const asking = manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven })
     try {
-      return { ...(await abortable(asking, signal)), doubt: this.#doubt(right) }
+      const manifest = await manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven, signal })
+      return { ...manifest, doubt: this.#doubt(right) }
     } catch (error) {
       throw isHead ? this.#toPusher(error, reference) : error
     }
@@ -89,7 +88,7 @@ export class MirroredRepository implements Repository {
       const isConfirmed = source.hasAnswered || (isUnrefused && confirmedBy.has(this.key))
       const isKnown = right?.by === 'held' && isUnrefused
       if (isConfirmed && !isKnown) await blobQuestions.sent(this.#source, digest)
-      else if (!right) await abortable(blobQuestions.assertHas(this.#source, digest), signal)
+      else if (!right) await blobQuestions.assertHas(this.#source, digest, { signal })
     }
     // Nobody's upstream has answered yet, and the size that a manifest told lets the headers leave: clients do not wait
     // for them as long as for bytes.
@@ -115,19 +114,19 @@ export class MirroredRepository implements Repository {
     if (right && size !== undefined) return { size, isStored, doubt: this.#doubt(right) }
     if (!right) await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest, 'HEAD')
-    if (isStored) await abortable(blobQuestions.assertHas(this.#source, digest, 'HEAD'), signal)
-    const told = isStored ? size : await abortable(blobQuestions.size(this.#source, digest), signal)
+    if (isStored) await blobQuestions.assertHas(this.#source, digest, { method: 'HEAD', signal })
+    const told = isStored ? size : await blobQuestions.size(this.#source, digest, { signal })
     return { size: told, isStored, doubt: this.#doubt(right) }
   }
 
   async tags(page: PageQuery, { signal }: AskOptions): Promise<ServedTagPage> {
     const isGiven = await this.#isUnrefused()
-    return abortable(this.#mirror.tagLists.list(this.#source, page, { isGiven }), signal)
+    return this.#mirror.tagLists.list(this.#source, page, { isGiven, signal })
   }
 
   async referrers(subject: Digest, { signal }: AskOptions): Promise<ServedReferrers> {
     const isGiven = await this.#isUnrefused()
-    return abortable(this.#mirror.referrers.list(this.#source, subject, { isGiven }), signal)
+    return this.#mirror.referrers.list(this.#source, subject, { isGiven, signal })
   }
 
   /**

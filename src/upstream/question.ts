@@ -4,13 +4,18 @@ import type { TransportResponse } from './connections/exchange.ts'
 /** As whom an upstream is asked, and so for whom its answer is evidence: everybody, or the operator's account. */
 export type Asker = 'anyone' | 'account'
 
+/** For whom something is asked. */
+export interface Asking {
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal | undefined
+}
+
 /** A question about a repository: `path` lies below its name, such as `manifests/latest`. */
-export interface Question {
+export interface Question extends Asking {
   readonly method: 'GET' | 'HEAD'
   readonly repository: RepositoryName
   readonly path: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly signal?: AbortSignal | undefined
   /** Waits until so many bytes of the body may come. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
   /** Whether a redirect to where the bytes are is answer enough and comes back as it is. */

@@ -14,7 +14,7 @@ import { nextPage } from './next-page.ts'
 import { AccountPulls } from './public/account-pulls.ts'
 import { PublicKnowledge } from './public/knowledge.ts'
 import { PublicWitness } from './public/witness.ts'
-import type { Answer, Asker, Question } from './question.ts'
+import type { Answer, Asker, Asking, Question } from './question.ts'
 import { isScarce, type RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import type { RegistryCheck } from './registry-check.ts'
@@ -132,13 +132,17 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** Whether there is no such repository to anyone, as its list of tags tells, or what is in it is refused. */
-  async isGone(repository: RepositoryName): Promise<boolean> {
-    return this.#witness.isGone(repository)
+  async isGone(repository: RepositoryName, asking: Asking = {}): Promise<boolean> {
+    return this.#witness.isGone(repository, asking)
   }
 
   /** GET of a manifest (end-3), after anyone was told of it where there is an account. At most 4 MiB are read. */
-  async manifest(repository: RepositoryName, reference: Reference): Promise<FetchedManifest> {
-    return this.#getManifest(reference, { repository, ...manifestQuery(reference) })
+  async manifest(
+    repository: RepositoryName,
+    reference: Reference,
+    { signal }: Asking = {},
+  ): Promise<FetchedManifest> {
+    return this.#getManifest(reference, { repository, ...manifestQuery(reference), signal })
   }
 
   /**
@@ -149,9 +153,10 @@ export class RegistryClient implements AsyncDisposable {
     repository: RepositoryName,
     reference: Reference,
     known: Digest,
+    { signal }: Asking = {},
   ): Promise<FetchedManifest | undefined> {
     const { path, headers } = manifestQuery(reference)
-    const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` } }
+    const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` }, signal }
     try {
       return await this.#getManifest(reference, query, [])
     } catch (error) {
@@ -161,13 +166,22 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** HEAD of a manifest (end-3), free of Docker Hub's quota; undefined where the answer tells no digest. */
-  async manifestDigest(repository: RepositoryName, reference: Reference): Promise<Digest | undefined> {
-    return (await this.manifestClaims(repository, reference)).digest
+  async manifestDigest(
+    repository: RepositoryName,
+    reference: Reference,
+    asking: Asking = {},
+  ): Promise<Digest | undefined> {
+    return (await this.manifestClaims(repository, reference, asking)).digest
   }
 
   /** What a HEAD of a manifest claims of it; each undefined where the answer does not tell. */
-  async manifestClaims(repository: RepositoryName, reference: Reference): Promise<ManifestClaims> {
-    const answer = await this.#anyone.request({ method: 'HEAD', repository, ...manifestQuery(reference) })
+  async manifestClaims(
+    repository: RepositoryName,
+    reference: Reference,
+    { signal }: Asking = {},
+  ): Promise<ManifestClaims> {
+    const question = { repository, ...manifestQuery(reference), signal }
+    const answer = await this.#anyone.request({ ...question, method: 'HEAD' })
     answer.discard()
     const mediaType = parseMediaType(answer.headers['content-type'])
     return { digest: claimedDigest(answer), mediaType, size: contentLength(answer) }
@@ -182,9 +196,9 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** Whether the repository has the blob (end-2). A redirect to its bytes says so. */
-  async hasBlob(repository: RepositoryName, digest: Digest): Promise<boolean> {
+  async hasBlob(repository: RepositoryName, digest: Digest, asking: Asking = {}): Promise<boolean> {
     try {
-      await assertBlob((question) => this.#askBlob(repository, digest, question), digest)
+      await assertBlob((question) => this.#askBlob(repository, digest, question, asking), digest)
       return true
     } catch (error) {
       if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false
@@ -193,14 +207,18 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** The size of a blob that it has, in bytes (end-2); undefined where nobody tells. */
-  async blobSize(repository: RepositoryName, digest: Digest): Promise<number | undefined> {
-    return blobSize((question) => this.#askBlob(repository, digest, question), digest)
+  async blobSize(
+    repository: RepositoryName,
+    digest: Digest,
+    asking: Asking = {},
+  ): Promise<number | undefined> {
+    return blobSize((question) => this.#askBlob(repository, digest, question, asking), digest)
   }
 
   /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
-  async tags(repository: RepositoryName, query: string): Promise<TagPage> {
+  async tags(repository: RepositoryName, query: string, { signal }: Asking = {}): Promise<TagPage> {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
-    const { answer, bytes } = await this.#getList({ repository, path })
+    const { answer, bytes } = await this.#getList({ repository, path, signal })
     const next = nextPage(answer, { upstream: this.name, base: this.#url, path: '/tags/list', query })
     return { ...this.#small.parsed(answer, () => parseTagList(bytes)), next }
   }
@@ -209,11 +227,15 @@ export class RegistryClient implements AsyncDisposable {
    * The manifests that refer to `subject`, page by page (end-12), without a filter. Throws UpstreamError also where
    * the upstream knows no such question.
    */
-  async referrers(repository: RepositoryName, subject: Digest): Promise<FoundReferrers> {
+  async referrers(
+    repository: RepositoryName,
+    subject: Digest,
+    { signal }: Asking = {},
+  ): Promise<FoundReferrers> {
     const headers = { accept: manifestMediaTypes.ociIndex }
     return readReferrerPages(this.name, async (query) => {
       const path = `referrers/${subject}${query === '' ? '' : `?${query}`}`
-      const { answer, bytes } = await this.#getList({ repository, path, headers })
+      const { answer, bytes } = await this.#getList({ repository, path, headers, signal })
       const referrers = this.#small.parsed(answer, () => parseReferrers(bytes))
       const asked = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
       return { referrers, bytes: bytes.length, next: () => nextPage(answer, asked) }
@@ -230,7 +252,11 @@ export class RegistryClient implements AsyncDisposable {
     delaysMs?: readonly number[],
   ): Promise<FetchedManifest> {
     const located = await this.#pulls.locate(reference, question, this.shortcuts.isUseful('manifest-head'))
-    const { answer, bytes } = await this.#small.get(() => this.#pulls.get(question, located), delaysMs)
+    const { answer, bytes } = await this.#small.get(
+      () => this.#pulls.get(question, located),
+      question,
+      delaysMs,
+    )
     if (located) this.#pulls.noteChildren(question.repository, bytes, located)
     const contentType = answer.headers['content-type']
     const { as, askedDigest } = answer
@@ -238,15 +264,23 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   #getList(question: Omit<Question, 'method'>): Promise<SmallAnswer> {
-    return this.#small.get(() => this.#anyone.request({ ...question, method: 'GET' }))
+    return this.#small.get(() => this.#anyone.request({ ...question, method: 'GET' }), question)
   }
 
   #askBlob(
     repository: RepositoryName,
     digest: Digest,
     { method, isFirstByte, keepRedirect }: BlobQuestion,
+    { signal }: Asking,
   ): Promise<Answer> {
     const headers: Record<string, string> = isFirstByte ? { range: 'bytes=0-0' } : {}
-    return this.#anyone.request({ method, repository, path: `blobs/${digest}`, headers, keepRedirect })
+    return this.#anyone.request({
+      method,
+      repository,
+      path: `blobs/${digest}`,
+      headers,
+      keepRedirect,
+      signal,
+    })
   }
 }

@@ -40,6 +40,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
   readonly #limits: WithinLimits
   readonly #circuit: WhileReachable
   readonly #chain: Link
+  readonly #stopped = new AbortController()
   #tokensFetched = 0
 
   constructor(options: RegistryConnectionOptions) {
@@ -86,8 +87,9 @@ export class RegistryConnection implements Link, AsyncDisposable {
     return this.#tokensFetched
   }
 
+  /** Rejects with the reason of the question's signal, and when this connection is disposed of. */
   request(question: Question): Promise<Answer> {
-    return this.#chain.request(question)
+    return this.#chain.request({ ...question, signal: this.#untilStopped(question.signal) })
   }
 
   /**
@@ -98,7 +100,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
     let failure = this.#circuit.cause
     for (let attempt = 0; attempt < 2 && this.isReachable; attempt += 1) {
       try {
-        return await this.#probe.check()
+        return await this.#probe.check(this.#stopped.signal)
       } catch (error) {
         failure = error
         this.#circuit.failed(error)
@@ -107,8 +109,14 @@ export class RegistryConnection implements Link, AsyncDisposable {
     return { state: 'unreachable', sentence: `cannot be reached: ${reasonOf(failure, this.#name)}` }
   }
 
+  /** Ends every question under way, the tokens that they wait for, and the answers whose bodies still come. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort(new Error(`${this.#name} is not asked any more: the mirror is stopping`))
     await this.#circuit[Symbol.asyncDispose]()
     this.#transport[Symbol.dispose]()
+  }
+
+  #untilStopped(signal: AbortSignal | undefined): AbortSignal {
+    return signal ? AbortSignal.any([signal, this.#stopped.signal]) : this.#stopped.signal
   }
 }

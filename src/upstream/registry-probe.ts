@@ -32,14 +32,14 @@ export class RegistryProbe {
   }
 
   /** What answers, and whether that takes the account. Throws UpstreamError where nothing does. */
-  async check(): Promise<RegistryCheck> {
+  async check(signal: AbortSignal): Promise<RegistryCheck> {
     const { url, transport } = this.#options
-    const response = await transport.request({ method: 'GET', url: apiUrl(url, '') })
+    const response = await transport.request({ method: 'GET', url: apiUrl(url, ''), signal })
     const check = await judgeRegistry(response, url)
     this.#last = check
     if (check.state !== 'registry') return check
     const challenge = response.status === 401 ? response : undefined
-    return (await this.#problemOfAccount(response.url, challenge)) ?? check
+    return (await this.#problemOfAccount(response.url, challenge, signal)) ?? check
   }
 
   /** Rejects while nothing answers, or something else does, such as the login page of a network. */
@@ -55,11 +55,12 @@ export class RegistryProbe {
   async #problemOfAccount(
     url: URL,
     challenge: Parameters<ReturnType<Sites['ask']>['answer']>[0] | undefined,
+    signal: AbortSignal,
   ): Promise<RegistryCheck | undefined> {
     const { account, sites, upstream } = this.#options
     if (!account) return undefined
     try {
-      const passes = sites.ask({ repository: undefined, account })
+      const passes = sites.ask({ repository: undefined, account, signal })
       await passes.authorize(url, false)
       if (challenge) await passes.answer(challenge)
     } catch (error) {

@@ -4,7 +4,7 @@ import { maximumManifestBytes } from '../oci/manifest.ts'
 import { readBody } from './connections/exchange.ts'
 import type { LineUse } from './connections/line-use.ts'
 import { UpstreamError } from './error.ts'
-import type { Answer } from './question.ts'
+import type { Answer, Asking } from './question.ts'
 import { watchOver } from './watch-over.ts'
 import { unreadable } from './web-page.ts'
 
@@ -41,6 +41,7 @@ export class SmallAnswers {
    */
   async get<OneAnswer extends Answer>(
     ask: () => Promise<OneAnswer>,
+    { signal }: Asking = {},
     delaysMs: readonly number[] = retryDelays,
   ): Promise<SmallAnswer<OneAnswer>> {
     for (let attempt = 0; ; attempt += 1) {
@@ -53,7 +54,7 @@ export class SmallAnswers {
         const isPassing =
           error instanceof UpstreamError && error.isWorthRepeating && error.status !== notImplemented
         if (!isPassing || waitMs === undefined || !this.#options.isReachable()) throw error
-        await delay(waitMs)
+        await delay(waitMs, signal)
       }
     }
   }

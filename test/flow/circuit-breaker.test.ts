@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { CircuitBreaker } from '../../src/flow/circuit-breaker.ts'
+import { heapUsed } from '../support/heap.ts'
 
 const settled = () => new Promise(setImmediate)
 
@@ -177,5 +178,25 @@ test('while somebody waits, probes come at least every three seconds', async (t)
   }
   leaving.abort(new Error('left'))
   await assert.rejects(waiting, /left/)
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('thousands who wait for a dead peer and leave keep nothing of the memory', async (t) => {
+  const { breaker } = breakerFor(t)
+  breaker.succeeded()
+  failTimes(breaker, 3)
+  const leave = async (count: number): Promise<void> => {
+    for (let index = 0; index < count; index += 1) {
+      const leaving = new AbortController()
+      const left = breaker.comeBack(performance.now(), 60_000, leaving.signal)
+      leaving.abort()
+      await left.catch(() => {})
+    }
+  }
+  await leave(1000)
+  const before = heapUsed()
+  await leave(20_000)
+  const grown = heapUsed() - before
+  assert.ok(grown < 1024 * 1024, `${grown} bytes`)
   await breaker[Symbol.asyncDispose]()
 })

@@ -43,6 +43,7 @@ test('what is asked for all the time is looked up once a second; a refusal and a
   await evidence.heard(
     repository,
     new UpstreamError('UNAUTHORIZED', 'docker.io', 'it is private', { status: 401 }),
+    {},
   )
   assert.notEqual((await evidence.held(key, digest))?.refusedSince, undefined)
   await evidence.confirmed(repository, digest, { as: 'anyone', at: 2000 })

@@ -29,7 +29,7 @@ async function timesOf(
   }
   let isOver = false
   const asking = answersOf(isReachable)
-    .get(ask, delays)
+    .get(ask, {}, delays)
     .catch((error: UpstreamError) => assert.equal(error.code, code))
     .finally(() => {
       isOver = true
@@ -62,7 +62,7 @@ test('a body that breaks off is asked for again, and comes whole', async () => {
     },
   })
   const script = [cut, answerOf(200, { bytes: Buffer.from('whole') })]
-  const { bytes } = await answersOf().get(async () => script.shift() ?? cut, [0])
+  const { bytes } = await answersOf().get(async () => script.shift() ?? cut, {}, [0])
   assert.equal(bytes.toString(), 'whole')
 })
 

@@ -1,4 +1,3 @@
-import { abortable } from '../../flow/abortable.ts'
 import type { AnswerCounts } from '../answer-counts.ts'
 import type { Sender } from '../connections/transport.ts'
 import { type Answer, apiUrl, type Link, type Question } from '../question.ts'
@@ -29,10 +28,9 @@ export class WithTokens implements Link {
     const { url: base, sites, account, counts } = this.#options
     const { method, repository, path, headers, signal, pace, as = 'anyone', onRedirect } = question
     const url = apiUrl(base, `${repository}/${path}`)
-    const passes = sites.ask({ repository, account: as === 'account' ? account : undefined })
+    const passes = sites.ask({ repository, account: as === 'account' ? account : undefined, signal })
     for (;;) {
-      // Tokens are fetched for all who need them: whoever leaves does not end that.
-      const authorization = await abortable(passes.authorize(url, false), signal)
+      const authorization = await passes.authorize(url, false)
       const response = await this.#transport.request({
         method,
         url,
@@ -44,15 +42,14 @@ export class WithTokens implements Link {
           keep: (next) => question.keepRedirect === true && !sites.isRegistry(next),
           authorize: (next, isAway) => {
             onRedirect?.()
-            return abortable(passes.authorize(next, isAway), signal)
+            return passes.authorize(next, isAway)
           },
         },
       })
       counts.note(question, response.status)
       if (response.status === 429 && !sites.isOwn(response.url) && sites.isRegistry(response.url))
         sites.block(response.url, parseRetryAfter(response.headers['retry-after']))
-      if (response.status !== 401 || !(await abortable(passes.answer(response), signal)))
-        return { ...response, as }
+      if (response.status !== 401 || !(await passes.answer(response))) return { ...response, as }
       response.discard()
     }
   }

@@ -59,12 +59,16 @@ export class Account {
   /** Runs `attempt` with the account; undefined where it is, or was a while ago, refused. Rejects as `attempt` does. */
   async use<Value>(
     attempt: (credentials: Credentials) => Promise<Attempt<Value>>,
+    signal?: AbortSignal | undefined,
   ): Promise<Value | undefined> {
     const run = () => this.#run(attempt)
-    while (this.#proving.has('proof')) await this.#proving.run('proof', run).catch(rethrowOutage)
+    while (this.#proving.has('proof')) {
+      await this.#proving.run('proof', run, signal).catch(rethrowOutage)
+      signal?.throwIfAborted()
+    }
     if (this.isPaused) return undefined
     if (this.#isAccepted) return this.#limit(run)
-    return this.#proving.run('proof', run) as Promise<Value | undefined>
+    return this.#proving.run('proof', run, signal) as Promise<Value | undefined>
   }
 
   async #run<Value>(

@@ -136,7 +136,7 @@ class SiteQuestion {
     if (repository === undefined && !isHome) return undefined
     const account = isHome ? this.#asked.account : undefined
     const key = `${url.origin} ${repository} ${account !== undefined}`
-    return { site: this.#sites.at(url), caller: { repository, account }, key }
+    return { site: this.#sites.at(url), caller: { repository, account, signal: this.#asked.signal }, key }
   }
 
   async #at<Value>(url: URL, answer: Promise<Value>): Promise<Value> {

@@ -1,10 +1,11 @@
 import { readBody } from '../connections/exchange.ts'
 import type { Sender } from '../connections/transport.ts'
 import { UpstreamError } from '../error.ts'
+import type { Asking } from '../question.ts'
 import { parseRetryAfter } from '../rate-limit.ts'
 import type { Credentials } from './account.ts'
 
-export interface TokenRequest {
+export interface TokenRequest extends Asking {
   /** The upstream's name, for errors. */
   readonly upstream: string
   /** Validated: whatever is sent goes there. */
@@ -29,14 +30,14 @@ const maximumTokenBytes = 1024 * 1024
  * of a refusal. Throws UpstreamError where the service fails, limits us, or answers without a token.
  */
 export async function requestToken(transport: Sender, request: TokenRequest): Promise<Token | number> {
-  const { upstream, service, scopes, credentials } = request
+  const { upstream, service, scopes, credentials, signal } = request
   const url = new URL(request.realm)
   if (service !== undefined) url.searchParams.set('service', service)
   url.searchParams.delete('scope')
   for (const scope of scopes) url.searchParams.append('scope', scope)
   if (credentials) url.searchParams.set('account', credentials.username)
   const headers = credentials ? { authorization: basicAuthorization(credentials) } : {}
-  const response = await transport.request({ method: 'GET', url, headers })
+  const response = await transport.request({ method: 'GET', url, headers, signal })
   const body = await readBody(response, upstream, maximumTokenBytes)
   const { status } = response
   if (status === 429) {

@@ -3,7 +3,7 @@ import type { Expiring } from '../../flow/expiring.ts'
 import { SingleFlight } from '../../flow/single-flight.ts'
 import type { Sender } from '../connections/transport.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
-import { apiUrl } from '../question.ts'
+import { type Asking, apiUrl } from '../question.ts'
 import type { Account, Attempt } from './account.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import { acceptRealm } from './realm.ts'
@@ -24,7 +24,7 @@ export interface TokenSourceOptions {
 }
 
 /** Who asks about what. */
-export interface Caller {
+export interface Caller extends Asking {
   /** As it stands in the URL of the question; undefined for `/v2/` itself. */
   readonly repository: string | undefined
   /** Undefined: as anyone. While it is refused, the question is asked as anyone, too. */
@@ -58,7 +58,7 @@ export class TokenSource {
     const challenge = this.#challenge
     if (!challenge) return undefined
     try {
-      return await this.#answer(challenge, this.#scopesOf(caller), caller.account)
+      return await this.#answer(challenge, this.#scopesOf(caller), caller)
     } catch (error) {
       // Its token service may have moved: the next request comes without a token, to be told where to get one.
       if (this.#challenge === challenge) this.#challenge = undefined
@@ -80,10 +80,10 @@ export class TokenSource {
     const challenge = this.#choose(offered, caller.account)
     const scopes = this.#scopesOf(caller)
     if (tries > 0) return tries > 1 ? this.#forget(caller) : this.#answerWithMore(offered, challenge, caller)
-    let answer = await this.#answer(challenge, scopes, caller.account)
+    let answer = await this.#answer(challenge, scopes, caller)
     if (answer !== undefined && answer === used) {
       await this.#dropUsed(used, challenge, scopes, caller.account)
-      answer = await this.#answer(challenge, scopes, caller.account, true)
+      answer = await this.#answer(challenge, scopes, caller, true)
     }
     this.#challenge = challenge
     return answer
@@ -95,7 +95,7 @@ export class TokenSource {
     challenge: Challenge,
     caller: Caller,
   ): Promise<string | undefined> {
-    const { repository, account } = caller
+    const { repository } = caller
     if (repository === undefined || challenge.scheme !== 'bearer') return undefined
     const sameRealm = offered.filter(
       ({ scheme, parameters }) =>
@@ -105,7 +105,7 @@ export class TokenSource {
     const more = [own, ...furtherScopes(sameRealm, own)]
     if (more.join() === this.#scopesOf(caller).join()) return this.#forget(caller)
     try {
-      const answer = await this.#answer(challenge, more, account)
+      const answer = await this.#answer(challenge, more, caller)
       this.#scopes.set(repository, more)
       return answer
     } catch (error) {
@@ -145,16 +145,22 @@ export class TokenSource {
   async #answer(
     challenge: Challenge,
     scopes: readonly string[],
-    account: Account | undefined,
+    { account, signal }: Caller,
     isDoubted = false,
   ): Promise<string | undefined> {
-    if (challenge.scheme === 'basic') return account?.use(() => this.#proveBasic(account, isDoubted))
-    const own = account && !account.isPaused ? await this.#token(challenge, scopes, account) : undefined
-    return `Bearer ${own ?? (await this.#token(challenge, scopes, undefined))}`
+    if (challenge.scheme === 'basic')
+      return account?.use(() => this.#proveBasic(account, isDoubted, signal), signal)
+    const own =
+      account && !account.isPaused ? await this.#token(challenge, scopes, account, signal) : undefined
+    return `Bearer ${own ?? (await this.#token(challenge, scopes, undefined, signal))}`
   }
 
   /** A 401 to Basic may be about the repository alone: `/v2/` tells whether the account is right. */
-  async #proveBasic(account: Account, isDoubted: boolean): Promise<Attempt<string>> {
+  async #proveBasic(
+    account: Account,
+    isDoubted: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<Attempt<string>> {
     const { transport, url } = this.#options
     const authorization = basicAuthorization(account.credentials)
     if (account.isAccepted && !isDoubted) return { value: authorization }
@@ -162,6 +168,7 @@ export class TokenSource {
       method: 'GET',
       url: apiUrl(url, ''),
       headers: { authorization },
+      signal,
     })
     response.discard()
     return response.status === 401 ? { refusal: 'it answered 401' } : { value: authorization }
@@ -171,10 +178,13 @@ export class TokenSource {
     challenge: Challenge,
     scopes: readonly string[],
     account: Account | undefined,
+    signal: AbortSignal | undefined,
   ): Promise<string | undefined> {
     const key = this.#keyOf(challenge, scopes, account)
     const kept = await this.#options.tokens.get(key)
-    return kept ?? this.#fetching.run(key, () => this.#fetch(challenge, scopes, account, key))
+    if (kept !== undefined) return kept
+    const fetch = (flight: AbortSignal) => this.#fetch(challenge, scopes, account, { key, signal: flight })
+    return this.#fetching.run(key, fetch, signal)
   }
 
   /** Undefined where the account is refused. */
@@ -182,7 +192,7 @@ export class TokenSource {
     challenge: Challenge,
     scopes: readonly string[],
     account: Account | undefined,
-    key: string,
+    { key, signal }: { readonly key: string; readonly signal: AbortSignal },
   ): Promise<string | undefined> {
     const { upstream, transport, tokens, onTokenFetched } = this.#options
     const { parameters } = challenge
@@ -196,13 +206,24 @@ export class TokenSource {
     }
     const ask = async (credentials = account?.credentials): Promise<Token | number> => {
       const service = parameters.get('service')
-      const answer = await requestToken(transport, { upstream, realm, service, scopes, credentials })
+      const answer = await requestToken(transport, {
+        upstream,
+        realm,
+        service,
+        scopes,
+        credentials,
+        signal,
+      })
       if (typeof answer !== 'number') onTokenFetched?.()
       return answer
     }
     const token = account
-      ? await account.use(async (credentials) =>
-          this.#judge(account, await ask(credentials), () => this.#token(challenge, scopes, undefined)),
+      ? await account.use(
+          async (credentials) =>
+            this.#judge(account, await ask(credentials), () =>
+              this.#token(challenge, scopes, undefined, signal),
+            ),
+          signal,
         )
       : await ask()
     if (typeof token === 'number') {

@@ -82,24 +82,30 @@ test('a 401 to which there is nothing more to say comes back', async () => {
   assert.equal((await link.request(question)).status, 401)
 })
 
-test('who leaves while the token service says nothing does not wait for it; the next one gets its token', async () => {
+test('who leaves while the token service says nothing ends that where nobody else waits for it; the next one gets its token', async () => {
   let answer = Promise.withResolvers<TransportResponse>()
-  const { link, asked } = tokensBefore((request) =>
-    request.url.pathname === '/token' ? answer.promise : registry(request),
-  )
-  const tokens = () => asked.filter((line) => line.endsWith('/token')).length
+  const fetches: AbortSignal[] = []
+  const { link } = tokensBefore((request) => {
+    if (request.url.pathname !== '/token') return registry(request)
+    if (request.signal) fetches.push(request.signal)
+    return answer.promise
+  })
   // Of the first a token is wanted by a 401, of the second one is brought along.
-  for (const [index, name] of ['app', 'other'].entries()) {
+  for (const name of ['app', 'other']) {
     const repository = name as RepositoryName
-    const leaving = new AbortController()
-    const left = link.request({ ...question, repository, signal: leaving.signal })
-    await until(() => tokens() === index + 1)
-    leaving.abort(new Error('left'))
-    await assert.rejects(left, /left/)
+    const leaving = [new AbortController(), new AbortController()]
+    const [left, alsoLeft] = leaving.map(({ signal }) => link.request({ ...question, repository, signal }))
+    await until(() => fetches.length === 1)
+    leaving[0]?.abort(new Error('left'))
+    await assert.rejects(left as Promise<unknown>, /left/)
+    assert.equal(fetches[0]?.aborted, false, 'another one waits for the same token')
+    leaving[1]?.abort(new Error('left, too'))
+    await assert.rejects(alsoLeft as Promise<unknown>, /left, too/)
+    assert.equal(fetches[0]?.aborted, true)
     const next = link.request({ ...question, repository })
     answer.resolve(answerOf(200, { bytes: Buffer.from('{"token":"t"}') }))
     assert.equal((await next).status, 200)
-    assert.equal(tokens(), index + 1)
+    assert.equal(fetches.splice(0).length, 2)
     answer = Promise.withResolvers()
   }
 })
