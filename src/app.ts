@@ -34,8 +34,8 @@ export interface AppOptions {
   readonly environment: NodeJS.ProcessEnv
   /** Of the program; upstreams see it as `User-Agent`. */
   readonly version: string
-  /** Milliseconds for which a fill keeps its place while others wait: CRI gives up after 5 min without a byte. */
-  readonly turnMs?: number
+  /** See `BlobDownloadsOptions`. */
+  readonly turnMs?: number | undefined
   /** Milliseconds without a request after which a pull has ended; clients pause no longer between two blobs. */
   readonly pullIdleMs?: number
 }
@@ -46,7 +46,6 @@ const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: s
 const transferMemory = 16 * 1024 * 1024
 /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
 const patienceMs = 10_000
-const defaultTurnMs = 15_000
 const defaultPullIdleMs = 5000
 
 /** The running parts. Dispose to stop them, in the reverse order of their creation. */
@@ -65,14 +64,7 @@ export interface App extends AsyncDisposable {
  * folder, a file that cannot be read.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const {
-    config,
-    logger,
-    environment,
-    version,
-    turnMs = defaultTurnMs,
-    pullIdleMs = defaultPullIdleMs,
-  } = options
+  const { config, logger, environment, version, turnMs, pullIdleMs = defaultPullIdleMs } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   building.use(await lockDirectory(directory))
@@ -93,7 +85,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const upstreams: RegistryClient[] = []
   for (const upstream of config.upstreams) {
-    const client = await registryClient(upstream, { config, logger, version }, ways)
+    const client = await registryClient(upstream, { config, logger, version, turnMs }, ways)
     upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
@@ -103,8 +95,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       records: catalog,
       rate,
       retries: config.limits.retries,
-      turnMs,
       patienceMs,
+      clientFills: config.limits.perClient.fills,
       logger,
     }),
   )
@@ -205,7 +197,7 @@ interface Ways {
 
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
-  { config, logger, version }: Pick<AppOptions, 'config' | 'logger' | 'version'>,
+  { config, logger, version, turnMs }: Pick<AppOptions, 'config' | 'logger' | 'version' | 'turnMs'>,
   { tokens, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
@@ -215,6 +207,7 @@ async function registryClient(
     realms,
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
+    turnMs,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

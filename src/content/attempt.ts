@@ -1,56 +1,43 @@
-import type { Logger } from 'pino'
-import type { Changes } from '../flow/changes.ts'
+import { abortable } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
-import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
+import { isDigestOfNothing } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import type { BlobStore } from '../storage/blob-store.ts'
-import { StorageError } from '../storage/error.ts'
-import { WindowPartial } from '../storage/memory/window-partial.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
 import { EndlessRoom } from './endless-room.ts'
 import { Growing } from './growing.ts'
+import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
-import { whenNotBusy } from './patience.ts'
 import { Contradiction, Doubt, Size } from './size.ts'
 import type { OpenedSpan } from './source.ts'
 import type { Way, Ways } from './ways.ts'
 
-export interface AttemptOptions {
-  readonly digest: Digest
-  readonly store: BlobStore
-  /** The name of the partial that it goes on with, or begins. */
-  readonly partialId: string
+export interface AttemptOptions extends LandingOptions {
   readonly ways: Ways
   /** Whether sizes that descriptors claim are gone by until a source tells; not after they led to wrong bytes. */
   readonly heedsClaims: boolean
-  /** Whether the disk has room for so many bytes more, and is worth trying. */
-  readonly hasRoom: (size: number | undefined) => Promise<boolean>
-  /** A source has answered. */
-  readonly onAnswer: (way: Way) => void
-  /** Called when the last reader has left, and while bytes come of which nobody has told how many there are. */
-  readonly onIdle: () => void
-  /** Announced whenever something is different for those who wait. */
-  readonly changes: Changes
+  /** Whose sources have answered. */
+  readonly confirmed: Set<RepositoryKey>
+  /** Called while bytes come of which nobody has told how many there are. */
+  readonly onEndless: () => void
+  /** Those who wait for the blob. */
+  readonly clients: Iterable<string>
   readonly rate: TokenBucket | undefined
-  readonly turnMs: number
   /** Milliseconds without a byte after which a way is left for a better one. */
   readonly slowMs: number
   readonly since: number
   readonly signal: AbortSignal
-  readonly logger: Logger
 }
 
 /** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
 const maximumUnknownSize = 64 * 1024 ** 3
-/** Bytes that wait for the slowest reader of a blob that the disk cannot take, before the download is held back. */
-const windowBytes = 4 * 1024 * 1024
 
 /** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
 export class Attempt {
-  readonly growing: Growing
+  readonly growing = new Growing()
   readonly #brought = new Set<Way>()
   readonly #answered = new Set<Way>()
   readonly #options: AttemptOptions
@@ -58,8 +45,7 @@ export class Attempt {
   readonly #abandoned = new AbortController()
   readonly #signal: AbortSignal
   readonly #room: EndlessRoom
-  #partial: Partial | undefined
-  #isWindow = false
+  readonly #landing: Landing
   #keptBytes = 0
   #resumes = 0
   #underWay: { download: Download; way: Way } | undefined
@@ -67,9 +53,9 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
-    this.#room = new EndlessRoom(async (size) => this.#isWindow || options.hasRoom(size))
+    this.#landing = new Landing(options, this.growing, this.#signal)
+    this.#room = new EndlessRoom(async (size) => this.isWindow || options.hasRoom(size))
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
-    this.growing = new Growing({ onIdle: options.onIdle })
   }
 
   /** Bytes, as a source has told. */
@@ -83,7 +69,7 @@ export class Attempt {
 
   /** Bytes that the disk has still to take, as far as the size is known. */
   get missingBytes(): number {
-    return this.#isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
+    return this.isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
   }
 
   /** Whether much has come, and nobody has told where it ends. */
@@ -93,7 +79,7 @@ export class Attempt {
 
   /** Whether the disk cannot take it. */
   get isWindow(): boolean {
-    return this.#isWindow
+    return this.#landing.window !== undefined
   }
 
   /** Bytes that are here, once they are verified. */
@@ -118,7 +104,7 @@ export class Attempt {
 
   /** What it writes to; undefined before the first byte. */
   get partial(): Partial | undefined {
-    return this.#partial
+    return this.#landing.partial
   }
 
   /**
@@ -128,15 +114,17 @@ export class Attempt {
    */
   async run(): Promise<Partial> {
     const { digest } = this.#options
-    await this.#takeUp()
+    // A blob that nobody has sent a byte of leaves no file.
+    const kept = await this.#landing.takeUp(this.#size.bytes)
+    this.#keptBytes = this.#present
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
-    if (this.#keptBytes > 0 && this.#partial && (await isWhole(this.#partial, digest))) return this.#partial
-    this.#size.refuteBy(this.#partial?.present, digest)
+    if (this.#keptBytes > 0 && kept && (await isWhole(kept, digest))) return kept
+    this.#size.refuteBy(kept?.present, digest)
     const ending = await this.#bring()
-    if (!this.#partial && !isDigestOfNothing(digest)) {
+    if (!this.partial && !isDigestOfNothing(digest)) {
       throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
     }
-    const partial = this.#partial ?? (await this.#begin())
+    const partial = this.partial ?? (await this.#begin())
     try {
       await partial.verify(digest)
     } catch (error) {
@@ -170,7 +158,7 @@ export class Attempt {
   abandon(reason: Error): void {
     this.#abandoned.abort(reason)
     // Its writes may wait for readers that never come.
-    if (this.#isWindow) void this.#partial?.discard(reason)
+    void this.#landing.window?.discard(reason)
   }
 
   get abandonedFor(): Error | undefined {
@@ -178,63 +166,22 @@ export class Attempt {
   }
 
   get #present(): number {
-    return this.#partial?.present.total ?? 0
+    return this.partial?.present.total ?? 0
   }
 
-  /** Goes on with what an earlier attempt left; a blob that nobody has sent a byte of leaves no file. */
-  async #takeUp(): Promise<void> {
-    const { store, partialId, hasRoom } = this.#options
-    const found = await whenNotBusy(() => store.partials.find(partialId), this.#signal).catch(() => undefined)
-    if (!found || !(await hasRoom(this.#size.bytes))) return
-    const partial = await this.#openPartial()
-    // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
-    if (!partial) return
-    this.#attach(partial)
-    this.#keptBytes = this.#present
-  }
-
-  async #begin(): Promise<Partial> {
-    return this.#attach((await this.#openPartial()) ?? this.#openWindow())
-  }
-
-  #attach(partial: Partial): Partial {
-    this.#partial = partial
-    this.growing.attach(this.#partial, { keeps: !this.#isWindow })
-    this.#options.changes.announce()
-    return partial
-  }
-
-  async #openPartial(): Promise<Partial | undefined> {
-    const { digest, store, partialId: id, hasRoom, logger } = this.#options
-    if (!(await hasRoom(this.#size.bytes))) return undefined
-    const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
-    try {
-      return await whenNotBusy(open, this.#signal)
-    } catch (error) {
-      if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
-      logger.debug({ digest, err: error }, 'a partial could not be opened')
-      return undefined
-    }
-  }
-
-  #openWindow(): Partial {
-    const { digest, logger, partialId: id } = this.#options
-    if (this.#size.bytes === undefined && !isDigestOfNothing(digest)) {
-      const name = this.#underWay?.way.source.name ?? ''
-      throw new UpstreamError('INVALID_RESPONSE', name, 'it does not tell the size of a blob')
-    }
-    this.#isWindow = true
-    logger.error({ digest }, 'the disk cannot take this blob: handing it through without keeping it')
-    return new WindowPartial({ id, algorithm: digestAlgorithm(digest), capacity: windowBytes })
+  #begin(): Promise<Partial> {
+    return this.#landing.begin(this.#size.bytes, this.#underWay?.way.source.name ?? '')
   }
 
   /** By one way after the other, one connection at a time, until nothing is missing. */
   async #bring(): Promise<'whole' | 'nothing behind'> {
     const { ways, changes } = this.#options
     const signal = this.#signal
-    for (;;) {
+    while (this.#gap()) {
+      // Before there is a place on the line again: who has one brings bytes, or lets others do.
+      await abortable(this.growing.pause(), signal)
       const gap = this.#gap()
-      if (!gap) return 'whole'
+      if (!gap) break
       const way = await ways.next(changes, signal)
       const before = this.#present
       try {
@@ -251,35 +198,39 @@ export class Attempt {
         this.#underWay = undefined
       }
     }
+    return 'whole'
   }
 
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
-    const { rate, turnMs, since } = this.#options
+    const { rate, clients, since } = this.#options
     const signal = this.#signal
+    const restingMs = (): number => this.growing.fullMs
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
-    const write = async (position: number, bytes: Uint8Array): Promise<void> => {
+    const write = async (position: number, bytes: Uint8Array, left: AbortSignal): Promise<void> => {
       this.#brought.add(way)
       const isFirst = !this.hasBytes
-      if (!this.#partial) await this.#begin()
-      if (this.isEndless) this.#options.onIdle()
+      if (!this.partial) await this.#begin()
+      if (this.isEndless) this.#options.onEndless()
       if (this.#size.bytes === undefined) await this.#room.take(bytes.length, this.#present)
-      await this.growing.write(position, bytes)
+      const written = this.growing.write(position, bytes)
+      await (this.isWindow ? abortable(written, left) : written)
       if (isFirst) this.#options.changes.announce()
     }
-    const download = new Download({ way, gap, isHole, since, rate, turnMs, onAnswer, write, signal })
+    const about = { way, gap, isHole, since, rate, clients, restingMs, signal }
+    const download = new Download({ ...about, onAnswer, write })
     this.#underWay = { download, way }
     return download.run()
   }
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */
   #heed(way: Way, { start, size: told }: OpenedSpan): number | undefined {
-    const { changes, onAnswer } = this.#options
-    onAnswer(way)
+    const { changes, confirmed } = this.#options
+    if (way.source.repository !== undefined) confirmed.add(way.source.repository)
     this.#answered.add(way)
     if (start > 0) this.#resumes += 1
     if (told === undefined) return this.#size.bytes
-    this.#size.heed(told, way, this.#partial?.present)
+    this.#size.heed(told, way, this.partial?.present)
     changes.announce()
     return told
   }
@@ -287,8 +238,8 @@ export class Attempt {
   /** The next bytes to ask for. */
   #gap(): ByteInterval | undefined {
     const size = this.#size.bytes ?? maximumUnknownSize
-    if (!this.#partial) return size === 0 ? undefined : { start: 0, end: size }
-    return this.#partial.present.firstGap(size)
+    if (!this.partial) return size === 0 ? undefined : { start: 0, end: size }
+    return this.partial.present.firstGap(size)
   }
 
   /** It says that there is nothing behind, and never told how much there is. */

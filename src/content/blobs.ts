@@ -17,18 +17,19 @@ import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
 import { whenNotBusy } from './patience.ts'
+import { RunningFills, type RunningFillsOptions } from './running-fills.ts'
 import type { Source } from './source.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
 import { Suspects } from './suspects.ts'
+import { Windows } from './windows.ts'
 
-export interface BlobsOptions {
+export interface BlobsOptions extends RunningFillsOptions {
   readonly store: BlobStore
   readonly records: BlobRecords
   readonly rate: TokenBucket | undefined
   /** See `FillOptions`. */
   readonly retries: number
-  readonly turnMs: number
   readonly patienceMs: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs?: number
@@ -42,6 +43,14 @@ export interface OpenedBlob {
   readonly status: 'hit' | 'joined' | 'miss'
   /** Whose upstreams have given bytes of it to the fill so far; it grows while the fill runs. */
   readonly confirmedBy: ReadonlySet<RepositoryKey>
+}
+
+export interface OpenOptions {
+  /** Bytes, as a descriptor claims. */
+  readonly size?: number | undefined
+  /** For whom; undefined: for the mirror itself. */
+  readonly client?: string | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 const defaultSlowMs = 3000
@@ -63,16 +72,18 @@ export class Blobs implements AsyncDisposable {
   readonly #counter = new FillCounter()
   /** The fills that whoever comes may follow. */
   readonly #fills = new Map<Digest, Fill>()
-  readonly #running = new Set<Fill>()
+  readonly #running: RunningFills
   /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
   readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
   readonly #suspects = new Suspects()
+  readonly #windows = new Windows()
   readonly #used = new Set<Digest>()
   readonly #noting: IntervalJob
   #isStopped = false
 
   constructor(options: BlobsOptions) {
     this.#options = options
+    this.#running = new RunningFills(options)
     const { documents } = this
     const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
     this.#stored = new StoredBlobs({ ...options, documents, lock: this.#lock, remove })
@@ -85,7 +96,7 @@ export class Blobs implements AsyncDisposable {
 
   /** Fills under way. */
   get fillCount(): number {
-    return this.#running.size
+    return this.#running.count
   }
 
   /** What became of fills so far, by the name of the upstream. */
@@ -107,40 +118,45 @@ export class Blobs implements AsyncDisposable {
 
   /**
    * Opens a blob: what is stored, else what is on its way, to which `source` is one way more. Waits as `Fill.follow`
-   * does; `size` is what a descriptor claims. Rejects with the failure of `source` where it failed as all others did,
-   * or when `signal` aborts; the fill goes on.
+   * does. Rejects with the failure of `source` where it failed as all others did, with RegistryError TOOMANYREQUESTS
+   * where the client has begun too much else, or when `signal` aborts; the fill goes on.
    */
-  async open(
-    digest: Digest,
-    source: Source,
-    { size: claim, signal }: { size?: number | undefined; signal?: AbortSignal | undefined } = {},
-  ): Promise<OpenedBlob> {
+  async open(digest: Digest, source: Source, options: OpenOptions = {}): Promise<OpenedBlob> {
+    const { size: claim, client, signal } = options
     let status: OpenedBlob['status'] | undefined
     let confirmedBy = nobody
-    for (let look = 0; look < maximumLooks; look += 1) {
-      const running = this.#fills.get(digest)
-      if (running && !running.takesFollowers && !running.isHandedThrough) {
+    let place: Disposable | undefined
+    try {
+      for (let look = 0; look < maximumLooks; look += 1) {
+        const running = this.#fills.get(digest)
         // Not before its partial is closed: the next fill opens the same one.
-        await abortable(
-          running.done.catch(() => {}),
-          signal,
-        )
-        continue
+        if (running && isEnding(running)) await abortable(settled(running.done), signal)
+        const stored = running?.takesFollowers ? undefined : await this.openStored(digest)
+        if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
+        // Nothing is begun for somebody who has left.
+        signal?.throwIfAborted()
+        let fill = this.#fills.get(digest)
+        if (fill && isEnding(fill)) continue
+        const isFollowed = fill?.takesFollowers === true
+        status ??= isFollowed ? 'joined' : 'miss'
+        if (!fill || !isFollowed) {
+          place ??= this.#running.tryPlace(client)
+          if (!place) {
+            place = await this.#running.placeOf(client, signal)
+            continue
+          }
+          fill = this.#start(digest, source, { claim, place })
+          place = undefined
+        }
+        confirmedBy = fill.confirmedBy
+        const found = await fill.follow(source, { claim, client, signal })
+        if (found !== 'stored' && found !== 'gone') {
+          this.#used.add(digest)
+          return { reader: found, status, confirmedBy }
+        }
       }
-      const isOnItsWay = running?.takesFollowers === true
-      const stored = isOnItsWay ? undefined : await this.openStored(digest)
-      if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
-      // Nothing is begun for somebody who has left.
-      signal?.throwIfAborted()
-      const fill = this.#followable(digest)
-      status ??= fill ? 'joined' : 'miss'
-      const followed = fill ?? this.#start(digest, source, claim)
-      confirmedBy = followed.confirmedBy
-      const found = await followed.follow(source, { claim, signal })
-      if (found !== 'stored' && found !== 'gone') {
-        this.#used.add(digest)
-        return { reader: found, status, confirmedBy }
-      }
+    } finally {
+      place?.[Symbol.dispose]()
     }
     throw new RegistryError('BLOB_UNKNOWN', `${digest} was removed while it was asked for: try again`)
   }
@@ -193,39 +209,44 @@ export class Blobs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopped = true
     const reason = new Error('the mirror is stopping; what was fetched is kept')
-    await Promise.all([...this.#running].map((fill) => fill.stop(reason)))
+    await this.#running.stop(reason)
     await this.#noting[Symbol.asyncDispose]()
     await bestEffort(this.#noteUse(), () => {})
   }
 
-  #followable(digest: Digest): Fill | undefined {
-    const fill = this.#fills.get(digest)
-    return fill?.takesFollowers ? fill : undefined
-  }
-
-  #start(digest: Digest, source: Source, claim: number | undefined): Fill {
+  /** It has `place` until it ends. */
+  #start(
+    digest: Digest,
+    source: Source,
+    { claim, place }: { claim: number | undefined; place: Disposable },
+  ): Fill {
     if (this.#isStopped)
       throw new RegistryError('UNAVAILABLE', 'the mirror is stopping: ask again when it is back')
+    const counts = this.#counter.of(source.name)
+    counts.started += 1
     const fill: Fill = Fill.start(
       {
         ...this.#options,
         slowMs: this.#options.slowMs ?? defaultSlowMs,
         digest,
         suspects: this.#suspects,
-        counts: this.#counter.of(source.name),
+        windows: this.#windows,
+        counts,
         isUnstorable: this.#unstorable.has(digest),
         hasRoom: (size) => this.#hasRoom(digest, size, fill),
         publish: (partial) => this.#publish(digest, partial),
         onDiskFailure: () => this.#unstorable.set(digest, true),
-        onEnd: () => {
-          this.#running.delete(fill)
+        onAbandoned: () => this.#running.boundAbandoned(),
+        onEnd: (how) => {
+          counts[how] += 1
+          this.#running.ended(fill)
           if (this.#fills.get(digest) === fill) this.#fills.delete(digest)
         },
       },
       source,
       claim,
     )
-    this.#running.add(fill)
+    this.#running.add(fill, place)
     this.#fills.set(digest, fill)
     return fill
   }
@@ -249,8 +270,7 @@ export class Blobs implements AsyncDisposable {
     if (size === undefined) return true
     // A disk that does not tell is tried.
     const room = await this.#options.store.roomFor(partialId(digest)).catch(() => Number.POSITIVE_INFINITY)
-    const others = [...this.#running].filter((fill) => fill !== asking)
-    return size + others.reduce((sum, { missingBytes }) => sum + missingBytes, 0) <= room
+    return size + this.#running.missingBytesBeside(asking) <= room
   }
 
   async #noteUse(): Promise<void> {
@@ -258,4 +278,13 @@ export class Blobs implements AsyncDisposable {
     this.#used.clear()
     if (digests.length > 0) await this.#options.records.used(digests, Date.now())
   }
+}
+
+/** Whether a fill takes nobody any more, and has not let go of its partial. */
+function isEnding(fill: Fill): boolean {
+  return !fill.takesFollowers && !fill.isHandedThrough
+}
+
+function settled(work: Promise<unknown>): Promise<unknown> {
+  return work.catch(() => {})
 }

@@ -1,3 +1,4 @@
+import type { Turn, WhyOver } from '../flow/line.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
@@ -15,22 +16,30 @@ export interface DownloadOptions {
   readonly since: number
   /** Bounds the bytes per second of all downloads together. */
   readonly rate: TokenBucket | undefined
-  /** Milliseconds after which it lets another one that waits for the line have its turn. */
-  readonly turnMs: number
+  /** Those who wait for the blob. */
+  readonly clients: Iterable<string>
+  /** Milliseconds for which none of them has taken a byte, so that nothing can be written. */
+  readonly restingMs: () => number
   /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
   readonly onAnswer: (span: OpenedSpan) => number | undefined
-  readonly write: (position: number, bytes: Uint8Array) => Promise<void>
+  /** Rejects with the reason of `left` where it may be left alone: the bytes are written all the same, or not. */
+  readonly write: (position: number, bytes: Uint8Array, left: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
 }
 
-/** One connection: brings one span of a blob by one way. */
-export class Download {
+/** One connection: brings one span of a blob by one way, in one turn on the line. */
+export class Download implements Turn {
   readonly #options: DownloadOptions
+  /** Aborts where it is left before it has an answer. */
   readonly #left = new AbortController()
+  /** Aborts where not even what has arrived is waited for. */
+  readonly #dropped = new AbortController()
   #span: OpenedSpan | undefined
   #isLeft = false
   #lastSign = performance.now()
   #isQueued = true
+  #receivingSince: number | undefined
+  #bytes = 0
   /** What our own side waits for at this moment. */
   #holds = 0
 
@@ -51,6 +60,32 @@ export class Download {
   /** Milliseconds for which nothing has come although it could have. */
   get silentMs(): number {
     return this.#holds > 0 ? 0 : performance.now() - this.#lastSign
+  }
+
+  get clients(): Iterable<string> {
+    return this.#options.clients
+  }
+
+  get receivingSince(): number | undefined {
+    return this.#receivingSince
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get restingMs(): number {
+    return this.#options.restingMs()
+  }
+
+  /** Where the upstream cannot go on in the middle, a turn that ends would start the blob again. */
+  end(why: WhyOver): boolean {
+    const isWorthKeeping = why === 'turn' || why === 'share'
+    if (isWorthKeeping && this.#bytes > 0 && this.#options.way.ignoresRange) return false
+    this.leave()
+    // Nobody takes it, so it would stay in memory.
+    if (why === 'resting') this.#dropped.abort()
+    return true
   }
 
   /** Ends it; what has arrived is still taken. */
@@ -85,6 +120,9 @@ export class Download {
       }
       isRead = true
       return await this.#receive(span, size)
+    } catch (error) {
+      if (error !== this.#dropped.signal.reason) throw error
+      return undefined
     } finally {
       if (!isRead) span.discard()
     }
@@ -101,7 +139,7 @@ export class Download {
       this.#lastSign = performance.now()
     }
     try {
-      const span = await way.source.open(gap.start, { end, since, signal: both, pace, onPlace })
+      const span = await way.source.open(gap.start, { end, since, signal: both, turn: this, pace, onPlace })
       onPlace()
       return span
     } catch (error) {
@@ -112,23 +150,19 @@ export class Download {
 
   async #receive(span: OpenedSpan, size: number | undefined): Promise<'end' | undefined> {
     const { way, gap, isHole, write } = this.#options
-    const startedAt = performance.now()
     const end = isHole ? gap.end : (size ?? gap.end)
     let position = span.start
-    let isTurnOver = false
-    this.#lastSign = startedAt
+    this.#lastSign = performance.now()
     for await (const chunk of span.body()) {
+      this.#receivingSince ??= performance.now()
+      this.#bytes += chunk.length
       const taken = chunk.subarray(0, Math.max(0, end - position))
-      await this.#heldBack(() => write(position, taken))
+      await this.#heldBack(() => write(position, taken, this.#dropped.signal))
       position += chunk.length
       way.hasGiven = true
       if (position >= end) return undefined
-      if (isTurnOver || this.#isLeft || !this.#mustYield(span, startedAt)) continue
-      isTurnOver = true
-      // What has arrived is still taken.
-      span.stop()
     }
-    if (isTurnOver || this.#isLeft) return undefined
+    if (this.#isLeft) return undefined
     if (position >= end || (size === undefined && !isHole)) return 'end'
     if (position === 0 && gap.start === 0) {
       // A body that ends in good order and is empty was not cut: it is another content than was asked for.
@@ -136,12 +170,6 @@ export class Download {
     }
     const message = `it ended a blob after ${position} of ${size ?? 'all'} bytes`
     throw new UpstreamError('UNREACHABLE', way.source.name, message)
-  }
-
-  /** Where the upstream cannot go on in the middle, a turn that ends would start the blob again. */
-  #mustYield(span: OpenedSpan, startedAt: number): boolean {
-    const { way, turnMs } = this.#options
-    return !way.ignoresRange && span.isTurnOver && performance.now() - startedAt > turnMs
   }
 
   /** While our own side waits, silence is not the upstream's. */

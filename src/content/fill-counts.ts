@@ -3,7 +3,7 @@ export interface FillCounts {
   started: number
   finished: number
   failed: number
-  /** The mirror ended meanwhile. */
+  /** Ended with what they had: the mirror stopped, or nobody waited for too many of them. */
   stopped: number
   /** Connections that went on in the middle of a blob. */
   resumes: number

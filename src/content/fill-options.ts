@@ -5,6 +5,7 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { FillCounts } from './fill-counts.ts'
 import type { Suspects } from './suspects.ts'
+import type { Windows } from './windows.ts'
 
 export interface FillOptions {
   readonly digest: Digest
@@ -17,15 +18,16 @@ export interface FillOptions {
   readonly isUnstorable: boolean
   /** The disk failed, so that the blob cannot be kept. */
   readonly onDiskFailure: () => void
-  /** It takes no more followers; called before those who wait hear of its end. */
-  readonly onEnd: () => void
+  /** Nobody waits for it any more. */
+  readonly onAbandoned: () => void
+  /** It takes no more followers; called before those who wait hear of its end. `stopped`: it was told to. */
+  readonly onEnd: (how: 'finished' | 'failed' | 'stopped') => void
   /** Of the first way's upstream, added to as it goes. */
   readonly counts: FillCounts
+  readonly windows: Windows
   readonly rate: TokenBucket | undefined
   /** Attempts in a row without a new byte before a way is given up. */
   readonly retries: number
-  /** Milliseconds after which it lets another one that waits for the line have its turn. */
-  readonly turnMs: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs: number
   /** Ways that were wrong about a digest a moment ago. */
@@ -33,6 +35,14 @@ export interface FillOptions {
   /** Milliseconds that a reader waits for the first byte of a blob whose size is known. */
   readonly patienceMs: number
   readonly logger: Logger
+}
+
+export interface FollowOptions {
+  /** Bytes, as a descriptor claims. */
+  readonly claim: number | undefined
+  /** For whom; undefined: for the mirror itself. */
+  readonly client?: string | undefined
+  readonly signal?: AbortSignal | undefined
 }
 
 /** The name of a blob's partial: the same for every process, so that the next one finds what this one left. */

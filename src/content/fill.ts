@@ -5,9 +5,11 @@ import type { Partial } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Attempt } from './attempt.ts'
-import { anew, type FillOptions, partialId } from './fill-options.ts'
+import { Crowd } from './crowd.ts'
+import { anew, type FillOptions, type FollowOptions, partialId } from './fill-options.ts'
 import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
 import { closePartial } from './partial-ends.ts'
+import { Patience } from './patience.ts'
 import { Contradiction } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
@@ -30,6 +32,8 @@ export class Fill {
   readonly #ways: Ways
   readonly #stopped = new AbortController()
   readonly #confirmed = new Set<RepositoryKey>()
+  /** Those who wait for bytes, or read them. */
+  readonly #clients = new Crowd(() => this.#stopIfUnwanted())
   readonly #startedAt = performance.now()
   readonly #done: Promise<void>
   #attempt: Attempt | undefined
@@ -51,7 +55,7 @@ export class Fill {
     this.#done.catch(() => {})
   }
 
-  /** Starts to fetch at once. */
+  /** Begins at once. */
   static start(options: FillOptions, source: Source, claim: number | undefined): Fill {
     return new Fill(options, source, claim)
   }
@@ -77,6 +81,12 @@ export class Fill {
     return this.#attempt?.missingBytes ?? 0
   }
 
+  /** Since when nobody has waited for it, in milliseconds of `performance.now()`; undefined: somebody does, or it ends. */
+  get abandonedSince(): number | undefined {
+    const isAbandoned = this.#clients.isEmpty && !this.#isEnding && !this.#stopped.signal.aborted
+    return isAbandoned ? this.#clients.emptySince : undefined
+  }
+
   /** Whose upstreams have given bytes so far. */
   get confirmedBy(): ReadonlySet<RepositoryKey> {
     return this.#confirmed
@@ -91,7 +101,7 @@ export class Fill {
    */
   async follow(
     source: Source,
-    { claim, signal }: { claim: number | undefined; signal?: AbortSignal | undefined },
+    { claim, client = '', signal }: FollowOptions,
   ): Promise<BlobReader | 'stored' | 'gone'> {
     const wasSuspect = this.#ways.isSuspect
     const way = this.#ways.add(source, { claim })
@@ -101,19 +111,17 @@ export class Fill {
       this.#attempt?.leaveIfSlow()
     }
     this.#changes.announce()
-    let isPatient = true
-    const patience = setTimeout(() => {
-      isPatient = false
-      this.#changes.announce()
-    }, this.#options.patienceMs)
-    patience.unref()
+    using patience = new Patience(this.#options.patienceMs, () => this.#changes.announce())
+    const leave = this.#clients.enter(client)
     this.#waiting += 1
+    let isReading = false
     try {
-      return await this.#changes.until(() => this.#offer(way, claim, isPatient), signal)
+      const found = await this.#changes.until(() => this.#offer(way, { claim, patience, leave }), signal)
+      isReading = found !== 'stored' && found !== 'gone'
+      return found
     } finally {
-      clearTimeout(patience)
       this.#waiting -= 1
-      this.#stopIfUnwanted()
+      if (!isReading) leave()
     }
   }
 
@@ -137,16 +145,14 @@ export class Fill {
     if (this.#isEnding || this.#beginnings === maximumBeginnings) return
     this.#beginnings += 1
     this.#ways.prefer(way)
-    if (!attempt) return
     this.#attempt = undefined
-    attempt.abandon(leftFor(way, attempt))
+    attempt?.abandon(leftFor(way, attempt))
   }
 
   /** What somebody who waits can have now; undefined: nothing yet. Throws where nothing will come. */
   #offer(
     way: Way,
-    claim: number | undefined,
-    isPatient: boolean,
+    { claim, patience, leave }: { claim: number | undefined; patience: Patience; leave: () => void },
   ): BlobReader | 'stored' | 'gone' | undefined {
     if (this.#outcome === 'stored') return 'stored'
     if (this.#outcome instanceof Error) {
@@ -155,32 +161,28 @@ export class Fill {
     const attempt = this.#attempt
     if (attempt?.isWindow && !attempt.growing.isWhole) return 'gone'
     if (attempt && this.#outcome === 'handed')
-      return attempt.growing.reader(attempt.verifiedSize, way.source.name)
+      return attempt.growing.reader(attempt.verifiedSize, way.source.name, leave)
     const size = attempt?.told ?? claim
     if (!attempt || size === undefined || size <= verifiedBefore(this.#ways.isSuspect) || this.#isEnding)
       return undefined
-    if (!attempt.hasBytes && (claim === undefined || isPatient)) return undefined
+    if (!attempt.hasBytes && (claim === undefined || !patience.isOver)) return undefined
     // Where its partial ends at this moment, the next look finds the blob stored.
-    return attempt.growing.reader(size, way.source.name)
+    return attempt.growing.reader(size, way.source.name, leave)
   }
 
   async #run(first: Source): Promise<void> {
-    const { counts, digest, logger } = this.#options
-    counts.started += 1
+    const { digest, logger } = this.#options
     try {
       // Whoever started it has to have the fill in hand before anything of it is told.
       await Promise.resolve()
       const outcome = await this.#fill()
-      counts.finished += 1
-      this.#end()
+      this.#end('finished')
       this.#outcome = outcome
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause))
       const isStopped = this.#stopped.signal.aborted
-      if (isStopped) counts.stopped += 1
-      else counts.failed += 1
       if (!isStopped) reportFailure(logger, digest, first, error)
-      this.#end()
+      this.#end(isStopped ? 'stopped' : 'failed')
       this.#outcome = error
       throw error
     } finally {
@@ -189,13 +191,13 @@ export class Fill {
     }
   }
 
-  #end(): void {
+  #end(how: 'finished' | 'failed' | 'stopped'): void {
     this.#isEnding = true
-    this.#options.onEnd()
+    this.#options.onEnd(how)
   }
 
   async #fill(): Promise<'stored' | 'handed'> {
-    const { digest, store } = this.#options
+    const { digest, store, counts } = this.#options
     for (;;) {
       // Guards against this order: (1) A asks, and finds neither the blob nor a fill. (2) B's fill of it, begun
       // earlier, is sealed and leaves. (3) A starts this one. The same where a push was sealed since.
@@ -207,7 +209,7 @@ export class Fill {
       } catch (error) {
         await this.#giveUp(attempt, error)
       } finally {
-        this.#options.counts.resumes += attempt.resumes
+        counts.resumes += attempt.resumes
       }
     }
   }
@@ -221,10 +223,9 @@ export class Fill {
       ways: this.#ways,
       heedsClaims: this.#wrongs === 0,
       hasRoom: async (size) => !this.#isUnstorable && hasRoom(size),
-      onAnswer: ({ source }) => {
-        if (source.repository !== undefined) this.#confirmed.add(source.repository)
-      },
-      onIdle: () => this.#stopIfUnwanted(),
+      confirmed: this.#confirmed,
+      onEndless: () => this.#stopIfUnwanted(),
+      clients: this.#clients,
       changes: this.#changes,
       since: this.#startedAt,
       signal: this.#stopped.signal,
@@ -237,9 +238,8 @@ export class Fill {
   /** The bytes are right, so readers may finish now; a slow disk is not their business. */
   async #complete(attempt: Attempt, partial: Partial): Promise<void> {
     const { digest, store, suspects, publish, logger } = this.#options
-    const size = partial.present.total
     for (const { source } of attempt.blameable) suspects.cleared(digest, source.repository)
-    attempt.growing.verified(size)
+    attempt.growing.verified(partial.present.total)
     if (attempt.isWindow) return
     await publish(partial)
     if (this.#isAnew) await store.partials.remove(partialId(digest)).catch(() => {})
@@ -253,7 +253,6 @@ export class Fill {
     const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
     const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
     if (isOfDisk) onDiskFailure()
-    const isWanted = this.#waiting > 0 || !attempt.growing.isIdle
     const { blameable, abandonedFor } = attempt
     if (isWrong) {
       this.#wrongs += 1
@@ -263,7 +262,7 @@ export class Fill {
     }
     // Where all ways have failed, one more may have come before that was heard here.
     const isAnother = isWrong
-      ? (isWanted || !this.#ways.isSuspect) && blameable.length > 0 && this.#ways.isOpen
+      ? (!this.#clients.isEmpty || !this.#ways.isSuspect) && blameable.length > 0 && this.#ways.isOpen
       : abandonedFor !== undefined ||
         error instanceof Contradiction ||
         (error instanceof UpstreamError && this.#ways.isOpen)
@@ -285,8 +284,11 @@ export class Fill {
   /** What is only handed through has no use without readers, and what may have no end would have none. */
   #stopIfUnwanted(): void {
     const attempt = this.#attempt
-    if (this.#isEnding || !(attempt?.isWindow || attempt?.isEndless)) return
-    if (this.#waiting === 0 && attempt.growing.isIdle) this.#abort(new Error('the client has left'))
+    if (!this.#clients.isEmpty) return
+    const reason = new Error('the client has left')
+    if (this.#outcome === 'handed') void attempt?.partial?.discard(reason)
+    else if (!this.#isEnding && (attempt?.isWindow || attempt?.isEndless)) this.#abort(reason)
+    if (this.abandonedSince !== undefined) this.#options.onAbandoned()
   }
 
   #abort(reason: Error): void {

@@ -1,5 +1,6 @@
 import { Changes } from '../flow/changes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
+import type { WindowPartial } from '../storage/memory/window-partial.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
 import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -31,18 +32,19 @@ interface Follower {
 export class Growing {
   readonly #changes = new Changes()
   readonly #followers = new Set<Follower>()
-  readonly #onIdle: () => void
   readonly #laggardMs: number
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
+  #window: WindowPartial | undefined
+  /** Since when a window has had no room. */
+  #fullSince: number | undefined
   #verifiedSize: number | undefined
   #failure: Error | undefined
   #unannounced = 0
   #announcing: NodeJS.Timeout | undefined
 
-  /** `onIdle` is called whenever the last reader has left. `patienceMs`: see `laggardMs`. */
-  constructor(options: { onIdle?: () => void; laggardMs?: number } = {}) {
-    this.#onIdle = options.onIdle ?? (() => {})
+  /** `laggardMs`: see there. */
+  constructor(options: { laggardMs?: number } = {}) {
     this.#laggardMs = options.laggardMs ?? laggardMs
   }
 
@@ -51,36 +53,41 @@ export class Growing {
     return [...this.#followers].filter(({ isWaiting }) => isWaiting).map(({ position }) => position)
   }
 
-  /** Whether nobody reads. */
-  get isIdle(): boolean {
-    return this.#followers.size === 0
-  }
-
   /** Whether a reader that comes now still gets the first byte. */
   get isWhole(): boolean {
     return (this.#partial?.keptFrom ?? 0) === 0
   }
 
-  /** From now on readers read `partial`, and `write` writes to it. `keeps`: it is no window in memory. */
-  attach(partial: Partial, { keeps }: { keeps: boolean }): void {
+  /** Milliseconds for which nothing can be written since nobody takes what is here. */
+  get fullMs(): number {
+    return this.#fullSince === undefined ? 0 : performance.now() - this.#fullSince
+  }
+
+  /** From now on readers read `partial`, and `write` writes to it. `window`: the same, where it is one in memory. */
+  attach(partial: Partial, { window }: { window: WindowPartial | undefined }): void {
     this.#partial = partial
+    this.#window = window
     // A window is in memory already.
-    if (keeps) this.#recent = new RecentBytes(recentBytes)
+    if (!window) this.#recent = new RecentBytes(recentBytes)
     for (const follower of this.#followers) follower.view = partial.view(follower.position)
     this.#announce()
   }
 
+  /** Nothing comes for a while: what is on the disk needs no memory. Resolves when a window has room again. */
+  async pause(): Promise<void> {
+    this.#recent?.clear()
+    const window = this.#window
+    if (window) await this.#whileFull(() => window.hasRoom())
+  }
+
   /** Writes to the partial, and tells those who follow. Throws what the partial throws. */
   async write(position: number, bytes: Uint8Array): Promise<void> {
-    if (!this.#partial) throw new Error('there is nothing to write to yet')
+    const partial = this.#partial
+    if (!partial) throw new Error('there is nothing to write to yet')
     // What is here already stays, whatever is sent over it: it must not be read from memory either.
-    const fresh = this.#recent ? missingIn(this.#partial.present, position, bytes.length) : []
-    const watch = this.#recent ? undefined : setInterval(() => this.#leaveLaggards(), this.#laggardMs)
-    try {
-      await this.#partial.write(position, bytes)
-    } finally {
-      clearInterval(watch)
-    }
+    const fresh = this.#recent ? missingIn(partial.present, position, bytes.length) : []
+    if (this.#window) await this.#whileFull(() => partial.write(position, bytes))
+    else await partial.write(position, bytes)
     for (const { start, end } of fresh)
       this.#recent?.add(start, bytes.subarray(start - position, end - position))
     this.#unannounced += bytes.length
@@ -103,9 +110,9 @@ export class Growing {
 
   /**
    * A reader of `size` bytes, to be closed by the caller. Where the size is only a claim, of `claimant`, and turns out
-   * wrong, this reader fails and no other one does. Undefined after the partial has ended.
+   * wrong, this reader fails and no other one does. `onClose` is called when it is closed. Undefined after the partial has ended.
    */
-  reader(size: number, claimant: string): BlobReader | undefined {
+  reader(size: number, claimant: string, onClose: () => void = () => {}): BlobReader | undefined {
     let view: PartialView | undefined
     try {
       view = this.#partial?.view()
@@ -145,7 +152,7 @@ export class Growing {
       [Symbol.asyncDispose]: async () => {
         if (!this.#followers.delete(follower)) return
         await follower.view?.[Symbol.asyncDispose]()
-        if (this.isIdle) this.#onIdle()
+        onClose()
       },
     }
   }
@@ -190,6 +197,17 @@ export class Growing {
     if (this.#verifiedSize === size) return true
     const message = `the blob has ${this.#verifiedSize} bytes, and was said to have ${size}`
     throw new UpstreamError('INVALID_RESPONSE', claimant, message)
+  }
+
+  async #whileFull(wait: () => Promise<void>): Promise<void> {
+    const watch = setInterval(() => this.#leaveLaggards(), this.#laggardMs)
+    this.#fullSince = performance.now()
+    try {
+      await wait()
+    } finally {
+      clearInterval(watch)
+      this.#fullSince = undefined
+    }
   }
 
   /** A window is full: who holds it up while others wait for what comes next has to do without. */

@@ -21,3 +21,24 @@ export async function whenNotBusy<Value>(work: () => Promise<Value>, signal?: Ab
     }
   }
 }
+
+/** Is over after so many milliseconds, which `onOver` is told. */
+export class Patience implements Disposable {
+  readonly #timer: NodeJS.Timeout
+  #isOver = false
+
+  constructor(ms: number, onOver: () => void) {
+    this.#timer = setTimeout(() => {
+      this.#isOver = true
+      onOver()
+    }, ms).unref()
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer)
+  }
+}

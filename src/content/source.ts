@@ -1,3 +1,4 @@
+import type { Turn } from '../flow/line.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 
 /** Which bytes are wanted of a source, beside the position where they begin. */
@@ -7,6 +8,8 @@ export interface SpanQuery {
   /** Since when the blob is wanted, in milliseconds of `performance.now()`. */
   readonly since: number
   readonly signal: AbortSignal
+  /** For whom they are wanted, and what came of it, where the line has to be shared with others. */
+  readonly turn: Turn
   /** To be called when it has its place on the line, where there is a queue. */
   readonly onPlace?: (() => void) | undefined
   /** Waits until so many bytes may come; more are not asked for before. */
@@ -35,10 +38,8 @@ export interface OpenedSpan {
   readonly start: number
   /** Bytes of the whole blob, where the source tells. */
   readonly size: number | undefined
-  /** Whether somebody waits for this one's place on the line right now. */
-  readonly isTurnOver: boolean
   body(): AsyncIterable<Uint8Array>
-  /** Ends the connection; `body` ends after what has arrived. */
+  /** Ends the connection, and its place on the line is free; `body` ends after what has arrived. */
   stop(): void
   /** Lets go of an answer whose body nobody reads. */
   discard(): void

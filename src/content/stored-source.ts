@@ -18,7 +18,6 @@ export function storedSource(openStored: () => Promise<BlobReader | undefined>):
       return {
         start: position,
         size: reader.size,
-        isTurnOver: false,
         async *body() {
           try {
             for (let at = position; at < reader.size && !isStopped; ) {

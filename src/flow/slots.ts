@@ -1,32 +1,44 @@
 import { abortable } from './abortable.ts'
 
 /** A place among those that are taken at a time; to be given back once, more often does no harm. */
-export interface Slot extends Disposable {
-  /** Whether somebody waits for a place right now. */
-  readonly isWanted: boolean
-}
+export type Slot = Disposable
 
 /** Bounds how many have a place at a time; whoever comes first is served first. */
 export class Slots {
   #free: number
+  readonly #count: number
   readonly #waiting = new Set<PromiseWithResolvers<void>>()
 
   /** `count` places. */
   constructor(count: number) {
+    this.#count = count
     this.#free = count
+  }
+
+  /** Whether nobody has a place. */
+  get isIdle(): boolean {
+    return this.#free === this.#count
+  }
+
+  /** Takes a place; undefined where it has to be waited for. */
+  tryTake(): Slot | undefined {
+    if (this.#free === 0) return undefined
+    this.#free -= 1
+    return this.#slot()
   }
 
   /** Takes a place, or waits for one. Rejects with the reason of `signal` when it aborts before. */
   async take(signal?: AbortSignal): Promise<Slot> {
     signal?.throwIfAborted()
-    if (this.#free > 0) this.#free -= 1
-    else await this.#wait(signal)
+    const slot = this.tryTake()
+    if (slot) return slot
+    await this.#wait(signal)
+    return this.#slot()
+  }
+
+  #slot(): Slot {
     let isTaken = true
-    const isWanted = () => this.#waiting.size > 0
     return {
-      get isWanted() {
-        return isWanted()
-      },
       [Symbol.dispose]: () => {
         if (isTaken) this.#giveBack()
         isTaken = false

@@ -1,4 +1,4 @@
-import { Slots } from '../flow/slots.ts'
+import { Line, type Turn } from '../flow/line.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { LineUse } from './connections/line-use.ts'
@@ -11,8 +11,19 @@ export interface BlobDownloadsOptions {
   readonly lineUse: LineUse
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
+  /** Milliseconds for which one has its place while others wait: CRI gives up after 5 min without a byte. */
+  readonly turnMs?: number | undefined
 }
 
+const defaultTurnMs = 15_000
+/** Of what belongs to no fill. */
+const nobodysTurn: Turn = {
+  clients: [],
+  receivingSince: undefined,
+  bytes: 0,
+  restingMs: 0,
+  end: () => false,
+}
 /** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
 const patienceMs = 60_000
 
@@ -20,13 +31,13 @@ const patienceMs = 60_000
 export class BlobDownloads {
   readonly #asAnyone: Link
   readonly #options: BlobDownloadsOptions
-  readonly #slots: Slots
+  readonly #line: Line
   #bytes = 0
 
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
     this.#options = options
-    this.#slots = new Slots(options.downloads)
+    this.#line = new Line({ places: options.downloads, turnMs: options.turnMs ?? defaultTurnMs })
   }
 
   /** Bytes that came so far. */
@@ -36,9 +47,9 @@ export class BlobDownloads {
 
   /** GET of a part of a blob, tried once, when it is its turn. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
-    const { signal, pace, onPlace, since = performance.now() } = query
+    const { signal, pace, onPlace, turn = nobodysTurn, since = performance.now() } = query
     const { upstream, lineUse } = this.#options
-    const slot = await this.#slots.take(signal)
+    const slot = await this.#line.take(turn, signal)
     try {
       onPlace?.()
       const answer = await this.#asAnyone.request({

@@ -1,4 +1,4 @@
-import type { Slot } from '../flow/slots.ts'
+import type { Turn } from '../flow/line.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
 import type { Answer, Asker } from './question.ts'
@@ -12,8 +12,6 @@ export interface FetchedBlob {
   readonly size: number | undefined
   /** For whom it is evidence that the repository has it. */
   readonly as: Asker
-  /** Whether another download waits for this one's place. */
-  readonly isTurnOver: boolean
   body(): AsyncGenerator<Buffer, void, undefined>
   /** Ends the connection; `body` ends after what has arrived. */
   stop(): void
@@ -30,6 +28,8 @@ export interface BlobQuery {
   /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
   readonly since?: number
   readonly signal: AbortSignal
+  /** For whom it is wanted, and what became of it; without it, it is nobody's, and is never told to end. */
+  readonly turn?: Turn | undefined
   /** Called when it has its place among the downloads. */
   readonly onPlace?: (() => void) | undefined
   /** Waits until so many bytes may come; more are not asked for before. */
@@ -37,13 +37,13 @@ export interface BlobQuery {
 }
 
 /**
- * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended or is left;
- * `onBytes` hears of all that arrives. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
+ * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended, or is left or
+ * stopped; `onBytes` hears of all that arrives. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
  */
 export function fetchedBlob(
   upstream: string,
   answer: Answer,
-  slot: Slot,
+  slot: Disposable,
   onBytes: (bytes: number) => void,
 ): FetchedBlob {
   const range = parseContentRange(headerOf(answer, 'content-range'))
@@ -55,9 +55,6 @@ export function fetchedBlob(
     start: answer.status === 206 ? (range?.start ?? 0) : 0,
     size: answer.status === 206 ? range?.size : contentLength(answer),
     as: answer.as,
-    get isTurnOver() {
-      return slot.isWanted
-    },
     async *body() {
       using _ = slot
       for await (const chunk of answer.body()) {
@@ -65,7 +62,11 @@ export function fetchedBlob(
         yield chunk
       }
     },
-    stop: () => answer.stop(),
+    stop: () => {
+      answer.stop()
+      // What has arrived may have to wait for its taker; the line is free.
+      slot[Symbol.dispose]()
+    },
     discard: () => {
       answer.discard()
       slot[Symbol.dispose]()

@@ -28,6 +28,8 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly revalidateMs: number
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
+  /** See `BlobDownloadsOptions`. */
+  readonly turnMs?: number | undefined
 }
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */

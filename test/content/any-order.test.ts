@@ -80,7 +80,6 @@ function upstreamOf(n: number, { kind, tellsSize }: Manner, turn: Turn): Upstrea
       return {
         start: position,
         size: tellsSize ? size : undefined,
-        isTurnOver: false,
         async *body() {
           for (let at = position; at < stop; at += pieceSize) {
             await turn(`${name} sends`)
@@ -151,7 +150,6 @@ test('in whatever order: no wrong body to the end, everybody is answered, no byt
           records,
           rate: undefined,
           retries: 1,
-          turnMs: 60_000,
           patienceMs: 60_000,
           slowMs: 60_000,
           logger: pino({ level: 'silent' }),

@@ -105,7 +105,6 @@ function sourceOf(n: number, { manners, isGoodInTheEnd }: Script): Source {
       return {
         start,
         size: tellsSize ? bytes.length : undefined,
-        isTurnOver: false,
         async *body() {
           for (let from = start; from < stop && !isStopped; from += chunkSize) {
             if (kind === 'silent' && from >= at) {
@@ -192,7 +191,6 @@ async function play({ store, room, scripts, kept }: Run): Promise<void> {
     records: new MemoryCatalog(),
     rate: undefined,
     retries: 2,
-    turnMs: 60_000,
     patienceMs: 1000,
     slowMs: 20,
     logger: pino({ level: 'silent' }),

@@ -20,7 +20,6 @@ function endless(): ScriptedSource {
     return {
       start: position,
       size: undefined,
-      isTurnOver: false,
       async *body() {
         while (!isStopped && !signal.aborted) {
           await new Promise(setImmediate)

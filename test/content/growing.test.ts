@@ -16,7 +16,7 @@ async function scene() {
   const store = new MemoryBlobStore()
   const partial = await store.partials.open({ id: 'whole', algorithm: 'sha256' })
   const growing = new Growing()
-  growing.attach(partial, { keeps: true })
+  growing.attach(partial, { window: undefined })
   const reader = (size = content.length): BlobReader => {
     const opened = growing.reader(size, 'docker.io')
     assert.ok(opened)
@@ -94,7 +94,7 @@ test('who comes before there is anything to read gets it when it comes', async (
   assert.ok(early)
   const reading = readAll(early)
   const partial = await new MemoryBlobStore().partials.open({ id: 'late', algorithm: 'sha256' })
-  growing.attach(partial, { keeps: true })
+  growing.attach(partial, { window: undefined })
   await growing.write(0, content)
   assertSameBytes(await reading, content)
 })

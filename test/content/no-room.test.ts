@@ -142,7 +142,7 @@ test('all clients of what is handed through leave: its download ends', async (t)
 test('a client that takes nothing of a window does not hold up others for ever', async () => {
   const partial = new WindowPartial({ id: 'w', algorithm: 'sha256', capacity: 1_000_000 })
   const growing = new Growing({ laggardMs: 30 })
-  growing.attach(partial, { keeps: false })
+  growing.attach(partial, { window: partial })
   const [still, quick] = [growing.reader(size, 'x'), growing.reader(size, 'x')]
   assert.ok(still && quick)
   const reading = readAll(quick)

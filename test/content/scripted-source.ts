@@ -56,7 +56,6 @@ export function scripted(
       return {
         start,
         size,
-        isTurnOver: false,
         async *body() {
           for (let at = start; at < stop && !isStopped; at += chunkSize) {
             await pause?.(at)
@@ -107,7 +106,6 @@ export function blobsOver(
     records: new MemoryCatalog(),
     rate: undefined,
     retries: 1,
-    turnMs: 60_000,
     patienceMs: 10_000,
     slowMs: 50,
     logger: pino({ level: 'silent' }),

@@ -51,17 +51,19 @@ test('whoever comes as a place becomes free does not overtake those who wait', a
   assert.equal(await isSettled(late), false)
 })
 
-test('a place says whether somebody waits for it; who has left does not wait', async () => {
+test('a place is there at once, or not; who has left does not wait for it', async () => {
   const slots = new Slots(1)
-  const slot = await slots.take()
-  assert.equal(slot.isWanted, false)
+  assert.equal(slots.isIdle, true)
+  const slot = slots.tryTake()
+  assert.ok(slot)
+  assert.deepEqual([slots.isIdle, slots.tryTake()], [false, undefined])
   const leaving = new AbortController()
   const waiting = slots.take(leaving.signal)
   await isSettled(waiting)
-  assert.equal(slot.isWanted, true)
   leaving.abort(new Error('left'))
   await assert.rejects(waiting, /left/)
-  assert.equal(slot.isWanted, false)
+  slot[Symbol.dispose]()
+  assert.equal(slots.isIdle, true)
 })
 
 test('who leaves at the moment at which the place is given passes it on', async () => {

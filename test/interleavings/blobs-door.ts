@@ -13,7 +13,6 @@ export const blobsDoor: OpenDoor = (store, catalog) => {
     records: catalog,
     rate: undefined,
     retries: 1,
-    turnMs: 1000,
     patienceMs: 1000,
     logger,
   })
@@ -46,7 +45,6 @@ function sourceOf({ bytes }: Layer): Source {
     open: async (start) => ({
       start,
       size: bytes.length,
-      isTurnOver: false,
       async *body() {
         yield bytes.subarray(start)
       },

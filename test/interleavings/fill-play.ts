@@ -288,7 +288,6 @@ function blobsOver(store: MemoryBlobStore, records: MemoryCatalog | ReturnType<t
     records,
     rate: undefined,
     retries: 3,
-    turnMs: 60_000,
     patienceMs: 5000,
     logger,
   })

@@ -108,7 +108,6 @@ export class Upstream implements Source {
     return {
       start,
       size,
-      isTurnOver: false,
       body: () =>
         this.#body(answer, { start, end: end ?? bytes.length, signal, stopped: stopped.signal, close }),
       stop: () => stopped.abort(),

@@ -27,7 +27,6 @@ export function start(store = new MemoryBlobStore(), catalog: Catalog = new Memo
     records: catalog,
     rate: undefined,
     retries: 0,
-    turnMs: 1000,
     patienceMs: 1000,
     logger,
   })

@@ -56,7 +56,6 @@ export class Rights {
       records: this.catalog,
       rate: undefined,
       retries: 0,
-      turnMs: 15_000,
       patienceMs: options.patienceMs ?? 2000,
       logger,
     })

@@ -20,7 +20,7 @@ export interface WindowPartialOptions {
 export class WindowPartial implements Partial {
   readonly id: string
   readonly #algorithm: DigestAlgorithm
-  readonly #capacity: number
+  readonly capacity: number
   readonly #present = new Ranges()
   readonly #hash: Hash
   readonly #views = new Set<{ position: number }>()
@@ -36,7 +36,7 @@ export class WindowPartial implements Partial {
   constructor({ id, algorithm, capacity }: WindowPartialOptions) {
     this.id = id
     this.#algorithm = algorithm
-    this.#capacity = capacity
+    this.capacity = capacity
     this.#hash = createDigestHash(algorithm)
   }
 
@@ -51,6 +51,17 @@ export class WindowPartial implements Partial {
 
   get keptFrom(): number {
     return this.#keptFrom
+  }
+
+  /** Whether nobody needs anything of it any more. */
+  get isGone(): boolean {
+    return this.#failure !== undefined && this.#views.size === 0
+  }
+
+  /** Resolves when half of it is free, or it has ended. */
+  async hasRoom(): Promise<void> {
+    await this.#writing
+    while (this.#held > this.capacity / 2 && !this.#failure) await this.#room.promise
   }
 
   /** Throws RangeError where it would leave a hole. */
@@ -109,7 +120,7 @@ export class WindowPartial implements Partial {
       throw new RangeError(`bytes at ${position} leave a hole: those at ${this.#hashedUntil} are next`)
     }
     const fresh = bytes.subarray(this.#hashedUntil - position)
-    while (this.#held > 0 && this.#held + fresh.length > this.#capacity && !this.#failure) {
+    while (this.#held > 0 && this.#held + fresh.length > this.capacity && !this.#failure) {
       await this.#room.promise
     }
     if (this.#failure) throw this.#failure
