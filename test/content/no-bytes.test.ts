@@ -10,43 +10,20 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readdir, stat } from 'node:fs/promises'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
-import { smallDisk, smallDiskNeeds } from '../storage/files/small-disk.ts'
 import { pull } from '../support/client.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { type PlainRegistry, startPlainRegistry } from '../support/plain-registry.ts'
-import { reasonToSkip } from '../support/programs.ts'
 import { until } from '../support/settle.ts'
+import { type Framing, framings, nothing } from './empty-bodies.ts'
 
-const nothing = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
 const nothing512 = `sha512:${createHash('sha512').digest('hex')}`
 /** Milliseconds; far below any time-out on the way. */
 const atOnceMs = 5000
-
-type Framing = (response: ServerResponse, request: IncomingMessage) => void
-const framings: Record<string, Framing> = {
-  'Content-Length: 0': (response) => void response.writeHead(200, { 'content-length': 0 }).end(),
-  'an empty chunked body': (response) => {
-    response.writeHead(200, { 'transfer-encoding': 'chunked' })
-    response.end()
-  },
-  'a body that ends with the connection': (response) => {
-    const { socket } = response
-    socket?.end('HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n')
-  },
-  '204': (response) => void response.writeHead(204).end(),
-  'a redirect to storage': (response, request) => {
-    const path = request.url ?? ''
-    if (path.startsWith('/storage')) response.writeHead(200, { 'content-length': 0 }).end()
-    else response.writeHead(307, { location: `/storage${path}` }).end()
-  },
-  'an answer half a second late': (response) =>
-    void setTimeout(() => response.writeHead(200, { 'content-length': 0 }).end(), 500),
-}
 
 async function stage(answer: Framing, config: Record<string, unknown> = {}) {
   await using all = new AsyncDisposableStack()
@@ -106,7 +83,7 @@ for (const [name, answer] of Object.entries(framings)) {
 }
 
 test('two clients, then ten, at once for a blob of no bytes: one question upstream', async () => {
-  await using s = await stage(framings['an answer half a second late'] ?? assert.fail())
+  await using s = await stage(framings['a late answer'] ?? assert.fail())
   const pulled = await Promise.all(Array.from({ length: 10 }, () => pull(s.blob(nothing))))
   for (const { status, isComplete, received } of pulled) {
     assert.deepEqual([status, isComplete, received], [200, true, 0])
@@ -151,20 +128,6 @@ test('a partial of no bytes that an earlier process left: the pull goes on', asy
   ] as const) {
     const pulled = await pull(`${mirror.url}/v2/library/app/blobs/${digest}`)
     assert.deepEqual([pulled.status, pulled.received, pulled.digest], [200, received, digest])
-  }
-})
-
-test('a full disk: a blob of no bytes is handed through, however the upstream frames it', {
-  skip: reasonToSkip(smallDiskNeeds),
-}, async (t) => {
-  const { writeFile } = await import('node:fs/promises')
-  for (const [name, answer] of Object.entries(framings)) {
-    const directory = await smallDisk(t, 'size=2m')
-    await using registry = await startPlainRegistry((request, response) => answer(response, request))
-    await using mirror = await startMirror({ upstream: registry.url, directory })
-    await writeFile(join(directory, 'ballast'), Buffer.alloc(2 * 1024 * 1024)).catch(() => {})
-    const { status, headers, isComplete } = await pull(`${mirror.url}/v2/library/app/blobs/${nothing}`)
-    assert.deepEqual([status, headers['content-length'], isComplete], [200, '0', true], name)
   }
 })
 

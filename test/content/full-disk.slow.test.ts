@@ -7,7 +7,9 @@ import { type Pulled, pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
+import { startPlainRegistry } from '../support/plain-registry.ts'
 import { reasonToSkip } from '../support/programs.ts'
+import { framings, nothing } from './empty-bodies.ts'
 
 const mebibyte = 1024 * 1024
 const skip = reasonToSkip(smallDiskNeeds)
@@ -103,4 +105,17 @@ test('a client that leaves a blob that is handed through ends its download', { s
   const { isComplete } = await pull(url)
   assert.ok(isComplete)
   assert.ok(hub.bytesSent(blob.digest) < 2 * blob.size)
+})
+
+test('a full disk: a blob of no bytes is handed through, however the upstream frames it', {
+  skip,
+}, async (t) => {
+  for (const [name, answer] of Object.entries(framings)) {
+    const directory = await smallDisk(t, 'size=2m')
+    await using registry = await startPlainRegistry((request, response) => answer(response, request))
+    await using mirror = await startMirror({ upstream: registry.url, directory })
+    await writeFile(join(directory, 'ballast'), Buffer.alloc(2 * 1024 * 1024)).catch(() => {})
+    const { status, headers, isComplete } = await pull(`${mirror.url}/v2/library/app/blobs/${nothing}`)
+    assert.deepEqual([status, headers['content-length'], isComplete], [200, '0', true], name)
+  }
 })
