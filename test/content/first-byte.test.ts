@@ -62,20 +62,3 @@ test('headers leave before the upstream has answered, when a manifest told the s
   hold.release()
   assert.equal((await response.arrayBuffer()).byteLength, mebibyte)
 })
-
-test('many blobs at a time take turns at the limiter, so that none stays without a byte', async (t) => {
-  await using hub = await startDockerHub()
-  const blobs = ['a', 'b', 'c'].map((seed) => hub.addBlob('library/app', pseudoRandomBytes(mebibyte, seed)))
-  await using mirror = await startMirror({ upstream: hub.url, config: { 'limits.downloads': 1 } })
-  const holds = blobs.map(({ digest }) => hub.hold({ listener: 'cdn', digest }, mebibyte / 2))
-  const pulls = blobs.map(({ digest }) => pull(`${mirror.url}/v2/library/app/blobs/${digest}`))
-  await holds[0]?.reached
-  assert.equal(hub.count({ listener: 'cdn' }), 1)
-  for (const hold of holds) hold.release()
-  const digests = (await Promise.all(pulls)).map(({ digest }) => digest)
-  assert.deepEqual(
-    digests,
-    blobs.map(({ digest }) => digest),
-  )
-  t.diagnostic(`${hub.count({ listener: 'cdn' })} connections for 3 blobs`)
-})

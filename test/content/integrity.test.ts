@@ -14,7 +14,8 @@ const damages: Record<string, (path: string) => Promise<void>> = {
   emptied: (path) => truncate(path, 0),
   'changed in one byte': async (path) => {
     await using file = await open(path, 'r+')
-    await file.write(Buffer.from([1, 2, 3, 4]), 0, 4, 1_500_000)
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, 1_500_000)
+    await file.write(Buffer.of((buffer[0] ?? 0) ^ 1), 0, 1, 1_500_000)
   },
 }
 
@@ -38,7 +39,9 @@ for (const [what, damage] of Object.entries(damages)) {
     await using mirror = await startMirror({ upstream: hub.url, directory })
     const url = `${mirror.url}/v2/library/app/blobs/${layer.digest}`
     const first = await pull(url)
-    assert.ok(!first.isComplete || first.status >= 500 || first.digest === layer.digest, `${first.status}`)
+    // Another size is seen at once, and mended in the same request.
+    if (what === 'changed in one byte') assert.deepEqual([first.status, first.isComplete], [200, false])
+    else assert.deepEqual([first.isComplete, first.digest], [true, layer.digest])
     const next = await pull(url)
     assert.deepEqual([next.isComplete, next.digest], [true, layer.digest])
   })

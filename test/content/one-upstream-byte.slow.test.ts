@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
-import { buildImage, pseudoRandomBytes } from '../support/images.ts'
+import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { startSlowLine } from '../support/slow-line.ts'
 
@@ -47,15 +47,15 @@ test('a blob that is asked for by several routes and offsets at once crosses the
     `other/app/blobs/${blob.digest}?ns=ghcr.io`,
   ]
   const whole = paths.map((path) => pull(`${mirror.url}/v2/${path}`))
-  const ranges = [0, 1000, size / 2 + 7, size - 1].map((offset) => {
+  const offsets = [0, 1000, size / 2 + 7, size - 1]
+  const ranges = offsets.map((offset) => {
     const headers = { range: `bytes=${offset}-` }
     return pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, { headers })
   })
   hold.release()
   for (const { digest } of await Promise.all([first, ...whole])) assert.equal(digest, blob.digest)
-  for (const { status, received, headers } of await Promise.all(ranges)) {
-    assert.equal(status, 206)
-    assert.equal(received, Number(headers['content-length']))
+  for (const [index, { status, digest }] of (await Promise.all(ranges)).entries()) {
+    assert.deepEqual([status, digest], [206, blobOf(bytes.subarray(offsets[index])).digest])
   }
   assert.equal(hub.bytesSent(blob.digest), size)
 })
@@ -69,13 +69,13 @@ test('1,000 one-byte ranges of one cold blob cause one fill', async () => {
   const answers = await Promise.all(
     Array.from({ length: 1000 }, async (_, index) => {
       const position = (index * 2099) % size
-      const { status, text, received } = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, {
+      const { status, digest, received } = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, {
         headers: { range: `bytes=${position}-${position}` },
       })
-      return [status, received, Buffer.from(text).length > 0, bytes[position] !== undefined]
+      return [status, received, digest === blobOf(bytes.subarray(position, position + 1)).digest]
     }),
   )
-  assert.deepEqual(new Set(answers.map(String)), new Set(['206,1,true,true']))
+  assert.deepEqual(new Set(answers.map(String)), new Set(['206,1,true']))
   assert.equal(hub.bytesSent(blob.digest), size)
 })
 

@@ -30,13 +30,17 @@ export type Pulled = {
   readonly text: string
 }
 
+/** Milliseconds after which a test that waits for ever fails instead. */
+const longestMs = 120_000
+
 /**
  * Asks for a URL on a connection of its own and takes the body as it comes, hashing it. Never rejects for a body
- * that is cut; rejects where no answer comes at all.
+ * that is cut; rejects where no answer comes at all, or it takes two minutes.
  */
 export async function pull(url: string, options: PullOptions = {}): Promise<Pulled> {
   const startedAt = performance.now()
-  const response = await request(url, options)
+  const overdue = AbortSignal.timeout(longestMs)
+  const response = await request(url, options, overdue)
   const hash = createHash('sha256')
   const kept: Buffer[] = []
   let received = 0
@@ -55,6 +59,7 @@ export async function pull(url: string, options: PullOptions = {}): Promise<Pull
       if (options.bytesPerSecond) await paceUntil(startedAt + (received / options.bytesPerSecond) * 1000)
     }
   } catch (error) {
+    overdue.throwIfAborted()
     if (response.complete || options.leaveAfter !== undefined) throw error
   }
   return {
@@ -69,9 +74,13 @@ export async function pull(url: string, options: PullOptions = {}): Promise<Pull
   }
 }
 
-function request(url: string, { method = 'GET', headers = {} }: PullOptions): Promise<IncomingMessage> {
+function request(
+  url: string,
+  { method = 'GET', headers = {} }: PullOptions,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    http.request(url, { method, headers, agent: false }, resolve).on('error', reject).end()
+    http.request(url, { method, headers, signal, agent: false }, resolve).on('error', reject).end()
   })
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { RequestListener, ServerResponse } from 'node:http'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setInterval, setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { deferred } from '../../../src/flow/deferred.ts'
 import { readBody, type TransportResponse } from '../../../src/upstream/connections/exchange.ts'
@@ -92,15 +92,24 @@ test('a body that trickles is never given up', async (t) => {
 })
 
 test('a taker that is slower than the stall time is no stall, and holds the sender back', async (t) => {
+  const stallMs = 150
   const poured = deferred<number>()
   const size = 64 * mebibyte
   const server = await listen(t, (_request, response) => void pour(response, size).then(poured.resolve))
-  const response = await get(transportTo(t, server.url, { stallMs: 150 }), server.url)
+  const sockets = once(server.server, 'connection')
+  const response = await get(transportTo(t, server.url, { stallMs }), server.url)
+  const [socket] = await sockets
   const body = response.body()
   let read = (await body.next()).value?.length ?? 0
-  await sleep(500)
+  let sent = -1
+  for await (const _ of setInterval(3 * stallMs)) {
+    if (sent === socket.bytesWritten) break
+    sent = socket.bytesWritten
+  }
   const state = await Promise.race([poured.promise, sleep(0, 'held back')])
   assert.equal(state, 'held back')
+  // From now on a gap is the machine's.
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   for await (const chunk of body) read += chunk.length
   assert.equal(read, size)
 })
