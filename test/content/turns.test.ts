@@ -3,38 +3,42 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Source } from '../../src/content/source.ts'
-import { Slots } from '../../src/flow/slots.ts'
+import { Line } from '../../src/flow/line.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { until } from '../support/settle.ts'
 import { blobsOver, good } from './scripted-source.ts'
 
 const contents = [61, 62, 63].map((seed) => testBytes(200_000, seed))
 
 /** Pulls all three at once over a line with one place; returns which of them went over it in a row. */
 async function pullAll(t: TestContext, turnMs: number): Promise<number[]> {
-  const blobs = blobsOver(t, new MemoryBlobStore(), { turnMs })
-  const line = new Slots(1)
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const line = new Line({ places: 1, turnMs })
   const allAsked = Promise.withResolvers<void>()
   const inTurn: number[] = []
   let asked = 0
   const sources = contents.map((bytes, index): Source => {
-    const source = good('x/x', bytes, async () => {
+    let isStopped = false
+    const source = good('x/x', bytes, async (at) => {
       await allAsked.promise
       if (inTurn.at(-1) !== index) inTurn.push(index)
+      if (turnMs === 0 && at > 0) await until(() => isStopped)
     })
     return {
       ...source,
       async open(position, query) {
         asked += 1
-        const taking = line.take(query.signal)
+        const taking = line.take(query.turn ?? assert.fail(), query.signal)
         if (asked === contents.length) allAsked.resolve()
         const slot = await taking
         const span = await source.open(position, query)
         return {
           ...span,
-          get isTurnOver() {
-            return slot.isWanted
+          stop() {
+            isStopped = true
+            span.stop()
           },
           async *body() {
             try {
