@@ -32,6 +32,9 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   const isTerminal = 'isTTY' in stdout && stdout.isTTY === true
   const colors = wantsColors(environment, isTerminal)
   const logger = createLogger({ ...config.log, destination: stdout, isTerminal, colors })
+  await using log = new AsyncDisposableStack()
+  // What was logged last is read as well, by whoever reads.
+  log.defer(() => new Promise<void>((resolve) => logger.flush(() => resolve())))
   await using app = await createApp({ config, logger, environment, version: options.version })
   const ports = await app.listen()
   const machine = thisMachine(environment)

@@ -29,15 +29,15 @@ export interface Call {
   /** Pino's number of it. */
   readonly level: number
   /** Of a logger that somebody made of ours. */
-  readonly bindings: object | undefined
-  readonly serializers: Serializers
+  readonly bindings?: object | undefined
+  readonly serializers?: Serializers
 }
 
 /** Makes records of what is logged. */
 export class Recorder {
   readonly #redactor = new Redactor()
 
-  record({ arguments: given, level, bindings, serializers }: Call): LogRecord {
+  record({ arguments: given, level, bindings, serializers = {} }: Call): LogRecord {
     const [first] = given
     const isObject = typeof first === 'object' && first !== null
     const words = isObject || first === undefined ? given.slice(1) : given

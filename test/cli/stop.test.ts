@@ -14,12 +14,15 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
 import { until } from '../support/settle.ts'
 
+/** As a pipe whose reader has other things to do. */
 class Collector extends Writable {
   text = ''
 
   override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
-    this.text += chunk.toString()
-    callback()
+    setImmediate(() => {
+      this.text += chunk.toString()
+      callback()
+    })
   }
 }
 

@@ -158,13 +158,14 @@ export function startInBackground(
 /** A Node of its own that can be sent messages. */
 export type ForkedNode = ChildProcess
 
-/** Runs a module of the project in a Node of its own. */
+/** Runs a module of the project in a Node of its own, with its stdout here, in a file, or in a pipe for whoever reads it. */
 export function forkNode(
   module: URL,
   parameters: readonly string[] = [],
-  options: RunOptions = {},
+  { output = 'inherit', ...options }: RunOptions & { readonly output?: number | 'pipe' | 'inherit' } = {},
 ): ForkedNode {
-  return fork(module, parameters, { ...spawnSettings(options), execArgv: [] })
+  const stdio = ['inherit', output, 'inherit', 'ipc'] satisfies StdioOptions
+  return fork(module, parameters, { ...spawnSettings(options), execArgv: [], stdio })
 }
 
 /** What is to be executed. Throws where a program of it is not in the table, or not installed. */
