@@ -72,6 +72,11 @@ export class Attempt {
     return this.isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
   }
 
+  /** Whether all of it is here, as far as the size is known. */
+  get isComplete(): boolean {
+    return this.#size.bytes !== undefined && this.#present >= this.#size.bytes
+  }
+
   /** Whether much has come, and nobody has told where it ends. */
   get isEndless(): boolean {
     return this.#room.isLong && this.#size.bytes === undefined

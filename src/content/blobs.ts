@@ -104,6 +104,11 @@ export class Blobs implements AsyncDisposable {
     return this.#counter.byUpstream
   }
 
+  /** Clients that had to wait for the end of another fill of theirs, and those of them that were sent away. */
+  get clientWaits(): { readonly waited: number; readonly refused: number } {
+    return this.#running.counts
+  }
+
   /** The size of a stored blob in bytes; undefined where it is not stored, or damaged. */
   stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
     return this.#stored.stat(digest)

@@ -83,8 +83,8 @@ export class Fill {
 
   /** Since when nobody has waited for it, in milliseconds of `performance.now()`; undefined: somebody does, or it ends. */
   get abandonedSince(): number | undefined {
-    const isAbandoned = this.#clients.isEmpty && !this.#isEnding && !this.#stopped.signal.aborted
-    return isAbandoned ? this.#clients.emptySince : undefined
+    const isOver = this.#isEnding || this.#stopped.signal.aborted || this.#attempt?.isComplete
+    return this.#clients.isEmpty && !isOver ? this.#clients.emptySince : undefined
   }
 
   /** Whose upstreams have given bytes so far. */

@@ -1,3 +1,5 @@
+import { SmallChunks } from '../flow/small-chunks.ts'
+
 /**
  * The latest written bytes of a growing file, kept in memory for readers that follow its front: a copy costs
  * them a tenth of a read through the thread pool. Holds references to what was written, at most `capacity` bytes.
@@ -5,15 +7,21 @@
 export class RecentBytes {
   readonly #capacity: number
   readonly #chunks: { start: number; bytes: Uint8Array }[] = []
+  readonly #small: SmallChunks
   #held = 0
 
   constructor(capacity: number) {
     this.#capacity = capacity
+    this.#small = new SmallChunks(capacity)
   }
 
   add(start: number, bytes: Uint8Array): void {
     if (bytes.length > this.#capacity) return
-    this.#chunks.push({ start, bytes })
+    const last = this.#chunks.at(-1)
+    const isNext = last !== undefined && last.start + last.bytes.length === start
+    const joined = isNext ? this.#small.joined(last.bytes, bytes) : undefined
+    if (last && joined) last.bytes = joined
+    else this.#chunks.push({ start, bytes })
     this.#held += bytes.length
     while (this.#held > this.#capacity) this.#held -= this.#chunks.shift()?.bytes.length ?? 0
   }

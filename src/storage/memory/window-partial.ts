@@ -1,5 +1,6 @@
 import type { Hash } from 'node:crypto'
 import { deferred } from '../../flow/deferred.ts'
+import { SmallChunks } from '../../flow/small-chunks.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { Partial, PartialView, SealedFile } from '../partial.ts'
@@ -25,6 +26,7 @@ export class WindowPartial implements Partial {
   readonly #hash: Hash
   readonly #views = new Set<{ position: number }>()
   readonly #chunks: Uint8Array[] = []
+  readonly #small: SmallChunks
   #keptFrom = 0
   #held = 0
   #hashedUntil = 0
@@ -37,6 +39,7 @@ export class WindowPartial implements Partial {
     this.id = id
     this.#algorithm = algorithm
     this.capacity = capacity
+    this.#small = new SmallChunks(capacity)
     this.#hash = createDigestHash(algorithm)
   }
 
@@ -126,7 +129,9 @@ export class WindowPartial implements Partial {
     if (this.#failure) throw this.#failure
     if (fresh.length === 0) return
     this.#hash.update(fresh)
-    this.#chunks.push(fresh)
+    const joined = this.#small.joined(this.#chunks.at(-1), fresh)
+    if (joined) this.#chunks.pop()
+    this.#chunks.push(joined ?? fresh)
     this.#held += fresh.length
     this.#present.add(this.#hashedUntil, this.#hashedUntil + fresh.length)
     this.#hashedUntil += fresh.length

@@ -1,0 +1,129 @@
+// The memory of what a full disk cannot take. Neighbours that were thought of: one window, as many as the budget holds,
+// a thousand; windows that were verified, failed, left; readers that are there, that never come.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Growing } from '../../src/content/growing.ts'
+import { Windows } from '../../src/content/windows.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { heapUsed } from '../support/heap.ts'
+import { until } from '../support/settle.ts'
+import { blobsOver, good } from './scripted-source.ts'
+
+const mebibyte = 1024 * 1024
+const options = { id: 'w', algorithm: 'sha256' } as const
+
+test('a thousand windows hold little more than sixteen of them', () => {
+  const windows = new Windows()
+  const capacities = Array.from({ length: 1000 }, () => windows.open(options).capacity)
+  assert.equal(capacities[0], 4 * mebibyte)
+  assert.ok(capacities.every((capacity) => capacity >= 64 * 1024))
+  const sum = capacities.reduce((one, other) => one + other)
+  assert.ok(sum <= 128 * mebibyte, String(sum))
+})
+
+test('a window counts until it has ended and nobody reads it', async () => {
+  const windows = new Windows()
+  const open = Array.from({ length: 1000 }, () => windows.open(options))
+  const views = open.map((window) => window.view())
+  for (const window of open) await window.discard(new Error('over'))
+  assert.ok(windows.open(options).capacity < mebibyte)
+  for (const view of views) await view[Symbol.asyncDispose]()
+  assert.equal(windows.open(options).capacity, 4 * mebibyte)
+})
+
+test('what was handed through and read, or left in the middle, gives its memory back', async (t) => {
+  const capacities: number[] = []
+  const open = Windows.prototype.open
+  t.mock.method(Windows.prototype, 'open', function (this: Windows, given: typeof options) {
+    const window = open.call(this, given)
+    capacities.push(window.capacity)
+    return window
+  })
+  const blobs = blobsOver(t, new MemoryBlobStore({ room: 0 }))
+  for (let n = 0; n < 40; n += 1) {
+    const content = testBytes(5_000_000, n)
+    const { reader } = await blobs.open(digestOf(content), good('x/x', content), { size: content.length })
+    if (n % 2 === 0) await readAll(reader)
+    else await reader.read(Buffer.alloc(1000), 0)
+    await reader[Symbol.asyncDispose]()
+    await until(() => blobs.fillCount === 0)
+  }
+  assert.deepEqual(capacities, Array(40).fill(4 * mebibyte))
+})
+
+test('a window that is read backwards is an error, and never the end', async (t) => {
+  const content = testBytes(12_000_000, 1)
+  const blobs = blobsOver(t, new MemoryBlobStore({ room: 0 }))
+  const { reader } = await blobs.open(digestOf(content), good('x/x', content), { size: content.length })
+  const buffer = Buffer.alloc(mebibyte)
+  for (let at = 0; at < 8_000_000; ) at += await reader.read(buffer, at)
+  await assert.rejects(reader.read(buffer, 10), RangeError)
+  await assert.rejects(reader.read(buffer, 0), RangeError)
+  await reader[Symbol.asyncDispose]()
+})
+
+test('a blob that waits for its next turn holds nothing of what is on the disk', async (t) => {
+  const partial = await new MemoryBlobStore().partials.open({ id: 'p', algorithm: 'sha256' })
+  let readsOfDisk = 0
+  const view = partial.view.bind(partial)
+  t.mock.method(partial, 'view', () => {
+    const opened = view()
+    const read = opened.read.bind(opened)
+    return Object.assign(opened, {
+      read: (...parameters: Parameters<typeof read>) => {
+        readsOfDisk += 1
+        return read(...parameters)
+      },
+    })
+  })
+  const growing = new Growing()
+  growing.attach(partial, { window: undefined })
+  const reader = growing.reader(10_000, 'x')
+  for (let at = 0; at < 10_000; at += 1000) await growing.write(at, testBytes(1000, at))
+  const buffer = Buffer.alloc(1000)
+  await reader?.read(buffer, 9000)
+  assert.equal(readsOfDisk, 0)
+  await growing.pause()
+  await reader?.read(buffer, 9000)
+  assert.equal(readsOfDisk, 1)
+})
+
+for (const [where, room] of [
+  ['on the disk', undefined],
+  ['in a window', 0],
+] as const) {
+  test(`small packets ${where} leave nothing behind, of those that write nor of those that follow`, async (t) => {
+    const count = 100_000
+    const content = testBytes(count * 20, 3)
+    let middle = 0
+    const source = good('x/x', content)
+    source.open = async (start, { signal }) => ({
+      start,
+      size: content.length,
+      async *body() {
+        for (let at = start; at < content.length; at += 20) {
+          if (at % 2000 === 0) await new Promise(setImmediate)
+          signal.throwIfAborted()
+          if (at === content.length / 2) middle = heapUsed()
+          yield content.subarray(at, at + 20)
+        }
+      },
+      stop: () => {},
+      discard: () => {},
+    })
+    const blobs = blobsOver(t, new MemoryBlobStore(room === undefined ? {} : { room }))
+    const { reader } = await blobs.open(digestOf(content), source, { size: content.length })
+    const leaving = new AbortController()
+    const waiting = blobs.open(digestOf(content), source, { size: content.length, signal: leaving.signal })
+    const buffer = Buffer.alloc(1000)
+    for (let at = 0; at < content.length - 20; )
+      at += await reader.read(buffer, at, { signal: leaving.signal })
+    const growth = heapUsed() - middle
+    t.diagnostic(`${(growth / (count / 2)).toFixed(1)} bytes of heap a packet`)
+    assert.ok(growth < 20 * (count / 2), String(growth))
+    await reader[Symbol.asyncDispose]()
+    await (await waiting).reader[Symbol.asyncDispose]()
+  })
+}
