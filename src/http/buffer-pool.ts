@@ -1,24 +1,27 @@
-/** Bytes. A big buffer halves the system calls of a fast transfer; a small one is enough for a slow client. */
-const sizes = { large: 1024 * 1024, medium: 256 * 1024, small: 64 * 1024 } as const
+/**
+ * Bytes. A big buffer halves the system calls of a fast transfer; a small one is enough for a slow client, and the
+ * smallest costs less than its connection.
+ */
+const sizes = { large: 1024 * 1024, medium: 256 * 1024, small: 64 * 1024, smallest: 16 * 1024 } as const
 
 /**
- * Recycled buffers for transfers. The first transfers get large ones; as `capacity` fills up later ones get
- * smaller ones, and beyond it the smallest: many slow clients must not fill the memory.
+ * Recycled buffers for transfers. The first ones are large; as `capacity` fills up they get smaller, and far beyond it
+ * they are the smallest: many slow clients must not fill the memory.
  */
 export class BufferPool {
   readonly #capacity: number
   readonly #free = new Map<number, Buffer[]>()
   #inUse = 0
-  #freeBytes = 0
+  #kept = 0
 
   /** `capacity` in bytes. */
   constructor(capacity: number) {
     this.#capacity = capacity
   }
 
-  /** Bytes that are kept to be lent out again. */
+  /** Bytes that are kept to be lent out again: no more than the capacity has room for, or an eighth of what is lent out. */
   get kept(): number {
-    return this.#freeBytes
+    return this.#kept
   }
 
   /** Bytes that are lent out. */
@@ -26,12 +29,18 @@ export class BufferPool {
     return this.#inUse
   }
 
+  /** Whether so much is lent out that nobody should have two buffers. */
+  get isScarce(): boolean {
+    return this.#inUse >= this.#capacity
+  }
+
   /** Lends a buffer to read up to `wanted` bytes in all; to be given back by `release`. */
   acquire(wanted: number): Buffer {
     const size = this.#sizeFor(wanted)
     this.#inUse += size
     const free = this.#free.get(size)?.pop()
-    if (free) this.#freeBytes -= size
+    if (free) this.#kept -= size
+    else this.#forgetSome()
     return free ?? Buffer.allocUnsafeSlow(size)
   }
 
@@ -41,17 +50,26 @@ export class BufferPool {
    */
   release(buffer: Buffer, isClean: boolean): void {
     this.#inUse -= buffer.length
-    if (!isClean || this.#inUse + this.#freeBytes + buffer.length > this.#capacity) return
-    this.#freeBytes += buffer.length
+    if (!isClean) return
     const free = this.#free.get(buffer.length)
     if (free) free.push(buffer)
     else this.#free.set(buffer.length, [buffer])
+    this.#kept += buffer.length
+    this.#forgetSome()
+  }
+
+  /** What is kept in one size makes room for what is lent in another. */
+  #forgetSome(): void {
+    const room = Math.max(this.#capacity - this.#inUse, this.#inUse / 8)
+    for (const [size, free] of this.#free) {
+      while (this.#kept > room && free.pop()) this.#kept -= size
+    }
   }
 
   #sizeFor(wanted: number): number {
-    if (wanted <= sizes.small) return sizes.small
-    if (this.#inUse < this.#capacity / 4 && wanted > sizes.medium) return sizes.large
-    if (this.#inUse < (this.#capacity * 3) / 4) return sizes.medium
-    return sizes.small
+    if (wanted <= sizes.smallest || this.#inUse >= this.#capacity * 4) return sizes.smallest
+    if (wanted <= sizes.small || this.#inUse >= (this.#capacity * 3) / 4) return sizes.small
+    if (wanted <= sizes.medium || this.#inUse >= this.#capacity / 4) return sizes.medium
+    return sizes.large
   }
 }

@@ -20,11 +20,11 @@ export interface SentCount {
 }
 
 /**
- * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. Two buffers a
- * transfer: one is read into while the socket drains the other, so that a slow client holds no more than these.
- * The last byte waits until the digest is verified. `sent` is kept up to date. Rejects when the reader fails, with
- * ClientLeftError when the connection does, or when `signal` aborts; the caller then destroys the connection, so that
- * a wrong or short body is never completed.
+ * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. One buffer is read into
+ * while the socket drains the one before, and each goes back as soon as the kernel has it, so that a slow client holds
+ * no more than two; where buffers are scarce, one. The last byte waits until the digest is verified. `sent` is kept up
+ * to date. Rejects when the reader fails, with ClientLeftError when the connection does, or when `signal` aborts; the
+ * caller then destroys the connection, so that a wrong or short body is never completed.
  */
 export async function sendBlob(
   response: ServerResponse,
@@ -32,14 +32,19 @@ export async function sendBlob(
   { start, end }: ByteRange,
   { pool, signal, sent }: { pool: BufferPool; signal: AbortSignal; sent: SentCount },
 ): Promise<void> {
-  let reading = pool.acquire(end - start)
-  let draining = pool.acquire(end - start)
+  const lent = new Set<Buffer>()
+  const giveBack = (buffer: Buffer, isClean: boolean): void => {
+    lent.delete(buffer)
+    pool.release(buffer, isClean)
+  }
   const write = writerOf(response, signal, sent)
   let drained: Promise<void> = Promise.resolve()
-  let isClean = false
   try {
     for (let position = start; position < end; ) {
-      const wanted = reading.subarray(0, Math.min(reading.length, end - position))
+      if (pool.isScarce) await drained
+      const buffer = pool.acquire(end - position)
+      lent.add(buffer)
+      const wanted = buffer.subarray(0, Math.min(buffer.length, end - position))
       const count = await reader.read(wanted, position, { signal })
       if (count === 0) throw new Error(`the blob ended at ${position} of ${end} bytes`)
       position += count
@@ -50,16 +55,14 @@ export async function sendBlob(
         await reader.verified({ signal })
         bytes = bytes.subarray(-1)
       }
-      drained = write(bytes)
+      drained = write(bytes).then(() => giveBack(buffer, true))
       drained.catch(() => {})
-      ;[reading, draining] = [draining, reading]
     }
     await drained
     response.end()
-    isClean = true
   } finally {
-    pool.release(reading, isClean)
-    pool.release(draining, isClean)
+    // What failed may still be reading into it, or out of it.
+    for (const buffer of lent) giveBack(buffer, false)
   }
 }
 

@@ -4,19 +4,51 @@ import { BufferPool } from '../../src/http/buffer-pool.ts'
 
 const mebibyte = 1024 * 1024
 
-test('what is lent and what is kept are no more than the capacity together', () => {
+test('what is lent and what is kept are no more than the capacity together, or an eighth more than what is lent', () => {
   const pool = new BufferPool(8 * mebibyte)
+  const check = () => {
+    const bound = Math.max(8 * mebibyte, (pool.inUse * 9) / 8)
+    assert.ok(pool.inUse + pool.kept <= bound, `${pool.inUse} + ${pool.kept}`)
+  }
   const kinds = [mebibyte, 200_000, 10_000]
   for (let round = 0; round < 3; round += 1) {
     // Different sizes each round: what the last one has left is of no use to it.
-    const lent = Array.from({ length: 40 }, (_, n) => pool.acquire(kinds[(n + round) % 3] ?? 1))
+    const lent = Array.from({ length: 40 }, (_, n) => {
+      const buffer = pool.acquire(kinds[(n + round) % 3] ?? 1)
+      check()
+      return buffer
+    })
     for (const buffer of lent) {
       pool.release(buffer, true)
-      assert.ok(pool.inUse + pool.kept <= 8 * mebibyte || pool.kept === 0, `${pool.inUse} + ${pool.kept}`)
+      check()
     }
     assert.equal(pool.inUse, 0)
-    assert.ok(pool.kept <= 8 * mebibyte)
+    assert.ok(pool.kept > 0)
   }
+})
+
+test('what was kept in one size makes room for what is lent in another', () => {
+  const pool = new BufferPool(8 * mebibyte)
+  const large = Array.from({ length: 26 }, () => pool.acquire(mebibyte))
+  for (const buffer of large) pool.release(buffer, true)
+  assert.ok(pool.kept > 4 * mebibyte, `${pool.kept}`)
+  const small = Array.from({ length: 128 }, () => pool.acquire(50_000))
+  assert.equal(pool.inUse, 8 * mebibyte)
+  assert.ok(pool.kept <= mebibyte, `${pool.kept}: an eighth`)
+  for (const buffer of small) pool.release(buffer, true)
+})
+
+test('buffers get smaller as more are lent, down to the smallest, and larger again', () => {
+  const pool = new BufferPool(4 * mebibyte)
+  const lent = Array.from({ length: 1200 }, () => pool.acquire(10 * mebibyte))
+  const sizes = [...new Set(lent.map(({ length }) => length / 1024))]
+  assert.deepEqual(sizes, [1024, 256, 64, 16])
+  assert.ok(pool.isScarce)
+  const inSmallest = lent.filter(({ length }) => length === 16 * 1024).length
+  assert.ok(pool.inUse - inSmallest * 16 * 1024 <= 16 * mebibyte, 'four times the capacity before that')
+  for (const buffer of lent) pool.release(buffer, true)
+  assert.equal(pool.acquire(10 * mebibyte).length, mebibyte)
+  assert.equal(pool.isScarce, false)
 })
 
 test('a buffer that somebody may still read is not lent again', () => {

@@ -1,0 +1,167 @@
+/**
+ * The pump of a body. Thought of: bytes in their order whatever the reader gives at a time; a client that takes nothing;
+ * scarce buffers; the last byte of what is not verified yet; a reader that fails, ends early or is aborted; a connection
+ * that fails; what becomes of the buffers in each case.
+ */
+import assert from 'node:assert/strict'
+import type { ServerResponse } from 'node:http'
+import { Writable } from 'node:stream'
+import { test } from 'node:test'
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
+import { BufferPool } from '../../src/http/buffer-pool.ts'
+import { ClientLeftError, sendBlob } from '../../src/http/send-blob.ts'
+import type { BlobReader } from '../../src/storage/blob-reader.ts'
+import { pseudoRandomBytes } from '../support/images.ts'
+import { mebibyte } from './request-log-fixture.ts'
+
+const content = pseudoRandomBytes(3 * mebibyte, 'sent')
+
+/** Gives at most `atOnce` bytes of the content a read. */
+function readerOf(change: Partial<BlobReader> = {}, atOnce = Number.POSITIVE_INFINITY) {
+  const reader: BlobReader = {
+    size: content.length,
+    isVerified: true,
+    verified: async () => {},
+    read: async (buffer, position) => {
+      const piece = content.subarray(position, position + Math.min(buffer.length, atOnce))
+      buffer.set(piece)
+      return piece.length
+    },
+    [Symbol.asyncDispose]: async () => {},
+    ...change,
+  }
+  return reader
+}
+
+/** The other end of a response. What it takes is copied when it is taken: the buffer is used again afterwards. */
+function takerOf(mode: 'all' | 'by hand') {
+  const pieces: Buffer[] = []
+  const pending: ((error?: Error) => void)[] = []
+  const writable = new Writable({
+    highWaterMark: 1,
+    write(piece: Buffer, _, done) {
+      const take = (error?: Error) => {
+        pieces.push(Buffer.from(piece))
+        done(error)
+      }
+      if (mode === 'all') setImmediate(() => take())
+      else pending.push(take)
+    },
+  })
+  writable.on('error', () => {})
+  return { response: writable as unknown as ServerResponse, writable, pending, pieces }
+}
+
+function optionsOf(pool = new BufferPool(16 * mebibyte), signal = new AbortController().signal) {
+  return { pool, signal, sent: { bytes: 0, pendingBytes: 0 } }
+}
+
+for (const [start, end, atOnce] of [
+  [0, content.length, Number.POSITIVE_INFINITY],
+  [0, content.length, 100_001],
+  [17, 2 * mebibyte + 5, 65_537],
+  [5, 6, 1],
+] as const) {
+  test(`bytes ${start} to ${end}, at most ${atOnce} a read: they come in their order, and the buffers are back`, async () => {
+    const taker = takerOf('all')
+    const options = optionsOf()
+    await sendBlob(taker.response, readerOf({}, atOnce), { start, end }, options)
+    assert.ok(Buffer.concat(taker.pieces).equals(content.subarray(start, end)))
+    assert.equal(taker.writable.writableEnded, true)
+    assert.deepEqual(options.sent, { bytes: end - start, pendingBytes: 0 })
+    assert.equal(options.pool.inUse, 0)
+    assert.ok(options.pool.kept > 0)
+  })
+}
+
+for (const [what, capacity, buffers] of [
+  ['plenty', 64, 2],
+  ['scarce', 1, 1],
+] as const) {
+  test(`a client that takes nothing, while buffers are ${what}: it holds ${buffers}`, async () => {
+    const pool = new BufferPool(capacity * mebibyte)
+    const others = what === 'scarce' ? Array.from({ length: 20 }, () => pool.acquire(60_000)) : []
+    const before = pool.inUse
+    const taker = takerOf('by hand')
+    const options = optionsOf(pool)
+    let reads = 0
+    const inner = readerOf()
+    const reader = readerOf({
+      read: (...asked) => {
+        reads += 1
+        return inner.read(...asked)
+      },
+    })
+    const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+    while (reads < buffers) await turnOfTheLoop()
+    for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
+    assert.equal(reads, buffers)
+    const size = what === 'scarce' ? 64 * 1024 : mebibyte
+    assert.equal(pool.inUse - before, buffers * size)
+    assert.equal(options.sent.pendingBytes, size)
+    while (!taker.writable.writableEnded) {
+      taker.pending.shift()?.()
+      await turnOfTheLoop()
+    }
+    await sending
+    assert.ok(Buffer.concat(taker.pieces).equals(content))
+    assert.equal(pool.inUse, before)
+    for (const buffer of others) pool.release(buffer, true)
+  })
+}
+
+test('the last byte waits until the digest is verified', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const taker = takerOf('all')
+  const reader = readerOf({ isVerified: false, verified: () => promise })
+  const options = optionsOf()
+  const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+  while (options.sent.bytes < content.length - 1 || options.sent.pendingBytes > 0) await turnOfTheLoop()
+  for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
+  assert.equal(Buffer.concat(taker.pieces).length, content.length - 1)
+  assert.equal(taker.writable.writableEnded, false)
+  resolve()
+  await sending
+  assert.ok(Buffer.concat(taker.pieces).equals(content))
+})
+
+const broken = new Error('broken')
+for (const [what, change, expected] of [
+  ['fails', { read: () => Promise.reject(broken) }, broken],
+  ['ends early', { read: async () => 0 }, /ended at 0 of/],
+  ['finds another digest', { isVerified: false, verified: () => Promise.reject(broken) }, broken],
+] as const) {
+  test(`a reader that ${what}: the body is not ended, and its buffers are not lent again`, async () => {
+    const taker = takerOf('all')
+    const options = optionsOf()
+    const sending = sendBlob(taker.response, readerOf(change), { start: 0, end: content.length }, options)
+    await assert.rejects(sending, expected)
+    assert.equal(taker.writable.writableEnded, false)
+    assert.equal(options.pool.inUse, 0)
+    assert.ok(Buffer.concat(taker.pieces).length < content.length)
+  })
+}
+
+test('a connection that fails is the leaving of the client', async () => {
+  const taker = takerOf('by hand')
+  const options = optionsOf()
+  const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
+  while (taker.pending.length === 0) await turnOfTheLoop()
+  taker.pending.shift()?.(new Error('reset'))
+  await assert.rejects(sending, ClientLeftError)
+  assert.deepEqual([options.pool.inUse, options.pool.kept], [0, 0])
+})
+
+test('who is gone is noticed while nothing is taken, and before anything is read', async () => {
+  const taker = takerOf('by hand')
+  const leaving = new AbortController()
+  const options = optionsOf(undefined, leaving.signal)
+  const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
+  while (taker.pending.length === 0) await turnOfTheLoop()
+  leaving.abort(broken)
+  await assert.rejects(sending, broken)
+  assert.deepEqual([options.pool.inUse, options.pool.kept], [0, 0])
+  const late = sendBlob(takerOf('all').response, readerOf(), { start: 0, end: 1 }, options)
+  await assert.rejects(late, broken)
+  assert.equal(options.pool.inUse, 0)
+})
