@@ -4,12 +4,13 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
+import { ClientSlots } from './flow/client-slots.ts'
 import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
-import { frontDoor } from './http/front-door.ts'
 import { Listener } from './http/listener.ts'
-import { Metrics } from './http/metrics.ts'
+import { type LetGoReason, Metrics } from './http/metrics.ts'
+import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { Ledger } from './registry/ledger.ts'
@@ -126,9 +127,12 @@ export async function createApp(options: AppOptions): Promise<App> {
   })
   const repositories = new Repositories(mirror, local, upstreams)
   const pool = new BufferPool(transferMemory)
+  const { perClient } = config.limits
+  const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })
   const metrics = new Metrics({
     version,
     upstreams,
+    clientTurns: { transfers: transfers.counts, fills: blobs.clientWaits },
     fillCount: () => blobs.fillCount,
     fills: blobs.fills,
     buffersInUse: () => pool.inUse,
@@ -153,6 +157,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams,
     push: config.local.push,
     pool,
+    transfers,
     logger,
     requestLog,
     metrics,
@@ -171,13 +176,19 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
-      const handler = requestLog.around(
-        frontDoor(server.routing, (request, response, refusal, bytes) => {
-          Object.assign(requestLog.of(request, response), { refusal, bytes })
-        }),
-      )
+      const onLetGo = (reason: LetGoReason): void => metrics.countLetGo(reason)
+      const handlers = reception(server.routing, { requestLog, stallMs: perClient.stall, onLetGo })
       const onCut = (): void => requestLog.breakOff('the mirror stopped before it was sent whole')
-      const listener = await Listener.open(handler, { addresses, tls, graceMs, onCut, logger })
+      const connectionsPerClient = perClient.connections
+      const listener = await Listener.open(handlers, {
+        addresses,
+        tls,
+        graceMs,
+        connectionsPerClient,
+        onCut,
+        onLetGo,
+        logger,
+      })
       parts.use(listener)
       return listener.ports
     },

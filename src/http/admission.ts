@@ -1,25 +1,11 @@
 import { RegistryError } from '../oci/error.ts'
 import { isThisMachine } from './client-address.ts'
+import { forwardingHeader } from './forwarding.ts'
 import type { RequestContext } from './request-context.ts'
 import type { Action } from './routing.ts'
 
 /** Who may push (`local.push`). */
 export type PushPolicy = 'off' | 'this-machine'
-
-/** Headers by which a proxy on this machine tells that it asks for somebody else. */
-const forwardingHeaders = [
-  'forwarded',
-  'x-forwarded-for',
-  'x-original-forwarded-for',
-  'x-forwarded-host',
-  'x-real-ip',
-  'x-client-ip',
-  'x-cluster-client-ip',
-  'true-client-ip',
-  'cf-connecting-ip',
-  'fly-client-ip',
-  'via',
-] as const
 
 /**
  * Why somebody may not do this; undefined where they may. Everybody may pull. Only this machine may push, and neither
@@ -31,7 +17,7 @@ function refusalOf({ request }: RequestContext, action: Action, push: PushPolicy
   if (push === 'off') return 'pushing is switched off here (local.push: off in mirror.yml)'
   if (!isThisMachine(request.socket))
     return 'only the machine that this mirror runs on may push to it, by 127.0.0.1, [::1] or a Unix socket (local.push: this-machine in mirror.yml): push from there'
-  const forwarding = forwardingHeaders.find((name) => request.headers[name] !== undefined)
+  const forwarding = forwardingHeader(request)
   if (forwarding !== undefined)
     return `only this machine may push, and a proxy says that it asks for somebody else (${forwarding}): push to the mirror itself`
   const isOfPage = /^(?:cross|same)-site$/.test(`${request.headers['sec-fetch-site'] ?? ''}`)

@@ -1,13 +1,18 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import http, { type RequestListener, type Server, type ServerResponse } from 'node:http'
+import http, { type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { Answers } from './answers.ts'
+import { Connections } from './connections.ts'
+import type { LetGoReason } from './metrics.ts'
+import { Pipelining } from './pipelining.ts'
 import { removeStaleSocket } from './stale-socket.ts'
+import { refuseUnreadable } from './unreadable-requests.ts'
 import { WrongScheme } from './wrong-scheme.ts'
 
 /** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
@@ -19,19 +24,34 @@ export interface ListenerOptions {
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   /** Milliseconds that running transfers have to finish when it is closed. */
   readonly graceMs: number
+  /** Connections that one client may have at a time. */
+  readonly connectionsPerClient: number
+  /** Milliseconds in which the headers of a request have to come: nobody honest is slower with a few hundred bytes. */
+  readonly headersMs?: number | undefined
   /** Called when the grace is over, just before the connections that are still there are destroyed. */
   readonly onCut: () => void
+  /** Hears of each connection that is closed before its client meant it to be. */
+  readonly onLetGo: (reason: LetGoReason) => void
   readonly logger: Logger
 }
 
-const timeouts = {
-  /** Headers that do not come in this time: nobody honest is that slow with a few hundred bytes. */
-  headersTimeout: 15_000,
-  connectionsCheckingInterval: 5000,
+/** Who hears of a request: all of them at once, and whoever answers when it is its turn on the connection. */
+export interface Handlers {
+  readonly onArrival: RequestListener
+  readonly answer: RequestListener
+}
+
+const defaultHeadersMs = 15_000
+/** No client of a registry lets a request wait behind another one; those of a few hundred bytes are read 64 KiB at a time. */
+const waiting = { perConnection: 32, inAll: 4096 } as const
+
+const settings = {
   /** None for the rest: a slow line may take hours for a body, in either direction. */
   requestTimeout: 0,
   /** Longer than the 90 s for which Go's clients keep a connection, so that it is they who close it. */
   keepAliveTimeout: 95_000,
+  /** The front door answers them. */
+  requireHostHeader: false,
 }
 const certificateCheckMs = 10_000
 
@@ -56,16 +76,40 @@ export class Listener implements AsyncDisposable {
    * Listens on all addresses, or on none: rejects with the first error (EADDRINUSE, EACCES, a bad certificate).
    * Of what lies at the path of a Unix socket only a socket is removed that nobody listens at.
    */
-  static async open(handler: RequestListener, options: ListenerOptions): Promise<Listener> {
+  static async open({ onArrival, answer }: Handlers, options: ListenerOptions): Promise<Listener> {
     const tls = options.tls && (await readCertificate(options.tls))
+    const { logger, onLetGo, headersMs = defaultHeadersMs } = options
     const answers = new Answers()
-    const answer = answers.around(handler)
+    const pipelining = new Pipelining({ ...waiting, onExcess: () => onLetGo('pipelining') })
+    const handler = pipelining.around(onArrival, answers.around(answer))
+    const timeouts = {
+      ...settings,
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: Math.ceil(headersMs / 3),
+    }
     const servers = options.addresses.map(() =>
-      tls ? https.createServer({ ...timeouts, ...tls }, answer) : http.createServer(timeouts, answer),
+      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
     )
-    const wrongScheme = new WrongScheme(options.logger)
-    for (const server of servers) wrongScheme.watch(server)
-    const job = options.tls && certificateReloader(options.tls, servers as https.Server[], options.logger)
+    const connections = new Connections({
+      perClient: options.connectionsPerClient,
+      onRefused: () => onLetGo('connections'),
+      logger,
+    })
+    const wrongScheme = new WrongScheme(logger)
+    for (const server of servers) {
+      connections.watch(server)
+      // An expectation that nobody knows is none that has to be met (RFC 9110 10.1.1).
+      server.on('checkExpectation', handler)
+      refuseUnreadable(
+        server,
+        (socket) => answers.current(socket),
+        (error, socket) => {
+          if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') onLetGo('headers')
+          wrongScheme.look(error, socket)
+        },
+      )
+    }
+    const job = options.tls && certificateReloader(options.tls, servers as https.Server[], logger)
     const listener = new Listener(options, { servers, certificateJob: job, answers })
     try {
       for (const [index, server] of servers.entries()) {
@@ -101,33 +145,6 @@ export class Listener implements AsyncDisposable {
     this.#options.onCut()
     for (const server of this.#servers) server.closeAllConnections()
     await Promise.all(closed)
-  }
-}
-
-/**
- * The answers under way. A server that closes leaves kept connections to whoever goes on to ask on them: each is told to
- * be closed with its next answer instead.
- */
-class Answers {
-  readonly #open = new Set<ServerResponse>()
-  #closeIdle: (() => void) | undefined
-
-  around(next: RequestListener): RequestListener {
-    return (request, response) => {
-      this.#open.add(response)
-      response.once('close', () => {
-        this.#open.delete(response)
-        // Its headers had left before, and promised that the connection stays.
-        if (this.#closeIdle) setImmediate(this.#closeIdle)
-      })
-      if (this.#closeIdle) response.shouldKeepAlive = false
-      next(request, response)
-    }
-  }
-
-  closeConnections(closeIdle: () => void): void {
-    this.#closeIdle = closeIdle
-    for (const response of this.#open) response.shouldKeepAlive = false
   }
 }
 

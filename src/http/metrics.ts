@@ -36,6 +36,8 @@ export interface MetricsSources {
   readonly fillCount: () => number
   /** What became of fills so far, by the name of the upstream. */
   readonly fills: ReadonlyMap<string, FillCounts>
+  /** Who met a bound by client where turns are taken, by what is bounded. */
+  readonly clientTurns: Readonly<Record<string, { readonly waited: number; readonly refused: number }>>
   /** Bytes of memory that transfers hold. */
   readonly buffersInUse: () => number
   /** What is stored, as far as it was counted. */
@@ -43,6 +45,9 @@ export interface MetricsSources {
   /** Bytes of the disk that holds the data folder. */
   readonly disk: () => Promise<{ readonly free: number; readonly size: number }>
 }
+
+/** Why a connection was closed: more than may be of connections or requests behind one another, or what did not come. */
+export type LetGoReason = 'connections' | 'pipelining' | 'headers' | 'taking' | 'sending'
 
 /** A request below `/v2/` at its end. */
 export interface CountedRequest {
@@ -65,6 +70,7 @@ export class Metrics {
   readonly #servedBytes: Counter<'upstream' | 'cache'>
   readonly #pulls: Counter<'upstream' | 'outcome'>
   readonly #duration: Histogram<'kind'>
+  readonly #letGo: Counter<'reason'>
 
   constructor(sources: MetricsSources) {
     const { registry } = this
@@ -95,6 +101,12 @@ export class Metrics {
       buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600],
       registers,
     })
+    this.#letGo = new Counter({
+      name: 'larder_clients_let_go_total',
+      help: 'Connections that were closed: too many (connections), too many requests on one (pipelining), or nothing came (headers, taking, sending)',
+      labelNames: ['reason'],
+      registers,
+    })
     addOwnMetrics(registers, sources)
     addFillMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
@@ -107,23 +119,36 @@ export class Metrics {
     this.#duration.observe({ kind }, seconds)
   }
 
+  /** Counts a client that was let go. */
+  countLetGo(reason: LetGoReason): void {
+    this.#letGo.inc({ reason })
+  }
+
   /** Counts a pull when it has ended. */
   countPull(upstream: string, outcome: PullOutcome): void {
     this.#pulls.inc({ upstream, outcome })
   }
 }
 
+function addGauge(
+  registers: Registry[],
+  name: string,
+  help: string,
+  read: () => number | Promise<number>,
+): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    async collect() {
+      this.set(await read())
+    },
+  })
+}
+
 function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
   const { disk } = sources
-  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      async collect() {
-        this.set(await read())
-      },
-    })
+  const gauge = addGauge.bind(undefined, registers)
   new Gauge({
     name: 'larder_build_info',
     help: '1; which version of Larder this is, and of Node.js',
@@ -132,6 +157,19 @@ function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
   }).set({ version: sources.version, node: process.versions.node }, 1)
   gauge('larder_fills_running', 'Blobs on their way in', sources.fillCount)
   gauge('larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', sources.buffersInUse)
+  new Counter({
+    name: 'larder_client_turns_total',
+    help: 'Turns that a client had to wait for among its own (waited), and those among them that did not come in time (refused)',
+    labelNames: ['bound', 'outcome'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [bound, { waited, refused }] of Object.entries(sources.clientTurns)) {
+        this.inc({ bound, outcome: 'waited' }, waited)
+        this.inc({ bound, outcome: 'refused' }, refused)
+      }
+    },
+  })
   gauge('larder_cache_bytes', 'Bytes of the blobs that are stored', () => sources.stored().bytes)
   gauge('larder_cache_blobs', 'Blobs that are stored', () => sources.stored().blobs)
   gauge(

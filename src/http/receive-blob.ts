@@ -1,41 +1,23 @@
 import type { IncomingMessage } from 'node:http'
-import { delay } from '../flow/abortable.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { RequestContext } from './request-context.ts'
 import { ClientLeftError } from './send-blob.ts'
 
-/** Milliseconds without a byte after which whoever uploads is let go: slow lines pause, but not for minutes. */
-const defaultIdleMs = 5 * 60_000
-
 /**
  * The body of a request, piece by piece as it comes: whoever takes no more stops the client (backpressure), so that no
  * more than a piece or two is in memory. `length`: what the client said beside the framing of HTTP, in bytes. Rejects
- * with ClientLeftError where it leaves before the end or sends nothing for `idleMs`, with RegistryError SIZE_INVALID
- * (400) where the body is longer or shorter than `length`: what came within it was handed over all the same.
+ * with ClientLeftError where it leaves before the end, with RegistryError SIZE_INVALID (400) where the body is longer or shorter than `length`: what came within it was handed over all the same.
  */
 export async function* receiveBlob(
   context: RequestContext,
-  {
-    length = Number.POSITIVE_INFINITY,
-    idleMs = defaultIdleMs,
-  }: { length?: number | undefined; idleMs?: number } = {},
+  { length = Number.POSITIVE_INFINITY }: { length?: number | undefined } = {},
 ): AsyncGenerator<Uint8Array> {
-  const { request } = context
-  const idle = setTimeout(() => {
-    context.breakOff(new Error(`the client sent nothing for ${idleMs} ms`))
-    request.destroy()
-  }, idleMs)
-  try {
-    // Whoever stops early still answers on this connection.
-    for await (const piece of piecesOf(request)) {
-      const wanted = piece.subarray(0, Math.max(0, length - context.receivedBytes))
-      context.receivedBytes += wanted.length
-      if (wanted.length > 0) yield wanted
-      if (wanted.length < piece.length) throw wrongLength('longer', length)
-      idle.refresh()
-    }
-  } finally {
-    clearTimeout(idle)
+  // Whoever stops early still answers on this connection.
+  for await (const piece of piecesOf(context.request)) {
+    const wanted = piece.subarray(0, Math.max(0, length - context.receivedBytes))
+    context.receivedBytes += wanted.length
+    if (wanted.length > 0) yield wanted
+    if (wanted.length < piece.length) throw wrongLength('longer', length)
   }
   if (Number.isFinite(length) && context.receivedBytes < length) throw wrongLength('shorter', length)
 }
@@ -51,6 +33,11 @@ export function refuseEncoded({ headers }: IncomingMessage): void {
   throw new RegistryError('UNSUPPORTED', message, { status: 415 })
 }
 
+/** Whether a request has a body, of which some bytes may still be to come. */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || !/^0*$/.test(headers['content-length'] ?? '')
+}
+
 /** Reads the rest of a body and forgets it. False where it is more than so much, or is not here in time. */
 export async function drain(
   request: IncomingMessage,
@@ -64,8 +51,15 @@ export async function drain(
     }
     return true
   })()
-  const timer = delay(ms)
-  return Promise.race([reading, timer.then(() => false)]).catch(() => false)
+  const { promise: late, resolve } = Promise.withResolvers<false>()
+  const timer = setTimeout(resolve, ms, false)
+  try {
+    return await Promise.race([reading, late])
+  } catch {
+    return false
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 async function* piecesOf(request: IncomingMessage): AsyncGenerator<Buffer> {

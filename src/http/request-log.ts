@@ -1,4 +1,4 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { Ledger } from '../registry/ledger.ts'
@@ -41,14 +41,6 @@ export class RequestLog {
     let count = 0
     for (const contexts of this.#sockets.values()) count += contexts.size
     return count
-  }
-
-  /** Records every request below `/v2/` from before anything else looks at it. */
-  around(next: RequestListener): RequestListener {
-    return (request, response) => {
-      this.of(request, response)
-      next(request, response)
-    }
   }
 
   /** The context of a request, begun here where it is not yet. That of another path is looked at by nobody. */

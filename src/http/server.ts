@@ -1,4 +1,4 @@
-import { type IncomingMessage, METHODS } from 'node:http'
+import { METHODS } from 'node:http'
 import Fastify, {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -11,7 +11,7 @@ import type { CacheStatus } from '../registry/repository.ts'
 import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import { cacheHeader } from './question.ts'
-import { drain } from './receive-blob.ts'
+import { drain, hasBody } from './receive-blob.ts'
 import { healthRoutes } from './routes/health.ts'
 import { type PagesOptions, pages } from './routes/pages.ts'
 import { RegistryRoutes, type RegistryRoutesOptions } from './routes/registry.ts'
@@ -130,10 +130,6 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // Also for HEAD, where Node drops the body: the length is that of the GET.
     reply.send(body)
   }
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || !/^0*$/.test(headers['content-length'] ?? '')
 }
 
 function lengthOf(payload: unknown): number {

@@ -2,9 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { RegistryError } from '../oci/error.ts'
 import { clientAddress } from './client-address.ts'
-
-/** Milliseconds between two lines: a client with a wrong address asks as often as it pulls. */
-const pauseMs = 60_000
+import { Occasionally } from './occasionally.ts'
 
 /**
  * Requests for which there is no route. One whose path holds `/v2/` comes from a client whose mirror address is
@@ -13,7 +11,7 @@ const pauseMs = 60_000
 export class StrayRequests {
   readonly #logger: Logger
   readonly #advice: string
-  #silentUntil = 0
+  readonly #line = new Occasionally()
 
   /** `served`: the names of the upstreams. */
   constructor(logger: Logger, served: readonly string[]) {
@@ -27,15 +25,12 @@ export class StrayRequests {
     const before = path.search(/\/v2(?:\/|$)/)
     if (before < 0) return nothing('there is nothing at this path')
     const prefix = path.slice(0, before).slice(0, 150)
-    const now = performance.now()
-    if (now >= this.#silentUntil) {
-      this.#silentUntil = now + pauseMs
-      const client = clientAddress(socket)
+    this.#line.do(() =>
       this.#logger.warn(
-        { client, path: prefix },
+        { client: clientAddress(socket), path: prefix },
         `a client asks below a path that is not served: ${this.#advice}`,
-      )
-    }
+      ),
+    )
     return nothing(`nothing is served below ${prefix}: ${this.#advice}`)
   }
 }

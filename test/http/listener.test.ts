@@ -1,27 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { writeFile } from 'node:fs/promises'
+import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
-import { selfSigned } from '../upstream/fixtures.ts'
-
-/** A folder with a certificate and its key, which can be renewed. */
-async function certificateFolder(t: TestContext) {
-  const folder = await mkdtemp(join(tmpdir(), 'larder-tls-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
-  const [certificate, key] = [join(folder, 'tls.crt'), join(folder, 'tls.key')]
-  const renew = async (): Promise<void> => {
-    const made = await selfSigned('DNS:localhost')
-    await writeFile(key, made.key)
-    await writeFile(certificate, made.cert)
-  }
-  await renew()
-  return { certificate, key, renew }
-}
+import { certificateFolder } from './certificate-folder.ts'
 
 /** The fingerprint of the certificate that a port shows, and the status line of `GET /v2/`. */
 async function ask(port: number): Promise<{ fingerprint: string; status: string }> {

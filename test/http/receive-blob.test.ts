@@ -1,7 +1,6 @@
 /**
  * The body of a request, as whoever takes it gets it. Thought of: pieces in their order; a taker that stops; a client that
- * leaves, ends its side in the middle, or sends nothing any more; a length that is not the body's; the rest of a body that
- * was refused.
+ * leaves, or ends its side in the middle; a length that is not the body's; the rest of a body that was refused.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -101,16 +100,6 @@ for (const [how, leave] of [
     })
   }
 }
-
-test('a client that sends nothing any more is let go, and its connection is ended', async () => {
-  await using s = await begin('Content-Length: 5000')
-  const body = receiveBlob(s.context, { idleMs: 50 })
-  s.socket.write('hello')
-  await body.next()
-  await assert.rejects(body.next(), ClientLeftError)
-  await once(s.socket.resume(), 'close')
-  assert.match(String(s.context.brokenBecause), /sent nothing for 50 ms/)
-})
 
 test('a body that is longer or shorter than was said: what is within it, then an error', async () => {
   for (const [length, got] of [

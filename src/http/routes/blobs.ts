@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import type { ClientSlots } from '../../flow/client-slots.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
@@ -12,10 +13,20 @@ import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
 import { ClientLeftError, sendBlob } from '../send-blob.ts'
 
-/** Blobs, whole or a range of them (distribution-spec end-2). `pool`: the buffers of all transfers. */
-export function blobRoutes(pool: BufferPool): readonly Route<'blob'>[] {
+export interface BlobRoutesOptions {
+  /** The buffers of all transfers. */
+  readonly pool: BufferPool
+  /** Transfers to one client (`limits.perClient.transfers`); what waits for its turn holds nothing meanwhile. */
+  readonly transfers: ClientSlots
+}
+
+/** Seconds after which a client whose transfers are all taken may try again. */
+const retryAfterSeconds = 10
+
+/** Blobs, whole or a range of them (distribution-spec end-2). */
+export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[] {
   return [
-    { kind: 'blob', method: 'GET', action: 'pull', answer: (question) => answerGet(pool, question) },
+    { kind: 'blob', method: 'GET', action: 'pull', answer: (question) => answerGet(options, question) },
     { kind: 'blob', method: 'HEAD', action: 'pull', answer: answerHead },
   ]
 }
@@ -28,12 +39,20 @@ async function answerHead({ context, reply, repository, target }: Question<'blob
   reply.send(null)
 }
 
-async function answerGet(pool: BufferPool, question: Question<'blob'>): Promise<void> {
-  const { context, reply, repository, target } = question
-  const { request, signal } = context
-  const served = await repository.blob(target.digest, { signal })
+async function answerGet(
+  { pool, transfers }: BlobRoutesOptions,
+  { context, reply, repository, target }: Question<'blob'>,
+): Promise<void> {
+  const { request, signal, clientKey: client } = context
+  using turn = await transfers.take(client, signal)
+  if (turn === undefined) {
+    const message =
+      'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again'
+    throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+  }
+  const served = await repository.blob(target.digest, { signal, client })
   const { reader } = served
-  await using _ = reader
+  await using _reader = reader
   const entityTag = `"${target.digest}"`
   if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
     describeBlob(reply, target.digest, served)

@@ -5,7 +5,6 @@ import { isDigestReference } from '../../oci/reference.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { localOrigin } from '../../storage/repository-key.ts'
 import { admit, mayPush, type PushPolicy } from '../admission.ts'
-import type { BufferPool } from '../buffer-pool.ts'
 import {
   asAbsent,
   type RegistryTarget,
@@ -17,7 +16,7 @@ import type { RequestContext, Subject } from '../request-context.ts'
 import type { RequestLog } from '../request-log.ts'
 import { type Action, RouteTable } from '../routing.ts'
 import { baseRoutes } from './base.ts'
-import { blobRoutes } from './blobs.ts'
+import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
 import { manifestRoutes } from './manifests.ts'
 import { referrerRoutes } from './referrers.ts'
 import { tagRoutes } from './tags.ts'
@@ -41,10 +40,9 @@ interface RepositoryFinder {
   }): Promise<Repository>
 }
 
-export interface RegistryRoutesOptions {
+export interface RegistryRoutesOptions extends BlobRoutesOptions {
   readonly repositories: RepositoryFinder
   readonly push: PushPolicy
-  readonly pool: BufferPool
   readonly requestLog: RequestLog
 }
 
@@ -58,7 +56,7 @@ export class RegistryRoutes {
     this.#table = new RouteTable([
       ...baseRoutes,
       ...manifestRoutes,
-      ...blobRoutes(options.pool),
+      ...blobRoutes(options),
       ...uploadRoutes,
       ...tagRoutes,
       ...referrerRoutes,

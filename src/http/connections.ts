@@ -1,0 +1,55 @@
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Logger } from 'pino'
+import { clientKey } from './client-address.ts'
+import { Occasionally } from './occasionally.ts'
+
+export interface ConnectionsOptions {
+  /** Connections that one client may have at a time (`limits.perClient.connections`). */
+  readonly perClient: number
+  /** Hears of each that was closed for it. */
+  readonly onRefused: () => void
+  readonly logger: Logger
+}
+
+/** Bounds how many connections a client has: what comes beyond that is closed at once, and a line a minute says so. */
+export class Connections {
+  readonly #options: ConnectionsOptions
+  readonly #open = new Map<string, number>()
+  readonly #line = new Occasionally()
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
+  }
+
+  /** Stands before everything else that hears of the connections of a server, which keeps all that it is told of. */
+  watch(server: Server): void {
+    const emit = server.emit.bind(server) as (event: string | symbol, ...values: unknown[]) => boolean
+    server.emit = (event: string | symbol, ...values: unknown[]): boolean =>
+      event === 'connection' && !this.#admits(values[0] as Socket) ? true : emit(event, ...values)
+  }
+
+  #admits(socket: Socket): boolean {
+    const { perClient, onRefused, logger } = this.#options
+    const client = clientKey(socket)
+    const count = (this.#open.get(client) ?? 0) + 1
+    if (count > perClient) {
+      socket.destroy()
+      onRefused()
+      this.#line.do(() =>
+        logger.warn(
+          { client, connections: perClient },
+          'a client has as many connections as one may have, and more are closed: raise limits.perClient.connections where many machines share its address',
+        ),
+      )
+      return false
+    }
+    this.#open.set(client, count)
+    socket.once('close', () => {
+      const left = (this.#open.get(client) ?? 0) - 1
+      if (left > 0) this.#open.set(client, left)
+      else this.#open.delete(client)
+    })
+    return true
+  }
+}
