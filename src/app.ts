@@ -13,6 +13,7 @@ import { type LetGoReason, Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
+import { DocumentReader } from './oci/document-reader.ts'
 import { Ledger } from './registry/ledger.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
@@ -77,7 +78,9 @@ export async function createApp(options: AppOptions): Promise<App> {
     expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))
   const proxies = ProxySettings.fromEnvironment(environment)
   for (const warning of proxies.warnings) logger.warn(warning)
+  const documents = building.use(new DocumentReader())
   const ways = {
+    documents,
     tokens: expiring('tokens', tokenBudget),
     proxies,
     names: new Names(),
@@ -106,6 +109,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     catalog,
     blobs,
     expiring,
+    documents,
     revalidateMs: revalidate,
     negativeMs: negative,
     serveStaleMs: serveStale,
@@ -121,6 +125,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const local = new LocalRepositories({
     catalog,
     blobs,
+    documents,
     uploads,
     patterns: config.local.repositories,
     logger,
@@ -198,6 +203,7 @@ export async function createApp(options: AppOptions): Promise<App> {
 
 /** What the clients of all upstreams share. */
 interface Ways {
+  readonly documents: DocumentReader
   readonly tokens: Expiring<string>
   readonly names: Names
   readonly lineUse: LineUse
@@ -209,7 +215,7 @@ interface Ways {
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
   { config, logger, version, turnMs }: Pick<AppOptions, 'config' | 'logger' | 'version' | 'turnMs'>,
-  { tokens, names, lineUse, certificates, proxies }: Ways,
+  { documents, tokens, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
     name,
@@ -219,6 +225,7 @@ async function registryClient(
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
     turnMs,
+    documents,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

@@ -4,6 +4,7 @@ import { failureOfStatus, UpstreamError } from '../upstream/error.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { Answers } from './answers.ts'
 import type { Evidence } from './evidence.ts'
+import { SharedQuestions } from './shared-questions.ts'
 import type { UpstreamRepository } from './upstream-repository.ts'
 
 export interface BlobQuestionsOptions {
@@ -14,7 +15,7 @@ export interface BlobQuestionsOptions {
 /** Asks upstreams whether a repository has a blob, once for all who wait for the same; what they say is remembered. */
 export class BlobQuestions {
   readonly #options: BlobQuestionsOptions
-  readonly #asking = new SingleFlight<string, number | undefined>()
+  readonly #questions = new SharedQuestions<number | undefined>()
   readonly #recording = new SingleFlight<string, void>()
 
   constructor(options: BlobQuestionsOptions) {
@@ -73,16 +74,16 @@ export class BlobQuestions {
     { method, signal }: Asking & { readonly method: 'HEAD' | undefined },
     question: (asking: Asking) => Promise<number | undefined>,
   ): Promise<number | undefined> {
-    const ask = async (flight: AbortSignal): Promise<number | undefined> => {
+    const ask = async (asking: Asking): Promise<number | undefined> => {
       try {
-        const told = await question({ signal: flight })
+        const told = await question(asking)
         await this.sent(repository, digest)
         return told
       } catch (error) {
-        await this.failed(repository, digest, error, { method, signal: flight })
+        await this.failed(repository, digest, error, { method, ...asking })
         throw error
       }
     }
-    return this.#asking.run(`${repository.key} ${digest} ${method}`, ask, signal)
+    return this.#questions.ask(`${repository.key} ${digest} ${method}`, repository, ask, { signal })
   }
 }

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino'
 import { within } from '../flow/abortable.ts'
-import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
-import { maximumManifestBytes, type ParsedManifest, parseManifest } from '../oci/manifest.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
+import { maximumManifestBytes, type ParsedManifest } from '../oci/manifest.ts'
 import { isManifestMediaType } from '../oci/media-type.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import type { Asker, Catalog, ManifestRecord, TagRecord } from '../storage/catalog.ts'
@@ -15,6 +15,8 @@ import type { Answers } from './answers.ts'
 import { ClaimedTags } from './claimed-tags.ts'
 import type { Evidence } from './evidence.ts'
 import { KeptManifests } from './kept-manifests.ts'
+import { isOdd, unlessOdd } from './odd-answer.ts'
+import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 import { verifyManifest } from './verified-manifest.ts'
 
@@ -30,6 +32,7 @@ export interface ManifestsOptions {
   readonly catalog: Catalog
   readonly evidence: Evidence
   readonly answers: Answers
+  readonly documents: DocumentReader
   /** Milliseconds up to which a copy is served while the upstream fails (`cache.serveStale`). */
   readonly serveStaleMs: number
   /** Milliseconds that a client waits for the upstream while there is a copy (`cache.staleAfter`). */
@@ -43,7 +46,7 @@ export interface ManifestsOptions {
  */
 export class Manifests {
   readonly #options: ManifestsOptions
-  readonly #fetching = new SingleFlight<string, MirroredManifest>()
+  readonly #questions = new SharedQuestions<MirroredManifest>()
   readonly #kept: KeptManifests
   readonly #claims = new ClaimedTags()
 
@@ -58,19 +61,15 @@ export class Manifests {
     reference: Reference,
     query: MirrorQuery,
   ): Promise<MirroredManifest> {
-    const { key } = repository
-    const { catalog, answers } = this.#options
-    const record = isDigestReference(reference) ? undefined : await catalog.tag(key, reference)
-    const digest = isDigestReference(reference) ? reference : record?.digest
-    const kept = digest && (await this.#kept.get(key, digest))
+    const { record, kept } = await this.#known(repository.key, reference)
     if (kept && record && !isDigestReference(reference)) {
       return this.#getKnownTag(repository, reference, { record, kept, ...query })
     }
     if (kept && query.isGiven) return served(kept, 'hit')
-    await answers.throwRefusal(key, reference)
+    await this.#options.answers.throwRefusal(repository.key, reference)
     const ask = (asking: Asking) =>
       kept ? this.#askFor(repository, kept, asking) : this.#fetch(repository, reference, asking)
-    return this.#once(key, reference, ask, query)
+    return this.#once(repository, reference, ask, query)
   }
 
   /**
@@ -84,18 +83,21 @@ export class Manifests {
   ): Promise<MirroredManifest> {
     const { upstream, key } = repository
     const isSpared = upstream.isQuotaScarce && upstream.shortcuts.isUseful('manifest-head')
-    if (isSpared && !(await this.#isHere(key, reference))) {
+    if (isSpared && !(await this.#known(key, reference)).kept) {
       const claimed = await this.#claimed(repository, reference, query)
       if (claimed) return claimed
     }
     return this.get(repository, reference, query)
   }
 
-  async #isHere(key: RepositoryKey, reference: Reference): Promise<boolean> {
-    const digest = isDigestReference(reference)
-      ? reference
-      : (await this.#options.catalog.tag(key, reference))?.digest
-    return digest !== undefined && (await this.#kept.get(key, digest)) !== undefined
+  /** What is here of a reference, whoever may have it. */
+  async #known(
+    key: RepositoryKey,
+    reference: Reference,
+  ): Promise<{ readonly record?: TagRecord | undefined; readonly kept?: ManifestRecord | undefined }> {
+    const record = isDigestReference(reference) ? undefined : await this.#options.catalog.tag(key, reference)
+    const digest = isDigestReference(reference) ? reference : record?.digest
+    return { record, kept: digest && (await this.#kept.get(key, digest)) }
   }
 
   /** The upstream's own word for what is not here. */
@@ -106,7 +108,9 @@ export class Manifests {
   ): Promise<MirroredManifest | undefined> {
     const { upstream, name, key } = repository
     await this.#options.answers.throwRefusal(key, reference)
-    const claims = await unlessOdd(upstream.manifestClaims(name, reference, asking))
+    const claims = await unlessOdd(
+      upstream.turns.take('question', asking, () => upstream.manifestClaims(name, reference, asking)),
+    )
     const { digest, mediaType, size } = claims ?? {}
     if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
@@ -127,10 +131,10 @@ export class Manifests {
     await answers.throwRefusal(key, tag)
     const check = (asking: Asking) => this.#revalidate(repository, tag, kept, asking)
     if (!isGiven || Date.now() - record.checkedAt > serveStaleMs)
-      return this.#once(key, tag, check, { signal })
+      return this.#once(repository, tag, check, { signal })
     const stale = served(kept, 'stale', record.checkedAt)
     // Whoever leaves does not end it: with a copy to go on with, it is the mirror that wants to know.
-    const checking = this.#once(key, tag, check, {})
+    const checking = this.#once(repository, tag, check, {})
     try {
       return (await within(checking, staleAfterMs, signal)) ?? stale
     } catch (error) {
@@ -167,14 +171,11 @@ export class Manifests {
     if (told === current) upstream.shortcuts.worked('manifest-head')
     else if (isHeadUseful) upstream.shortcuts.failed('manifest-head')
     if (fetched) return fetched
-    const at = Date.now()
-    const isRecorded = await this.#options.evidence.checked(repository, tag, kept.digest, {
-      as: 'anyone',
-      at,
-    })
+    const asked = { as: 'anyone' as const, at: Date.now() }
+    const isRecorded = await this.#options.evidence.checked(repository, tag, kept.digest, asked)
     if (isRecorded) await this.#options.answers.confirm(repository.key, tag)
     else await this.#given(repository, kept, { tag })
-    return served(kept, 'revalidated', at)
+    return served(kept, 'revalidated', asked.at)
   }
 
   /**
@@ -240,7 +241,8 @@ export class Manifests {
     fetched: FetchedManifest,
   ): Promise<MirroredManifest> {
     const { key, upstream } = repository
-    const { manifest, parsed } = verifyManifest(upstream.name, reference, fetched)
+    const { documents } = this.#options
+    const { manifest, parsed } = await verifyManifest(documents, upstream.name, reference, fetched)
     const isTag = !isDigestReference(reference)
     const tag = isTag ? reference : await this.#claimedTag(key, manifest.digest)
     const at = await this.#given(repository, manifest, { parsed, tag, as: fetched.as })
@@ -253,16 +255,13 @@ export class Manifests {
   async #given(
     repository: UpstreamRepository,
     manifest: ManifestRecord,
-    {
-      parsed = parseManifest(manifest.bytes, manifest.mediaType),
-      as = 'anyone',
-      tag,
-    }: { parsed?: ParsedManifest; as?: Asker; tag?: Tag | undefined } = {},
+    { parsed, as = 'anyone', tag }: { parsed?: ParsedManifest; as?: Asker; tag?: Tag | undefined } = {},
   ): Promise<number> {
-    const { evidence, answers } = this.#options
+    const { evidence, answers, documents } = this.#options
+    const read = parsed ?? (await documents.read('manifest', manifest.bytes, manifest.mediaType))
     const at = Date.now()
     const shown = as === 'anyone' ? tag : undefined
-    await evidence.pulled(repository, manifest, { as, at, tag: shown, references: referencesOf(parsed) })
+    await evidence.pulled(repository, manifest, { as, at, tag: shown, references: referencesOf(read) })
     if (shown !== undefined) await answers.confirm(repository.key, shown)
     return at
   }
@@ -275,16 +274,16 @@ export class Manifests {
     return !known || known.checkedAt < claim.at ? claim.tag : undefined
   }
 
-  /** Runs `operation` once for all who ask for the same; those who come later are told that they joined. */
+  /** Asks once for all who ask for the same; those who come later are told that they joined. */
   async #once(
-    key: RepositoryKey,
+    repository: UpstreamRepository,
     reference: Reference,
-    operation: (asking: Asking) => Promise<MirroredManifest>,
-    { signal }: Asking,
+    question: (asking: Asking) => Promise<MirroredManifest>,
+    asking: Asking,
   ): Promise<MirroredManifest> {
-    const own = `${key} ${reference}`
-    const isJoining = this.#fetching.has(own)
-    const answer = await this.#fetching.run(own, (flight) => operation({ signal: flight }), signal)
+    const key = `${repository.key} ${reference}`
+    const isJoining = this.#questions.has(key)
+    const answer = await this.#questions.ask(key, repository, question, asking)
     return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
   }
 }
@@ -297,20 +296,4 @@ function shownToAccount({ name, upstream }: UpstreamRepository): UpstreamError {
 
 function served(manifest: ManifestRecord, status: AnswerStatus, checkedAt?: number): MirroredManifest {
   return { ...manifest, size: manifest.bytes.length, status, checkedAt }
-}
-
-/** What a HEAD found; undefined where its answer decides nothing. Throws UpstreamError on an outage. */
-async function unlessOdd<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
-  try {
-    return await answer
-  } catch (error) {
-    if (!isOdd(error, false)) throw error
-    return undefined
-  }
-}
-
-/** Whether the failure of a HEAD says nothing of what it asked for; a refusal does where HEAD is known to be right. */
-function isOdd(error: unknown, isKnown: boolean): boolean {
-  if (!(error instanceof UpstreamError)) return false
-  return error.isRefusal ? !isKnown : !error.isOutage || error.code === 'SERVER_ERROR'
 }

@@ -3,19 +3,19 @@ import type { Logger } from 'pino'
 import { within } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
-import { SingleFlight } from '../flow/single-flight.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
 import type { ReferrersRecord } from '../storage/catalog.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Asking } from '../upstream/question.ts'
 import {
   type Found,
   type NoList,
   ReferrerQuestions,
   type ReferrerQuestionsOptions,
 } from './referrer-questions.ts'
-import { ReferrerTurns } from './referrer-turns.ts'
+import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface ReferrersOptions extends ReferrerQuestionsOptions {
@@ -79,7 +79,6 @@ const maximumWithheld = 10_000
 export class Referrers {
   readonly #options: ReferrersOptions
   readonly #questions: ReferrerQuestions
-  readonly #turns: ReferrerTurns
   /** Lists of subjects that are not here: no more than memory is spent on them. */
   readonly #notHere = new LRUCache<string, ReferrersRecord>({
     maxSize: notHereBytes,
@@ -88,7 +87,7 @@ export class Referrers {
   })
   /** Answers that are in doubt, and refusals. */
   readonly #passing: Expiring<Answer>
-  readonly #asking = new SingleFlight<string, Answer>()
+  readonly #shared = new SharedQuestions<Answer>()
   /** Where there is an account: what anyone was last refused, though it was shown to everybody before. */
   readonly #withheld = new LRUCache<string, true>({ max: maximumWithheld })
 
@@ -96,7 +95,6 @@ export class Referrers {
     this.#options = options
     this.#passing = options.expiring('referrers', passingBudget)
     this.#questions = new ReferrerQuestions(options)
-    this.#turns = new ReferrerTurns(options.patienceMs)
   }
 
   /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
@@ -117,12 +115,14 @@ export class Referrers {
       return { ...kept, status: 'hit', doubt: undefined }
     }
     const usable = isGiven && ageMs !== undefined && ageMs <= serveStaleMs ? kept : undefined
-    const isJoining = this.#asking.has(key)
-    const ask = (flight: AbortSignal) =>
-      this.#ask(repository, subject, { kept, usable, isGiven, signal: flight }, key)
+    const isHere = (await this.#options.evidence.held(repository.key, subject)) !== undefined
+    const isJoining = this.#shared.has(key)
+    const ask = (asking: Asking) =>
+      this.#ask(repository, subject, { kept, usable, isGiven, isHere, ...asking }, key)
+    const kind = isHere ? 'referrers' : 'unknown referrers'
     try {
       // With a list to go on with, it is the mirror that wants to know: whoever leaves does not end it.
-      const asking = this.#asking.run(key, ask, usable ? undefined : signal)
+      const asking = this.#shared.ask(key, repository, ask, { kind, signal: usable ? undefined : signal })
       const answer = await within(asking, usable ? staleAfterMs : patienceMs, signal)
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
@@ -141,17 +141,16 @@ export class Referrers {
   async #ask(
     repository: UpstreamRepository,
     subject: Digest,
-    { kept, usable, isGiven, signal }: Known & MirrorQuery,
+    { kept, usable, isGiven, isHere, signal }: Known & MirrorQuery & { readonly isHere: boolean },
     key: string,
   ): Promise<Answer> {
-    const isHere = (await this.#options.evidence.held(repository.key, subject)) !== undefined
     const heed = (found: Found) => this.#heed(repository, key, found)
-    const [api, tag] = await this.#turns.take(repository.upstream.name, isHere, () =>
-      Promise.allSettled([
-        this.#questions.askApi(repository, subject, { isHere, signal }).then(heed),
-        this.#questions.askTag(repository, subject, { isGiven, signal }).then(heed),
-      ]),
-    )
+    const [api, tag] = await Promise.allSettled([
+      this.#questions.askApi(repository, subject, { isHere, signal }).then(heed),
+      this.#questions.askTag(repository, subject, { isGiven, signal }).then(heed),
+    ])
+    // What was given up half-way is no answer.
+    signal?.throwIfAborted()
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason
     const found = mergeReferrers(foundBy(api), foundBy(tag))
     const doubt = doubtOf(api) ?? doubtOf(tag) ?? lossOf(api, tag, found, kept)

@@ -1,5 +1,4 @@
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
-import { SingleFlight } from '../flow/single-flight.ts'
 import { type PageQuery, withPageSize } from '../oci/page-query.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -7,6 +6,7 @@ import type { Catalog } from '../storage/catalog.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
+import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface TagListsOptions {
@@ -23,7 +23,7 @@ export interface MirroredTagPage extends TagPage {
 }
 
 interface KeptPage extends TagPage {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds of `performance.now`: it lives no longer than this process, and no clock that is set changes its age. */
   readonly fetchedAt: number
 }
 
@@ -42,7 +42,7 @@ const modestPageSize = 100
 export class TagLists {
   readonly #options: TagListsOptions
   readonly #kept: Expiring<KeptPage>
-  readonly #fetching = new SingleFlight<string, KeptPage>()
+  readonly #questions = new SharedQuestions<KeptPage>()
 
   constructor(options: TagListsOptions) {
     this.#options = options
@@ -60,10 +60,11 @@ export class TagLists {
   ): Promise<MirroredTagPage> {
     const key = `${repository.key} ${page.text}`
     const kept = isGiven ? await this.#kept.get(key) : undefined
-    if (kept && Date.now() - kept.fetchedAt < this.#options.revalidateMs) return { ...kept, status: 'hit' }
+    if (kept && performance.now() - kept.fetchedAt < this.#options.revalidateMs)
+      return { ...kept, status: 'hit' }
     try {
-      const fetch = (flight: AbortSignal) => this.#fetch(repository, page, key, { signal: flight })
-      return { ...(await this.#fetching.run(key, fetch, signal)), status: 'miss' }
+      const ask = (asking: Asking) => this.#fetch(repository, page, key, asking)
+      return { ...(await this.#questions.ask(key, repository, ask, { signal })), status: 'miss' }
     } catch (error) {
       if (!isGiven || !(error instanceof UpstreamError && error.isOutage)) throw error
       if (kept) return { ...kept, status: 'stale' }
@@ -80,7 +81,7 @@ export class TagLists {
     asking: Asking,
   ): Promise<KeptPage> {
     const fetched = await askTags(upstream, name, page, asking)
-    const kept = { ...fetched, fetchedAt: Date.now() }
+    const kept = { ...fetched, fetchedAt: performance.now() }
     // Whoever makes up values of `last` gets as many lists; long ones are not worth the memory.
     if (kept.tags.length > maximumKeptTags) return kept
     await this.#kept.set(key, kept, this.#options.serveStaleMs)

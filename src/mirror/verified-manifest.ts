@@ -1,9 +1,8 @@
-import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { isDigestOf } from '../oci/claimed-manifest.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
 import { RegistryError } from '../oci/error.ts'
-import { type ParsedManifest, parseManifest } from '../oci/manifest.ts'
-import { isManifestMediaType, manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
+import type { ParsedManifest } from '../oci/manifest.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
-import { signedPayload } from '../oci/signed-manifest.ts'
 import type { ManifestRecord } from '../storage/catalog.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
 import { unreadable } from '../upstream/web-page.ts'
@@ -12,42 +11,25 @@ import { unreadable } from '../upstream/web-page.ts'
  * Nothing an upstream claims is believed: the digest is that of the bytes, and must be the one that was asked for
  * and the one of the header; the content type must agree with the body. Throws UpstreamError INVALID_RESPONSE.
  */
-export function verifyManifest(
+export async function verifyManifest(
+  documents: DocumentReader,
   upstream: string,
   reference: Reference,
   { bytes, contentType, claimedDigest, askedDigest }: FetchedManifest,
-): { manifest: ManifestRecord; parsed: ParsedManifest } {
-  try {
-    const claims = [isDigestReference(reference) ? reference : undefined, askedDigest, claimedDigest].flatMap(
-      (claim) => claim ?? [],
-    )
-    const wrong = claims.find((claim) => !isDigestOf(claim, bytes, contentType))
-    if (wrong !== undefined) {
-      const found = digestOf(bytes, digestAlgorithm(wrong))
-      const message = `the manifest it sent for ${reference} is ${found}, not ${wrong}`
-      throw unreadable(upstream, contentType, message)
-    }
-    const digest = claims[0] ?? digestOf(contentOf(bytes, contentType))
-    const parsed = parseManifest(bytes, contentType)
-    const sent = parseMediaType(contentType)
-    const mediaType = isManifestMediaType(sent) ? sent : parsed.mediaType
-    return { manifest: { digest, mediaType, bytes }, parsed }
-  } catch (error) {
+): Promise<{ manifest: ManifestRecord; parsed: ParsedManifest }> {
+  const asked = isDigestReference(reference) ? reference : undefined
+  const claims = [asked, askedDigest, claimedDigest].filter((claim) => claim !== undefined)
+  const read = await documents.read('claimed', bytes, contentType, claims).catch((error: unknown) => {
     if (!(error instanceof RegistryError)) throw error
     const message = `the manifest it sent for ${reference} is malformed: ${error.message}`
     throw unreadable(upstream, contentType, message, error)
+  })
+  if ('wrong' in read) {
+    const message = `the manifest it sent for ${reference} is ${read.found}, not ${read.wrong}`
+    throw unreadable(upstream, contentType, message)
   }
-}
-
-/**
- * Whether a manifest of this content type has this digest. Throws RegistryError MANIFEST_INVALID where it is signed
- * and its signatures say nonsense.
- */
-function isDigestOf(digest: Digest, bytes: Uint8Array, contentType: string | undefined): boolean {
-  const algorithm = digestAlgorithm(digest)
-  return (
-    digestOf(bytes, algorithm) === digest || digestOf(contentOf(bytes, contentType), algorithm) === digest
-  )
+  const { digest, mediaType, parsed } = read
+  return { manifest: { digest, mediaType, bytes }, parsed }
 }
 
 /** Whether a manifest that is kept is still what its digest says. */
@@ -58,11 +40,4 @@ export function isIntact({ digest, bytes, mediaType }: ManifestRecord): boolean 
     if (error instanceof RegistryError) return false
     throw error
   }
-}
-
-/** What a manifest's digest is of: its bytes, of a signed one without the signatures. */
-function contentOf(bytes: Uint8Array, contentType: string | undefined): Uint8Array {
-  const mediaType = parseMediaType(contentType)
-  const mayBeSigned = mediaType === manifestMediaTypes.dockerSchema1Signed || !isManifestMediaType(mediaType)
-  return (mayBeSigned && signedPayload(bytes)) || bytes
 }

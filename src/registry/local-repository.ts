@@ -1,12 +1,12 @@
 import type { Logger } from 'pino'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { type Referrer, referrerOf } from '../oci/referrers.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
-import { parseStrictManifest } from '../oci/strict-manifest.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
@@ -36,6 +36,7 @@ export interface LocalStore {
     stat(digest: Digest): Promise<{ readonly size: number } | undefined>
     openStored(digest: Digest): Promise<BlobReader | undefined>
   }
+  readonly documents: DocumentReader
   readonly uploads: Uploads
   readonly logger: Logger
 }
@@ -171,7 +172,7 @@ export class LocalRepository implements Repository, Pushing {
     { bytes, mediaType }: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
     { client }: { readonly client?: string | undefined } = {},
   ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
-    const parsed = parseStrictManifest(bytes, mediaType)
+    const parsed = await this.#store.documents.read('strict', bytes, mediaType)
     if (!isManifestMediaType(parsed.mediaType) || isSchema1MediaType(parsed.mediaType)) {
       const message = `${parsed.mediaType} is not taken: only manifests and indexes of OCI, and of Docker's schema 2`
       throw new RegistryError('MANIFEST_INVALID', message)

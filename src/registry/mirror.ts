@@ -7,6 +7,7 @@ import { Evidence } from '../mirror/evidence.ts'
 import { Manifests } from '../mirror/manifests.ts'
 import { Referrers } from '../mirror/referrers.ts'
 import { TagLists } from '../mirror/tag-lists.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { Rights } from './rights.ts'
 
@@ -27,6 +28,7 @@ export interface MirrorOptions {
   readonly catalog: Catalog
   readonly blobs: Mirror['blobs']
   readonly expiring: OpenExpiring
+  readonly documents: DocumentReader
   /** Milliseconds for which an upstream's answer is trusted (`cache.revalidate`). */
   readonly revalidateMs: number
   /** Milliseconds for which a refusal is remembered (`cache.negative`). */

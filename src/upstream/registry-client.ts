@@ -1,8 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
-import { parseTagList } from '../oci/manifest.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
 import { manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
-import { parseReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { BlobDownloads } from './blob-downloads.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
@@ -15,6 +14,7 @@ import { AccountPulls } from './public/account-pulls.ts'
 import { PublicKnowledge } from './public/knowledge.ts'
 import { PublicWitness } from './public/witness.ts'
 import type { Answer, Asker, Asking, Question } from './question.ts'
+import { QuestionTurns } from './question-turns.ts'
 import { isScarce, type RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
 import type { RegistryCheck } from './registry-check.ts'
@@ -30,6 +30,7 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly downloads: number
   /** See `BlobDownloadsOptions`. */
   readonly turnMs?: number | undefined
+  readonly documents: DocumentReader
 }
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
@@ -61,6 +62,8 @@ export class RegistryClient implements AsyncDisposable {
   readonly name: string
   /** Which questions are no use here. */
   readonly shortcuts = new Shortcuts()
+  /** Whose turn it is to ask. Whoever asks takes one for all that comes of a question, its record included. */
+  readonly turns: QuestionTurns
   readonly #url: URL
   readonly #connection: RegistryConnection
   readonly #downloads: BlobDownloads
@@ -69,10 +72,13 @@ export class RegistryClient implements AsyncDisposable {
   readonly #witness: PublicWitness
   readonly #pulls: AccountPulls
   readonly #small: SmallAnswers
+  readonly #documents: DocumentReader
 
   constructor(options: RegistryClientOptions) {
     this.name = options.name
+    this.turns = new QuestionTurns({ upstream: options.name })
     this.#url = options.url
+    this.#documents = options.documents
     const parts = { ...options, upstream: options.name }
     const registry = new RegistryConnection(options)
     const { account } = registry
@@ -222,7 +228,8 @@ export class RegistryClient implements AsyncDisposable {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
     const { answer, bytes } = await this.#getList({ repository, path, signal })
     const next = nextPage(answer, { upstream: this.name, base: this.#url, path: '/tags/list', query })
-    return { ...this.#small.parsed(answer, () => parseTagList(bytes)), next }
+    const list = await this.#small.parsed(answer, this.#documents.read('tags', bytes))
+    return { ...list, next }
   }
 
   /**
@@ -238,7 +245,7 @@ export class RegistryClient implements AsyncDisposable {
     return readReferrerPages(this.name, async (query) => {
       const path = `referrers/${subject}${query === '' ? '' : `?${query}`}`
       const { answer, bytes } = await this.#getList({ repository, path, headers, signal })
-      const referrers = this.#small.parsed(answer, () => parseReferrers(bytes))
+      const referrers = await this.#small.parsed(answer, this.#documents.read('referrers', bytes))
       const asked = { upstream: this.name, base: this.#url, path: `/referrers/${subject}`, query }
       return { referrers, bytes: bytes.length, next: () => nextPage(answer, asked) }
     })

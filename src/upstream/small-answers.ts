@@ -59,10 +59,10 @@ export class SmallAnswers {
     }
   }
 
-  /** What a parser makes of an answer. Throws UpstreamError INVALID_RESPONSE where it refuses it. */
-  parsed<Value>({ headers }: Answer, parse: () => Value): Value {
+  /** What is read of an answer. Throws UpstreamError INVALID_RESPONSE where its reader refuses it. */
+  async parsed<Value>({ headers }: Answer, reading: Promise<Value>): Promise<Value> {
     try {
-      return parse()
+      return await reading
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error
       throw unreadable(this.#options.upstream, headers['content-type'], error.message, error)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
@@ -32,7 +33,10 @@ export function start(store = new MemoryBlobStore(), catalog: Catalog = new Memo
   })
   const remove = (id: string) => store.partials.remove(id)
   const uploads = new Uploads({ bytes: blobs, remove, catalog, logger })
-  const repository = new LocalRepository({ catalog, blobs, uploads, logger }, name)
+  const repository = new LocalRepository(
+    { catalog, blobs, documents: new DocumentReader(), uploads, logger },
+    name,
+  )
   return { store, catalog, blobs, uploads, repository, lines }
 }
 

@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { expiringInMemory, type OpenExpiring } from '../../src/flow/expiring.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { manifestMediaTypes } from '../../src/oci/media-type.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import { createMirror, type Mirror } from '../../src/registry/mirror.ts'
@@ -70,6 +71,7 @@ export class Rights {
       catalog: this.catalog,
       blobs: this.blobs,
       expiring,
+      documents: new DocumentReader(),
       revalidateMs: 0,
       negativeMs: 60_000,
       serveStaleMs: 30 * day,

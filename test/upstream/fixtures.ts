@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { type Expiring, expiringInMemory } from '../../src/flow/expiring.ts'
+import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { Certificates } from '../../src/upstream/connections/certificates.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
 import { Names } from '../../src/upstream/connections/names.ts'
@@ -116,6 +117,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     realms: [],
     revalidateMs: 300_000,
     downloads: 3,
+    documents: new DocumentReader(),
     ...wayOf(options),
     stallMs: 5000,
     patienceMs: 5000,

@@ -5,6 +5,7 @@ import { LineUse } from '../../src/upstream/connections/line-use.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../../src/upstream/error.ts'
 import { SmallAnswers } from '../../src/upstream/small-answers.ts'
 import { answerOf } from './fake-link.ts'
+import { failsWith } from './fixtures.ts'
 
 function answersOf(isReachable = true): SmallAnswers {
   const options = { upstream: 'docker.io', patienceMs: 5000, lineUse: new LineUse() }
@@ -78,22 +79,11 @@ test('a body without end is no small answer', async () => {
   )
 })
 
-test('what cannot be read is told as that, and a web page as a web page', () => {
-  const unread = () => {
-    throw new RegistryError('MANIFEST_INVALID', 'it is no list')
-  }
+test('what cannot be read is told as that, and a web page as a web page', async () => {
+  const unread = () => Promise.reject(new RegistryError('MANIFEST_INVALID', 'it is no list'))
   const page = answerOf(200, { headers: { 'content-type': 'text/html' } })
-  assert.equal(
-    answersOf().parsed(page, () => 7),
-    7,
-  )
-  assert.throws(() => answersOf().parsed(answerOf(200), unread), {
-    code: 'INVALID_RESPONSE',
-    message: /no list/,
-  })
-  assert.throws(() => answersOf().parsed(page, unread), { code: 'INVALID_RESPONSE', message: /a web page/ })
-  const bug = () => {
-    throw new TypeError('a bug')
-  }
-  assert.throws(() => answersOf().parsed(page, bug), TypeError)
+  assert.equal(await answersOf().parsed(page, Promise.resolve(7)), 7)
+  await failsWith(answersOf().parsed(answerOf(200), unread()), 'INVALID_RESPONSE', /no list/)
+  await failsWith(answersOf().parsed(page, unread()), 'INVALID_RESPONSE', /a web page/)
+  await assert.rejects(answersOf().parsed(page, Promise.reject(new TypeError('a bug'))), TypeError)
 })

@@ -1,0 +1,31 @@
+import { SingleFlight } from '../flow/single-flight.ts'
+import type { Asking } from '../upstream/question.ts'
+import type { QuestionKind } from '../upstream/question-turns.ts'
+import type { UpstreamRepository } from './upstream-repository.ts'
+
+/** Questions that are asked once for all who wait for the same, when it is their turn at the upstream. */
+export class SharedQuestions<Answer> {
+  readonly #asking = new SingleFlight<string, Answer>()
+
+  /** Whether somebody waits for the answer already. */
+  has(key: string): boolean {
+    return this.#asking.has(key)
+  }
+
+  /**
+   * What `question` comes to, which gets a signal that aborts when nobody waits for it any more. Rejects as it does, and
+   * as `QuestionTurns` and `SingleFlight` say.
+   */
+  ask(
+    key: string,
+    { upstream }: UpstreamRepository,
+    question: (asking: Asking) => Promise<Answer>,
+    { signal, kind = 'question' }: Asking & { readonly kind?: QuestionKind },
+  ): Promise<Answer> {
+    const inTurn = (flight: AbortSignal): Promise<Answer> => {
+      const asking = { signal: flight }
+      return upstream.turns.take(kind, asking, () => question(asking))
+    }
+    return this.#asking.run(key, inTurn, signal)
+  }
+}

@@ -1,0 +1,87 @@
+import { Pulse } from '../flow/pulse.ts'
+import { type Slot, Slots } from '../flow/slots.ts'
+import { UpstreamError } from './error.ts'
+import type { Asking } from './question.ts'
+
+/**
+ * Questions of each kind that are asked, and whose answers are read and recorded, at a time: each answer may be of 4 MiB,
+ * a list of referrers of more. Subjects of which nothing is here anyone can make up: they wait in a line of their own.
+ */
+const atOnce = { question: 16, referrers: 4, 'unknown referrers': 2 }
+
+export type QuestionKind = keyof typeof atOnce
+
+export interface QuestionTurnsOptions {
+  /** The upstream's name, for errors. */
+  readonly upstream: string
+  /** Milliseconds after which nobody waits for a turn any more: clients give up after 30 s without headers. */
+  readonly patienceMs?: number
+  /** How many wait, of each kind. */
+  readonly maximumWaiting?: number
+}
+
+const defaultPatienceMs = 20_000
+const defaultMaximumWaiting = 1000
+
+/** Whose turn it is to ask an upstream; whoever comes first is served first. */
+export class QuestionTurns {
+  readonly #upstream: string
+  readonly #patienceMs: number
+  readonly #maximumWaiting: number
+  readonly #lines: Readonly<Record<QuestionKind, { readonly slots: Slots; asked: number }>>
+
+  constructor({ upstream, patienceMs, maximumWaiting }: QuestionTurnsOptions) {
+    this.#upstream = upstream
+    this.#patienceMs = patienceMs ?? defaultPatienceMs
+    this.#maximumWaiting = maximumWaiting ?? defaultMaximumWaiting
+    const line = (kind: QuestionKind) => ({ slots: new Slots(atOnce[kind]), asked: 0 })
+    this.#lines = {
+      question: line('question'),
+      referrers: line('referrers'),
+      'unknown referrers': line('unknown referrers'),
+    }
+  }
+
+  /**
+   * Does `work` when it is its turn. A question that shows no sign of life gives its turn to the next one, and goes on.
+   * Rejects as
+   * `work` does, with UpstreamError TIMED_OUT where too many wait or it takes too long, and with the signal's reason.
+   */
+  async take<Value>(kind: QuestionKind, asking: Asking, work: () => Promise<Value>): Promise<Value> {
+    const line = this.#lines[kind]
+    if (line.asked >= atOnce[kind] + this.#maximumWaiting) throw this.#tooMany()
+    line.asked += 1
+    let isAsked = true
+    let slot: Slot | undefined
+    const giveUp = (): void => {
+      slot?.[Symbol.dispose]()
+      if (isAsked) line.asked -= 1
+      isAsked = false
+    }
+    let stopListening: (() => void) | undefined
+    try {
+      slot = await this.#wait(line.slots, asking)
+      // Lists of referrers are the largest, and nobody waits for them long: they keep their turn.
+      if (kind === 'question') stopListening = Pulse.current?.whenSilent(giveUp)
+      return await work()
+    } finally {
+      stopListening?.()
+      giveUp()
+    }
+  }
+
+  async #wait(slots: Slots, { signal }: Asking): Promise<Slot> {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(this.#tooMany()), this.#patienceMs).unref()
+    try {
+      return await slots.take(signal ? AbortSignal.any([signal, late.signal]) : late.signal)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #tooMany(): UpstreamError {
+    const message = 'too many questions wait for it: ask again later'
+    return new UpstreamError('TIMED_OUT', this.#upstream, message)
+  }
+}

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Pulse } from '../../src/flow/pulse.ts'
+import { QuestionTurns } from '../../src/upstream/question-turns.ts'
+
+const settled = () => new Promise(setImmediate)
+
+/** Questions that run until they are told to end. */
+function script() {
+  const running: PromiseWithResolvers<string>[] = []
+  const ask = () => {
+    const question = Promise.withResolvers<string>()
+    running.push(question)
+    return question.promise
+  }
+  return { running, ask }
+}
+
+test('sixteen questions are asked at a time, in the order in which they came; each kind has a line of its own', async () => {
+  const turns = new QuestionTurns({ upstream: 'docker.io' })
+  const { running, ask } = script()
+  const asked = Array.from({ length: 20 }, () => turns.take('question', {}, ask))
+  await settled()
+  assert.equal(running.length, 16)
+  const referrers = script()
+  const lists = Array.from({ length: 6 }, () => turns.take('referrers', {}, referrers.ask))
+  const unknown = script()
+  const madeUp = Array.from({ length: 6 }, () => turns.take('unknown referrers', {}, unknown.ask))
+  await settled()
+  assert.deepEqual([referrers.running.length, unknown.running.length], [4, 2])
+  running[3]?.resolve('the fourth')
+  running[7]?.reject(new Error('failed'))
+  assert.equal(await asked[3], 'the fourth')
+  await assert.rejects(asked[7] as Promise<string>, /failed/)
+  await settled()
+  assert.equal(running.length, 18, 'one for each that ended, however')
+  for (const all of [running, referrers.running, unknown.running]) {
+    for (let index = 0; index < all.length; index += 1) {
+      all[index]?.resolve('')
+      await settled()
+    }
+  }
+  await Promise.allSettled([...asked, ...lists, ...madeUp])
+})
+
+test('who leaves while he waits is never asked for, and keeps nobody waiting', async () => {
+  const turns = new QuestionTurns({ upstream: 'docker.io', maximumWaiting: 5 })
+  const { running, ask } = script()
+  for (let index = 0; index < 16; index += 1) turns.take('question', {}, ask)
+  await settled()
+  const leaving = new AbortController()
+  for (let round = 0; round < 3; round += 1) {
+    const left = Array.from({ length: 5 }, () => turns.take('question', { signal: leaving.signal }, ask))
+    if (round === 0) leaving.abort(new Error('left'))
+    for (const outcome of await Promise.allSettled(left)) assert.match(JSON.stringify(outcome), /rejected/)
+  }
+  const staying = turns.take('question', {}, ask)
+  await settled()
+  assert.equal(running.length, 16)
+  running[0]?.resolve('')
+  await settled()
+  running[16]?.resolve('his')
+  assert.equal(await staying, 'his')
+})
+
+test('nobody waits behind a thousand others, nor longer than clients do', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const turns = new QuestionTurns({ upstream: 'docker.io', patienceMs: 1000, maximumWaiting: 2 })
+  const { running, ask } = script()
+  for (let index = 0; index < 16; index += 1) turns.take('question', {}, ask)
+  await settled()
+  const waiting = [turns.take('question', {}, ask), turns.take('question', {}, ask)]
+  await settled()
+  const tooMany = { name: 'UpstreamError', code: 'TIMED_OUT', message: /too many questions wait/ }
+  await assert.rejects(turns.take('question', {}, ask), tooMany)
+  t.mock.timers.tick(1000)
+  for (const late of waiting) await assert.rejects(late, tooMany)
+  assert.equal(running.length, 16)
+})
+
+test('what shows no sign of life gives its turn to the next one, once, and goes on', async () => {
+  const turns = new QuestionTurns({ upstream: 'docker.io' })
+  const { running, ask } = script()
+  const pulse = new Pulse()
+  const silent = pulse.run(() => turns.take('question', {}, ask))
+  for (let index = 1; index < 18; index += 1) turns.take('question', {}, ask)
+  await settled()
+  assert.equal(running.length, 16)
+  pulse.fallSilent(new Error('silent'))
+  await settled()
+  assert.equal(running.length, 17)
+  running[0]?.resolve('after all')
+  assert.equal(await silent, 'after all')
+  await settled()
+  assert.equal(running.length, 17, 'its end frees no second turn')
+})
