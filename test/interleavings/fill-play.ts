@@ -1,5 +1,6 @@
 import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
+import { Line } from '../../src/flow/line.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -43,6 +44,15 @@ export interface Play {
   readonly room: number | undefined
   /** Before which step of the disk it fails; undefined: it does not. */
   readonly failsAt: number | undefined
+  /** Others who want the line of the first upstream, on which there is one place. */
+  readonly rivals: readonly Rival[]
+}
+
+interface Rival {
+  /** Whether somebody waits for what it brings, at first and after its first step. */
+  readonly isWanted: readonly [boolean, boolean]
+  /** Steps for which it has the line, if it is let. */
+  readonly steps: number
 }
 
 /** What became of a client. */
@@ -70,6 +80,7 @@ class FillPlay {
   readonly #catalog = new MemoryCatalog()
   readonly #blobs: Blobs
   readonly #outcomes: Outcome[] = []
+  readonly #line = new Line({ places: 1, turnMs: 2000, answerMs: 60_000 })
   #diskSteps = 0
   #isOver = false
 
@@ -77,19 +88,23 @@ class FillPlay {
     this.#play = play
     this.stage = stage
     this.#layer = layerOf(play.size, sizes[play.size])
-    this.#upstreams = [this.#upstream(alpine, play.answers[0]), this.#upstream(quay, play.answers[1])]
+    this.#upstreams = [
+      this.#upstream(alpine, play.answers[0], this.#line),
+      this.#upstream(quay, play.answers[1]),
+    ]
     const room = play.room === undefined ? {} : { room: play.room }
     this.#store = new MemoryBlobStore({ ...room, step: (name) => this.#diskStep(name) })
     this.#blobs = blobsOver(this.#store, stepped(this.#catalog, stage))
   }
 
   async run(passTime: (ms: number) => void): Promise<void> {
-    const { clients, pushes, evicts, stops } = this.#play
+    const { clients, pushes, evicts, stops, rivals } = this.#play
     const actors: Record<string, () => Promise<void>> = {}
     for (const [index, client] of clients.entries()) actors[`client ${index}`] = () => this.#follow(client)
     if (pushes) actors.pusher = () => this.#push()
     if (evicts) actors.evictor = () => this.#evict()
     if (stops) actors.stopper = () => this.#stop()
+    for (const [index, rival] of rivals.entries()) actors[`rival ${index}`] = () => this.#rival(rival)
     await this.#playAll(actors, passTime)
     this.#isOver = true
     await this.#end(this.#blobs, passTime)
@@ -101,6 +116,15 @@ class FillPlay {
     for (const { connections, name } of this.#upstreams) {
       if (connections !== 0) this.problems.push(`${connections} connections to ${name} are left open`)
     }
+    const turn = { clients: [], receivingSince: 0, bytes: 0, restingMs: 0, end: () => false }
+    let isFree = false
+    const taking = this.#line.take(turn).then((place) => {
+      isFree = true
+      place[Symbol.dispose]()
+    })
+    await settled()
+    if (isFree) await taking
+    else this.problems.push('the place on the line was never given back')
     // Throws where a partial was never closed.
     await this.#store[Symbol.asyncDispose]().catch((error: unknown) => this.problems.push(String(error)))
     if ((await this.#catalog.blob(digest)) && !(await this.#store.stat(digest))) {
@@ -273,9 +297,34 @@ class FillPlay {
     if (this.#diskSteps === this.#play.failsAt) throw new StorageError('BROKEN', 'the disk of a test fails')
   }
 
-  #upstream(repository: typeof alpine, answers: readonly Answer[]): Upstream {
+  /** Takes the line for some steps, and lets it go when it is told to. */
+  async #rival({ isWanted: [atFirst, later], steps }: Rival): Promise<void> {
+    const clients = new Set(atFirst ? ['rival'] : [])
+    let place: Disposable | undefined
+    const turn = {
+      clients,
+      receivingSince: performance.now(),
+      bytes: 1_000_000,
+      restingMs: 0,
+      end: () => {
+        place?.[Symbol.dispose]()
+        return true
+      },
+    }
+    await this.stage.step('wants the line')
+    const taking = this.#line.take(turn)
+    taking.catch(() => {})
+    await this.stage.step('changes its mind')
+    if (later) clients.add('rival')
+    else clients.clear()
+    place = await taking
+    for (let step = 0; step < steps; step += 1) await this.stage.step(`has the line ${step}`)
+    place[Symbol.dispose]()
+  }
+
+  #upstream(repository: typeof alpine, answers: readonly Answer[], line?: Line): Upstream {
     const pieceSize = pieces[this.#play.size]
-    return new Upstream(this.stage, { repository, layer: this.#layer, pieceSize, answers })
+    return new Upstream(this.stage, { repository, layer: this.#layer, pieceSize, answers, line })
   }
 }
 

@@ -27,6 +27,9 @@ const plays: fc.Arbitrary<Play> = fc.record({
   stops: fc.boolean(),
   room: fc.option(fc.constantFrom(0, 500, 50_000), { nil: undefined, freq: 5 }),
   failsAt: fc.option(fc.nat(20), { nil: undefined, freq: 5 }),
+  rivals: fc.array(fc.record({ isWanted: fc.tuple(fc.boolean(), fc.boolean()), steps: fc.nat(4) }), {
+    maxLength: 2,
+  }),
 })
 
 test('fills: whatever upstreams, clients, disk and pushes do, in whatever order', async (t) => {

@@ -1,4 +1,5 @@
 import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
+import type { Line } from '../../src/flow/line.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import type { Stage } from './turns.ts'
@@ -59,6 +60,7 @@ export class Upstream implements Source {
   readonly #layer: Layer
   readonly #pieceSize: number
   readonly #answers: readonly Answer[]
+  readonly #line: Line | undefined
 
   constructor(
     stage: Stage,
@@ -67,6 +69,8 @@ export class Upstream implements Source {
       readonly layer: Layer
       readonly pieceSize: number
       readonly answers: readonly Answer[]
+      /** Where its blobs have to share it. */
+      readonly line?: Line | undefined
     },
   ) {
     this.#stage = stage
@@ -75,6 +79,7 @@ export class Upstream implements Source {
     this.#layer = options.layer
     this.#pieceSize = options.pieceSize
     this.#answers = options.answers
+    this.#line = options.line
   }
 
   /** Whether it gives the right bytes sooner or later, and never says what is not so. */
@@ -87,7 +92,21 @@ export class Upstream implements Source {
     return this.#answers.every(({ kind }) => kind === 'good')
   }
 
-  async open(position: number, { end, signal }: SpanQuery): Promise<OpenedSpan> {
+  async open(position: number, query: SpanQuery): Promise<OpenedSpan> {
+    const place = await this.#line?.take(query.turn, query.signal)
+    try {
+      return await this.#open(position, query, place)
+    } catch (error) {
+      place?.[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  async #open(
+    position: number,
+    { end, signal }: SpanQuery,
+    place: Disposable | undefined,
+  ): Promise<OpenedSpan> {
     const answer = this.#answers[Math.min(this.given.length, this.#answers.length - 1)] as Answer
     this.given.push(answer)
     const kind: AnswerKind = answerKinds[answer.kind]
@@ -104,13 +123,17 @@ export class Upstream implements Source {
     const close = () => {
       if (!isOver) this.connections -= 1
       isOver = true
+      place?.[Symbol.dispose]()
     }
     return {
       start,
       size,
       body: () =>
         this.#body(answer, { start, end: end ?? bytes.length, signal, stopped: stopped.signal, close }),
-      stop: () => stopped.abort(),
+      stop: () => {
+        stopped.abort()
+        place?.[Symbol.dispose]()
+      },
       discard: close,
     }
   }
