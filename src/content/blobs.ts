@@ -30,7 +30,6 @@ export interface BlobsOptions extends RunningFillsOptions {
   readonly rate: TokenBucket | undefined
   /** See `FillOptions`. */
   readonly retries: number
-  readonly patienceMs: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs?: number
   readonly logger: Logger
@@ -135,7 +134,7 @@ export class Blobs implements AsyncDisposable {
       for (let look = 0; look < maximumLooks; look += 1) {
         const running = this.#fills.get(digest)
         // Not before its partial is closed: the next fill opens the same one.
-        if (running && isEnding(running)) await abortable(settled(running.done), signal)
+        if (running && isEnding(running)) await abortable(running.ended, signal)
         const stored = running?.takesFollowers ? undefined : await this.openStored(digest)
         if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
         // Nothing is begun for somebody who has left.
@@ -166,8 +165,12 @@ export class Blobs implements AsyncDisposable {
     throw new RegistryError('BLOB_UNKNOWN', `${digest} was removed while it was asked for: try again`)
   }
 
-  /** Opens the partial of a push: to be ended by the caller, by `seal` or its own methods. */
+  /**
+   * Opens the partial of a push: to be ended by the caller, by `seal` or its own methods. Throws RegistryError UNAVAILABLE
+   * while the mirror stops, and StorageError.
+   */
   async openPartial(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<Partial> {
+    this.#throwIfStopped()
     return whenNotBusy(() => this.#options.store.partials.open({ id, algorithm }), signal)
   }
 
@@ -219,14 +222,18 @@ export class Blobs implements AsyncDisposable {
     await bestEffort(this.#noteUse(), () => {})
   }
 
+  #throwIfStopped(): void {
+    const message = 'the mirror is stopping: ask again when it is back'
+    if (this.#isStopped) throw new RegistryError('UNAVAILABLE', message)
+  }
+
   /** It has `place` until it ends. */
   #start(
     digest: Digest,
     source: Source,
     { claim, place }: { claim: number | undefined; place: Disposable },
   ): Fill {
-    if (this.#isStopped)
-      throw new RegistryError('UNAVAILABLE', 'the mirror is stopping: ask again when it is back')
+    this.#throwIfStopped()
     const counts = this.#counter.of(source.name)
     counts.started += 1
     const fill: Fill = Fill.start(
@@ -288,8 +295,4 @@ export class Blobs implements AsyncDisposable {
 /** Whether a fill takes nobody any more, and has not let go of its partial. */
 function isEnding(fill: Fill): boolean {
   return !fill.takesFollowers && !fill.isHandedThrough
-}
-
-function settled(work: Promise<unknown>): Promise<unknown> {
-  return work.catch(() => {})
 }

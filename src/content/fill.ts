@@ -35,7 +35,7 @@ export class Fill {
   /** Those who wait for bytes, or read them. */
   readonly #clients = new Crowd(() => this.#stopIfUnwanted())
   readonly #startedAt = performance.now()
-  readonly #done: Promise<void>
+  readonly #ended: Promise<void>
   #attempt: Attempt | undefined
   #outcome: Outcome | undefined
   #isEnding = false
@@ -51,8 +51,7 @@ export class Fill {
     this.#isUnstorable = options.isUnstorable
     this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
-    this.#done = this.#run(source)
-    this.#done.catch(() => {})
+    this.#ended = this.#run(source)
   }
 
   /** Begins at once. */
@@ -60,9 +59,9 @@ export class Fill {
     return new Fill(options, source, claim)
   }
 
-  /** Resolves when the blob is stored or handed through. Rejects when the fill failed for good, or was stopped. */
-  get done(): Promise<void> {
-    return this.#done
+  /** Resolves when it is over, however it went. */
+  get ended(): Promise<void> {
+    return this.#ended
   }
 
   /** Whether somebody who comes now can follow it; else its end has to be awaited, or another one begun. */
@@ -136,7 +135,7 @@ export class Fill {
   /** Ends it; what was fetched stays for the next attempt. */
   async stop(reason: Error): Promise<void> {
     this.#abort(reason)
-    await this.#done.catch(() => {})
+    await this.#ended
   }
 
   /** The first way that was never wrong has come: what others bring is not waited for. Not often: it may have nothing. */
@@ -184,7 +183,6 @@ export class Fill {
       if (!isStopped) reportFailure(logger, digest, first, error)
       this.#end(isStopped ? 'stopped' : 'failed')
       this.#outcome = error
-      throw error
     } finally {
       clearInterval(this.#impatience)
       this.#changes.announce()

@@ -90,3 +90,27 @@ test('a body without a size that does end is brought to its end, although its cl
   await reader[Symbol.asyncDispose]()
   assert.deepEqual(source.asked, [0])
 })
+
+test('an endless body under a size that a descriptor claims ends there, and its bytes are wrong', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = endless()
+  const size = 3_000_000
+  const { reader } = await blobs.open(digest, source, { size })
+  await assert.rejects(reader.verified())
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  // Once more from nothing, with the claim given up; and its end with the client.
+  assert.ok(source.given < 100_000_000, String(source.given))
+})
+
+test('the client of an endless body leaves before it is known to be one: it ends all the same', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = endless()
+  const leaving = new AbortController()
+  const opening = blobs.open(digest, source, { signal: leaving.signal })
+  await until(() => source.given > 0)
+  leaving.abort()
+  await assert.rejects(opening)
+  await until(() => blobs.fillCount === 0)
+  assert.ok(source.given < 40_000_000, String(source.given))
+})

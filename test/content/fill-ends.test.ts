@@ -119,6 +119,7 @@ test('the mirror stops: what runs is kept, who waits is told, and nothing is beg
   const late = good('late/x', content)
   await assert.rejects(blobs.open(digest, late), { code: 'UNAVAILABLE' })
   assert.deepEqual(late.asked, [])
+  await assert.rejects(blobs.openPartial('upload-1', 'sha256'), { code: 'UNAVAILABLE' })
   assert.equal(blobs.fillCount, 0)
   assert.deepEqual(
     (await store.partials.list()).map(({ bytes }) => bytes),
@@ -126,6 +127,21 @@ test('the mirror stops: what runs is kept, who waits is told, and nothing is beg
   )
   // All that was open is closed, or this would throw.
   await store[Symbol.asyncDispose]()
+})
+
+test('the mirror stops while a client waits for the end of another fill: nothing is begun for it', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore(), { clientFills: 1 })
+  const first = blobs.open(digest, silent('silent/x'), { client: 'a' })
+  const late = good('late/x', content)
+  const waiting = blobs.open(digestOf(content.subarray(1)), late, { client: 'a' })
+  const ends = Promise.all([
+    assert.rejects(first, /the mirror is stopping/),
+    assert.rejects(waiting, { code: 'UNAVAILABLE' }),
+  ])
+  await until(() => blobs.clientWaits.waited === 1)
+  await blobs[Symbol.asyncDispose]()
+  await ends
+  assert.deepEqual([late.asked, blobs.fillCount], [[], 0])
 })
 
 test('a client that has left before anything began begins nothing', async (t) => {
