@@ -38,6 +38,8 @@ export interface AppOptions {
   readonly version: string
   /** See `BlobDownloadsOptions`. */
   readonly turnMs?: number | undefined
+  /** Milliseconds without a sign of life after which a question is given up while blobs come in. */
+  readonly busyPatienceMs?: number | undefined
   /** Milliseconds without a request after which a pull has ended; clients pause no longer between two blobs. */
   readonly pullIdleMs?: number
 }
@@ -66,7 +68,7 @@ export interface App extends AsyncDisposable {
  * folder, a file that cannot be read.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, logger, environment, version, turnMs, pullIdleMs = defaultPullIdleMs } = options
+  const { config, logger, environment, version, pullIdleMs = defaultPullIdleMs } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   building.use(await lockDirectory(directory))
@@ -89,7 +91,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   }
   const upstreams: RegistryClient[] = []
   for (const upstream of config.upstreams) {
-    const client = await registryClient(upstream, { config, logger, version, turnMs }, ways)
+    const client = await registryClient(upstream, options, ways)
     upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
@@ -214,7 +216,7 @@ interface Ways {
 
 async function registryClient(
   { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
-  { config, logger, version, turnMs }: Pick<AppOptions, 'config' | 'logger' | 'version' | 'turnMs'>,
+  { config, logger, version, turnMs, busyPatienceMs }: AppOptions,
   { documents, tokens, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
   return new RegistryClient({
@@ -225,6 +227,7 @@ async function registryClient(
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
     turnMs,
+    busyPatienceMs,
     documents,
     names,
     lineUse,

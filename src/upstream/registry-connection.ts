@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Expiring } from '../flow/expiring.ts'
 import { AnswerCounts } from './answer-counts.ts'
 import { StatusToError } from './chain/status-to-error.ts'
-import { WhileReachable } from './chain/while-reachable.ts'
+import { WhileReachable, type WhileReachableOptions } from './chain/while-reachable.ts'
 import { WithTokens } from './chain/with-tokens.ts'
 import { WithinLimits } from './chain/within-limits.ts'
 import { Transport, type TransportOptions } from './connections/transport.ts'
@@ -15,7 +15,9 @@ import { Account, type Credentials } from './tokens/account.ts'
 import { Sites } from './tokens/sites.ts'
 import { TokenSource } from './tokens/token-source.ts'
 
-export interface RegistryConnectionOptions extends Omit<TransportOptions, 'upstream'> {
+export interface RegistryConnectionOptions
+  extends Omit<TransportOptions, 'upstream'>,
+    Pick<WhileReachableOptions, 'busyPatienceMs'> {
   /** Such as docker.io. Its `/v2/` lies at `url`; a path before that is kept. */
   readonly name: string
   readonly credentials: Credentials | undefined

@@ -5,10 +5,10 @@ import { readBody } from './connections/exchange.ts'
 import type { LineUse } from './connections/line-use.ts'
 import { UpstreamError } from './error.ts'
 import type { Answer, Asking } from './question.ts'
-import { watchOver } from './watch-over.ts'
+import { type WatchOptions, watchOver } from './watch-over.ts'
 import { unreadable } from './web-page.ts'
 
-export interface SmallAnswersOptions {
+export interface SmallAnswersOptions extends Pick<WatchOptions, 'busyPatienceMs'> {
   /** The upstream's name, for errors. */
   readonly upstream: string
   readonly patienceMs: number

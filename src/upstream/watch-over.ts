@@ -7,13 +7,14 @@ export interface WatchOptions {
   readonly upstream: string
   /** Milliseconds without a sign of life. */
   readonly patienceMs: number
+  /** The same while blobs come in: clients give up after 30 s without headers. */
+  readonly busyPatienceMs?: number | undefined
   readonly lineUse: LineUse
   /** Called once at most. */
   readonly onSilence?: ((error: UpstreamError) => void) | undefined
 }
 
-/** Milliseconds without a sign of life while blobs come in: clients give up after 30 s without headers. */
-const maximumWaitMs = 20_000
+const defaultBusyPatienceMs = 20_000
 
 /**
  * Does a part of a question. Where it shows no sign of life for too long, whoever waits for the question is told so
@@ -24,13 +25,13 @@ const maximumWaitMs = 20_000
 export async function watchOver<Value>(part: () => Promise<Value>, options: WatchOptions): Promise<Value> {
   const pulse = Pulse.current
   if (!pulse) return part()
-  const { upstream, patienceMs, lineUse } = options
+  const { upstream, patienceMs, busyPatienceMs = defaultBusyPatienceMs, lineUse } = options
   let { onSilence } = options
   let timer: NodeJS.Timeout
   pulse.beat()
   const look = (): void => {
     const { lastBeat } = pulse
-    const latest = lastBeat + Math.max(patienceMs, maximumWaitMs)
+    const latest = lastBeat + Math.max(patienceMs, busyPatienceMs)
     const end = Math.max(lastBeat, Math.min(lineUse.lastBytes, latest - patienceMs)) + patienceMs
     const now = performance.now()
     if (end <= now) {

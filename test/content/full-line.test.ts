@@ -16,6 +16,7 @@ import { clientOf, collect, failsWith, listen, type TestServer } from '../upstre
 const image = buildImage({ layers: [200_000] })
 const layer = image.layers[0]
 const patienceMs = 1000
+const busyPatienceMs = 5000
 
 type FullLine = TestServer & {
   /** The answers of questions that wait. */
@@ -62,7 +63,6 @@ async function fullLine(t: TestContext): Promise<FullLine> {
 }
 
 const upstreamsOf = (...urls: string[]) => ({
-  'limits.patience': patienceMs / 1000,
   upstreams: urls.map((url, index) => ({ name: index === 0 ? 'docker.io' : `other${index}.test`, url })),
 })
 
@@ -70,7 +70,11 @@ type Mirror = TestMirror & { readonly leaving: AbortSignal }
 
 /** A mirror whose clients leave before it stops, which would wait for them. */
 async function mirrorOf(t: TestContext, ...urls: string[]): Promise<Mirror> {
-  const mirror = await startMirror({ config: upstreamsOf(...urls) })
+  const mirror = await startMirror({
+    config: upstreamsOf(...urls),
+    limits: { patience: patienceMs },
+    busyPatienceMs,
+  })
   const leave = new AbortController()
   t.after(() => {
     leave.abort()
@@ -109,7 +113,7 @@ for (const [what, { method = 'GET', path }] of Object.entries(questions)) {
   })
 }
 
-test('a line full of blobs: questions without an answer end after 20 s, and do not make the upstream one that is away', async (t) => {
+test('a line full of blobs: questions without an answer end in time, and do not make the upstream one that is away', async (t) => {
   const line = await fullLine(t)
   const mirror = await mirrorOf(t, line.url)
   await beginBlob(mirror)
@@ -118,8 +122,8 @@ test('a line full of blobs: questions without an answer end after 20 s, and do n
   )
   for (const { status, totalMs, text } of asked) {
     assert.equal(status, 504)
-    assert.match(text, /no sign of life for 20 s/)
-    assert.ok(totalMs > 19_900 && totalMs < 22_000, `${totalMs} ms`)
+    assert.match(text, /no sign of life for/)
+    assert.ok(totalMs >= busyPatienceMs, `${totalMs} ms`)
   }
   assert.deepEqual(mirror.events('upstream cannot be reached: serving what is cached'), [])
 })
@@ -133,7 +137,7 @@ test('the blobs stop, too: the patience is counted from their last byte, and two
   line.stopBlobs()
   for (const { status, totalMs } of await Promise.all(asked)) {
     assert.equal(status, 504)
-    assert.ok(totalMs < 2 * patienceMs + 1000, `${totalMs} ms`)
+    assert.ok(totalMs < busyPatienceMs, `${totalMs} ms`)
   }
   await until(() => mirror.events('upstream cannot be reached: serving what is cached').length === 1)
   const third = await pull(`${mirror.url}/v2/library/c/manifests/latest`)

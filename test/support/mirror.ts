@@ -3,12 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { type App, createApp } from '../../src/app.ts'
+import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { createLogger } from '../../src/logging/logger.ts'
 
 export type MirrorOptions = {
   /** In the form of mirror.yml. */
   readonly config?: Readonly<Record<string, unknown>>
+  /** In place of what is configured; not checked, so that times may be shorter than anybody should set. */
+  readonly limits?: Partial<Config['limits']>
   /** The URL of the upstream docker.io; `config.upstreams` wins. */
   readonly upstream?: string
   /** An existing data folder, which is then left alone; else a new one that goes with the mirror. */
@@ -16,6 +19,8 @@ export type MirrorOptions = {
   readonly environment?: NodeJS.ProcessEnv
   /** Milliseconds of a fill's turn while others wait. */
   readonly turnMs?: number
+  /** Milliseconds without a sign of life after which a question is given up while blobs come in. */
+  readonly busyPatienceMs?: number
   /** Milliseconds without a request after which a pull has ended. */
   readonly pullIdleMs?: number
 }
@@ -67,11 +72,12 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
   destination.setEncoding('utf8').on('data', (line: string) => lines.push(line))
   const logger = createLogger({ level: 'debug', format: 'json', destination, isTerminal: false })
   const app = await createApp({
-    config,
+    config: { ...config, limits: { ...config.limits, ...options.limits } },
     logger,
     environment: options.environment ?? {},
     version: 'test',
-    ...(options.turnMs === undefined ? {} : { turnMs: options.turnMs }),
+    turnMs: options.turnMs,
+    busyPatienceMs: options.busyPatienceMs,
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
   })
   const ports = await app.listen().catch(async (error) => {

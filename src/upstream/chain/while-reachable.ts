@@ -3,9 +3,9 @@ import { CircuitBreaker } from '../../flow/circuit-breaker.ts'
 import type { LineUse } from '../connections/line-use.ts'
 import { reasonOf, UpstreamError } from '../error.ts'
 import type { Answer, Link, Question } from '../question.ts'
-import { watchOver } from '../watch-over.ts'
+import { type WatchOptions, watchOver } from '../watch-over.ts'
 
-export interface WhileReachableOptions {
+export interface WhileReachableOptions extends Pick<WatchOptions, 'busyPatienceMs'> {
   /** The upstream's name, for errors and the log. */
   readonly upstream: string
   readonly lineUse: LineUse
