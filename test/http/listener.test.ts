@@ -17,7 +17,9 @@ async function ask(port: number): Promise<{ fingerprint: string; status: string 
   return { fingerprint, status: answer.split('\r\n')[0] ?? '' }
 }
 
-test('with a certificate it speaks TLS, and takes a renewed one without a restart', async (t) => {
+test('with a certificate it speaks TLS, and takes a renewed one without a restart', {
+  timeout: 60_000,
+}, async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const { certificate, key, renew } = await certificateFolder(t)
   const config = { 'server.tls.certificate': certificate, 'server.tls.key': key }

@@ -63,15 +63,15 @@ async function main(): Promise<void> {
   const workshops: Workshop[] = []
   for (let n = 0; n < Number(values.jobs); n += 1) workshops.push(stack.use(await Workshop.open()))
   const tests: TestFile[] = []
-  const failing: string[] = []
+  const leftOut: string[] = []
   await share(workshops, globSync(values.tests).sort(), async (workshop, path) => {
     try {
       tests.push({ path, ...(await workshop.cover(path, longestMs)) })
     } catch (error) {
-      failing.push(String(error))
+      leftOut.push(path)
+      process.stderr.write(`${error instanceof Error ? error.message : error}: it is left out\n`)
     }
   })
-  if (failing.length > 0) throw new Error(failing.join('\n'))
   process.stderr.write(`${tests.length} test files cover what they cover; ${chosen.length} mutants\n`)
   const judged: Judged[] = []
   await share(workshops, chosen, async (workshop, mutant) => {
@@ -81,7 +81,7 @@ async function main(): Promise<void> {
       `${judged.length} ${last?.verdict} ${last?.file}:${last?.lineNumber} ${last?.becomes}\n`,
     )
   })
-  const page = report(judged, values)
+  const page = report(judged, { ...values, leftOut })
   process.stdout.write(page.text)
   if (values.report !== undefined) await writeFile(values.report, page.text)
   if (page.open > 0) process.exitCode = 1
