@@ -20,7 +20,7 @@ import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
 import { Uploads } from './registry/uploads.ts'
-import { lockDirectory } from './storage/files/directory-lock.ts'
+import { type DirectoryLock, lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { type CatalogListeners, SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
 import { Certificates } from './upstream/connections/certificates.ts'
@@ -71,10 +71,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   const { config, logger, environment, version, pullIdleMs = defaultPullIdleMs } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
-  building.use(await lockDirectory(directory))
+  const lock = building.use(await lockDirectory(directory))
   const store = building.use(await FileBlobStore.open(directory))
   const catalog = building.use(
-    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, logger)),
+    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, lock, logger)),
   )
   const expiring: OpenExpiring = (namespace, budget) =>
     expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))
@@ -169,6 +169,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     requestLog,
     metrics,
     probe: async () => {
+      lock.renew()
       await Promise.all([store.probe(), catalog.probe()])
     },
   })
@@ -242,8 +243,14 @@ async function registryClient(
 }
 
 /** What is said of the file of the catalog. */
-function catalogListeners(store: FileBlobStore, logger: Logger): CatalogListeners {
+function catalogListeners(store: FileBlobStore, lock: DirectoryLock, logger: Logger): CatalogListeners {
   return {
+    // Where somebody else has the folder by now, the catalog that lies there is theirs.
+    beforePutBack: () => lock.renew(),
+    onJournalLost: () =>
+      logger.error(
+        'catalog.db-wal was removed since this process was last killed: the last changes, also such as were acknowledged, are lost; if there is a copy of the whole data folder, stop and put it back',
+      ),
     onDamaged: (keptAs) =>
       logger.error(
         { keptAs },

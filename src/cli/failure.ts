@@ -38,6 +38,9 @@ const sqliteFull = 13
 const newerAdvice =
   'A newer Larder has used this folder, and there is no way back: start that one, put the copy of the folder back that was made before it, or set storage.dir (or --data) to another folder.'
 
+const misplacedAdvice =
+  'Move it away, or mend what it leads to, or set storage.dir (or --data) to another folder.'
+
 interface Advice {
   readonly exitCode: number
   readonly text: string
@@ -65,6 +68,7 @@ async function adviceFor(failure: Failure): Promise<Advice> {
   }
   if (code === 'LOCKED') return { exitCode: exitCodes.refused, text: 'One process a folder.' }
   if (code === 'NEWER') return { exitCode: exitCodes.storage, text: newerAdvice }
+  if (code === 'MISPLACED') return { exitCode: exitCodes.storage, text: misplacedAdvice }
   if (code === 'EACCES') return { exitCode: exitCodes.storage, text: await ownerAdvice(failure) }
   const storageCode = storageCodeOf(failure)
   if (isStorageCode(storageCode)) {

@@ -40,6 +40,11 @@ export class NewerDataError extends Error {
   }
 }
 
+/** Something else has the place of a file or folder of ours, and is left as it is. */
+export class MisplacedError extends Error {
+  readonly code = 'MISPLACED'
+}
+
 /** Waits for `operation` and turns its failure into a StorageError; see `StorageError.from`. */
 export async function asStorageError<Value>(what: string, operation: Promise<Value>): Promise<Value> {
   try {

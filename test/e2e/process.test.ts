@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { finish } from '../support/child-process.ts'
@@ -71,6 +71,21 @@ test('a data folder that it may not write to: it names the folder, and says what
   const { code, stderr } = await finish('node', serve, { by, timeoutMs: 20_000 })
   assert.match(stderr, new RegExp(folder))
   assert.match(stderr, /a folder that this user may write to/)
+  assert.equal(code, 8)
+})
+
+test('a file of another user in the data folder: it is named, and who it belongs to', {
+  timeout: 30_000,
+}, async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can give files away')
+  await using scratch = await scratchFolder()
+  const lock = join(scratch.path, 'lock')
+  await writeFile(lock, '', { mode: 0o644 })
+  await chown(lock, 65_534, 65_534)
+  const serve = [sourceEntry, 'serve', '--listen', '127.0.0.1:0', '--data', scratch.path]
+  const by = [['setpriv', '--bounding-set=-dac_override']] as const
+  const { code, stderr } = await finish('node', serve, { by, timeoutMs: 20_000 })
+  assert.match(stderr, new RegExp(`${lock} belongs to user 65534, and this is user 0`))
   assert.equal(code, 8)
 })
 

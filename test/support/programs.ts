@@ -79,6 +79,7 @@ export const programs = {
   go: { debian: 'golang-go', version: '1.26.8' },
   ip: { debian: 'iproute2' },
   iptables: { debian: 'iptables' },
+  mkfifo: { debian: 'coreutils' },
   'mkfs.ext4': { debian: 'e2fsprogs' },
   'mkfs.xfs': { debian: 'xfsprogs' },
   mount: { debian: 'mount' },

@@ -1,4 +1,5 @@
-import { access, constants, mkdir, rm, stat } from 'node:fs/promises'
+import { rmSync, type Stats, statSync } from 'node:fs'
+import { access, constants, mkdir, stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -9,14 +10,15 @@ import {
   sqliteFull,
   sqliteNotADatabase,
 } from '../sqlite/sqlite-errors.ts'
+import { assertPlaces } from './data-folder.ts'
 
 /**
  * Makes sure that one process uses `directory`. The lock is SQLite's own write lock on `<directory>/lock`: the
  * kernel lets go of it when the process ends, however it ends, and it works between containers too, where a
- * file with a process id would lie. Throws an Error with the code LOCKED that names the holder, and the
- * file system's error (EACCES, EROFS) where the folder cannot be written to. Dispose to let go.
+ * file with a process id would lie. Throws an Error with the code LOCKED that names the holder, MisplacedError, and the
+ * file system's error (EACCES, EROFS) where the folder cannot be written to.
  */
-export async function lockDirectory(directory: string): Promise<Disposable> {
+export async function lockDirectory(directory: string): Promise<DirectoryLock> {
   try {
     await makeFolder(directory)
   } catch (error) {
@@ -25,15 +27,40 @@ export async function lockDirectory(directory: string): Promise<Disposable> {
   }
   // SQLite would say "unable to open database file", and neither which nor why.
   await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
-  const path = join(directory, 'lock')
-  try {
-    return takeLock(directory, path)
-  } catch (error) {
-    if (!isDamaged(error)) throw error
-    // It holds nothing of value, and what is no database holds no lock either.
-    await rm(path, { force: true })
-    return takeLock(directory, path)
+  await assertPlaces(directory)
+  return new DirectoryLock(directory)
+}
+
+/** A lock that is held. Dispose to let go. */
+export class DirectoryLock implements Disposable {
+  readonly #directory: string
+  #held: HeldLock
+
+  /** See `lockDirectory`. */
+  constructor(directory: string) {
+    this.#directory = directory
+    this.#held = takeLock(directory)
   }
+
+  /**
+   * Takes it anew where its file was removed or replaced: what is locked then has no name any more, and keeps nobody
+   * away. Throws an Error with the code LOCKED where another process was faster.
+   */
+  renew(): void {
+    if (isSame(this.#held.file, fileAt(this.#directory))) return
+    const before = this.#held
+    this.#held = takeLock(this.#directory)
+    before.database.close()
+  }
+
+  [Symbol.dispose](): void {
+    this.#held.database.close()
+  }
+}
+
+interface HeldLock {
+  readonly database: DatabaseSync
+  readonly file: Stats | undefined
 }
 
 /** With those above it. Node's own `recursive` goes round for ever where a file system takes no folders (/proc). */
@@ -58,7 +85,19 @@ async function isFolder(path: string): Promise<boolean> {
   }
 }
 
-function takeLock(directory: string, path: string): Disposable {
+function takeLock(directory: string): HeldLock {
+  try {
+    return takeLockOf(directory)
+  } catch (error) {
+    if (!isDamaged(error)) throw error
+    // It holds nothing of value, and what is no database holds no lock either.
+    rmSync(pathOf(directory), { force: true })
+    return takeLockOf(directory)
+  }
+}
+
+function takeLockOf(directory: string): HeldLock {
+  const path = pathOf(directory)
   const database = new DatabaseSync(path, { timeout: 0 })
   try {
     nameHolder(database)
@@ -70,7 +109,19 @@ function takeLock(directory: string, path: string): Disposable {
     const message = `${directory} is in use by ${holder}: stop that one first, or set storage.dir to another folder`
     throw Object.assign(new Error(message, { cause: error }), { code: 'LOCKED' })
   }
-  return { [Symbol.dispose]: () => database.close() }
+  return { database, file: fileAt(directory) }
+}
+
+function pathOf(directory: string): string {
+  return join(directory, 'lock')
+}
+
+function fileAt(directory: string): Stats | undefined {
+  return statSync(pathOf(directory), { throwIfNoEntry: false })
+}
+
+function isSame(one: Stats | undefined, other: Stats | undefined): boolean {
+  return one !== undefined && one.dev === other?.dev && one.ino === other.ino
 }
 
 /** Commits who it is, so that another process can read it while the lock is held. A full disk is no obstacle. */

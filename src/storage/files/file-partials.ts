@@ -69,14 +69,17 @@ export class FilePartials implements Partials {
    * bytes without a journal. For the start, when none is open. Throws the file system's error.
    */
   async tidy(): Promise<void> {
-    const names = await readdir(this.#folder)
-    const all = new Set(names)
-    for (const name of names) {
+    const entries = await readdir(this.#folder, { withFileTypes: true })
+    const files = new Set(entries.filter((entry) => entry.isFile()).map(({ name }) => name))
+    for (const entry of entries) {
+      const { name } = entry
       const id = name.replace(/\.journal$/, '')
-      const isWhole = all.has(id) && all.has(journalPathOf(id))
+      const isWhole = files.has(id) && files.has(journalPathOf(id))
       const touchedAt = await this.#touchedAt(isWhole ? [id, journalPathOf(id)] : [name])
-      const isForgotten = Date.now() - (touchedAt ?? 0) > keptMs
-      if (isForgotten || (isPartialId(id) && !isWhole)) await rm(join(this.#folder, name), { force: true })
+      const isForgotten = Date.now() - (touchedAt ?? 0) > keptMs && !entry.isDirectory()
+      // What has the place of a partial goes, a folder too; any other folder is somebody's.
+      const isInTheWay = isPartialId(id) && !isWhole
+      if (isForgotten || isInTheWay) await rm(join(this.#folder, name), { force: true, recursive: true })
     }
   }
 

@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { isDamage, sqliteBusy, sqliteCode } from './sqlite-errors.ts'
 
 /** Milliseconds to wait for the other connection of this process. */
 const timeout = 10_000
@@ -15,5 +17,23 @@ export function openDatabase(path: string): DatabaseSync {
   } catch (error) {
     database.close()
     throw error
+  }
+}
+
+/**
+ * Makes sure that nobody has the catalog at `path` open, whatever became of the lock of its folder. Throws an Error with
+ * the code LOCKED.
+ */
+export function assertUnused(path: string): void {
+  if (!existsSync(path)) return
+  using database = new DatabaseSync(path, { timeout: 0, enableForeignKeyConstraints: false })
+  try {
+    // Each connection in WAL mode holds a shared lock on the file from its first read to its end.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; ROLLBACK')
+  } catch (error) {
+    if (isDamage(error)) return
+    if (sqliteCode(error) !== sqliteBusy) throw error
+    const message = `another process has ${path} open: stop that one first, or set storage.dir to another folder`
+    throw Object.assign(new Error(message, { cause: error }), { code: 'LOCKED' })
   }
 }

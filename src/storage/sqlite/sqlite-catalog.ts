@@ -7,7 +7,8 @@ import { StorageError } from '../error.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { FilesInPlace } from './files-in-place.ts'
 import { migrate, newestVersion } from './migrations/migrate.ts'
-import { openDatabase } from './open-database.ts'
+import { assertUnused, openDatabase } from './open-database.ts'
+import { OpenMark } from './open-mark.ts'
 import { leaseOf, misses, sqliteReads } from './reads.ts'
 import { finishRebuild, putBack, rebuild, removeUnfinished } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
@@ -20,6 +21,10 @@ export interface CatalogListeners {
   readonly onDamaged?: ((keptAs: string) => void) | undefined
   /** It was removed or replaced while it was open, and was put back; what lay in its place is kept under this name. */
   readonly onPutBack?: ((keptAs: string | undefined) => void) | undefined
+  /** It is about to be put back; where this throws it is not. */
+  readonly beforePutBack?: (() => void) | undefined
+  /** Its journal, with the last changes, was removed since a process ended that did not stop properly. */
+  readonly onJournalLost?: (() => void) | undefined
   /** There was none. */
   readonly onMade?: (() => void) | undefined
   /** It was brought from an older schema to the newest one, in so many milliseconds. */
@@ -105,8 +110,12 @@ export class SqliteCatalog implements Catalog {
    * what upstreams have said comes back with the next pulls.
    */
   static async open(path: string, listeners: CatalogListeners = {}): Promise<SqliteCatalog> {
-    if (existsSync(path)) await removeUnfinished(path)
+    const isThere = existsSync(path)
+    if (isThere) await removeUnfinished(path)
     else await finishRebuild(path)
+    const isJournalLost = isThere && new OpenMark(path).isSet && !existsSync(`${path}-wal`)
+    assertUnused(path)
+    if (isJournalLost) listeners.onJournalLost?.()
     try {
       return new SqliteCatalog(path, await openFile(path, listeners), listeners)
     } catch (error) {
@@ -155,7 +164,10 @@ export class SqliteCatalog implements Catalog {
     })
     const file = this.#file
     await file?.writer[Symbol.asyncDispose]()
-    if (file?.database.isOpen) file.database.close()
+    if (file?.database.isOpen) {
+      new OpenMark(this.#path).takeAway(file.database)
+      file.database.close()
+    }
   }
 
   #read<Name extends keyof CatalogReads>(name: Name): CatalogReads[Name] {
@@ -229,6 +241,7 @@ export class SqliteCatalog implements Catalog {
     await former.writer[Symbol.asyncDispose]().catch(() => {})
     try {
       if (former.files.areGone) {
+        this.#listeners.beforePutBack?.()
         const keptAs = await putBack(this.#path, former.database, former.files)
         this.#listeners.onPutBack?.(keptAs)
       } else {
@@ -251,6 +264,7 @@ export class SqliteCatalog implements Catalog {
 async function openFile(path: string, { onMade, onMigrated }: CatalogListeners = {}): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
+    new OpenMark(path).set()
     const startedAt = performance.now()
     const version = migrate(database)
     const statements = new Statements(database)

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { chmod, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { lockDirectory } from '../../../src/storage/files/directory-lock.ts'
 import { type ForkedNode, forkNode } from '../../support/child-process.ts'
+import { startMirror } from '../../support/mirror.ts'
 import { storageFolder } from './storage-folder.ts'
 
 /** A process that has tried to lock the folder, and what it said. */
@@ -119,15 +120,58 @@ test('a folder that may not be written to is not reported as LOCKED', async (t) 
   }
 })
 
-test('where "lock" is a folder the error is not LOCKED', async (t) => {
-  const folder = await storageFolder(t)
-  await mkdir(join(folder, 'lock'))
-  await assert.rejects(lockDirectory(folder), (error: NodeJS.ErrnoException) => error.code !== 'LOCKED')
-})
-
 test('a damaged lock holds nothing and is replaced, and then holds', async (t) => {
   const folder = await storageFolder(t)
   await writeFile(join(folder, 'lock'), 'not a lock, but long enough for one'.repeat(100))
   using _ = await lockDirectory(folder)
   await assert.rejects(lockDirectory(folder), { code: 'LOCKED' })
+})
+
+/** What keeps another mirror from the folder; undefined where nothing does. */
+async function startsSecond(folder: string): Promise<string | undefined> {
+  try {
+    await using _second = await startMirror({ directory: folder })
+    return undefined
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code
+  }
+}
+
+const underItsFeet: Record<string, (path: string) => Promise<void>> = {
+  removed: (path) => rm(path),
+  replaced: async (path) => {
+    await writeFile(`${path}.x`, '')
+    await rename(`${path}.x`, path)
+  },
+  'overwritten with zeros': (path) => writeFile(path, Buffer.alloc(8192)),
+}
+
+for (const [what, doIt] of Object.entries(underItsFeet)) {
+  test(`the lock is ${what} while it is held: nobody else gets the folder, before and after it is noticed`, async (t) => {
+    const folder = await storageFolder(t)
+    {
+      await using mirror = await startMirror({ directory: folder })
+      for (let round = 0; round < 2; round += 1) {
+        await doIt(join(folder, 'lock'))
+        assert.equal(await startsSecond(folder), 'LOCKED')
+        assert.equal((await fetch(`${mirror.url}/readyz`)).status, 200)
+        const { child, said } = await lockInChild(t, folder)
+        assert.equal(said, 'LOCKED')
+        child.kill('SIGKILL')
+      }
+    }
+    await using _next = await startMirror({ directory: folder })
+  })
+}
+
+test('lock and catalog are removed, and another one has the folder: the first says so, and leaves what is there alone', async (t) => {
+  const folder = await storageFolder(t)
+  const first = await startMirror({ directory: folder })
+  for (const name of ['lock', 'catalog.db', 'catalog.db-wal', 'catalog.db-shm']) await rm(join(folder, name))
+  await using second = await startMirror({ directory: folder })
+  const { ino } = await stat(join(folder, 'catalog.db'))
+  assert.equal((await fetch(`${first.url}/readyz`)).status, 503)
+  await assert.rejects(async () => first[Symbol.asyncDispose](), { code: 'BROKEN' })
+  assert.equal((await stat(join(folder, 'catalog.db'))).ino, ino)
+  assert.equal((await fetch(`${second.url}/readyz`)).status, 200)
 })

@@ -107,3 +107,32 @@ test('the journal is cut short between two pushes: what is acknowledged from the
   await catalog[Symbol.asyncDispose]()
   await assertKept(path, [2])
 })
+
+test('its journal is removed after a kill: told at the next start, and only then', async (t) => {
+  const { path, catalog } = await opened(t)
+  await record(catalog, 1)
+  // As a kill leaves it.
+  const copied = join(dirname(path), 'copy.db')
+  for (const ending of ['', '-wal', '.open']) await copyFile(path + ending, copied + ending)
+  await catalog[Symbol.asyncDispose]()
+  const starts = async (of: string) => {
+    const onJournalLost = t.mock.fn()
+    await (await SqliteCatalog.open(of, { onJournalLost }))[Symbol.asyncDispose]()
+    return onJournalLost.mock.callCount()
+  }
+  assert.equal(await starts(path), 0, 'after a proper stop there is none')
+  await rm(`${copied}-wal`)
+  assert.equal(await starts(copied), 1)
+  assert.equal(await starts(copied), 0)
+})
+
+test('its journal is there after a kill: nothing is told', async (t) => {
+  const { path, catalog } = await opened(t)
+  await record(catalog, 1)
+  const copied = join(dirname(path), 'copy.db')
+  for (const ending of ['', '-wal', '.open']) await copyFile(path + ending, copied + ending)
+  await catalog[Symbol.asyncDispose]()
+  const onJournalLost = () => assert.fail('it is there')
+  await using again = await SqliteCatalog.open(copied, { onJournalLost })
+  assert.ok(await again.tag(localAt(1), tagAt(1)))
+})

@@ -1,0 +1,34 @@
+import { access, constants, lstat, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { MisplacedError } from '../error.ts'
+import { absentIfMissing } from './file-errors.ts'
+
+/** What lies in a data folder under a fixed name. */
+const places = {
+  VERSION: 'file',
+  lock: 'file',
+  'catalog.db': 'file',
+  'catalog.db-wal': 'file',
+  'catalog.db-shm': 'file',
+  blobs: 'folder',
+  partial: 'folder',
+} as const
+
+/**
+ * Makes sure that nothing else has the place of what a data folder consists of: SQLite says of it that it is "unable to
+ * open database file", and a pipe is waited for without end. Throws MisplacedError, and the file system's own error
+ * (EACCES) where something is there that this user may not use. What is missing is made later.
+ */
+export async function assertPlaces(directory: string): Promise<void> {
+  for (const [name, expected] of Object.entries(places)) {
+    const path = join(directory, name)
+    if (!(await absentIfMissing(lstat(path)))) continue
+    const found = await absentIfMissing(stat(path))
+    // Made by whoever writes to it, it would lie where nobody looks for it once what it leads to is mounted.
+    if (!found) throw new MisplacedError(`${path} is a link that leads nowhere`)
+    const isRight = expected === 'file' ? found.isFile() : found.isDirectory()
+    if (!isRight) throw new MisplacedError(`${path} has to be a ${expected}, and is something else`)
+    const { R_OK, W_OK, X_OK } = constants
+    await access(path, expected === 'file' ? R_OK | W_OK : R_OK | W_OK | X_OK)
+  }
+}
