@@ -8,6 +8,10 @@ if (complaint !== undefined) {
   process.exit(2)
 }
 
+const { tellUncaught } = await import('./cli/last-resort.ts')
+// A rejection that nobody listens to comes here too.
+process.on('uncaughtException', (error) => process.exit(tellUncaught(error)))
+
 const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {

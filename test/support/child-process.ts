@@ -123,7 +123,7 @@ export class ChildServer implements AsyncDisposable {
   }
 
   /** Sends a signal and returns the exit code, or undefined where a signal ended it. Rejects after `timeoutMs`. */
-  async end(signal: 'SIGTERM' | 'SIGKILL', timeoutMs = 20_000): Promise<number | undefined> {
+  async end(signal: 'SIGTERM' | 'SIGKILL' | 'SIGUSR2', timeoutMs = 20_000): Promise<number | undefined> {
     if (!this.hasEnded) this.#child.kill(signal)
     await until(() => this.hasEnded, { timeoutMs, what: `${this.#child.spawnfile} ends by ${signal}` })
     await this.#closed

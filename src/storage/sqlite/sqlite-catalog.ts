@@ -145,11 +145,12 @@ export class SqliteCatalog implements Catalog {
     return this.#renewLease(repository, digest, at, graceMs)
   }
 
-  /** Rejects with StorageError where the catalog is damaged or gone and no new one could be begun. */
+  /** Rejects with StorageError where it cannot be written: it is damaged or gone for good, or its writer has ended. */
   async probe(): Promise<void> {
     const file = await this.#current()
     if (file.files.areGone) this.#replace(file)
-    await this.#current()
+    // A transaction without a change costs no sync.
+    await (await this.#current()).writer.run('used', [[], Date.now()])
   }
 
   /** Rejects where its file was removed and cannot be put back: what it held is lost. */

@@ -17,6 +17,8 @@ export type LarderOptions = {
   readonly environment?: Readonly<Record<string, string>>
   /** The file that Node runs; that of the source tree unless set. */
   readonly entry?: string
+  /** What Node is told before that file. */
+  readonly nodeOptions?: readonly string[]
 }
 
 /** One line of the log about a request. */
@@ -59,6 +61,8 @@ export type LarderProcess = AsyncDisposable & {
   settled(): Promise<void>
   /** Sends SIGTERM; returns the exit code. */
   stop(): Promise<number | undefined>
+  /** Sends SIGUSR2; returns the exit code where that ends it. Disposing of it then asserts nothing. */
+  poke(): Promise<number | undefined>
   /** `kill -9`. Disposing of it then asserts nothing. */
   kill(): Promise<void>
 }
@@ -78,7 +82,9 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
   }
   const program = options.entry ?? sourceEntry
   const run = { environment, workingDirectory: scratch.path }
-  const server = building.use(ChildServer.start('node', [program, 'serve'], run))
+  const server = building.use(
+    ChildServer.start('node', [...(options.nodeOptions ?? []), program, 'serve'], run),
+  )
   const listening = /listens +http:\/\/\S+:(\d+)\/v2\//
   await server.ready(() => listening.test(server.stderr), 'says where it listens')
   const port = Number(listening.exec(server.stderr)?.[1])
@@ -99,6 +105,10 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
     metric,
     settled: () => until(async () => (await metric('larder_fills_running')) === 0, { timeoutMs: 20_000 }),
     stop: () => server.end('SIGTERM'),
+    async poke() {
+      isKilled = true
+      return server.end('SIGUSR2')
+    },
     async kill() {
       isKilled = true
       await server.end('SIGKILL')

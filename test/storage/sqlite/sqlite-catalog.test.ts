@@ -135,6 +135,7 @@ test('once its writer died, writes under way and later ones reject, reads go on'
   }
   await terminated
   await assert.rejects(saveTag(catalog, latest), /writer has ended/)
+  await assert.rejects(catalog.probe(), /writer has ended/)
   assert.deepEqual(await catalog.tag(alpine, latest), record)
   await catalog[Symbol.asyncDispose]()
 })
