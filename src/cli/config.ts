@@ -93,7 +93,8 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
   let values: unknown = {}
   for (const name of loaded.origins.keys()) {
     const path = pathOf(name)
-    values = withValueAt(values, path, settingAt(path)?.type.show(valueAt(loaded.config, path)))
+    const value = valueAt(loaded.config, path)
+    values = withValueAt(values, path, settingAt(path)?.type.show?.(value) ?? value)
   }
   if (options.json) {
     const origins = Object.fromEntries(loaded.origins)

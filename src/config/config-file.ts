@@ -121,7 +121,7 @@ function prepared(
       problems.push({ where: yaml.where(path, 'value'), severity: 'error', message })
       unreplaced.add(dotted(path))
       // Text keeps its place, so that a username is not accused of having no password.
-      return setting && setting.type.text !== 'yaml' ? value : undefined
+      return setting?.type.text && value
     }
   }
 

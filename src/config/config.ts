@@ -1,5 +1,4 @@
 import type { Kind } from './kinds.ts'
-import type { Complaint } from './problems.ts'
 import { keysAt, lists, nameOf, type Setting, settingAt, settings, type table } from './settings.ts'
 import { suggest } from './suggestion.ts'
 import { describeValue, UnitError } from './units.ts'
@@ -9,34 +8,17 @@ type Head<Name> = Name extends `${infer First}.${string}` ? First : Name
 type Below<T, First extends string> = {
   [Name in keyof T as Name extends `${First}.${infer Rest}` ? Rest : never]: T[Name]
 }
-type Value<T, First> = First extends keyof T
-  ? T[First] extends Kind<infer V>
-    ? V
-    : never
-  : First extends string
-    ? Values<Below<T, First>>
-    : never
+type Leaf<T> = T extends Kind<infer V> ? V : never
+type Value<T, First> = First extends keyof T ? Leaf<T[First]> : Values<Below<T, First & string>>
+type Present<T, First> = undefined extends Value<T, First> ? never : First & string
 /** Settings by their dotted names, as maps in maps; `*` is a list. What has no value may be missing. */
 type Values<T> =
   '*' extends Head<keyof T>
     ? Values<Below<T, '*'>>[]
-    : {
-        [First in Head<keyof T> as undefined extends Value<T, First> ? never : First & string]: Value<
-          T,
-          First
-        >
-      } & {
-        [First in Head<keyof T> as undefined extends Value<T, First> ? First & string : never]?: Value<
-          T,
-          First
-        >
+    : { [First in Head<keyof T> as Present<T, First>]: Value<T, First> } & {
+        [First in Head<keyof T> as Exclude<First & string, Present<T, First>>]?: Value<T, First>
       }
-
 type Tree = Values<typeof table>
-interface Tls {
-  readonly certificate: string
-  readonly key: string
-}
 
 /** One upstream of a Config: `url` and `realms` (origins) are filled in, without a slash at the end. */
 export type UpstreamConfig = Tree['upstreams'][number] & { url: string; realms: readonly string[] }
@@ -47,28 +29,26 @@ export type UpstreamConfig = Tree['upstreams'][number] & { url: string; realms: 
  * undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */
 export type Config = Omit<Tree, 'server' | 'upstreams'> & {
-  server: Omit<Tree['server'], 'tls'> & { tls: Tls | undefined }
+  server: Omit<Tree['server'], 'tls'> & { tls: { certificate: string; key: string } | undefined }
   upstreams: UpstreamConfig[]
 }
+
+/** Told of what is wrong at a path: the value, or the key (which the message then names). */
+type Complain = (path: ValuePath, message: string, isKey?: boolean) => void
 
 const dockerHub = { name: 'docker.io', url: 'https://registry-1.docker.io', realm: 'https://auth.docker.io' }
 // As Docker tells a host from a name's first part: it has a dot or a port, or it is "localhost".
 const registryHost = /[.:]|^localhost$/
 
-type Complain = (path: ValuePath, message: string, about?: 'key') => void
-
 /**
- * Reads a tree of values by the table, into the form of the code; `absolute` resolves a path. What is wrong is left
- * out and complained of, and all else is read nevertheless: the configuration is whole where there are no complaints.
+ * Reads a tree of values by the table, into the form of the code; `absolute` resolves the path of a file. What is
+ * wrong is left out, and all else is read nevertheless: the configuration is whole if nothing was complained of.
  */
 export function readConfig(
   input: unknown,
   absolute: (path: ValuePath, value: string) => string,
-): { config: Config; complaints: Complaint[] } {
-  const complaints: Complaint[] = []
-  const complain: Complain = (path, message, about) =>
-    void complaints.push({ path, about: about ?? 'value', message })
-
+  complain: Complain,
+): Config {
   function attempt(path: ValuePath, read: () => unknown): unknown {
     try {
       return read()
@@ -79,15 +59,15 @@ export function readConfig(
   }
 
   function readSetting({ type }: Setting, path: ValuePath, given: unknown): unknown {
+    if (given !== undefined && type.unprotected) complain(path, type.unprotected)
     const input = given === undefined ? type.default : given
     if (input === undefined && !type.required) return undefined
     const value = attempt(path, () => type.parse(input))
     if (type.path && typeof value === 'string') return absolute(path, value)
-    const { item: readItem } = type
-    if (!readItem || !Array.isArray(input) || !Array.isArray(value)) return value
+    if (!type.item || !Array.isArray(input) || !Array.isArray(value)) return value
     const items: unknown[] = []
     for (const [index, item] of value.entries()) {
-      items.push(attempt([...path, index], () => readItem(item, items)))
+      items.push(attempt([...path, index], () => type.item?.(item, items)))
     }
     return items
   }
@@ -98,28 +78,29 @@ export function readConfig(
       return complain(path, `expected ${expected}; got ${describeValue(given)}`)
     }
     const keys = keysAt(path)
-    for (const key of Object.keys(given ?? {})) {
-      if (keys.includes(key)) continue
-      const at = [...path, key]
-      complain(at, `unknown key "${dotted(at)}"${hintForKey(key, path)}`, 'key')
+    for (const key of Object.keys(given ?? {}).filter((one) => !keys.includes(one))) {
+      complain([...path, key], `unknown key "${dotted([...path, key])}"${hintForKey(key, path)}`, true)
     }
     const entries = keys.flatMap((key) => {
       const value = read([...path, key], valueAt(given, [key]))
       const setting = settingAt([...path, key])
-      const isAbsent = value === undefined && setting !== undefined && setting.default === undefined
+      // A setting that nobody has set and that has no default is not there.
+      const isAbsent = setting !== undefined && setting.default === undefined && value === undefined
       return isAbsent ? [] : [[key, value]]
     })
-    const finish = sections[nameOf(path)] ?? ((values) => values)
+    const finish = sections[nameOf(path)]
     const complainBelow: Complain = (below, message) => complain([...path, ...below], message)
-    return finish(Object.fromEntries(entries), given ?? {}, complainBelow, earlier as ValueMap[])
+    return finish
+      ? finish(Object.fromEntries(entries), given ?? {}, complainBelow, earlier as ValueMap[])
+      : Object.fromEntries(entries)
   }
 
   function read(path: ValuePath, given: unknown, earlier: readonly unknown[] = []): unknown {
     const setting = settingAt(path)
-    if (setting) return readSetting(setting, path, given)
     const list = lists[nameOf(path)]
+    if (setting) return readSetting(setting, path, given)
     if (!list) return readSection(path, given, earlier)
-    const entries = given ?? list.default
+    const entries = given === undefined ? list.default : given
     if (!Array.isArray(entries))
       return complain(path, `expected ${list.expected}; got ${describeValue(given)}`)
     if (entries.length === 0) complain(path, list.empty)
@@ -128,20 +109,20 @@ export function readConfig(
     return values
   }
 
-  return { config: read([], input) as Config, complaints }
+  return read([], input) as Config
 }
+
+type Finish = (values: ValueMap, given: ValueMap, complain: Complain, earlier: ValueMap[]) => unknown
 
 /**
  * What the settings of a section have to do with each other: from the values that could be read, and from all that are
  * given, the section in code. `earlier` are the entries of a list before this one.
  */
-const sections: Readonly<
-  Record<string, (values: ValueMap, given: ValueMap, complain: Complain, earlier: ValueMap[]) => unknown>
-> = {
+const sections: Readonly<Record<string, Finish>> = {
   'server.tls': (values, { certificate, key }, complain) => {
     if (certificate === undefined && key === undefined) return undefined
-    const [present, missing] = key === undefined ? ['certificate', 'key'] : ['key', 'certificate']
-    if (certificate === undefined || key === undefined) complain([present], `${present} needs ${missing}`)
+    if (key === undefined) complain(['certificate'], 'certificate needs key')
+    if (certificate === undefined) complain(['key'], 'key needs certificate')
     return values
   },
   'upstreams.*': (values, given, complain, earlier) => {
@@ -150,17 +131,17 @@ const sections: Readonly<
     if (name !== undefined && given.url === undefined && !registryHost.test(name)) {
       complain(['name'], `"${name}" is not a host: it needs a url that says where the registry is`)
     }
-    const first = earlier.findIndex((other) => other?.name === name)
-    if (name !== undefined && first >= 0) {
-      complain(['name'], `"${name}" is already upstream ${first}: a name may occur once`)
-    }
+    const first = earlier.findIndex((other) => name !== undefined && other?.name === name)
+    if (first >= 0) complain(['name'], `"${name}" is already upstream ${first}: a name may occur once`)
     for (const [index, realm] of realms.entries()) {
       // What could not be read is undefined.
       if (!realm?.startsWith('http:') || url?.startsWith('http:')) continue
-      const message = 'expected https: a registry at https must not send credentials over plain http'
-      complain(['realms', index], message)
+      complain(
+        ['realms', index],
+        'expected https: a registry at https must not send credentials over plain http',
+      )
     }
-    const isDockerHub = name === dockerHub.name && (url === undefined || url === dockerHub.url)
+    const isDockerHub = name === dockerHub.name && (url ?? dockerHub.url) === dockerHub.url
     return {
       ...values,
       url: url ?? (isDockerHub ? dockerHub.url : `https://${name}`),
@@ -170,14 +151,14 @@ const sections: Readonly<
 }
 
 function checkCredentials({ username, password, passwordFile }: ValueMap, complain: Complain): void {
+  const isSecret = password !== undefined || passwordFile !== undefined
   if (password !== undefined && passwordFile !== undefined) {
     complain(['passwordFile'], 'password and passwordFile are both set: keep one')
-  } else if (username !== undefined && password === undefined && passwordFile === undefined) {
+  } else if (username !== undefined && !isSecret) {
     complain(['username'], 'a username needs a password or a passwordFile')
-  } else if (username === undefined && password !== undefined) {
-    complain(['password'], 'a password needs a username')
-  } else if (username === undefined && passwordFile !== undefined) {
-    complain(['passwordFile'], 'a passwordFile needs a username')
+  } else if (username === undefined && isSecret) {
+    const name = password === undefined ? 'passwordFile' : 'password'
+    complain([name], `a ${name} needs a username`)
   }
 }
 
@@ -185,9 +166,10 @@ function hintForKey(key: string, section: ValuePath): string {
   const near = suggest(key, keysAt(section))
   if (near !== undefined) return `: did you mean "${near}"?`
   // "maxSize" at the top, or under "storage", belongs somewhere else; so does the flat "cache.maxSize".
-  const elsewhere = settings.filter(({ path }) => path.at(-1) === key || path.join('.') === key)
-  const [only, ...more] = elsewhere.map(({ path }) => path.join('.').replace('*', '0'))
+  const elsewhere = settings.filter(({ path }) => path.at(-1) === key || dotted(path) === key)
+  const [only, ...more] = elsewhere.map(({ path }) => dotted(path).replace('*', '0'))
   if (only === undefined || more.length > 0) return ''
-  const isFlat = only === dotted([...section, key])
-  return isFlat ? ': write it nested, not with a dot' : `: it belongs at "${only}"`
+  return only === dotted([...section, key])
+    ? ': write it nested, not with a dot'
+    : `: it belongs at "${only}"`
 }

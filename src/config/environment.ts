@@ -5,7 +5,7 @@ import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { squash, suggest } from './suggestion.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
-import { dotted, type ValuePath } from './value-tree.ts'
+import { dotted, pathOf, type ValuePath } from './value-tree.ts'
 
 /** One value that a variable sets. */
 export interface Assignment {
@@ -31,21 +31,13 @@ const paths: readonly ValuePath[] = [
 ]
 const bySquashedName = new Map(paths.map((path) => [squash(path.join('')), path]))
 
-/** What people set for the `registry:2` image as a proxy, with our settings for it. */
-const legacy: readonly (readonly [variable: string, path: ValuePath, instead: string])[] = [
-  ['REGISTRY_HTTP_ADDR', ['server', 'listen'], 'server.listen or MIRROR_SERVER_LISTEN'],
-  ['REGISTRY_PROXY_REMOTEURL', ['upstreams'], 'upstreams[0].url or MIRROR_UPSTREAMS_0_URL'],
-  [
-    'REGISTRY_PROXY_USERNAME',
-    ['upstreams', 0, 'username'],
-    'upstreams[0].username or MIRROR_UPSTREAMS_0_USERNAME',
-  ],
-  [
-    'REGISTRY_PROXY_PASSWORD',
-    ['upstreams', 0, 'password'],
-    'upstreams[0].passwordFile or MIRROR_UPSTREAMS_0_PASSWORD_FILE',
-  ],
-]
+/** What people set for the `registry:2` image as a proxy: what it sets here, and what to write instead. */
+const legacy = [
+  ['REGISTRY_HTTP_ADDR', 'server.listen', 'server.listen'],
+  ['REGISTRY_PROXY_REMOTEURL', 'upstreams', 'upstreams.0.url'],
+  ['REGISTRY_PROXY_USERNAME', 'upstreams.0.username', 'upstreams.0.username'],
+  ['REGISTRY_PROXY_PASSWORD', 'upstreams.0.password', 'upstreams.0.passwordFile'],
+] as const
 
 /** The variable that sets a setting: `MIRROR_CACHE_MAX_SIZE`; `MIRROR_UPSTREAMS_0_URL` for an entry of the list. */
 export function variableName(path: ValuePath): string {
@@ -65,13 +57,14 @@ export async function readEnvironment(
 ): Promise<{ assignments: Assignment[]; problems: ConfigProblem[] }> {
   const assignments = new Map<string, Assignment>()
   const problems: ConfigProblem[] = []
-  const report = (message: string, severity: ConfigProblem['severity'] = 'error') =>
-    problems.push({ where: 'environment', severity, message })
+  const report = (message: string, severity: ConfigProblem['severity'] = 'error'): undefined =>
+    void problems.push({ where: 'environment', severity, message })
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(prefix) || text === undefined || reservedNames.has(variable)) continue
     const squashed = squash(variable.slice(prefix.length))
-    const direct = pathOf(squashed)
-    const path = direct ?? (squashed.endsWith('file') ? pathOf(squashed.slice(0, -'file'.length)) : undefined)
+    const direct = settingNamed(squashed)
+    const path =
+      direct ?? (squashed.endsWith('file') ? settingNamed(squashed.slice(0, -'file'.length)) : undefined)
     if (path === undefined && !isInjected(variable, text))
       report(`${variable} is no setting${hintFor(variable)}`)
     if (path === undefined || text === '') continue
@@ -89,23 +82,22 @@ export async function readEnvironment(
     }
   }
   const own = [...assignments.values()]
-  const all = own.filter(({ value }) => value !== null)
-  for (const [variable, path, instead] of legacy) {
-    const text = environment[variable]
-    if (!text) continue
-    const winner = own.find(
-      (one) => one.path[0] === path[0] && (path[0] === 'upstreams' || dotted(one.path) === dotted(path)),
-    )
-    if (winner) report(`${variable} has no effect, because ${winner.variable} is set`, 'warning')
-    else {
-      report(`${variable} is taken over from registry:2: write ${instead}`, 'warning')
-      all.push({ path, variable, value: path.length === 1 ? upstreamsFrom(text) : text })
-    }
-  }
+  const taken = legacy.flatMap(([variable, name, instead]) => {
+    const [text, path] = [environment[variable], pathOf(name)]
+    if (!text) return []
+    const isRival = (other: ValuePath) =>
+      path[0] === 'upstreams' ? other[0] === path[0] : dotted(other) === name
+    const winner = own.find((one) => isRival(one.path))
+    if (winner) return report(`${variable} has no effect, because ${winner.variable} is set`, 'warning') ?? []
+    const ours = `${instead.replace('.0.', '[0].')} or ${variableName(pathOf(instead))}`
+    report(`${variable} is taken over from registry:2: write ${ours}`, 'warning')
+    return { path, variable, value: name === 'upstreams' ? upstreamsFrom(text) : text }
+  })
+  const all = [...taken, ...own.filter(({ value }) => value !== null)]
   return { assignments: all.toSorted((a, b) => a.path.length - b.path.length), problems }
 }
 
-function pathOf(squashed: string): ValuePath | undefined {
+function settingNamed(squashed: string): ValuePath | undefined {
   const [, list, index, rest] = /^([a-z]+)(\d{1,2})([a-z]+)$/.exec(squashed) ?? []
   const entry = bySquashedName.get(`${list}*${rest}`)
   return bySquashedName.get(squashed) ?? entry?.map((part) => (part === '*' ? Number(index) : part))

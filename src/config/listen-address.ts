@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { type Kind, kind, scalar, type Words } from './kinds.ts'
+import { type Kind, scalar, type Words } from './kinds.ts'
 import { refuse, UnitError } from './units.ts'
 
 /** Where the server listens. No `host` means every interface, IPv6 and IPv4; port 0 lets the system choose. */
@@ -17,7 +17,7 @@ const hostName =
 export function listenAddresses(standard: string, words: Words): Kind<readonly ListenAddress[]> {
   const expected = 'an address such as ":5000", or a list of them'
   const items = { type: ['string', 'number'] }
-  return kind<readonly ListenAddress[]>(words, {
+  return {
     default: standard,
     text: 'text',
     schema: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: ['array', 'null'], items }] },
@@ -38,7 +38,8 @@ export function listenAddresses(standard: string, words: Words): Kind<readonly L
       const shown = [first, ...more].map((address) => address && formatListenAddress(address))
       return more.length === 0 ? shown[0] : shown
     },
-  })
+    ...words,
+  }
 }
 
 /**

@@ -3,8 +3,8 @@ import { type Config, readConfig } from './config.ts'
 import { type ConfigFile, readConfigFile } from './config-file.ts'
 import { type Assignment, readEnvironment } from './environment.ts'
 import { readNamedFiles } from './named-files.ts'
-import { type Origin, Origins, type Override } from './origins.ts'
-import { ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
+import { locate, type Origin, type OriginOf, type Override, originsIn } from './origins.ts'
+import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { dotted, pathOf, type ValuePath, valueAt, withoutNulls, withValueAt } from './value-tree.ts'
 
@@ -39,33 +39,28 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   const { file, searched } = await readConfigFile(options)
   const fromEnvironment = await readEnvironment(environment, workingDirectory)
   const { merged, overrides } = merge(file, fromEnvironment.assignments, options.overrides ?? {})
-  const origins = new Origins(merged, file, overrides)
-  const read = readConfig(merged, (path, value) => {
-    const isOverride = ['environment', 'flag'].includes(origins.of(path).source)
-    return resolve(file === undefined || isOverride ? workingDirectory : dirname(file.path), value)
-  })
-  const complaints = read.complaints.filter(({ path }) => !file?.unreplaced.has(dotted(path)))
+  const originOf = originsIn(merged, file, overrides)
   // One complaint a setting: a value that cannot stay is not looked into.
-  const ignored = new Set([...(file?.unreplaced ?? []), ...complaints.map(({ path }) => dotted(path))])
-  const { config, findings } = await readNamedFiles(read.config, ignored)
+  const refused = new Set(file?.unreplaced)
+  const complaints: Complaint[] = []
+  const absolute = (path: ValuePath, value: string) => {
+    const isOverride = ['environment', 'flag'].includes(originOf(path).source)
+    return resolve(isOverride || file === undefined ? workingDirectory : dirname(file.path), value)
+  }
+  const whole = readConfig(merged, absolute, (path, message, isKey = false) => {
+    if (!file?.unreplaced.has(dotted(path))) complaints.push({ path, message, isKey })
+    refused.add(dotted(path))
+  })
+  const { config, complaints: ofFiles } = await readNamedFiles(whole, refused)
   const problems = sortProblems([
     ...(file?.problems ?? []),
     ...fromEnvironment.problems,
-    ...reservedProblems(origins),
-    ...findings.map(({ path, severity, message }) => ({
-      ...origins.locate({ path, about: 'value', message }),
-      severity,
-    })),
-    ...complaints.map((complaint) => origins.locate(complaint)),
+    ...warningsOfReserved(originOf),
+    ...[...ofFiles, ...complaints].map((complaint) => locate(complaint, file, overrides)),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
-  return {
-    config,
-    origins: new Map(leafOrigins(config, origins)),
-    file: file?.path,
-    searched,
-    warnings: problems,
-  }
+  const origins = new Map(leafOrigins(config, originOf))
+  return { config, origins, file: file?.path, searched, warnings: problems }
 }
 
 function merge(
@@ -75,12 +70,11 @@ function merge(
 ): { merged: unknown; overrides: Override[] } {
   let merged: unknown = withoutNulls(file?.value) ?? {}
   const overrides: Override[] = []
-  const apply = (path: ValuePath, value: unknown, origin: Origin) => {
+  function apply(path: ValuePath, value: unknown, origin: Origin): void {
     // An entry of a list that nobody wrote down belongs to the default list.
     const list = path.slice(0, 1)
-    const standard = lists[dotted(list)]?.default
-    if (standard && path.length > 1 && valueAt(merged, list) === undefined)
-      merged = withValueAt(merged, list, standard)
+    const isUnset = path.length > 1 && valueAt(merged, list) === undefined
+    if (isUnset && dotted(list) in lists) merged = withValueAt(merged, list, lists[dotted(list)]?.default)
     merged = withValueAt(merged, path, withoutNulls(value))
     overrides.push({ path, origin })
   }
@@ -96,29 +90,31 @@ function merge(
   return { merged, overrides }
 }
 
-/** What waits for a later version: worth a warning, but an error where somebody would rely on a protection. */
-function reservedProblems(origins: Origins): ConfigProblem[] {
+/** What waits for a later version. */
+function warningsOfReserved(originOf: OriginOf): ConfigProblem[] {
   return settings.flatMap(({ path, type }): ConfigProblem[] => {
-    const where = type.reserved === undefined ? undefined : origins.whereSet(path)
-    if (where === undefined) return []
-    const { unprotected } = type
-    if (unprotected !== undefined) return [origins.locate({ path, about: 'value', message: unprotected })]
+    const { source, where = '' } = originOf(path)
+    if (type.reserved === undefined || type.unprotected !== undefined || source === 'default') return []
     const message = `${dotted(path)} has no effect yet: it takes effect with ${type.reserved}`
-    return [{ where, severity: 'warning', message }]
+    const places = { file: where, environment: 'environment', flag: 'command line' }
+    return [{ where: places[source], severity: 'warning', message }]
   })
 }
 
-function* leafOrigins(config: Config, origins: Origins): Generator<[string, Origin]> {
+function* leafOrigins(config: Config, originOf: OriginOf): Generator<[string, Origin]> {
   for (const setting of settings) {
-    const star = setting.path.indexOf('*')
-    const entries = (valueAt(config, setting.path.slice(0, star)) ?? []) as unknown[]
-    const paths =
-      star < 0 ? [setting.path] : entries.map((_, index) => (setting.path as ValuePath).with(star, index))
-    for (const path of paths) {
+    for (const path of pathsIn(config, setting.path)) {
       if (valueAt(config, path) === undefined && setting.default === undefined) continue
       // A password out of a file belongs to its passwordFile, and would contradict it if it were written down.
       const isFromFile = path.at(-1) === 'password' && valueAt(config, [...path.slice(0, -1), 'passwordFile'])
-      if (!isFromFile) yield [dotted(path), origins.of(path)]
+      if (!isFromFile) yield [dotted(path), originOf(path)]
     }
   }
+}
+
+/** A path of the table, with each index that the configuration has in place of "*". */
+function pathsIn(config: Config, path: ValuePath): ValuePath[] {
+  const star = path.indexOf('*')
+  const entries = star < 0 ? [] : (valueAt(config, path.slice(0, star)) as unknown[])
+  return star < 0 ? [path] : entries.map((_, index) => path.with(star, index))
 }

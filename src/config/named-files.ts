@@ -3,16 +3,9 @@ import { readFile, stat } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import type { Config } from './config.ts'
 import { fileFailure } from './file-failure.ts'
+import type { Complaint } from './problems.ts'
 import { UnitError } from './units.ts'
 import { dotted, type ValuePath, valueAt } from './value-tree.ts'
-
-/** What is wrong with a file, or worth knowing about it. */
-export interface Finding {
-  /** Of the setting that names the file. */
-  readonly path: ValuePath
-  readonly severity: 'error' | 'warning'
-  readonly message: string
-}
 
 interface NamedFile {
   readonly name: string
@@ -24,54 +17,65 @@ interface NamedFile {
 
 /** Bytes; the largest bundles of authorities have a quarter of a megabyte. */
 const largestFile = 16 * 1024 * 1024
-
 const certificateBlock =
   /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.*?-----END [A-Z0-9 ]*CERTIFICATE-----/gs
-
 // Container runtimes mount secrets readable to all, inside a file system that only the container sees.
 const mountedSecret = /^(?:\/var)?\/run\/secrets\//
 
+/** What a file holds that is no certificate, or no key: the first that fits. `$` is its name. */
+const noCertificate: readonly (readonly [RegExp, string])[] = [
+  [/^\s*$/, '$ is empty'],
+  [/BEGIN (?:NEW )?CERTIFICATE REQUEST/, '$ holds the request for a certificate, and not what was signed'],
+  [/BEGIN CERTIFICATE/, 'the certificate in $ is cut off'],
+  [/BEGIN [A-Z ]*PRIVATE KEY/, '$ holds a private key, and no certificate'],
+]
+const noKey: readonly (readonly [RegExp, string])[] = [
+  [/^\s*$/, '$ is empty'],
+  [
+    /BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/,
+    '$ is encrypted, and nobody is asked for its passphrase: write it without (openssl pkey -in $)',
+  ],
+  [/BEGIN [A-Z ]*PRIVATE KEY/, 'the private key in $ cannot be read: '],
+  [/BEGIN CERTIFICATE/, '$ holds a certificate, and no private key'],
+  [/PUBLIC KEY/, '$ holds a public key, and no private one'],
+]
+
 /**
  * Opens every file that the values name: certificates, keys, authorities, passwords. The values need not be whole:
- * what is wrong with the files is told beside all else that is wrong. `ignored` are dotted paths whose value cannot
+ * what is wrong with the files is told beside all else that is wrong. `refused` are dotted paths whose value cannot
  * stay. Returns the configuration with its passwords. Never throws for what the file system says.
  */
 export async function readNamedFiles(
   config: Config,
-  ignored: ReadonlySet<string>,
-): Promise<{ config: Config; findings: readonly Finding[] }> {
-  const findings: Finding[] = []
+  refused: ReadonlySet<string>,
+): Promise<{ config: Config; complaints: readonly Complaint[] }> {
+  const complaints: Complaint[] = []
 
   async function open<T>(path: ValuePath, read: (file: NamedFile) => T): Promise<T | undefined> {
     const name = valueAt(config, path)
-    if (typeof name !== 'string' || ignored.has(dotted(path))) return undefined
-    const warn = (message: string) => void findings.push({ path, severity: 'warning', message })
-    return attempt(path, async () =>
-      read({ name, warn, ...(await readWhole(name, path.at(-1) === 'passwordFile')) }),
-    )
-  }
-
-  async function attempt<T>(path: ValuePath, read: () => T): Promise<Awaited<T> | undefined> {
+    if (typeof name !== 'string' || refused.has(dotted(path))) return undefined
+    const warn = (message: string) => void complaints.push({ path, severity: 'warning', message })
     try {
-      return await read()
+      return read({ name, warn, ...(await readWhole(name, path.at(-1) === 'passwordFile')) })
     } catch (error) {
       if (!(error instanceof UnitError)) throw error
-      findings.push({ path, severity: 'error', message: error.message })
+      complaints.push({ path, message: error.message })
       return undefined
     }
   }
 
-  const keyPath = ['server', 'tls', 'key']
-  const certificate = await open(['server', 'tls', 'certificate'], readCertificate)
-  const key = await open(keyPath, readKey)
-  if (certificate && key) await attempt(keyPath, () => checkPair(certificate, key))
+  const chain = await open(['server', 'tls', 'certificate'], readChain)
+  await open(['server', 'tls', 'key'], (file) => {
+    const key = readKey(file)
+    if (chain) checkPair(chain, { ...file, key })
+  })
   const upstreams = []
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
     await open(['upstreams', index, 'ca'], readAuthorities)
     const password = await open(['upstreams', index, 'passwordFile'], readPassword)
     upstreams.push(password === undefined ? upstream : { ...upstream, password })
   }
-  return { config: { ...config, upstreams }, findings }
+  return { config: { ...config, upstreams }, complaints }
 }
 
 async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedFile, 'bytes' | 'mode'>> {
@@ -89,10 +93,9 @@ async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedF
 /** A newline at its end is cut. */
 function readPassword({ name, bytes, mode, warn }: NamedFile): string {
   const password = bytes.toString('utf8').replace(/\r?\n$/, '')
-  if (password === '') throw new UnitError(`${name} is empty`)
-  if ((mode & 0o004) !== 0 && !mountedSecret.test(name)) {
-    warn(`${name} can be read by every user of this machine: chmod 600 it`)
-  }
+  if (password === '') fail(`${name} is empty`)
+  const isOpen = (mode & 0o004) !== 0 && !mountedSecret.test(name)
+  if (isOpen) warn(`${name} can be read by every user of this machine: chmod 600 it`)
   return password
 }
 
@@ -103,84 +106,72 @@ function readAuthorities(file: NamedFile): void {
   file.warn(`what ${file.name} holds expired on ${day(last)}: no certificate of the registry will be trusted`)
 }
 
-/** A certificate or key that is good by itself. */
-interface Good<T> extends NamedFile {
-  readonly content: T
-}
-
 /** The server's certificate with its chain: the first one is the server's own. */
-function readCertificate(file: NamedFile): Good<[X509Certificate, ...X509Certificate[]]> {
-  const content = readCertificates(file)
-  const [from, to] = [content[0].validFromDate.getTime(), content[0].validToDate.getTime()]
-  if (to < Date.now()) file.warn(`${file.name} expired on ${day(to)}: clients will refuse it`)
-  else if (from > Date.now()) {
-    file.warn(`${file.name} is valid from ${day(from)} only: is the clock of this machine right?`)
-  }
-  return { ...file, content }
+function readChain(file: NamedFile) {
+  const { name, bytes, warn } = file
+  const certificates = readCertificates(file)
+  const [from = 0, to = 0] = [
+    certificates[0]?.validFromDate.getTime(),
+    certificates[0]?.validToDate.getTime(),
+  ]
+  if (to < Date.now()) warn(`${name} expired on ${day(to)}: clients will refuse it`)
+  else if (from > Date.now())
+    warn(`${name} is valid from ${day(from)} only: is the clock of this machine right?`)
+  return { name, bytes, certificates }
 }
 
-function readCertificates({ name, bytes }: NamedFile): [X509Certificate, ...X509Certificate[]] {
-  const blocks = bytes.toString('latin1').match(certificateBlock) ?? []
-  const [first, ...more] = blocks.map((block, index) => {
-    const which = blocks.length === 1 ? 'the certificate' : `certificate ${index + 1} of ${blocks.length}`
-    return tried(() => new X509Certificate(block)) ?? fail(`${which} in ${name} is damaged`)
-  })
-  return first ? [first, ...more] : fail(whyNoCertificate(name, bytes))
-}
-
-function whyNoCertificate(name: string, bytes: Buffer): string {
+function readCertificates({ name, bytes }: NamedFile): readonly X509Certificate[] {
   const text = bytes.toString('latin1')
-  if (text.trim() === '') return `${name} is empty`
-  if (/BEGIN (?:NEW )?CERTIFICATE REQUEST/.test(text)) {
-    return `${name} holds the request for a certificate, and not what was signed`
-  }
-  if (text.includes('BEGIN CERTIFICATE')) return `the certificate in ${name} is cut off`
-  if (/BEGIN [A-Z ]*PRIVATE KEY/.test(text)) return `${name} holds a private key, and no certificate`
-  const isDer = tried(() => new X509Certificate(bytes))
-  if (isDer) return `${name} is in DER: turn it into PEM (openssl x509 -inform der -in ${name})`
-  return `${name} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)`
+  const blocks = text.match(certificateBlock) ?? []
+  const certificates = blocks.map((block, index) => {
+    const which = blocks.length === 1 ? 'the certificate' : `certificate ${index + 1} of ${blocks.length}`
+    return attempt(() => new X509Certificate(block)) ?? fail(`${which} in ${name} is damaged`)
+  })
+  if (certificates.length > 0) return certificates
+  const why = noCertificate.find(([form]) => form.test(text))?.[1]
+  if (why !== undefined) fail(why.replaceAll('$', () => name))
+  const isDer = attempt(() => new X509Certificate(bytes)) !== undefined
+  return fail(
+    isDer
+      ? `${name} is in DER: turn it into PEM (openssl x509 -inform der -in ${name})`
+      : `${name} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)`,
+  )
 }
 
 /** The server's private key, without a passphrase. */
-function readKey(file: NamedFile): Good<KeyObject> {
+function readKey({ name, bytes }: NamedFile): KeyObject {
   try {
-    return { ...file, content: createPrivateKey(file.bytes) }
+    return createPrivateKey(bytes)
   } catch (refusal) {
-    return fail(whyNoKey(file.name, file.bytes, refusal))
-  }
-}
-
-function whyNoKey(name: string, bytes: Buffer, refusal: unknown): string {
-  const text = bytes.toString('latin1')
-  if (text.trim() === '') return `${name} is empty`
-  if (/BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/.test(text)) {
-    return `${name} is encrypted, and nobody is asked for its passphrase: write it without (openssl pkey -in ${name})`
-  }
-  if (/BEGIN [A-Z ]*PRIVATE KEY/.test(text)) {
-    return `the private key in ${name} cannot be read: ${fileFailure(refusal)}`
-  }
-  if (text.includes('BEGIN CERTIFICATE')) return `${name} holds a certificate, and no private key`
-  if (text.includes('PUBLIC KEY')) return `${name} holds a public key, and no private one`
-  const forms = ['pkcs8', 'pkcs1', 'sec1'] as const
-  const isDer = forms.some((type) => tried(() => createPrivateKey({ key: bytes, format: 'der', type })))
-  if (isDer) return `${name} is in DER: turn it into PEM (openssl pkey -inform der -in ${name})`
-  return `${name} holds no private key in PEM (-----BEGIN PRIVATE KEY-----)`
-}
-
-/** Whether a certificate and a key belong together, and are good enough for TLS. */
-function checkPair(certificate: Good<readonly X509Certificate[]>, key: Good<KeyObject>): void {
-  const holder = certificate.content.findIndex((one) => one.checkPrivateKey(key.content))
-  if (holder < 0) fail(`${key.name} is the key of another certificate than ${certificate.name}`)
-  if (holder > 0) {
-    fail(
-      `the certificate of ${key.name} has to come first in ${certificate.name}, before those that signed it`,
+    const text = bytes.toString('latin1')
+    const why = noKey.find(([form]) => form.test(text))?.[1]
+    if (why !== undefined)
+      fail(why.replaceAll('$', () => name) + (why.endsWith(': ') ? fileFailure(refusal) : ''))
+    const forms = ['pkcs8', 'pkcs1', 'sec1'] as const
+    const isDer = forms.some((type) => attempt(() => createPrivateKey({ key: bytes, format: 'der', type })))
+    return fail(
+      isDer
+        ? `${name} is in DER: turn it into PEM (openssl pkey -inform der -in ${name})`
+        : `${name} holds no private key in PEM (-----BEGIN PRIVATE KEY-----)`,
     )
   }
+}
+
+/** Whether a chain and a key belong together, and are good enough for TLS. */
+function checkPair(
+  chain: ReturnType<typeof readChain>,
+  { name, bytes, key }: NamedFile & { key: KeyObject },
+) {
+  const holder = chain.certificates.findIndex((one) => one.checkPrivateKey(key))
+  if (holder < 0) fail(`${name} is the key of another certificate than ${chain.name}`)
+  if (holder > 0) {
+    fail(`the certificate of ${name} has to come first in ${chain.name}, before those that signed it`)
+  }
   try {
-    createSecureContext({ cert: certificate.bytes, key: key.bytes })
+    createSecureContext({ cert: chain.bytes, key: bytes })
   } catch (refusal) {
     // A key that is too short, say.
-    fail(`${certificate.name} and ${key.name} are refused for TLS: ${fileFailure(refusal)}`)
+    fail(`${chain.name} and ${name} are refused for TLS: ${fileFailure(refusal)}`)
   }
 }
 
@@ -188,7 +179,7 @@ function fail(message: string): never {
   throw new UnitError(message)
 }
 
-function tried<T>(read: () => T): T | undefined {
+function attempt<T>(read: () => T): T | undefined {
   try {
     return read()
   } catch {

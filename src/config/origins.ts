@@ -15,48 +15,43 @@ export interface Override {
   readonly origin: Origin
 }
 
-/** Knows for every path of the merged values which file, variable or flag said so. */
-export class Origins {
-  readonly #merged: unknown
-  readonly #file: ConfigFile | undefined
-  readonly #overrides: readonly Override[]
+/** The origin of the value at a path of the merged ones; `default` where nobody set it. */
+export type OriginOf = (path: ValuePath) => Origin
 
-  /** `overrides` in the order in which they were applied. */
-  constructor(merged: unknown, file: ConfigFile | undefined, overrides: readonly Override[]) {
-    this.#merged = merged
-    this.#file = file
-    this.#overrides = overrides
-  }
-
-  /** The origin of the value at a path; `default` where nobody set it. */
-  of(path: ValuePath): Origin {
-    const isSet = valueAt(this.#merged, path) !== undefined
-    const override = this.#overrides.findLast((one) => isWithin(path, one.path))
+/** Finds origins; `overrides` in the order in which they were applied. */
+export function originsIn(
+  merged: unknown,
+  file: ConfigFile | undefined,
+  overrides: readonly Override[],
+): OriginOf {
+  return (path) => {
+    const isSet = valueAt(merged, path) !== undefined
+    const override = overrides.findLast((one) => isWithin(path, one.path))
     if (isSet && override) return override.origin
-    if (!isSet || !this.#file?.yaml.has(path)) return { source: 'default', where: undefined }
-    return { source: 'file', where: this.#file.yaml.where(path, 'key') }
+    if (!isSet || !file?.yaml.has(path)) return { source: 'default', where: undefined }
+    return { source: 'file', where: file.yaml.where(path, 'key') }
   }
+}
 
-  /** Gives a complaint its place, and names the value as that place does. */
-  locate({ path, about, message }: Complaint): ConfigProblem {
-    const isInFile = this.#file?.yaml.has(path)
-    const override =
-      this.#overrides.findLast((one) => isWithin(path, one.path)) ??
-      // What is missing belongs to whoever set its neighbours.
-      (isInFile ? undefined : this.#overrides.findLast((one) => isWithin(one.path, path.slice(0, -1))))
-    const inFull = about === 'key' || path.length === 0 ? message : `${dotted(path)}: ${message}`
-    const problem = { severity: 'error', message: inFull } as const
-    if (!override) return { ...problem, where: this.#file?.yaml.where(path, about) ?? 'defaults' }
-    const { source, where: variable } = override.origin
-    if (source === 'flag') return { ...problem, where: 'command line' }
-    const isWhole = about === 'value' && dotted(override.path) === dotted(path)
-    return { ...problem, where: 'environment', message: `${variable}: ${isWhole ? message : inFull}` }
-  }
-
-  /** Where a setting that was set by hand stands; undefined for a default. */
-  whereSet(path: ValuePath): string | undefined {
-    const { source, where } = this.of(path)
-    return { default: undefined, file: where, environment: 'environment', flag: 'command line' }[source]
+/** Gives a complaint its place, and names the value as that place does. */
+export function locate(
+  { path, message, isKey, severity = 'error' }: Complaint,
+  file: ConfigFile | undefined,
+  overrides: readonly Override[],
+): ConfigProblem {
+  const override =
+    overrides.findLast((one) => isWithin(path, one.path)) ??
+    // What is missing belongs to whoever set its neighbours.
+    (file?.yaml.has(path) ? undefined : overrides.findLast((one) => isWithin(one.path, path.slice(0, -1))))
+  const inFull = isKey || path.length === 0 ? message : `${dotted(path)}: ${message}`
+  if (!override)
+    return { where: file?.yaml.where(path, isKey ? 'key' : 'value') ?? 'defaults', severity, message: inFull }
+  if (override.origin.source === 'flag') return { where: 'command line', severity, message: inFull }
+  const isWhole = !isKey && dotted(override.path) === dotted(path)
+  return {
+    where: 'environment',
+    severity,
+    message: `${override.origin.where}: ${isWhole ? message : inFull}`,
   }
 }
 

@@ -22,13 +22,13 @@ export class ConfigError extends Error {
   }
 }
 
-/** What is wrong with a value, before its place is known. */
+/** What is wrong with a value, or worth knowing about it, before its place is known. */
 export interface Complaint {
-  /** The value, or the unknown key itself. */
   readonly path: ValuePath
-  /** Whether the key is the trouble, and named in the message, or its value. */
-  readonly about: 'key' | 'value'
   readonly message: string
+  readonly severity?: ConfigProblem['severity']
+  /** Whether the key is the trouble, and named in the message, and not its value. */
+  readonly isKey?: boolean
 }
 
 /** Sorts by place: the file by line and column, then the rest; keeps the order where places are equal. */

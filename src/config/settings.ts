@@ -1,17 +1,14 @@
 import { choice, count, duration, type Kind, list, path, rate, size, sizeOrShare, text } from './kinds.ts'
 import { listenAddresses } from './listen-address.ts'
-import {
-  checkPattern,
-  parseProxy,
-  parseRealm,
-  parseRedirectHost,
-  parseRegistryName,
-  parseUpstreamUrl,
-  withoutUserinfo,
-} from './names.ts'
+import * as names from './names.ts'
 import type { ValuePath } from './value-tree.ts'
 
-/** The longest delay in milliseconds that a timer of Node takes; a longer one would fire at once. */
+// Milliseconds.
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+const anyLength = [0, Number.MAX_SAFE_INTEGER] as const
+/** What a timer of Node takes; after a longer delay it would fire at once. */
 const longestTimer = 2 ** 31 - 1
 
 /**
@@ -30,11 +27,10 @@ export const table = {
   'server.tls.key': path('the path of a PEM file', {
     description: 'A PEM file with the private key of the certificate.',
   }),
-  'server.shutdownGrace': duration('30s', {
+  'server.shutdownGrace': duration('30s', [0, hour], {
     description: 'How long running pulls may go on after a signal to stop.',
-    maximum: 3_600_000,
   }),
-  'storage.dir': path('the path of a folder', {
+  'storage.dir': path<string>('the path of a folder', {
     description:
       'The folder for everything that is kept. Default: `data` beside mirror.yml; /data in the container.',
     default: 'data',
@@ -48,40 +44,38 @@ export const table = {
     description: 'How much of the disk to leave free; wins over maxSize.',
     reserved: 'eviction',
   }),
-  'cache.revalidate': duration('5m', {
+  'cache.revalidate': duration('5m', anyLength, {
     description:
       'How long a tag is trusted before the upstream is asked again. `0`: ask every time. `never`: trust it for good.',
-    words: { never: Number.POSITIVE_INFINITY },
+    special: { never: Number.POSITIVE_INFINITY },
   }),
-  'cache.serveStale': duration('30d', {
+  'cache.serveStale': duration('30d', anyLength, {
     description:
       'Up to what age a tag is served while its upstream fails. `never`: fail. `forever`: any age.',
-    words: { never: 0, forever: Number.POSITIVE_INFINITY },
+    special: { never: 0, forever: Number.POSITIVE_INFINITY },
   }),
-  'cache.staleAfter': duration('2s', {
+  'cache.staleAfter': duration('2s', [0, 10 * minute], {
     description: 'How long a client waits for the check of a tag before it gets the copy that is here.',
-    maximum: 600_000,
   }),
-  'cache.negative': duration('60s', {
+  'cache.negative': duration('60s', [0, longestTimer], {
     description: 'How long "not found" is remembered. `0`: not at all.',
-    maximum: longestTimer,
   }),
-  'cache.servePrivate': duration('24h', {
+  'cache.servePrivate': duration('24h', anyLength, {
     description:
       'How long what was public is served after its upstream refuses the repository to everybody without a login. `0`: not at all. Matters only to upstreams with a username.',
   }),
-  'upstreams.*.name': text("a registry's host such as ghcr.io or localhost:5001", {
+  'upstreams.*.name': text<string>("a registry's host such as ghcr.io or localhost:5001", {
     description:
       'The registry, as in names of images: `docker.io`, `ghcr.io`, `localhost:5001`. Clients ask for it by `?ns=` or as the first part of a name.',
     examples: ['docker.io', 'ghcr.io'],
     required: true,
-    read: parseRegistryName,
+    read: names.parseRegistryName,
   }),
   'upstreams.*.url': text('an http or https URL', {
     description:
       'Where the registry answers `/v2/`, which may be left out here. Default: https://registry-1.docker.io for docker.io, else https:// and the name.',
     examples: ['https://registry-1.docker.io'],
-    read: parseUpstreamUrl,
+    read: names.parseUpstreamUrl,
   }),
   'upstreams.*.username': text('a user name', {
     description: 'The account at the registry. Needs `password` or `passwordFile`.',
@@ -102,78 +96,61 @@ export const table = {
     description:
       "More hosts that may hand out tokens for this registry; credentials go to no other. The registry's own host, and auth.docker.io for Docker Hub, need no entry.",
     each: 'a host or an https URL',
-    read: parseRealm,
+    read: names.parseRealm,
   }),
   'upstreams.*.redirects': list('a list of hosts such as "cdn.example.com" or "*.example.com"', {
     description:
       'The only hosts, besides its own, that this registry may send us to for its bytes; `*.example.com` is every host below it. Any public one without it.',
     each: 'a host such as "cdn.example.com" or "*.example.com"',
-    read: parseRedirectHost,
+    read: names.parseRedirectHost,
   }),
   'upstreams.*.proxy': text('the URL of a proxy', {
     description: 'The HTTP proxy on the way to this registry.',
     examples: ['http://proxy.lan:3128'],
-    read: parseProxy,
-    show: (value) => withoutUserinfo(String(value)),
+    read: names.parseProxy,
+    show: (value) => names.withoutUserinfo(String(value)),
   }),
-  'limits.downloads': count(3, { from: 1, to: 1000, description: 'Blobs that are fetched at a time.' }),
-  'limits.connections': count(4, {
+  'limits.downloads': count(3, [1, 1000], { description: 'Blobs that are fetched at a time.' }),
+  'limits.connections': count(4, [1, 16], {
     description: 'Connections for one blob, at most.',
-    from: 1,
-    to: 16,
     reserved: 'parallel fetching',
   }),
   'limits.rate': rate('off', {
     description: 'The limit for all downloads together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
     examples: ['10MB/s', '8Mbit/s'],
   }),
-  'limits.stall': duration('30s', {
+  'limits.stall': duration('30s', [second, hour], {
     description: 'After so long without a byte a download reconnects and goes on where it was.',
-    minimum: 1000,
-    maximum: 3_600_000,
   }),
-  'limits.patience': duration('5s', {
+  'limits.patience': duration('5s', [second, hour], {
     description:
       'How long a client waits for a manifest, a list or a size while its upstream shows no sign of life. The question goes on.',
-    minimum: 1000,
-    maximum: 3_600_000,
   }),
-  'limits.retries': count(8, {
+  'limits.retries': count(8, [0, 1000], {
     description: 'Attempts after the first one failed, before a download gives up.',
-    from: 0,
-    to: 1000,
   }),
-  'limits.perClient.connections': count(1000, {
+  'limits.perClient.connections': count(1000, [1, 100_000], {
     description: 'Connections from one address at a time; an IPv6 address counts with its /64.',
-    from: 1,
-    to: 100_000,
   }),
-  'limits.perClient.transfers': count(500, {
+  'limits.perClient.transfers': count(500, [1, 100_000], {
     description: 'Blobs on their way to one address at a time; more wait for their turn.',
-    from: 1,
-    to: 100_000,
   }),
-  'limits.perClient.fills': count(250, {
+  'limits.perClient.fills': count(250, [1, 100_000], {
     description: 'Blobs that one address has brought on their way from upstream at a time.',
-    from: 1,
-    to: 100_000,
   }),
-  'limits.perClient.stall': duration('5m', {
+  'limits.perClient.stall': duration('5m', [second, 24 * hour], {
     description: 'After so long without taking or sending a byte a client is let go.',
-    minimum: 1000,
-    maximum: 86_400_000,
   }),
-  'local.repositories': list('a list of patterns such as "local/**"', {
+  'local.repositories': list<readonly string[]>('a list of patterns such as "local/**"', {
     description:
       'The names that can be pushed here, and then belong to this mirror alone: `*` is one part of a name, `**` one or more.',
     default: ['*', 'local/**'],
     each: 'a pattern such as "local/**"',
-    read: checkPattern,
+    read: names.checkPattern,
   }),
   'local.push': choice('this-machine', ['off', 'this-machine'], {
     description: 'Who may push; more words are to come.',
-    coming: ['private-networks', 'users', 'anyone'],
-    meanwhile: 'only this machine can push so far',
+    later: { words: ['private-networks', 'users', 'anyone'], meanwhile: 'only this machine can push so far' },
   }),
   'auth.htpasswd': path('the path of a file', {
     description: 'A file of users with bcrypt passwords.',
@@ -190,20 +167,15 @@ export const table = {
 }
 
 /** The lists of maps: what they are when nobody sets them, in the form of the file, and the words about them. */
-export const lists: Readonly<Record<string, MapList>> = {
+export const lists: Readonly<
+  Record<string, { default: readonly unknown[]; expected: string; each: string; empty: string }>
+> = {
   upstreams: {
     default: [{ name: 'docker.io' }],
     expected: 'a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line',
     each: 'a map with a name such as "- name: docker.io"',
     empty: 'expected at least one upstream; leave the key out for Docker Hub',
   },
-}
-
-interface MapList {
-  readonly default: readonly unknown[]
-  readonly expected: string
-  readonly each: string
-  readonly empty: string
 }
 
 /** One leaf of the configuration. */

@@ -9,10 +9,7 @@ export function suggest(name: string, candidates: Iterable<string>): string | un
   let bestDistance = Math.min(4, Math.ceil(wanted.length / 3)) + 1
   for (const candidate of candidates) {
     const distance = editDistance(wanted, squash(candidate))
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
   }
   return best
 }
@@ -26,20 +23,16 @@ export function squash(name: string): string {
 function editDistance(a: string, b: string): number {
   // Long names are never near a setting; this keeps the cost of a hostile key small.
   if (Math.abs(a.length - b.length) > 4) return Number.POSITIVE_INFINITY
-  let beforeLast: number[] = []
-  let last = Array.from({ length: b.length + 1 }, (_, index) => index)
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)]
+  const at = (i: number, j: number) => rows[i]?.[j] ?? 0
   for (let i = 1; i <= a.length; i++) {
-    const row = [i]
+    rows[i] = [i]
     for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1
-      let best = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (last[j - 1] ?? 0) + cost)
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        best = Math.min(best, (beforeLast[j - 2] ?? 0) + 1)
-      }
-      row.push(best)
+      const replaced = at(i - 1, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = isSwap ? at(i - 2, j - 2) + 1 : replaced
+      rows[i]?.push(Math.min(at(i - 1, j) + 1, at(i, j - 1) + 1, replaced, swapped))
     }
-    beforeLast = last
-    last = row
   }
-  return last[b.length] ?? Number.POSITIVE_INFINITY
+  return at(a.length, b.length)
 }

@@ -11,7 +11,7 @@ import { UnitError } from './units.ts'
  * is never touched. Empty text is null, "not set". `setting` undefined stands for a whole list or section.
  */
 export function textValue(text: string, setting: Setting | undefined): unknown {
-  const kind = setting?.type.text ?? 'yaml'
+  const kind = setting?.type.text
   if (kind === 'verbatim') return text
   const trimmed = text.trim()
   const value = yamlValue(trimmed)
