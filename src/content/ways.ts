@@ -24,15 +24,6 @@ export interface Way {
   isGivenUp: boolean
 }
 
-/** Final before a byte has come; in the middle of a blob they are a passing fault. */
-const finalAtFirst: ReadonlySet<string> = new Set([
-  'NOT_FOUND',
-  'UNAUTHORIZED',
-  'FORBIDDEN',
-  'CIRCUIT_OPEN',
-  'RATE_LIMITED',
-  'INVALID_RESPONSE',
-])
 const maximumWaitMs = 30_000
 /** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
 const worthwhileBytes = 16 * 1024
@@ -154,8 +145,7 @@ export class Ways {
     this.#last = failure
     way.failure = failure
     way.failures = progress >= worthwhileBytes ? 0 : way.failures + 1
-    const isFinal = failure.code === 'REFUSED' || (!way.hasGiven && finalAtFirst.has(failure.code))
-    if (isFinal || way.failures > this.#retries) way.isGivenUp = true
+    if (failure.isFinal(way.hasGiven) || way.failures > this.#retries) way.isGivenUp = true
     way.readyAt = performance.now() + waitAfter(failure, way.failures)
   }
 

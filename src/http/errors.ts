@@ -1,6 +1,6 @@
-import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
-import { StorageError } from '../storage/error.ts'
-import { UpstreamError } from '../upstream/error.ts'
+import { RegistryError, type RegistryErrorCode, registryErrors } from '../oci/error.ts'
+import { StorageError, type StorageErrorCode } from '../storage/error.ts'
+import { UpstreamError, type UpstreamErrorCode } from '../upstream/error.ts'
 import type { RegistryTarget } from './registry-url.ts'
 
 /** An answer in the shape of the specification ("Error Codes"). */
@@ -11,6 +11,35 @@ export interface ErrorAnswer {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string
 }
+
+const diskFailed = { status: 500, message: 'the disk of the mirror failed; its log has the details' } as const
+
+/** Pulls are served without the disk where that is possible; what is pushed has to be kept. */
+const storageAnswers = {
+  FULL: { status: 507, message: 'the disk of the mirror is full: free some space and try again' },
+  BUSY: { status: 503, message: 'the mirror has too much to do at once: try again' },
+  READ_ONLY: diskFailed,
+  CORRUPT: diskFailed,
+  BROKEN: diskFailed,
+} as const satisfies Readonly<Record<StorageErrorCode, unknown>>
+
+/**
+ * Clients fall through to the next registry on any of these. Absent is told by the code for what was asked for, and a
+ * manifest that is none by its own.
+ */
+const upstreamAnswers = {
+  NOT_FOUND: { code: 'absent', status: 404 },
+  UNAUTHORIZED: { code: 'absent', status: 404 },
+  FORBIDDEN: { code: 'absent', status: 404 },
+  // Not 429: containerd would repeat it five times at once instead of asking the next registry.
+  RATE_LIMITED: { code: 'TOOMANYREQUESTS', status: 503 },
+  UNREACHABLE: { code: 'UNAVAILABLE', status: 503 },
+  CIRCUIT_OPEN: { code: 'UNAVAILABLE', status: 503 },
+  TIMED_OUT: { code: 'UNAVAILABLE', status: 504 },
+  SERVER_ERROR: { code: 'UNAVAILABLE', status: 502 },
+  INVALID_RESPONSE: { code: 'unreadable', status: 502 },
+  REFUSED: { code: 'UNKNOWN', status: 502 },
+} as const satisfies Readonly<Record<UpstreamErrorCode, unknown>>
 
 /**
  * The one mapping from errors to HTTP. `kind` is what was asked for: the same upstream failure has another code
@@ -42,65 +71,48 @@ export function isUnexpected(error: unknown): boolean {
 function toRegistryError(error: unknown, kind: RegistryTarget['kind']): RegistryError {
   if (error instanceof RegistryError) return error
   if (error instanceof UpstreamError) return fromUpstream(error, kind)
-  if (isClientError(error))
-    return new RegistryError('UNSUPPORTED', error.message, { status: error.statusCode })
+  if (isClientError(error)) return fromFramework(error)
   if (error instanceof StorageError) return fromStorage(error)
   return new RegistryError('UNKNOWN', 'an internal error; the log of the mirror has the details')
 }
 
-/** Pulls are served without the disk where that is possible; what is pushed has to be kept. */
 function fromStorage(error: StorageError): RegistryError {
-  const answer = (status: number, message: string) =>
-    new RegistryError('UNAVAILABLE', message, { status, cause: error })
-  switch (error.code) {
-    case 'FULL':
-      return answer(507, 'the disk of the mirror is full: free some space and try again')
-    case 'BUSY':
-      return answer(503, 'the mirror has too much to do at once: try again')
-    case 'READ_ONLY':
-    case 'CORRUPT':
-    case 'BROKEN':
-      return answer(500, 'the disk of the mirror failed; its log has the details')
-  }
+  const { status, message } = storageAnswers[error.code]
+  return new RegistryError('UNAVAILABLE', message, { status, cause: error })
 }
 
-/** Clients fall through to the next registry on any of these; docs: protocol of the clients, "upstream fails". */
+/** The status of Fastify, where it is one that we send. */
+function fromFramework({ message, statusCode }: ClientError): RegistryError {
+  const [, ...own] = registryErrors.UNSUPPORTED
+  return new RegistryError('UNSUPPORTED', message, {
+    status: own.find((status) => status === statusCode) ?? 400,
+  })
+}
+
 function fromUpstream(error: UpstreamError, kind: RegistryTarget['kind']): RegistryError {
-  const answer = (code: RegistryErrorCode, status: number): RegistryError =>
-    new RegistryError(code, error.message, {
-      status,
-      cause: error,
-      ...(error.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: error.retryAfterSeconds }),
-    })
-  switch (error.code) {
-    case 'NOT_FOUND':
-    case 'UNAUTHORIZED':
-    case 'FORBIDDEN':
-      return answer(unknownCode(kind), 404)
-    case 'RATE_LIMITED':
-      // Not 429: containerd would repeat it five times at once instead of asking the next registry.
-      return answer('TOOMANYREQUESTS', 503)
-    case 'UNREACHABLE':
-    case 'CIRCUIT_OPEN':
-      return answer('UNAVAILABLE', 503)
-    case 'TIMED_OUT':
-      return answer('UNAVAILABLE', 504)
-    case 'SERVER_ERROR':
-      return answer('UNAVAILABLE', 502)
-    case 'INVALID_RESPONSE':
-      return answer(kind === 'manifest' ? 'MANIFEST_INVALID' : 'UNKNOWN', 502)
-    case 'REFUSED':
-      return answer('UNKNOWN', 502)
-  }
+  const { message, retryAfterSeconds } = error
+  const { code, status } = upstreamAnswers[error.code]
+  return new RegistryError(codeFor(code, kind), message, {
+    status,
+    cause: error,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  })
 }
 
-function unknownCode(kind: RegistryTarget['kind']): RegistryErrorCode {
+function codeFor(
+  code: (typeof upstreamAnswers)[UpstreamErrorCode]['code'],
+  kind: RegistryTarget['kind'],
+): RegistryErrorCode {
+  if (code === 'unreadable') return kind === 'manifest' ? 'MANIFEST_INVALID' : 'UNKNOWN'
+  if (code !== 'absent') return code
   if (kind === 'manifest') return 'MANIFEST_UNKNOWN'
   return kind === 'blob' ? 'BLOB_UNKNOWN' : 'NAME_UNKNOWN'
 }
 
+type ClientError = Error & { statusCode: number }
+
 /** What Fastify throws for requests that it does not take, such as a malformed URL. */
-function isClientError(error: unknown): error is Error & { statusCode: number } {
+function isClientError(error: unknown): error is ClientError {
   if (!(error instanceof Error) || !('statusCode' in error)) return false
   return typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500
 }

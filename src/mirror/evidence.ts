@@ -107,7 +107,7 @@ export class Evidence {
     if (!upstream.hasAccount || !(error instanceof UpstreamError) || error.isElsewhere) return
     // It refused one of its questions, and failed to answer the one that would have decided.
     const wasRefused = error.isOutage && upstream.isRefused(name)
-    const isRefused = error.code === 'NOT_FOUND' ? await this.#isGone(repository, asking) : error.isRefusal
+    const isRefused = error.isMissing ? await this.#isGone(repository, asking) : error.isWithheld
     if (wasRefused || isRefused) await this.#refused(repository)
   }
 

@@ -12,6 +12,5 @@ export async function unlessOdd<Answer>(answer: Promise<Answer>): Promise<Answer
 
 /** Whether the failure of a HEAD says nothing of what it asked for; a refusal does where HEAD is known to be right. */
 export function isOdd(error: unknown, isKnown: boolean): boolean {
-  if (!(error instanceof UpstreamError)) return false
-  return error.isRefusal ? !isKnown : !error.isOutage || error.code === 'SERVER_ERROR'
+  return error instanceof UpstreamError && (error.isOdd || (error.isRefusal && !isKnown))
 }

@@ -31,8 +31,6 @@ export interface NoList {
 /** What one of the two questions came to. */
 export type Found = FoundReferrers | NoList
 
-const notImplemented = 501
-
 /** The two questions for what refers to a manifest: the API, and the tag of the referrers tag schema. */
 export class ReferrerQuestions {
   readonly #options: ReferrerQuestionsOptions
@@ -55,7 +53,7 @@ export class ReferrerQuestions {
       shortcuts.worked('referrers-api')
       return found
     } catch (error) {
-      if (!(error instanceof UpstreamError) || isOutage(error) || !isAboutTheApi(error)) throw error
+      if (!(error instanceof UpstreamError) || error.isOutage || !isAboutTheApi(error)) throw error
       const found = noList(error)
       if (found.none === 'missing') this.giveUpApi(upstream, isHere)
       return found
@@ -90,7 +88,7 @@ export class ReferrerQuestions {
     } catch (error) {
       // Whatever else lies under this tag is no list of referrers.
       if (error instanceof RegistryError) return { referrers: [], incomplete: undefined }
-      if (!(error instanceof UpstreamError) || isOutage(error)) throw error
+      if (!(error instanceof UpstreamError) || error.isOutage) throw error
       return noList(error)
     }
   }
@@ -111,14 +109,9 @@ export class ReferrerQuestions {
 function noList(error: UpstreamError): NoList {
   const { message: reason } = error
   if (error.isElsewhere) return { none: 'unreadable', reason }
-  if (error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN') return { none: 'withheld', reason }
-  const isMissing = error.code === 'NOT_FOUND' || (error.status ?? 0) >= 400
+  if (error.isWithheld) return { none: 'withheld', reason }
+  const isMissing = error.isMissing || (error.status ?? 0) >= 400
   return { none: isMissing ? 'missing' : 'unreadable', reason }
-}
-
-/** A server that does not know the question is none that is out of order. */
-function isOutage(error: UpstreamError): boolean {
-  return error.isOutage && error.status !== notImplemented
 }
 
 /** Whether the question itself was answered by something else than a list, rather than by one that is too long. */

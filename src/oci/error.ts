@@ -1,33 +1,38 @@
-/** The codes of the distribution-spec ("Error Codes") and of Docker's registry API, with their usual status. */
-const statusByCode = {
-  BLOB_UNKNOWN: 404,
-  BLOB_UPLOAD_INVALID: 400,
-  BLOB_UPLOAD_UNKNOWN: 404,
-  DENIED: 403,
-  DIGEST_INVALID: 400,
-  MANIFEST_BLOB_UNKNOWN: 404,
-  MANIFEST_INVALID: 400,
-  MANIFEST_UNKNOWN: 404,
-  NAME_INVALID: 400,
-  NAME_UNKNOWN: 404,
-  PAGINATION_NUMBER_INVALID: 400,
-  SIZE_INVALID: 400,
-  TAG_INVALID: 400,
-  TOOMANYREQUESTS: 429,
-  UNAUTHORIZED: 401,
-  UNAVAILABLE: 503,
-  UNKNOWN: 500,
-  UNSUPPORTED: 405,
+/**
+ * The codes of the distribution-spec ("Error Codes") and of Docker's registry API that are used here, each with the HTTP
+ * statuses that it is sent with, the usual one first. docs/errors.md has what they mean.
+ */
+export const registryErrors = {
+  BLOB_UNKNOWN: [404],
+  BLOB_UPLOAD_INVALID: [400, 409, 416],
+  BLOB_UPLOAD_UNKNOWN: [404],
+  DENIED: [403],
+  DIGEST_INVALID: [400],
+  MANIFEST_BLOB_UNKNOWN: [404],
+  MANIFEST_INVALID: [400, 413, 502],
+  MANIFEST_UNKNOWN: [404],
+  NAME_INVALID: [400],
+  NAME_UNKNOWN: [404],
+  PAGINATION_NUMBER_INVALID: [400],
+  SIZE_INVALID: [400, 416],
+  TAG_INVALID: [400],
+  TOOMANYREQUESTS: [429, 503],
+  UNAVAILABLE: [503, 500, 502, 504, 507],
+  UNKNOWN: [500, 502],
+  UNSUPPORTED: [405, 400, 404, 414, 415],
 } as const
 
-export type RegistryErrorCode = keyof typeof statusByCode
+export type RegistryErrorCode = keyof typeof registryErrors
+
+/** What a code may be sent with. */
+export type StatusOf<Code extends RegistryErrorCode> = (typeof registryErrors)[Code][number]
 
 /**
  * An answer that is the client's business: a code of the specification, a status and a sentence that says
  * what, why and what to do. `http/errors.ts` is the only place that turns it into a response.
  */
-export class RegistryError extends Error {
-  readonly code: RegistryErrorCode
+export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> extends Error {
+  readonly code: Code
   /** HTTP status. */
   readonly status: number
   readonly detail: unknown
@@ -37,10 +42,10 @@ export class RegistryError extends Error {
   readonly allow: string | undefined
 
   constructor(
-    code: RegistryErrorCode,
+    code: Code,
     message: string,
     options: {
-      status?: number
+      status?: StatusOf<Code>
       detail?: unknown
       retryAfterSeconds?: number
       allow?: string
@@ -50,7 +55,7 @@ export class RegistryError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'RegistryError'
     this.code = code
-    this.status = options.status ?? statusByCode[code]
+    this.status = options.status ?? registryErrors[code][0]
     this.detail = options.detail
     this.retryAfterSeconds = options.retryAfterSeconds
     this.allow = options.allow

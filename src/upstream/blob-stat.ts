@@ -49,7 +49,7 @@ export async function blobSize(ask: Ask, digest: Digest): Promise<number | undef
     // The registry's own word is final, a redirect that led to an error is none.
     if (!(isOddAnswer(error) || isElsewhere(error))) throw error
     await assertBlob(ask, digest)
-    isOutOfReach = isElsewhere(error) && error.isOutage && error.code !== 'SERVER_ERROR'
+    isOutOfReach = isElsewhere(error) && error.isOutage && !error.isOdd
   }
   return isOutOfReach ? undefined : sizeByFirstByte(ask, digest)
 }
@@ -72,8 +72,7 @@ function hasFirstByte(digest: Digest): boolean {
 
 /** Neither a yes, nor a no, nor an outage: such as 400, 403, 405 and 5xx, which some have for HEAD alone. */
 function isOddAnswer(error: unknown): boolean {
-  if (!(error instanceof UpstreamError)) return false
-  return ['FORBIDDEN', 'INVALID_RESPONSE', 'REFUSED', 'SERVER_ERROR'].includes(error.code)
+  return error instanceof UpstreamError && (error.isOdd || error.code === 'FORBIDDEN')
 }
 
 function isElsewhere(error: unknown): error is UpstreamError {

@@ -1,48 +1,42 @@
-/** What can go wrong with an upstream. `http/errors.ts` maps each to what a client is told. */
-export type UpstreamErrorCode =
-  /** No connection: refused, reset, no address, a bad certificate. */
-  | 'UNREACHABLE'
-  /** Connected or connecting, but nothing came in time. */
-  | 'TIMED_OUT'
-  /** Not asked: it was unreachable a moment ago (circuit breaker). */
-  | 'CIRCUIT_OPEN'
-  | 'RATE_LIMITED'
-  /** 401 although a token was sent, or the token was refused. */
-  | 'UNAUTHORIZED'
-  | 'FORBIDDEN'
-  | 'NOT_FOUND'
-  /** 5xx. */
-  | 'SERVER_ERROR'
-  /** An answer that breaks the protocol, or does not match its digest. */
-  | 'INVALID_RESPONSE'
-  /** We refuse to go where it sends us: a foreign realm, a downgrade, a private address, a loop. */
-  | 'REFUSED'
-
 interface Meaning {
   /**
-   * answer: it has decided that this is not there, or not for us. outage: it says nothing about the content, and the same
-   * question may get another answer later. fault: it, or we, did something wrong.
+   * missing, withheld: it has decided that this is not there, or not for us. outage: it says nothing about the content,
+   * and the same question may get another answer later. fault: it, or we, did something wrong.
    */
-  readonly is: 'answer' | 'outage' | 'fault'
+  readonly is: 'missing' | 'withheld' | 'outage' | 'fault'
+  /**
+   * What may have better luck a moment later, each with what follows it: a small question, at once; the bytes of a blob,
+   * after a pause; the rest of a blob of which some bytes came; nothing.
+   */
+  readonly retry: 'question' | 'blob' | 'rest' | 'nothing'
   /** Whether it was not there at all: two of these in a row open the circuit. */
   readonly isSilence?: true
-  /** Whether the same small question is worth asking again within a second. */
-  readonly isWorthRepeating?: true
+  /** Whether it may be about the method: where HEAD got this, GET decides. */
+  readonly isOdd?: true
 }
 
-/** What each failure means, the one table of it. */
-const meanings: Readonly<Record<UpstreamErrorCode, Meaning>> = {
-  UNREACHABLE: { is: 'outage', isSilence: true, isWorthRepeating: true },
-  TIMED_OUT: { is: 'outage', isSilence: true },
-  CIRCUIT_OPEN: { is: 'outage' },
-  RATE_LIMITED: { is: 'outage' },
-  SERVER_ERROR: { is: 'outage', isWorthRepeating: true },
-  UNAUTHORIZED: { is: 'answer' },
-  FORBIDDEN: { is: 'answer' },
-  NOT_FOUND: { is: 'answer' },
-  INVALID_RESPONSE: { is: 'fault' },
-  REFUSED: { is: 'fault' },
-}
+/** What can go wrong with an upstream, and what each failure means: the one table of it (docs/errors.md). */
+const upstreamFailures = {
+  /** No connection: refused, reset, no address, a bad certificate. */
+  UNREACHABLE: { is: 'outage', retry: 'question', isSilence: true },
+  /** Connected or connecting, but nothing came in time. */
+  TIMED_OUT: { is: 'outage', retry: 'blob', isSilence: true },
+  /** Not asked: it was unreachable a moment ago (circuit breaker). */
+  CIRCUIT_OPEN: { is: 'outage', retry: 'rest' },
+  RATE_LIMITED: { is: 'outage', retry: 'rest' },
+  /** 5xx, but for 501. */
+  SERVER_ERROR: { is: 'outage', retry: 'question', isOdd: true },
+  /** 401 although a token was sent, or the token was refused. */
+  UNAUTHORIZED: { is: 'withheld', retry: 'rest' },
+  FORBIDDEN: { is: 'withheld', retry: 'rest' },
+  NOT_FOUND: { is: 'missing', retry: 'rest' },
+  /** An answer that breaks the protocol, that knows nothing of the question, or does not match its digest. */
+  INVALID_RESPONSE: { is: 'fault', retry: 'rest', isOdd: true },
+  /** We refuse to go where it sends us: a foreign realm, a downgrade, a private address, a loop. */
+  REFUSED: { is: 'fault', retry: 'nothing', isOdd: true },
+} as const satisfies Readonly<Record<string, Meaning>>
+
+export type UpstreamErrorCode = keyof typeof upstreamFailures
 
 /** A failure on the upstream's side of the house, with the upstream's name. */
 export class UpstreamError extends Error {
@@ -78,22 +72,47 @@ export class UpstreamError extends Error {
 
   /** Whether the upstream has decided: it is not there, or not for us. */
   get isRefusal(): boolean {
-    return meanings[this.code].is === 'answer'
+    return this.isMissing || this.isWithheld
+  }
+
+  /** Whether it has decided that there is no such thing, for anybody as far as it tells. */
+  get isMissing(): boolean {
+    return this.#meaning.is === 'missing'
+  }
+
+  /** Whether it has decided that it is not for us. */
+  get isWithheld(): boolean {
+    return this.#meaning.is === 'withheld'
   }
 
   /** Whether it says nothing about the content: the same question may get an answer later. */
   get isOutage(): boolean {
-    return meanings[this.code].is === 'outage'
+    return this.#meaning.is === 'outage'
+  }
+
+  /** Whether the method may be what it does not like: what HEAD was told so is to be asked for by GET. */
+  get isOdd(): boolean {
+    return this.#meaning.isOdd === true
   }
 
   /** Whether the registry itself was not there. What happens at the storage it redirects to says nothing about it. */
   get opensCircuit(): boolean {
-    return meanings[this.code].isSilence === true && !this.isElsewhere
+    return this.#meaning.isSilence === true && !this.isElsewhere
   }
 
   /** Whether the same small question may have better luck a moment later. */
   get isWorthRepeating(): boolean {
-    return meanings[this.code].isWorthRepeating === true
+    return this.#meaning.retry === 'question'
+  }
+
+  /** Whether there is nothing more to be had of a blob here, of which some bytes have come before or none. */
+  isFinal(hasGiven: boolean): boolean {
+    const { retry } = this.#meaning
+    return retry === 'nothing' || (retry === 'rest' && !hasGiven)
+  }
+
+  get #meaning(): Meaning {
+    return upstreamFailures[this.code]
   }
 }
 
@@ -118,7 +137,8 @@ export function failureOfStatus(upstream: string, status: number): UpstreamError
   if (status === 401) return failure('UNAUTHORIZED', withoutLogin)
   if (status === 403) return failure('FORBIDDEN', 'it refuses to let us read this')
   if (status === 404) return failure('NOT_FOUND', 'it does not have this')
-  if (status >= 500) return failure('SERVER_ERROR', `it answered ${status}`)
+  // A server that does not know the question is none that is out of order.
+  if (status >= 500 && status !== 501) return failure('SERVER_ERROR', `it answered ${status}`)
   return failure('INVALID_RESPONSE', `it answered ${status}`)
 }
 

@@ -209,7 +209,7 @@ export class RegistryClient implements AsyncDisposable {
       await assertBlob((question) => this.#askBlob(repository, digest, question, asking), digest)
       return true
     } catch (error) {
-      if (error instanceof UpstreamError && error.code === 'NOT_FOUND') return false
+      if (error instanceof UpstreamError && error.isMissing) return false
       throw error
     }
   }

@@ -25,7 +25,6 @@ export interface SmallAnswer<OneAnswer extends Answer = Answer> {
 
 /** Milliseconds before each further try of a small request that failed on the other side. */
 const retryDelays = [200, 1000]
-const notImplemented = 501
 
 /** Answers that are read whole: manifests and lists. */
 export class SmallAnswers {
@@ -51,8 +50,7 @@ export class SmallAnswers {
         return { answer, bytes: await watchOver(reading, this.#options) }
       } catch (error) {
         const waitMs = delaysMs[attempt]
-        const isPassing =
-          error instanceof UpstreamError && error.isWorthRepeating && error.status !== notImplemented
+        const isPassing = error instanceof UpstreamError && error.isWorthRepeating
         if (!isPassing || waitMs === undefined || !this.#options.isReachable()) throw error
         await delay(waitMs, signal)
       }

@@ -33,10 +33,9 @@ export class AsAnyone implements Link {
       this.#note(question, answer)
       return answer
     } catch (error) {
-      if (!(error instanceof UpstreamError && error.isRefusal)) throw error
+      if (!(error instanceof UpstreamError && error.isWithheld)) throw error
       // A registry that redirects to storage has said yes, whatever storage says.
-      const isOfStorage = error.isElsewhere && path.startsWith('blobs/')
-      if (error.code === 'NOT_FOUND' || isOfStorage) throw error
+      if (error.isElsewhere && path.startsWith('blobs/')) throw error
       if (!listPath.test(path)) this.#knowledge.note(repository, 'refused')
       throw privateError(repository, error, this.#account.isRefused)
     }

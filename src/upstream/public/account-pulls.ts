@@ -67,8 +67,7 @@ export class AccountPulls {
       // Anyone's quota is used up, which is what the account is for: the list of tags is the second witness.
       const isWitnessed = error.code === 'RATE_LIMITED' && (await witness.isListed(repository, question))
       if (isWitnessed) return { reference, toldAt }
-      if (error.isRefusal || /^(?:INVALID_RESPONSE|SERVER_ERROR|UNREACHABLE)$/.test(error.code))
-        return undefined
+      if (error.isRefusal || error.isOdd || error.isWorthRepeating) return undefined
       throw error
     }
   }

@@ -31,7 +31,7 @@ export class PublicWitness {
       return !isPage(answer) && this.#knowledge.lastWord(repository) !== 'refused'
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
-      if (error.code === 'NOT_FOUND') this.#knowledge.note(repository, 'refused')
+      if (error.isMissing) this.#knowledge.note(repository, 'refused')
       return false
     }
   }
