@@ -1,6 +1,6 @@
 import { type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { RegistryError } from '../oci/error.ts'
+import { RegistryError, type StatusOf } from '../oci/error.ts'
 import { answerError } from './errors.ts'
 
 /** What Node fails with where it cannot read a request. */
@@ -10,7 +10,7 @@ export interface ProtocolError extends Error {
   readonly rawPacket?: Uint8Array
 }
 
-const statuses: Readonly<Record<string, number>> = {
+const statuses: Readonly<Record<string, StatusOf<'UNSUPPORTED'>>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
   ERR_HTTP_REQUEST_TIMEOUT: 408,

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import pLimit from 'p-limit'
 import { type DocumentKind, type DocumentReaders, documentReaders } from './document-readers.ts'
-import { RegistryError, type RegistryErrorCode } from './error.ts'
+import { RegistryError, type RegistryErrorCode, type StatusOf } from './error.ts'
 
 export interface DocumentReaderOptions {
   /** Milliseconds without a large document after which the thread ends, with the memory that it took. */
@@ -22,7 +22,7 @@ export type ThreadReply =
       readonly refusal: {
         readonly code: RegistryErrorCode
         readonly message: string
-        readonly status: number
+        readonly status: StatusOf<RegistryErrorCode>
       }
     }
 

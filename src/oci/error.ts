@@ -19,7 +19,7 @@ export const registryErrors = {
   TOOMANYREQUESTS: [429, 503],
   UNAVAILABLE: [503, 500, 502, 504, 507],
   UNKNOWN: [500, 502],
-  UNSUPPORTED: [405, 400, 404, 414, 415],
+  UNSUPPORTED: [405, 400, 404, 408, 413, 414, 415, 431],
 } as const
 
 export type RegistryErrorCode = keyof typeof registryErrors
@@ -34,7 +34,7 @@ export type StatusOf<Code extends RegistryErrorCode> = (typeof registryErrors)[C
 export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> extends Error {
   readonly code: Code
   /** HTTP status. */
-  readonly status: number
+  readonly status: StatusOf<Code>
   readonly detail: unknown
   /** Seconds after which the client may try again, if known (RFC 9110 10.2.3). */
   readonly retryAfterSeconds: number | undefined
