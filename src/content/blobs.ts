@@ -109,8 +109,8 @@ export class Blobs implements AsyncDisposable {
   }
 
   /** The size of a stored blob in bytes; undefined where it is not stored, or damaged. */
-  stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
-    return this.#stored.stat(digest)
+  stat(...asked: Parameters<StoredBlobs['stat']>): ReturnType<StoredBlobs['stat']> {
+    return this.#stored.stat(...asked)
   }
 
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
@@ -218,6 +218,7 @@ export class Blobs implements AsyncDisposable {
     this.#isStopped = true
     const reason = new Error('the mirror is stopping; what was fetched is kept')
     await this.#running.stop(reason)
+    await this.#stored[Symbol.asyncDispose]()
     await this.#noting[Symbol.asyncDispose]()
     await bestEffort(this.#noteUse(), () => {})
   }

@@ -1,16 +1,15 @@
-import pLimit from 'p-limit'
 import type { Logger } from 'pino'
-import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { KeyedLock } from '../flow/keyed-lock.ts'
-import { SingleFlight } from '../flow/single-flight.ts'
-import { createDigestHash, type Digest, digestAlgorithm, digestOf, finishDigest } from '../oci/digest.ts'
+import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore, StoredBlob } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { BlobRecords } from './blob-records.ts'
 import type { Documents } from './documents.ts'
+import { FileChecks, noneIfBroken } from './file-checks.ts'
 import { holdersOfPushed } from './holders.ts'
 import { whenNotBusy } from './patience.ts'
 import { smallSize } from './small-size.ts'
@@ -25,21 +24,16 @@ export interface StoredBlobsOptions {
   readonly logger: Logger
 }
 
-/** Blobs whose bytes are compared with their digest at a time. */
-const checksAtOnce = 2
-const pieceSize = 1024 * 1024
 const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
 
 /**
  * What is stored, never complete where it was damaged on disk. Each time that it is opened a file is compared with what
  * was recorded when it was sealed; one that was touched since, or was never verified, is hashed beside the transfer,
- * whose last byte waits for the result. What is small is hashed before its first byte.
+ * whose last byte waits for the result. What is small is hashed before its first byte. Dispose to end what is hashed.
  */
-export class StoredBlobs {
+export class StoredBlobs implements AsyncDisposable {
   readonly #options: StoredBlobsOptions
-  /** By the digest and the file. */
-  readonly #checking = new SingleFlight<string, void>()
-  readonly #limit = pLimit(checksAtOnce)
+  readonly #checks = new FileChecks()
 
   constructor(options: StoredBlobsOptions) {
     this.#options = options
@@ -60,9 +54,12 @@ export class StoredBlobs {
 
   /**
    * The size of a blob in bytes: what `open` would give to its end. Where the file is not the one that was recorded, it
-   * is hashed first: whoever pushes, and is told that a blob is here, does not send it.
+   * is hashed first: whoever pushes, and is told that a blob is here, does not send it. Rejects when `signal` aborts.
    */
-  async stat(digest: Digest): Promise<{ readonly size: number } | undefined> {
+  async stat(
+    digest: Digest,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<{ readonly size: number } | undefined> {
     const { store, documents } = this.#options
     const kept = documents.get(digest)
     if (kept) return { size: kept.length }
@@ -74,12 +71,16 @@ export class StoredBlobs {
     if (isSame(await this.#row(digest), file)) return { size: file.size }
     await using reader = await this.open(digest)
     try {
-      await reader?.verified()
+      await reader?.verified(signal ? { signal } : {})
     } catch (error) {
-      if (error instanceof StorageError) throw error
+      if (signal?.aborted || error instanceof StorageError || error instanceof RegistryError) throw error
       return undefined
     }
     return reader && { size: reader.size }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#checks[Symbol.asyncDispose]()
   }
 
   async #openSmall(digest: Digest, reader: StoredBlob): Promise<BlobReader | undefined> {
@@ -106,62 +107,11 @@ export class StoredBlobs {
       await reader[Symbol.asyncDispose]()
       return this.#removeDamaged(digest, reader.file)
     }
-    const checked = await this.#beginCheck(digest, reader.file, row !== undefined)
-    if (!checked) {
-      await reader[Symbol.asyncDispose]()
-      return this.open(digest)
-    }
-    let isGood = false
-    checked.done.then(
-      () => {
-        isGood = true
-      },
-      () => {},
-    )
-    return {
-      size: reader.size,
-      get isVerified() {
-        return isGood
-      },
-      verified: (options) => abortable(checked.done, options?.signal),
-      read: (buffer, position, options) => reader.read(buffer, position, options),
-      [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
-    }
-  }
-
-  /**
-   * Hashes the very file that a reader has opened, once for all who read it; undefined where it is not the one that is
-   * stored any more. It is opened here and not when it is hashed, which may be later:
-   * (1) a file is opened for a reader. (2) It is removed, or a push renames good bytes over a damaged one. (3) The check
-   * finds nothing, and cuts a reader whose file is right; or good bytes, and lets the damaged ones be completed.
-   */
-  async #beginCheck(
-    digest: Digest,
-    file: SealedFile,
-    isRecorded: boolean,
-  ): Promise<{ readonly done: Promise<void> } | undefined> {
-    const key = `${digest} ${Object.values(file)}`
-    const own = await whenNotBusy(() => this.#options.store.open(digest))
-    if (!own || !isSameFile(own.file, file)) {
-      await own?.[Symbol.asyncDispose]()
-      return undefined
-    }
-    let isOurs = false
-    const done = this.#checking.run(key, () => {
-      isOurs = true
-      return this.#limit(() => this.#check(digest, own, isRecorded))
+    return this.#checks.reader(digest, reader, async (actual) => {
+      if (actual === digest) return this.#recordGood(digest, reader.file, row !== undefined)
+      await this.#removeDamaged(digest, reader.file)
+      throw new Error(`${digest} was damaged on disk`)
     })
-    done.catch(() => {})
-    if (!isOurs) await own[Symbol.asyncDispose]()
-    return { done }
-  }
-
-  async #check(digest: Digest, own: StoredBlob, isRecorded: boolean): Promise<void> {
-    await using reader = own
-    const actual = await hashOf(reader, digest).catch(noneIfBroken)
-    if (actual === digest) return this.#recordGood(digest, reader.file, isRecorded)
-    await this.#removeDamaged(digest, reader.file)
-    throw new Error(`${digest} was damaged on disk`)
   }
 
   /** A catalog that cannot be read knows nothing: the bytes are hashed once more. */
@@ -234,25 +184,6 @@ function isSameFile(one: SealedFile, other: SealedFile): boolean {
 async function isStill(store: BlobStore, digest: Digest, file: SealedFile): Promise<boolean> {
   const now = await store.stat(digest)
   return now !== undefined && isSameFile(now, file)
-}
-
-/** A sector that cannot be read is as bad as wrong bytes. */
-function noneIfBroken(error: unknown): undefined {
-  if (error instanceof StorageError && (error.code === 'BROKEN' || error.code === 'CORRUPT')) return undefined
-  throw error
-}
-
-async function hashOf(reader: BlobReader, digest: Digest): Promise<Digest> {
-  const algorithm = digestAlgorithm(digest)
-  const hash = createDigestHash(algorithm)
-  const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(reader.size, 1)))
-  for (let position = 0; position < reader.size; ) {
-    const count = await reader.read(buffer, position)
-    if (count === 0) break
-    hash.update(buffer.subarray(0, count))
-    position += count
-  }
-  return finishDigest(hash, algorithm)
 }
 
 async function readAll(reader: BlobReader): Promise<Uint8Array> {

@@ -33,7 +33,10 @@ export interface LocalStore {
     'held' | 'lease' | 'manifest' | 'mount' | 'naming' | 'putManifest' | 'repository' | 'tag' | 'tags'
   >
   readonly blobs: {
-    stat(digest: Digest): Promise<{ readonly size: number } | undefined>
+    stat(
+      digest: Digest,
+      options?: { readonly signal?: AbortSignal | undefined },
+    ): Promise<{ readonly size: number } | undefined>
     openStored(digest: Digest): Promise<BlobReader | undefined>
   }
   readonly documents: DocumentReader
@@ -99,10 +102,10 @@ export class LocalRepository implements Repository, Pushing {
   }
 
   /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
-  async blobStat(digest: Digest): Promise<ServedBlobStat> {
+  async blobStat(digest: Digest, options?: AskOptions): Promise<ServedBlobStat> {
     const { catalog, blobs } = this.#store
     const isLeased = await catalog.lease(this.key, digest, Date.now(), graceMs)
-    const stored = isLeased ? await blobs.stat(digest) : undefined
+    const stored = isLeased ? await blobs.stat(digest, options) : undefined
     if (stored) return { size: stored.size, isStored: true }
     throw new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
   }

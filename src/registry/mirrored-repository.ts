@@ -108,7 +108,7 @@ export class MirroredRepository implements Repository {
   async blobStat(digest: Digest, { signal }: AskOptions): Promise<ServedBlobStat> {
     const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
     const right = await rights.gives(this.key, digest)
-    const stored = await blobs.stat(digest)
+    const stored = await blobs.stat(digest, { signal })
     const isStored = stored !== undefined
     const size = stored?.size ?? (right && (await catalog.named(this.key, digest))?.size)
     if (right && size !== undefined) return { size, isStored, doubt: this.#doubt(right) }

@@ -1,0 +1,150 @@
+import { abortable } from '../flow/abortable.ts'
+import { Slots } from '../flow/slots.ts'
+import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { StoredBlob } from '../storage/blob-store.ts'
+import { StorageError } from '../storage/error.ts'
+
+/** Files that are hashed at a time; more would only make each other's disk seek. */
+const checksAtOnce = 2
+const pieceSize = 1024 * 1024
+
+/** Resolves where the file may be served to its end. `actual`: what it has; undefined where it cannot be read. */
+type Judge = (actual: Digest | undefined) => Promise<void>
+
+/** One file under its digest, and who waits for what is found. */
+interface Check {
+  /** The very file that the first reader has opened. */
+  readonly file: StoredBlob
+  readonly done: Promise<void>
+  /** Aborts when the last reader leaves. */
+  readonly left: AbortController
+  readers: number
+  isGood: boolean
+}
+
+/** How a check goes, and when it ends before its end. */
+interface Course {
+  readonly judge: Judge
+  /** Of `Check`: before it has begun nothing is lost. */
+  readonly left: AbortSignal
+  readonly isGivenUp: () => boolean
+  /** Whoever comes from now on begins another one. */
+  readonly forget: () => void
+}
+
+/**
+ * Compares stored files with their digests beside their transfers: a few at a time, and each once for all who read it.
+ * One whose readers have all left is given up before it begins, and later where others wait: else it goes on to its end,
+ * since a client that could not wait asks again. Dispose to end all of them.
+ */
+export class FileChecks implements AsyncDisposable {
+  /** By the digest and the file. */
+  readonly #checks = new Map<string, Check>()
+  readonly #slots = new Slots(checksAtOnce)
+  readonly #running = new Set<Promise<void>>()
+  readonly #stopped = new AbortController()
+  #waiting = 0
+
+  /** A reader whose last byte waits for `judge`; it takes `file` over, and is to be closed by the caller. */
+  reader(digest: Digest, file: StoredBlob, judge: Judge): BlobReader {
+    const key = `${digest} ${Object.values(file.file)}`
+    const check = this.#checks.get(key) ?? this.#begin(key, digest, file, judge)
+    check.readers += 1
+    let isOpen = true
+    return {
+      size: file.size,
+      get isVerified() {
+        return check.isGood
+      },
+      verified: (options) => abortable(check.done, options?.signal),
+      read: (buffer, position, options) => file.read(buffer, position, options),
+      [Symbol.asyncDispose]: async () => {
+        if (!isOpen) return
+        isOpen = false
+        check.readers -= 1
+        if (check.readers === 0) check.left.abort(new Error('nobody reads it any more'))
+        // What is being hashed is closed after that.
+        if (check.file !== file) await file[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort(new RegistryError('UNAVAILABLE', 'the mirror is stopping: ask again when it is back'))
+    await Promise.all(this.#running)
+  }
+
+  #begin(key: string, digest: Digest, file: StoredBlob, judge: Judge): Check {
+    const left = new AbortController()
+    const forget = (): void => {
+      if (this.#checks.get(key) === check) this.#checks.delete(key)
+    }
+    const isGivenUp = (): boolean => check.readers === 0 && this.#waiting > 0
+    const check: Check = {
+      file,
+      done: this.#run(digest, file, { judge, left: left.signal, isGivenUp, forget }),
+      left,
+      readers: 0,
+      isGood: false,
+    }
+    const running = check.done
+      .then(
+        () => {
+          check.isGood = true
+        },
+        () => {},
+      )
+      .finally(async () => {
+        forget()
+        this.#running.delete(running)
+        await file[Symbol.asyncDispose]()
+      })
+    this.#running.add(running)
+    this.#checks.set(key, check)
+    return check
+  }
+
+  async #run(digest: Digest, file: StoredBlob, { judge, left, isGivenUp, forget }: Course): Promise<void> {
+    using _slot = await this.#turn(left, forget)
+    const actual = await this.#hash(file, digest, () => {
+      if (!isGivenUp()) return
+      forget()
+      throw new Error('nobody reads it any more, and others wait')
+    }).catch(noneIfBroken)
+    await judge(actual)
+  }
+
+  /** Rejects where nobody waits for it any more. */
+  async #turn(left: AbortSignal, forget: () => void): Promise<Disposable> {
+    left.addEventListener('abort', forget, { once: true })
+    this.#waiting += 1
+    try {
+      return await this.#slots.take(AbortSignal.any([left, this.#stopped.signal]))
+    } finally {
+      this.#waiting -= 1
+      left.removeEventListener('abort', forget)
+    }
+  }
+
+  async #hash(file: BlobReader, digest: Digest, goOn: () => void): Promise<Digest> {
+    const algorithm = digestAlgorithm(digest)
+    const hash = createDigestHash(algorithm)
+    const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(file.size, 1)))
+    for (let position = 0; position < file.size; ) {
+      goOn()
+      const count = await file.read(buffer, position, { signal: this.#stopped.signal })
+      if (count === 0) break
+      hash.update(buffer.subarray(0, count))
+      position += count
+    }
+    return finishDigest(hash, algorithm)
+  }
+}
+
+/** A sector that cannot be read is as bad as wrong bytes. */
+export function noneIfBroken(error: unknown): undefined {
+  if (error instanceof StorageError && (error.code === 'BROKEN' || error.code === 'CORRUPT')) return undefined
+  throw error
+}

@@ -1,0 +1,185 @@
+// What is hashed beside its transfer. Thought of: more files than may be hashed at a time; the same file for many readers;
+// readers that leave before it begins, while it runs, with and without others that wait, and come back; a stop before it
+// begins and in the middle; a closed range of what was recorded, after a restart.
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { FileChecks } from '../../src/content/file-checks.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import type { BlobReader } from '../../src/storage/blob-reader.ts'
+import type { StoredBlob } from '../../src/storage/blob-store.ts'
+import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
+import { testBytes } from '../storage/files/storage-folder.ts'
+import { until } from '../support/settle.ts'
+import { blobsOver } from './scripted-source.ts'
+
+const mebibyte = 1024 * 1024
+
+/** A stored file whose reads wait until they are let go, and that tells how it is used. */
+class SlowFile implements StoredBlob {
+  readonly bytes: Buffer
+  readonly file
+  readonly isVerified = true
+  reads = 0
+  closed = 0
+  #gate: PromiseWithResolvers<void> | undefined
+
+  constructor(seed: number, { isHeld = true } = {}) {
+    this.bytes = testBytes(2 * mebibyte, seed)
+    this.file = { size: this.bytes.length, mtime: 1, inode: seed }
+    if (isHeld) this.#gate = Promise.withResolvers()
+  }
+
+  get size(): number {
+    return this.bytes.length
+  }
+
+  get digest(): Digest {
+    return digestOf(this.bytes)
+  }
+
+  letGo(): void {
+    this.#gate?.resolve()
+    this.#gate = undefined
+  }
+
+  async verified(): Promise<void> {}
+
+  async read(buffer: Uint8Array, position: number, options?: { signal?: AbortSignal }): Promise<number> {
+    this.reads += 1
+    await this.#gate?.promise
+    options?.signal?.throwIfAborted()
+    return this.bytes.copy(buffer, 0, position)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closed += 1
+  }
+}
+
+function started(t: TestContext) {
+  const checks = new FileChecks()
+  const judged: (Digest | undefined)[] = []
+  const read = (file: SlowFile): BlobReader =>
+    checks.reader(file.digest, file, async (actual) => void judged.push(actual))
+  const files: SlowFile[] = []
+  const file = (options?: { isHeld: boolean }): SlowFile => {
+    const made = new SlowFile(files.length + 1, options)
+    files.push(made)
+    return made
+  }
+  t.after(async () => {
+    for (const each of files) each.letGo()
+    await checks[Symbol.asyncDispose]()
+  })
+  return { checks, judged, read, file }
+}
+
+test('two files are hashed at a time, each once for all who read it, and then closed', async (t) => {
+  const { read, file, judged } = started(t)
+  const files = Array.from({ length: 5 }, () => file())
+  const readers = files.flatMap((each) => [read(each), read(each)])
+  await new Promise(setImmediate)
+  assert.deepEqual(
+    files.map(({ reads }) => reads),
+    [1, 1, 0, 0, 0],
+  )
+  for (const each of files) each.letGo()
+  for (const reader of readers) await reader.verified()
+  assert.ok(readers.every(({ isVerified }) => isVerified))
+  assert.deepEqual(judged.toSorted(), files.map(({ digest }) => digest).toSorted())
+  for (const reader of readers) await reader[Symbol.asyncDispose]()
+})
+
+test('whose readers leave before it begins is not hashed, and whoever comes back begins anew', async (t) => {
+  const { read, file } = started(t)
+  const [one, two, queued] = [file(), file(), file()]
+  for (const each of [one, two]) read(each)
+  const leaving = [read(queued), read(queued)]
+  for (const reader of leaving) await reader[Symbol.asyncDispose]()
+  await until(() => queued.closed === 1)
+  const back = read(queued)
+  for (const each of [one, two, queued]) each.letGo()
+  await back.verified()
+  assert.ok(back.isVerified)
+})
+
+test('whose readers leave while it is hashed goes on where nobody waits: the next one finds it done', async (t) => {
+  const { read, file, judged } = started(t)
+  const left = file()
+  const reader = read(left)
+  await until(() => left.reads === 1)
+  await reader[Symbol.asyncDispose]()
+  await reader[Symbol.asyncDispose]()
+  assert.equal(left.closed, 0, 'what is being read is open')
+  const back = read(left)
+  left.letGo()
+  await back.verified()
+  await until(() => left.closed === 1)
+  assert.deepEqual(judged, [left.digest])
+})
+
+test('whose readers leave while it is hashed makes room where others wait, and is right for who comes back', async (t) => {
+  const { read, file, judged } = started(t)
+  const [left, other] = [file(), file()]
+  const [leaving] = [read(left), read(other)]
+  const waiting = file({ isHeld: false })
+  const waits = read(waiting)
+  await until(() => left.reads === 1)
+  await leaving?.[Symbol.asyncDispose]()
+  left.letGo()
+  await waits.verified()
+  assert.deepEqual(judged, [waiting.digest])
+  assert.equal(left.closed, 1)
+  const back = read(left)
+  await back.verified()
+  assert.ok(back.isVerified)
+})
+
+test('a stop ends what is hashed and what waits for that, and whoever comes afterwards', async (t) => {
+  const { checks, read, file, judged } = started(t)
+  const files = Array.from({ length: 4 }, () => file())
+  const readers = files.map(read)
+  await until(() => files[1]?.reads === 1)
+  const stopping = checks[Symbol.asyncDispose]()
+  for (const each of files) each.letGo()
+  await stopping
+  for (const reader of [...readers, read(file())]) {
+    await assert.rejects(reader.verified(), { code: 'UNAVAILABLE' })
+    assert.equal(reader.isVerified, false)
+  }
+  assert.ok(files.every(({ closed }) => closed === 1))
+  assert.deepEqual(judged, [])
+})
+
+test('a closed range of what was recorded is read alone, after a restart, whatever else is hashed', async (t) => {
+  const store = new MemoryBlobStore()
+  const records = new MemoryCatalog()
+  const bytes = testBytes(8 * mebibyte, 5)
+  const digest = digestOf(bytes)
+  const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
+  await partial.write(0, bytes)
+  await records.sealed(digest, await partial.seal(digest), 1)
+  let read = 0
+  const open = store.open.bind(store)
+  store.open = async (asked) => {
+    const found = await open(asked)
+    return (
+      found &&
+      Object.assign(Object.create(found), {
+        file: found.file,
+        read: async (buffer: Uint8Array, position: number) => {
+          const count = await found.read(buffer, position)
+          read += count
+          return count
+        },
+      })
+    )
+  }
+  const reader = await blobsOver(t, store, { records }).openStored(digest)
+  await reader?.read(Buffer.alloc(1000), 4 * mebibyte)
+  await reader?.verified()
+  assert.equal(reader?.isVerified, true)
+  await reader?.[Symbol.asyncDispose]()
+  assert.equal(read, 1000)
+})
