@@ -5,8 +5,8 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { withOriginComments } from '../config/origin-comments.ts'
 import type { Origin } from '../config/origins.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
-import { settingAt, settings } from '../config/settings.ts'
-import { dotted, pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
+import { lists, settingAt, settings } from '../config/settings.ts'
+import { pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
 
 /** What a command sees of the process. */
 export interface ConfigCommandIo {
@@ -148,10 +148,11 @@ function variableTable(): string {
   const rows = [
     ['VARIABLE', 'DEFAULT', 'MEANING'],
     ['MIRROR_CONFIG', '', 'The configuration file; a named file must exist.'],
-    ...settings.flatMap(({ path, default: value, description }) => {
+    ...settings.flatMap(({ path, default: value, description }, index) => {
       const row = [variableName(path), shownDefault(value), description]
-      const list = ['MIRROR_UPSTREAMS', '[{name: docker.io}]', 'The whole list, as YAML.']
-      return dotted(path) === 'upstreams.*.name' ? [list, row] : [row]
+      const list = lists[path[0] ?? '']
+      if (list === undefined || settings[index - 1]?.path[0] === path[0]) return [row]
+      return [[variableName(path.slice(0, 1)), shownDefault(list.default), 'The whole list, as YAML.'], row]
     }),
   ]
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))

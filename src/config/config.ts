@@ -103,7 +103,7 @@ export function readConfig(
     const entries = given === undefined ? list.default : given
     if (!Array.isArray(entries))
       return complain(path, `expected ${list.expected}; got ${describeValue(given)}`)
-    if (entries.length === 0) complain(path, list.empty)
+    if (entries.length === 0 && list.empty) complain(path, list.empty)
     const values: unknown[] = []
     for (const [index, entry] of entries.entries()) values.push(read([...path, index], entry, values))
     return values

@@ -28,8 +28,10 @@ function schemaAt(path: readonly string[]): JsonSchema {
   }
   // A section or list whose lines are all commented out is null.
   const list = lists[nameOf(path)]
-  if (list)
-    return { default: list.default, type: ['array', 'null'], minItems: 1, items: schemaAt([...path, '*']) }
+  if (list) {
+    const minItems = list.empty && 1
+    return { default: list.default, type: ['array', 'null'], minItems, items: schemaAt([...path, '*']) }
+  }
   const keys = keysAt(path)
   const required = keys.filter((key) => settingAt([...path, key])?.type.required)
   return {

@@ -166,10 +166,18 @@ export const table = {
   }),
 }
 
-/** The lists of maps: what they are when nobody sets them, in the form of the file, and the words about them. */
-export const lists: Readonly<
-  Record<string, { default: readonly unknown[]; expected: string; each: string; empty: string }>
-> = {
+/** A list of maps. */
+interface MapList {
+  /** What it is when nobody sets it, in the form of the file. */
+  readonly default: readonly unknown[]
+  readonly expected: string
+  readonly each: string
+  /** Why it must not be empty, where it must not. */
+  readonly empty?: string
+}
+
+/** The lists of maps, by their names in the table. */
+export const lists: Readonly<Record<string, MapList>> = {
   upstreams: {
     default: [{ name: 'docker.io' }],
     expected: 'a list of upstreams such as "- name: docker.io", or "[{name: docker.io}]" on one line',
