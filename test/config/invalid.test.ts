@@ -131,6 +131,12 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     '4:7 server.listen.1: expected an address such as ":5000", "127.0.0.1:5000" or "unix:/run/larder.sock"; got "300.1.1.1:5"',
   ],
   ['server:\n  listen: []\n', '2:11 server.listen: expected at least one address'],
+  [
+    'server:\n  listen: [":1", [], x, 0.0.0.0:1]\n',
+    '2:18 server.listen.1: expected an address such as ":5000", or a list of them; got a list',
+    '2:22 server.listen.2: expected an address such as ":5000", "127.0.0.1:5000" or "unix:/run/larder.sock"; got "x"',
+    '2:25 server.listen.3: :1 takes 0.0.0.0:1 with it: keep one',
+  ],
   ['server:\n  tls:\n    key: k.pem\n', '3:10 server.tls.key: key needs certificate'],
   // Upstreams.
   [
@@ -206,6 +212,15 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     'upstreams:\n  - name: ghcr.io\n    proxy: socks5://ann:canary@x\n',
     '3:12 upstreams.0.proxy: expected an http or https URL such as http://proxy.lan:3128; got something else',
   ],
+  [
+    'upstreams:\n  - realms: [5, http://a.io]\n    password: ${P:-a}\n  - name: ghcr.io\n    ulr: x\n    username: ann\n',
+    "2:5 upstreams.0.name: expected a registry's host such as ghcr.io or localhost:5001; got nothing",
+    '2:14 upstreams.0.realms.0: expected a host or an https URL; got 5',
+    '2:17 upstreams.0.realms.1: expected https: a registry at https must not send credentials over plain http',
+    '3:15 upstreams.0.password: a password needs a username',
+    '5:5 unknown key "upstreams.1.ulr": did you mean "url"?',
+    '6:15 upstreams.1.username: a username needs a password or a passwordFile',
+  ],
   // Replacements.
   [
     'storage:\n  dir: ${NOWHERE}/x\n',
@@ -236,6 +251,15 @@ for (const [text, ...expected] of cases) {
     assert.ok(!shown.join().includes('canary'), 'a secret is repeated')
   })
 }
+
+test('maps that are merged into each other without end are told, and end', async (t) => {
+  const levels = Array.from({ length: 40 }, (_, level) => {
+    const below = level === 0 ? '{stall: 1m}' : `{<<: [*m${level - 1}, *m${level - 1}]}`
+    return `x-${level}: &m${level} ${below}\n`
+  })
+  const [problem] = await problemsOf(load(t, levels.join('')))
+  assert.match(problem?.message ?? '', /^too many or too deeply nested values$/)
+})
 
 test('all problems come at once, by line', async (t) => {
   const text = `server:
