@@ -67,7 +67,7 @@ export class BufferPool {
   }
 
   #sizeFor(wanted: number): number {
-    if (wanted <= sizes.smallest || this.#inUse >= this.#capacity * 4) return sizes.smallest
+    if (wanted <= sizes.smallest || this.#inUse >= this.#capacity * 2) return sizes.smallest
     if (wanted <= sizes.small || this.#inUse >= (this.#capacity * 3) / 4) return sizes.small
     if (wanted <= sizes.medium || this.#inUse >= this.#capacity / 4) return sizes.medium
     return sizes.large

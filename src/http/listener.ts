@@ -43,7 +43,7 @@ export interface Handlers {
 
 const defaultHeadersMs = 15_000
 /** No client of a registry lets a request wait behind another one; those of a few hundred bytes are read 64 KiB at a time. */
-const waiting = { perConnection: 32, inAll: 4096 } as const
+const waiting = { perConnection: 32, inAll: 1024 } as const
 
 const settings = {
   /** None for the rest: a slow line may take hours for a body, in either direction. */

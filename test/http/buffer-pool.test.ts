@@ -45,7 +45,7 @@ test('buffers get smaller as more are lent, down to the smallest, and larger aga
   assert.deepEqual(sizes, [1024, 256, 64, 16])
   assert.ok(pool.isScarce)
   const inSmallest = lent.filter(({ length }) => length === 16 * 1024).length
-  assert.ok(pool.inUse - inSmallest * 16 * 1024 <= 16 * mebibyte, 'four times the capacity before that')
+  assert.ok(pool.inUse - inSmallest * 16 * 1024 <= 8 * mebibyte, 'twice the capacity before that')
   for (const buffer of lent) pool.release(buffer, true)
   assert.equal(pool.acquire(10 * mebibyte).length, mebibyte)
   assert.equal(pool.isScarce, false)
