@@ -25,10 +25,11 @@ export interface ServerOptions extends RegistryRoutesOptions {
   readonly probe: () => Promise<void>
 }
 
-/** On every answer, for clients that look for them on errors too. */
-const registryHeaders = {
+/** On every answer, for clients that look for them on errors too; and a browser shall make nothing of what others stored. */
+const everyAnswer = {
   'docker-distribution-api-version': 'registry/2.0',
   'x-content-type-options': 'nosniff',
+  'content-security-policy': "default-src 'none'; sandbox",
 }
 
 /** What describes a body that was meant to be sent, and never an error. */
@@ -64,11 +65,15 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: maximumParameterLength },
     // What the router itself refuses, such as a malformed escape, gets the same shape of error.
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply),
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply.headers(everyAnswer)),
   })
   for (const method of otherMethods) {
     if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   }
+  app.addHook('onRequest', (_, reply, done) => {
+    reply.headers(everyAnswer)
+    done()
+  })
   app.setErrorHandler((error, request, reply) =>
     hasBody(request.raw) ? sendErrorOfWrite(error, request, reply) : sendError(error, request, reply),
   )
@@ -126,7 +131,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // A body that was not read would be taken for the next request.
     if (!isRead) reply.header('connection', 'close')
     for (const name of descriptive) reply.removeHeader(name)
-    reply.code(status).headers({ ...registryHeaders, ...headers })
+    reply.code(status).headers(headers)
     // Also for HEAD, where Node drops the body: the length is that of the GET.
     reply.send(body)
   }

@@ -1,6 +1,7 @@
 import { matchesEntityTag } from '../../oci/conditional.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { maximumManifestBytes } from '../../oci/manifest.ts'
+import { isManifestMediaType } from '../../oci/media-type.ts'
 import type { ServedManifest } from '../../registry/repository.ts'
 import { describeServed } from '../describe-served.ts'
 import { pushingOf } from '../pushing-of.ts'
@@ -27,9 +28,16 @@ async function answer({ context, reply, repository, target }: Question<'manifest
     reply.code(304).send()
     return
   }
-  reply.header('content-type', manifest.mediaType).header('content-length', manifest.size)
+  reply.header('content-type', contentTypeOf(manifest)).header('content-length', manifest.size)
   // Also for HEAD, where Node drops the body: Fastify would add a charset to the type of an empty one.
   reply.send(asBuffer(manifest.bytes))
+}
+
+/** A manifest may say of itself that it is a web page; no browser takes JSON for one. */
+function contentTypeOf({ mediaType }: ServedManifest): string {
+  const isOfManifests =
+    isManifestMediaType(mediaType) || /^application\/(?:json|vnd\.[^+;,]+\+json)$/.test(mediaType)
+  return isOfManifests ? mediaType : 'application/octet-stream'
 }
 
 async function put(question: Question<'manifest'>): Promise<void> {

@@ -17,10 +17,7 @@ export async function pages(app: FastifyInstance, { upstreams }: PagesOptions): 
     handler: async (request, reply) => {
       const page = { ...addressOf(request), upstreams }
       // It shows the Host header, which is the sender's to choose: nobody may keep it for somebody else.
-      reply
-        .header('cache-control', 'no-store')
-        .header('vary', 'accept')
-        .header('x-content-type-options', 'nosniff')
+      reply.header('cache-control', 'no-store').header('vary', 'accept')
       if (!wantsHtml(request.headers.accept)) {
         reply.type('text/plain; charset=utf-8')
         return startPageText(page)

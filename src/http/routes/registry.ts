@@ -73,8 +73,6 @@ export class RegistryRoutes {
       reply.callNotFound()
       return
     }
-    reply.header('docker-distribution-api-version', 'registry/2.0')
-    reply.header('x-content-type-options', 'nosniff')
     const { target } = url
     const { action, answer } = this.#table.find(target.kind, method)
     admit(context, action, push)
