@@ -216,7 +216,7 @@ interface Ways {
 }
 
 async function registryClient(
-  { name, url, username, password, ca, realms, proxy }: UpstreamConfig,
+  { name, url, username, password, ca, realms, redirects, proxy }: UpstreamConfig,
   { config, logger, version, turnMs, busyPatienceMs }: AppOptions,
   { documents, tokens, names, lineUse, certificates, proxies }: Ways,
 ): Promise<RegistryClient> {
@@ -225,6 +225,7 @@ async function registryClient(
     url: new URL(url),
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
+    redirects,
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
     turnMs,

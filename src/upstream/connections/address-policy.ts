@@ -3,9 +3,13 @@ import ipaddr from 'ipaddr.js'
 import { withoutBrackets } from './host-port.ts'
 
 /** Names that no public name server knows: of one part, or in a domain for private use (RFC 6761, 6762, 8375). */
-const privateName = /^[^.]+\.?$|\.(?:internal|local|localhost|home\.arpa|intranet|private|corp|home|lan)\.?$/i
+const privateName =
+  /^[^.]+\.?$|\.(?:internal|local|localhost|home\.arpa|intranet|private|corp|home|lan|localdomain|localnet)\.?$/i
 /** As services that answer with the address in the name have it: 10.0.0.1.nip.io, 10-0-0-1.sslip.io. */
 const addressInName = /(?:^|[.-])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?=[.-])/
+/** The same services take it in hexadecimal, and of IPv6 with dashes for colons. */
+const hiddenAddress =
+  /(?:^|[.-])(?:([0-9a-f]{8})|((?:[0-9a-f]{0,4}-){2,7}[0-9a-f]{0,4}))\.(?:nip|sslip)\.io\.?$/i
 
 /**
  * Decides which addresses an upstream may send us to. Public ones always; loopback, private, link-local and the
@@ -62,7 +66,9 @@ export class AddressPolicy {
     if (isAtHome) return false
     if (privateName.test(host)) return true
     const [, ...parts] = addressInName.exec(host) ?? []
-    return parts.length > 0 && parts.every((part) => Number(part) < 256) && !this.#allows(parts.join('.'))
+    const [, hex, six] = hiddenAddress.exec(host) ?? []
+    const hidden = [parts.join('.'), hex && `0x${hex}`, six?.replaceAll('-', ':')]
+    return hidden.some((address) => address && ipaddr.isValid(address) && !this.#allows(address))
   }
 
   #allows(address: string): boolean {
@@ -75,5 +81,21 @@ export const addressRefused = 'ERR_ADDRESS_REFUSED'
 
 /** The kind of an address, such as unicast, private, loopback, linkLocal; IPv4 in IPv6 counts as IPv4. */
 function rangeOf(address: string): string {
-  return ipaddr.process(address).range()
+  const parsed = ipaddr.process(address)
+  const range = parsed.range()
+  if (parsed instanceof ipaddr.IPv4 || range === 'loopback' || range === 'unspecified') return range
+  const at = offsetOfIPv4(parsed)
+  return at === undefined ? range : new ipaddr.IPv4(parsed.toByteArray().slice(at, at + 4)).range()
+}
+
+/**
+ * Where in an IPv6 address an IPv4 one stands that its packets may be brought to: 6to4 (RFC 3056), the well-known prefix
+ * of NAT64 (RFC 6052), that of SIIT (RFC 7915), IPv4-compatible ones (RFC 4291 2.5.5.1).
+ */
+function offsetOfIPv4(address: ipaddr.IPv6): number | undefined {
+  const prefix = address.parts.slice(0, 6).join()
+  if (address.parts[0] === 0x2002) return 2
+  return prefix === '0,0,0,0,0,0' || prefix === '0,0,0,0,65535,0' || prefix === '100,65435,0,0,0,0'
+    ? 12
+    : undefined
 }

@@ -10,6 +10,7 @@ import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
 import type { ProxySettings } from './proxy-settings.ts'
+import { RedirectHosts } from './redirect-hosts.ts'
 import { loginHint } from './tunnel.ts'
 
 export interface TransportOptions {
@@ -21,6 +22,8 @@ export interface TransportOptions {
   /** The authorities that are trusted. */
   readonly secureContext: SecureContext
   readonly proxies: ProxySettings
+  /** The only hosts, besides its own, that it may send us to (`upstreams[].redirects`); undefined: any public one. */
+  readonly redirects?: readonly string[] | undefined
   /** Milliseconds without a byte after which a connection is given up. */
   readonly stallMs: number
   /** Milliseconds without a sign of life after which nobody waits for the answer to a question. */
@@ -68,20 +71,23 @@ const maximumPlainOrigins = 64
 export class Transport implements Disposable {
   readonly #options: TransportOptions
   readonly #addresses: AddressPolicy
+  readonly #redirectHosts: RedirectHosts
   readonly #agents: Agents
   readonly #overtaking: Overtaking
   readonly #plainOrigins = new Set<string>()
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#addresses = new AddressPolicy([withoutBrackets(options.url.hostname)], options.proxies.hosts)
+    this.#redirectHosts = new RedirectHosts(options.redirects)
+    const configured = [withoutBrackets(options.url.hostname), ...this.#redirectHosts.named]
+    this.#addresses = new AddressPolicy(configured, options.proxies.hosts)
     this.#agents = new Agents({ ...options, addresses: this.#addresses })
     this.#overtaking = new Overtaking(options)
   }
 
   /**
    * Sends a request and follows up to five redirects. `Authorization` goes to the first origin, unless `redirects` has
-   * one for another; https is never left for http; addresses follow `AddressPolicy`. A connection that turns out to
+   * one for another; https is never left for http; hosts follow `redirects` of the options, addresses `AddressPolicy`. A connection that turns out to
    * be dead, or looks so, is replaced by a new one; nothing else is repeated. Throws UpstreamError.
    */
   async request(request: TransportRequest): Promise<TransportResponse> {
@@ -103,6 +109,10 @@ export class Transport implements Disposable {
         throw this.#refused('a redirect to something else than http')
       if (url.protocol === 'https:' && next.protocol === 'http:') {
         throw this.#refused(`a redirect from https to http, at ${next.host}`)
+      }
+      const isOwn = next.hostname === url.hostname || next.hostname === this.#options.url.hostname
+      if (!isOwn && !this.#redirectHosts.allow(next)) {
+        throw this.#refused(`a redirect to ${next.host}, which is not listed in upstreams[].redirects`)
       }
       if (request.redirects?.keep?.(next)) return response
       next.username = ''

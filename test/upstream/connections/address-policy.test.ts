@@ -42,8 +42,25 @@ const foreign = [
   '2002:7f00:1::',
   '2001:db8::1',
   '::127.0.0.1',
+  // As URL writes the one before: nothing of IPv4 is to be seen in it.
+  '::7f00:1',
+  '::a00:1',
+  '::a9fe:a9fe',
+  '64:ff9b::a9fe:a9fe',
+  '64:ff9b:1::a00:1',
+  '2002:a00:1::1',
+  '::ffff:0:a00:1',
+  '2001:0:a00:1::',
 ]
-const open = ['8.8.8.8', '104.16.1.1', '172.32.0.1', '2606:4700::6810:1', '::ffff:8.8.8.8']
+const open = [
+  '8.8.8.8',
+  '104.16.1.1',
+  '172.32.0.1',
+  '2606:4700::6810:1',
+  '::ffff:8.8.8.8',
+  '64:ff9b::808:808',
+  '2002:808:808::1',
+]
 
 for (const address of foreign) {
   test(`${address} is no place for a public upstream to send us to`, async (t) => {
@@ -64,7 +81,18 @@ for (const address of open) {
   })
 }
 
-for (const spelling of ['http://127.1/', 'http://0x7f.1/', 'http://2130706433/', 'http://0177.0.0.1/']) {
+for (const spelling of [
+  'http://127.1/',
+  'http://0x7f.1/',
+  'http://2130706433/',
+  'http://0177.0.0.1/',
+  'http://017700000001/',
+  'http://127.0.0.1./',
+  'http://①②⑦.0.0.1/',
+  'http://[::127.0.0.1]/',
+  'http://[::ffff:127.0.0.1]/',
+  'http://[64:ff9b::127.0.0.1]/',
+]) {
   test(`${spelling} is seen as the loopback address that it is`, () => {
     assert.equal(new AddressPolicy(['registry.test']).allowsHost(new URL(spelling).hostname), false)
   })
@@ -148,6 +176,11 @@ const privateNames = [
   '127.0.0.1.nip.io',
   'app.169.254.169.254.nip.io',
   '10-0-0-1.sslip.io',
+  'app-7f000001.nip.io',
+  '0a000001.nip.io.',
+  'www.--1.sslip.io',
+  'fd00--1.sslip.io',
+  'nas.localdomain',
 ]
 
 for (const name of privateNames) {
@@ -167,6 +200,9 @@ for (const name of [
   'lan.example',
   'ec2-3-120-1-2.compute.amazonaws.com',
   '1.2.3.example',
+  'app-08080808.nip.io',
+  '2606-4700--1.sslip.io',
+  '0a000001.cdn.example',
 ]) {
   test(`${name} is a public name, through a proxy as well`, () =>
     assert.equal(new AddressPolicy(['registry.test']).allowsHost(name, true), true))
