@@ -1,5 +1,6 @@
 import { type Digest, isDigest } from './digest.ts'
 import { RegistryError } from './error.ts'
+import { foldedKeys } from './folded-keys.ts'
 import { isJsonObject, type JsonObject, parseJsonObject, textOf } from './json.ts'
 import {
   isIndexMediaType,
@@ -68,6 +69,7 @@ export function parseManifest(bytes: Uint8Array, contentType: string | undefined
     )
   }
   const body = parseJsonObject(bytes, invalid)
+  assertUnambiguous(body)
   const shape = shapeOf(body)
   const mediaType = settleMediaType(body, parseMediaType(contentType), shape)
   const isSchema1 = shape === 'schema1'
@@ -102,6 +104,13 @@ export function parseTagList(bytes: Uint8Array): { tags: Tag[] } {
 
 function invalid(problem: string, cause?: unknown): RegistryError {
   return new RegistryError('MANIFEST_INVALID', `The manifest ${problem}`, { cause })
+}
+
+/** Clients differ in which of two keys they take that differ by case alone. */
+function assertUnambiguous(object: JsonObject): void {
+  const odd = foldedKeys(object).find(({ meant }) => object[meant] !== undefined)
+  if (odd)
+    throw invalid(`has both ${JSON.stringify(odd.key)} and ${odd.meant}, which some clients take for one`)
 }
 
 function shapeOf(body: JsonObject): Shape | undefined {
@@ -160,6 +169,7 @@ function optional(body: JsonObject, key: string): unknown[] {
 
 function parseDescriptor(value: unknown): Descriptor {
   if (!isJsonObject(value)) throw invalid('has a descriptor that is not an object')
+  assertUnambiguous(value)
   const { size } = value
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw invalid('has a descriptor whose size is not a non-negative integer below 2^53')
@@ -186,6 +196,7 @@ function parseContentDigest(value: unknown): Digest {
 /** Undefined where the platform is absent or lacks what one is chosen by. */
 function parsePlatform(value: unknown): Platform | undefined {
   if (!isJsonObject(value)) return undefined
+  assertUnambiguous(value)
   const [os, architecture, variant] = [textOf(value.os), textOf(value.architecture), textOf(value.variant)]
   if (os === undefined || architecture === undefined) return undefined
   return { os, architecture, ...(variant !== undefined && { variant }) }

@@ -1,22 +1,7 @@
 import { RegistryError } from './error.ts'
+import { foldedKeys } from './folded-keys.ts'
 import { isJsonObject, type JsonObject, parseJsonObject } from './json.ts'
 import { type ParsedManifest, parseManifest } from './manifest.ts'
-
-/** The fields of manifests, indexes and descriptors (image-spec). */
-const fields = [
-  ...[
-    'schemaVersion',
-    'mediaType',
-    'artifactType',
-    'config',
-    'layers',
-    'manifests',
-    'subject',
-    'annotations',
-  ],
-  ...['digest', 'size', 'urls', 'data', 'platform'],
-]
-const fieldByFolded = new Map(fields.map((field) => [folded(field), field]))
 
 /**
  * Reads a manifest that somebody wants to be kept, and passed on to clients of which each has its own parser: throws
@@ -32,11 +17,8 @@ export function parseStrictManifest(bytes: Uint8Array, contentType: string | und
   const twice = firstDuplicate(new TextDecoder().decode(bytes))
   if (twice !== undefined) throw invalid(`has the key ${JSON.stringify(twice)} twice in one object`)
   for (const object of specifiedObjects(body)) {
-    const odd = Object.keys(object).find((key) => (fieldByFolded.get(folded(key)) ?? key) !== key)
-    if (odd !== undefined) {
-      const meant = fieldByFolded.get(folded(odd))
-      throw invalid(`has the key ${JSON.stringify(odd)}, which some clients take for ${meant}`)
-    }
+    const [odd] = foldedKeys(object)
+    if (odd) throw invalid(`has the key ${JSON.stringify(odd.key)}, which some clients take for ${odd.meant}`)
   }
   return parsed
 }
@@ -44,12 +26,8 @@ export function parseStrictManifest(bytes: Uint8Array, contentType: string | und
 /** Those whose keys the specification gives: in annotations and the like case tells keys apart. */
 function specifiedObjects(body: JsonObject): JsonObject[] {
   const lists = [body.layers, body.manifests].flatMap((value) => (Array.isArray(value) ? value : []))
-  return [body, body.config, body.subject, ...lists].filter(isJsonObject)
-}
-
-/** As Go compares keys: also the long s and the Kelvin sign are letters of ASCII to it. */
-function folded(key: string): string {
-  return key.toUpperCase().toLowerCase()
+  const descriptors = [body.config, body.subject, ...lists].filter(isJsonObject)
+  return [body, ...descriptors, ...descriptors.map(({ platform }) => platform).filter(isJsonObject)]
 }
 
 /** `text` is valid JSON. */
