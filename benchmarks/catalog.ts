@@ -39,6 +39,7 @@ const full: Filling = {
 const quick: Filling = { ...full, repositories: 1000, idle: 200, subjects: 10 }
 const page = 100
 
+const everRefused = { at: 1e13, refusedAfter: 0 }
 const { values } = parseArgs({
   options: { quick: { type: 'boolean' }, write: { type: 'boolean' }, help: { type: 'boolean' } },
 })
@@ -114,8 +115,13 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
         (...of) => catalog.named(...of),
       ),
     ],
-    ['right: free, the layer of all', 'an index', 20_000, () => () => catalog.isFree(baseLayer, 0)],
-    ['right: free, some blob', 'an index', 20_000, about(ofHub, anyBlob, (_, one) => catalog.isFree(one, 0))],
+    ['right: free, the layer of all', 'an index', 20_000, () => () => catalog.isFree(baseLayer, everRefused)],
+    [
+      'right: free, some blob',
+      'an index',
+      20_000,
+      about(ofHub, anyBlob, (_, one) => catalog.isFree(one, everRefused)),
+    ],
     [
       'right: free, unknown',
       'an index',
@@ -123,7 +129,7 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
       about(
         () => -1,
         () => any(1e9),
-        (_, one) => catalog.isFree(one, 0),
+        (_, one) => catalog.isFree(one, everRefused),
       ),
     ],
     ['bytes: are they here?', 'a key', 20_000, about(anyRepository, anyBlob, (_, one) => catalog.blob(one))],

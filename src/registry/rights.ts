@@ -47,7 +47,9 @@ export class Rights {
     const named = await catalog.named(repository, digest)
     if (!named || named.kind === 'subject') return undefined
     // What has no bytes is nobody's secret.
-    const isFree = isDigestOfNothing(digest) || (await catalog.isFree(digest, now - servePrivateMs))
+    const isFree =
+      isDigestOfNothing(digest) ||
+      (await catalog.isFree(digest, { at: now, refusedAfter: now - servePrivateMs }))
     return isFree ? { by: 'free', refusedSince: undefined } : undefined
   }
 }

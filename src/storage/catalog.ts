@@ -104,10 +104,18 @@ export interface PageOf<Last> {
   readonly limit: number
 }
 
-/** Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. */
-interface MountTimes {
+/**
+ * Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. One that
+ * lies as far ahead of now, or further, counts: a clock that was set back makes no refusal young for as long.
+ */
+export interface RefusalTimes {
   readonly at: number
   readonly refusedAfter: number
+}
+
+/** Between which times a repository must have been refused for that not to count yet; both are exclusive. */
+export function notYetCounting({ at, refusedAfter }: RefusalTimes): readonly [after: number, before: number] {
+  return [refusedAfter, 2 * at - refusedAfter]
 }
 
 /** What is put into a local repository along with a manifest. */
@@ -142,7 +150,7 @@ export interface CatalogReads {
    * Whether anyone may have it: some repository holds it for anyone, and is not refused, or only since `refusedAfter`.
    * Looked for in the 16 in which it was last confirmed.
    */
-  isFree(digest: Digest, refusedAfter: number): Promise<boolean>
+  isFree(digest: Digest, times: RefusalTimes): Promise<boolean>
   /**
    * The bytes of a manifest where they are here, whoever holds it: no right. The media type is this repository's, else
    * that of some other one.
@@ -224,7 +232,12 @@ export interface CatalogVerbs {
    * A local repository gets a blob of another one, or one that is free. False where the bytes are not here, or it is
    * not `from`'s to give to anyone.
    */
-  mount(to: RepositoryKey, digest: Digest, from: RepositoryKey | 'free', times: MountTimes): Promise<boolean>
+  mount(
+    to: RepositoryKey,
+    digest: Digest,
+    from: RepositoryKey | 'free',
+    times: RefusalTimes,
+  ): Promise<boolean>
   /**
    * Whether a local repository has this blob, bytes and all. If so it is promised: nobody lets it go within three
    * quarters of `graceMs` from `at`.

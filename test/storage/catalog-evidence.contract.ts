@@ -38,17 +38,17 @@ export function evidenceContract(open: OpenCatalog): void {
     const { catalog } = await open(t)
     await catalog.pulled(alpine, one, { ...anyone(10), references: [layerOf('layer')] })
     assert.equal(await catalog.held(alpine, blobOf('layer')), undefined)
-    assert.equal(await catalog.isFree(blobOf('layer'), 0), false)
+    assert.equal(await catalog.isFree(blobOf('layer'), { at: 10_000, refusedAfter: 0 }), false)
   })
 
   test('what an account was given is not free; each audience has its own time', async (t) => {
     const { catalog } = await open(t)
     await catalog.confirmed(alpine, blob, account)
     assert.deepEqual(timesOf(await catalog.held(alpine, blob)), { accountAt: 20 })
-    assert.equal(await catalog.isFree(blob, 0), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 0 }), false)
     await catalog.confirmed(alpine, blob, anyone(30))
     assert.deepEqual(timesOf(await catalog.held(alpine, blob)), { accountAt: 20, publicAt: 30 })
-    assert.equal(await catalog.isFree(blob, 0), true)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 0 }), true)
     await catalog.confirmed(alpine, blob, anyone(40))
     assert.deepEqual(timesOf(await catalog.held(alpine, blob)), { accountAt: 20, publicAt: 40 })
   })
@@ -56,7 +56,7 @@ export function evidenceContract(open: OpenCatalog): void {
   test('a tag that is confirmed confirms its manifest, for whom it was asked', async (t) => {
     const { catalog } = await open(t)
     await catalog.pulled(alpine, one, { ...account, tag: latest, references: [] })
-    assert.equal(await catalog.isFree(one.digest, 0), false)
+    assert.equal(await catalog.isFree(one.digest, { at: 10_000, refusedAfter: 0 }), false)
     await catalog.checked(alpine, latest, one.digest, anyone(30))
     assert.deepEqual(timesOf(await catalog.held(alpine, one.digest)), {
       mediaType: one.mediaType,
@@ -111,12 +111,30 @@ export function evidenceContract(open: OpenCatalog): void {
     const other = repositoryOf('quay.io', 'other')
     await catalog.confirmed(alpine, blob, anyone(10))
     await catalog.refused(alpine, 50)
-    assert.equal(await catalog.isFree(blob, 49), true)
-    assert.equal(await catalog.isFree(blob, 50), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 49 }), true)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 50 }), false)
     await catalog.confirmed(other, blob, account)
-    assert.equal(await catalog.isFree(blob, 50), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 50 }), false)
     await catalog.confirmed(other, blob, anyone(60))
-    assert.equal(await catalog.isFree(blob, 50), true)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 50 }), true)
+  })
+
+  test('a refusal from before the clock was set back is old, not young for as long', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.confirmed(alpine, blob, anyone(10))
+    await catalog.refused(alpine, 1000)
+    for (const [at, isFree] of [
+      [100, false],
+      [950, false],
+      [951, true],
+      [1049, true],
+      [1050, false],
+    ] as const) {
+      assert.equal(await catalog.isFree(blob, { at, refusedAfter: at - 50 }), isFree, `at ${at}`)
+    }
+    await catalog.sealed(blob, fileOf(4), 1)
+    assert.equal(await catalog.mount(app, blob, alpine, { at: 100, refusedAfter: 50 }), false)
+    assert.equal(await catalog.mount(app, blob, alpine, { at: 960, refusedAfter: 910 }), true)
   })
 
   test('of many holders the last confirmed ones are looked at', async (t) => {
@@ -128,22 +146,22 @@ export function evidenceContract(open: OpenCatalog): void {
     }
     await catalog.confirmed(alpine, blob, anyone(10))
     for (let n = 0; n < 15; n += 1) await refuse(n)
-    assert.equal(await catalog.isFree(blob, 900), true)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 900 }), true)
     await refuse(15)
-    assert.equal(await catalog.isFree(blob, 900), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 900 }), false)
   })
 
   test('what was pushed is nobody’s to take elsewhere', async (t) => {
     const { catalog } = await open(t)
     await catalog.pushed(app, blob, fileOf(3), 10)
-    assert.equal(await catalog.isFree(blob, 0), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 0 }), false)
     assert.equal(await catalog.held(alpine, blob), undefined)
   })
 
   test('that the bytes are here is no evidence', async (t) => {
     const { catalog } = await open(t)
     await catalog.sealed(blob, fileOf(3), 10)
-    assert.equal(await catalog.isFree(blob, 0), false)
+    assert.equal(await catalog.isFree(blob, { at: 10_000, refusedAfter: 0 }), false)
     assert.deepEqual(await catalog.repositories({ limit: 10 }), [])
   })
 }

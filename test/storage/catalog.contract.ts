@@ -51,7 +51,7 @@ function recordContract(open: OpenCatalog): void {
     assert.equal(await catalog.manifest(alpine, one.digest), undefined)
     assert.equal(await catalog.held(alpine, one.digest), undefined)
     assert.equal(await catalog.named(alpine, one.digest), undefined)
-    assert.equal(await catalog.isFree(one.digest, 0), false)
+    assert.equal(await catalog.isFree(one.digest, { at: 10_000, refusedAfter: 0 }), false)
     assert.equal(await catalog.blob(one.digest), undefined)
     assert.deepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
     assert.equal(await catalog.upload('id'), undefined)

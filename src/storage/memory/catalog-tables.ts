@@ -1,6 +1,14 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Holding, ManifestReference, ReferrersRecord, TagRecord, UploadRecord } from '../catalog.ts'
+import {
+  type Holding,
+  type ManifestReference,
+  notYetCounting,
+  type ReferrersRecord,
+  type RefusalTimes,
+  type TagRecord,
+  type UploadRecord,
+} from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 
@@ -111,19 +119,20 @@ export class CatalogTables {
       .toSorted((one, other) => this.#idOf(one.repository) - this.#idOf(other.repository))
   }
 
-  isFree(digest: Digest, refusedAfter: number): boolean {
+  isFree(digest: Digest, times: RefusalTimes): boolean {
     return this.holdersOf(digest)
       .filter(({ publicAt }) => publicAt !== undefined)
       .toReversed()
       .toSorted((one, other) => (other.publicAt ?? 0) - (one.publicAt ?? 0))
       .slice(0, freeSearch)
-      .some(({ repository }) => this.counts(repository, refusedAfter))
+      .some(({ repository }) => this.counts(repository, times))
   }
 
   /** Whether what a repository holds for anyone still counts. */
-  counts(repository: RepositoryKey, refusedAfter: number): boolean {
+  counts(repository: RepositoryKey, times: RefusalTimes): boolean {
     const { refusedSince } = this.repositories.get(repository) ?? {}
-    return refusedSince === undefined || refusedSince > refusedAfter
+    const [after, before] = notYetCounting(times)
+    return refusedSince === undefined || (refusedSince > after && refusedSince < before)
   }
 
   /** Whether its bytes are kept whoever else needs room. */

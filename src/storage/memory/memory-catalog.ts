@@ -10,6 +10,7 @@ import type {
   PageOf,
   ReferenceKind,
   ReferrersRecord,
+  RefusalTimes,
   RepositoryRecord,
   TagRecord,
   UploadRecord,
@@ -83,8 +84,8 @@ export class MemoryCatalog implements Catalog {
     return first && { kind: first.kind, size: first.size }
   }
 
-  async isFree(digest: Digest, refusedAfter: number): Promise<boolean> {
-    return this.tables.isFree(digest, refusedAfter)
+  async isFree(digest: Digest, times: RefusalTimes): Promise<boolean> {
+    return this.tables.isFree(digest, times)
   }
 
   async manifest(repository: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined> {

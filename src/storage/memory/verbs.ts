@@ -1,6 +1,6 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
+import type { Asked, ManifestReference, RefusalTimes, VerbsOver } from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { type CatalogTables, keyOf } from './catalog-tables.ts'
@@ -74,10 +74,10 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
   },
 
   mount(tables, to, digest, from, times) {
-    const { at, refusedAfter } = times
+    const { at } = times
     check(at)
     const stored = tables.blobs.get(digest)
-    if (!stored || !isGiven(tables, from, digest, refusedAfter)) return false
+    if (!stored || !isGiven(tables, from, digest, times)) return false
     tables.know(to)
     tables.holdLocally(to, digest, at)
     store(tables, digest, stored, { usedAt: at, verifiedAt: stored.verifiedAt })
@@ -209,13 +209,13 @@ function isGiven(
   tables: CatalogTables,
   from: RepositoryKey | 'free',
   digest: Digest,
-  refusedAfter: number,
+  times: RefusalTimes,
 ): boolean {
-  if (from === 'free') return tables.isFree(digest, refusedAfter)
+  if (from === 'free') return tables.isFree(digest, times)
   const held = tables.holding(from, digest)
   if (held?.localAt !== undefined) return true
-  if (held?.publicAt !== undefined && tables.counts(from, refusedAfter)) return true
-  return tables.namings(from, digest).length > 0 && tables.isFree(digest, refusedAfter)
+  if (held?.publicAt !== undefined && tables.counts(from, times)) return true
+  return tables.namings(from, digest).length > 0 && tables.isFree(digest, times)
 }
 
 /** Whether a local repository has not got what a manifest needs. */

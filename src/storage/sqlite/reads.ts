@@ -1,7 +1,13 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
-import type { CatalogReads, ManifestReference, ReadsOver, UploadRecord } from '../catalog.ts'
+import {
+  type CatalogReads,
+  type ManifestReference,
+  notYetCounting,
+  type ReadsOver,
+  type UploadRecord,
+} from '../catalog.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
@@ -45,8 +51,8 @@ export const sqliteReads: ReadsOver<Statements> = {
     return row && { kind: text(row.kind) as ManifestReference['kind'], size: time(row.size) }
   },
 
-  isFree(statements, digest, refusedAfter) {
-    return statements.get('isFree', digestToBytes(digest), refusedAfter) !== undefined
+  isFree(statements, digest, times) {
+    return statements.get('isFree', digestToBytes(digest), ...notYetCounting(times)) !== undefined
   },
 
   manifest(statements, repository, digest) {

@@ -39,10 +39,10 @@ const sql = {
       SELECT repository FROM holding WHERE digest = ?1 AND public_at IS NOT NULL
       ORDER BY public_at DESC, repository DESC LIMIT 16
     ) JOIN repository ON id = repository
-    WHERE refused_since IS NULL OR refused_since > ?2 LIMIT 1`,
+    WHERE refused_since IS NULL OR (refused_since > ?2 AND refused_since < ?3) LIMIT 1`,
   givesToAnyone: `SELECT 1 FROM repository JOIN holding ON holding.repository = repository.id
     WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND (local_at IS NOT NULL
-      OR (public_at IS NOT NULL AND (refused_since IS NULL OR refused_since > ?4)))`,
+      OR (public_at IS NOT NULL AND (refused_since IS NULL OR (refused_since > ?4 AND refused_since < ?5))))`,
   leased: `SELECT idle_since, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?3) AS is_stored
     FROM holding WHERE repository = ${asked} AND digest = ?3 AND local_at IS NOT NULL`,
   localPart: `SELECT media_type, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?2) AS is_stored

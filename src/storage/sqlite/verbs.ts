@@ -1,6 +1,12 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Asked, ManifestReference, VerbsOver } from '../catalog.ts'
+import {
+  type Asked,
+  type ManifestReference,
+  notYetCounting,
+  type RefusalTimes,
+  type VerbsOver,
+} from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
@@ -65,10 +71,11 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     store(statements, 'sealed', digest, file, at)
   },
 
-  mount(statements, to, digest, from, { at, refusedAfter }) {
+  mount(statements, to, digest, from, times) {
+    const { at } = times
     const bytes = digestToBytes(digest)
     const isStored = statements.get('blob', bytes) !== undefined
-    if (!isStored || !isGiven(statements, from, digest, refusedAfter)) return false
+    if (!isStored || !isGiven(statements, from, digest, times)) return false
     statements.run('holdLocally', know(statements, to), bytes, at)
     statements.run('settleKept', bytes)
     statements.run('used', bytes, at)
@@ -234,12 +241,13 @@ function isGiven(
   statements: Statements,
   from: RepositoryKey | 'free',
   digest: Digest,
-  refusedAfter: number,
+  times: RefusalTimes,
 ): boolean {
   const bytes = digestToBytes(digest)
-  const isFree = () => statements.get('isFree', bytes, refusedAfter) !== undefined
+  const between = notYetCounting(times)
+  const isFree = () => statements.get('isFree', bytes, ...between) !== undefined
   if (from === 'free') return isFree()
-  if (statements.get('givesToAnyone', ...keyed(from), bytes, refusedAfter)) return true
+  if (statements.get('givesToAnyone', ...keyed(from), bytes, ...between)) return true
   return statements.get('named', ...keyed(from), bytes) !== undefined && isFree()
 }
 

@@ -128,8 +128,8 @@ async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>
       (one) =>
         [
           ['blob', [one]],
-          ['isFree', [one, 20]],
-          ['isFree', [one, 0]],
+          ['isFree', [one, { at: 30, refusedAfter: 20 }]],
+          ['isFree', [one, { at: 30, refusedAfter: 0 }]],
         ] as never[],
     ),
     ...everywhere.flatMap((repository) => [

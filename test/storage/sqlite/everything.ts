@@ -41,7 +41,7 @@ export async function ask(catalog: SqliteCatalog): Promise<void> {
   for (const n of numbers) {
     await catalog.upload(`upload ${n}`)
     await catalog.blob(blobOf(`layer ${n}`))
-    await catalog.isFree(blobOf(`config ${n}`), 0)
+    await catalog.isFree(blobOf(`config ${n}`), { at: 10_000, refusedAfter: 0 })
     await catalog.lease(localAt(n), blobOf(`idle ${n}`), 1e5, 1000)
     for (const repository of [localAt(n), mirroredAt(n)]) {
       await catalog.repository(repository)

@@ -118,8 +118,8 @@ test('what an upstream confirmed stays; what was only named stays unless a priva
   assert.ok(await catalog.held(alpine, layer))
   for (const repository of [thief, alpine]) assert.equal(await catalog.held(repository, secret), undefined)
   assert.deepEqual(await catalog.named(thief, secret), { kind: 'layer', size: 9 })
-  assert.equal(await catalog.isFree(secret, 3000), false)
-  assert.equal(await catalog.isFree(confirmed, 3000), true)
+  assert.equal(await catalog.isFree(secret, { at: 10_000, refusedAfter: 3000 }), false)
+  assert.equal(await catalog.isFree(confirmed, { at: 10_000, refusedAfter: 3000 }), true)
 })
 
 test('a repository of which nobody wrote down when it was refused has been refused for long', async (t) => {
@@ -128,7 +128,7 @@ test('a repository of which nobody wrote down when it was refused has been refus
     old.savePublicity(privateApp, false, null)
   })
   assert.deepEqual(await catalog.repository(privateApp), { refusedSince: 0 })
-  assert.equal(await catalog.isFree(secret, 0), false)
+  assert.equal(await catalog.isFree(secret, { at: 10_000, refusedAfter: 0 }), false)
 })
 
 test('what came from an upstream called local is not taken for something that was pushed', async (t) => {

@@ -110,7 +110,7 @@ test('a layer that a pushed manifest names and nobody gave it is not given by a 
     assert.equal(await catalog.named(sly, blobOf('secret')), undefined)
     assert.notEqual((await catalog.held(sly, blobOf('config')))?.localAt, undefined)
     assert.ok(await catalog.manifest(sly, foreign.digest))
-    assert.equal(await catalog.isFree(blobOf('secret'), 2), false)
+    assert.equal(await catalog.isFree(blobOf('secret'), { at: 10_000, refusedAfter: 2 }), false)
   }
   assertNoneMade(path)
 })
