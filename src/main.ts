@@ -8,6 +8,7 @@ if (complaint !== undefined) {
   process.exit(2)
 }
 
+const { exitCodes } = await import('./cli/exit-codes.ts')
 const { tellUncaught } = await import('./cli/last-resort.ts')
 // A rejection that nobody listens to comes here too.
 process.on('uncaughtException', (error) => process.exit(tellUncaught(error)))
@@ -16,7 +17,7 @@ const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
     // The second one means it.
-    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated)
     stop.abort()
   })
 }

@@ -7,6 +7,7 @@ import type { Origin } from '../config/origins.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { lists, settingAt, settings } from '../config/settings.ts'
 import { pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
+import { exitCodes } from './exit-codes.ts'
 
 /** What a command sees of the process. */
 export interface ConfigCommandIo {
@@ -17,8 +18,6 @@ export interface ConfigCommandIo {
   /** Called once, with 3 (invalid configuration) or 12 (warnings under --strict); never called for 0. */
   setExitCode(code: number): void
 }
-
-const exitCodes = { invalid: 3, warnings: 12 } as const
 
 /**
  * `larder config check | show | schema | env`. Results go to stdout, the reason of a failure to stderr. Wrong usage
@@ -79,7 +78,7 @@ async function check(io: ConfigCommandIo, options: Options): Promise<void> {
     io.stdout.write(problemLines(problems))
     io.stdout.write(`${errors + warnings === 0 ? 'ok: ' : ''}${summary(errors, warnings, loaded)}\n`)
   }
-  if (errors > 0) io.setExitCode(exitCodes.invalid)
+  if (errors > 0) io.setExitCode(exitCodes.configuration)
   else if (warnings > 0 && options.strict) io.setExitCode(exitCodes.warnings)
 }
 
@@ -87,7 +86,7 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
   const { loaded, problems } = await attempt(io, options)
   if (loaded === undefined) {
     io.stderr.write(problemLines(problems))
-    io.setExitCode(exitCodes.invalid)
+    io.setExitCode(exitCodes.configuration)
     return
   }
   let values: unknown = {}

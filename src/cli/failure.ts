@@ -6,17 +6,8 @@ import { CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
 import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
+import { exitCodes } from './exit-codes.ts'
 import { portHolder } from './port-holder.ts'
-
-/** The contract with scripts: docs/operating.md, "Exit codes". */
-export const exitCodes = {
-  done: 0,
-  unexpected: 1,
-  usage: 2,
-  configuration: 3,
-  storage: 8,
-  refused: 11,
-} as const
 
 /** What Node and the parts say of an error, beside its message. */
 interface Failure extends Error {

@@ -4,7 +4,8 @@ import { searchPath } from '../config/config-file.ts'
 import { suggest } from '../config/suggestion.ts'
 import type { CommandLine } from './command-line.ts'
 import { configCommand } from './config.ts'
-import { exitCodes, tellFailure } from './failure.ts'
+import { exitCodes } from './exit-codes.ts'
+import { tellFailure } from './failure.ts'
 import { serve } from './serve.ts'
 
 const help = `

@@ -2,7 +2,7 @@ import { writeSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { escapeText } from '../logging/escape.ts'
 import { redactText } from '../logging/redact.ts'
-import { exitCodes } from './failure.ts'
+import { exitCodes } from './exit-codes.ts'
 
 const stderrDescriptor = 2
 

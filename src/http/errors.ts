@@ -15,7 +15,7 @@ export interface ErrorAnswer {
 const diskFailed = { status: 500, message: 'the disk of the mirror failed; its log has the details' } as const
 
 /** Pulls are served without the disk where that is possible; what is pushed has to be kept. */
-const storageAnswers = {
+export const storageAnswers = {
   FULL: { status: 507, message: 'the disk of the mirror is full: free some space and try again' },
   BUSY: { status: 503, message: 'the mirror has too much to do at once: try again' },
   READ_ONLY: diskFailed,
@@ -27,7 +27,7 @@ const storageAnswers = {
  * Clients fall through to the next registry on any of these. Absent is told by the code for what was asked for, and a
  * manifest that is none by its own.
  */
-const upstreamAnswers = {
+export const upstreamAnswers = {
   NOT_FOUND: { code: 'absent', status: 404 },
   UNAUTHORIZED: { code: 'absent', status: 404 },
   FORBIDDEN: { code: 'absent', status: 404 },

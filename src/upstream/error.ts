@@ -16,7 +16,7 @@ interface Meaning {
 }
 
 /** What can go wrong with an upstream, and what each failure means: the one table of it (docs/errors.md). */
-const upstreamFailures = {
+export const upstreamFailures = {
   /** No connection: refused, reset, no address, a bad certificate. */
   UNREACHABLE: { is: 'outage', retry: 'question', isSilence: true },
   /** Connected or connecting, but nothing came in time. */
