@@ -86,7 +86,8 @@ export class Line {
   async #wait(turn: Turn, signal: AbortSignal | undefined): Promise<Holder> {
     const waiting: Waiting = { turn, given: Promise.withResolvers() }
     this.#waiting.add(waiting)
-    this.#look()
+    // If a turn is over for it, its place may go to somebody better; for those it was over before.
+    if (this.#endingCount < this.#waiting.size) this.#endOneFor(turn)
     // Clients come and go, and time passes, without a word to anybody here.
     this.#review ??= setInterval(() => this.#look(), this.#reviewMs).unref()
     try {
@@ -124,7 +125,7 @@ export class Line {
   /** The place goes to whoever is next without ever being free: nobody who comes now gets in between. */
   #giveBack(holder: Holder): void {
     if (!this.#holders.delete(holder)) return
-    const [next] = this.#queue()
+    const next = this.#next()
     if (!next) return
     this.#waiting.delete(next)
     next.given.resolve(this.#give(next.turn))
@@ -132,9 +133,14 @@ export class Line {
 
   /** Ends turns that are over, as many as are needed. */
   #look(): void {
-    const ending = [...this.#holders].filter(({ isEnding }) => isEnding).length
-    // The first ones get those places.
-    for (const { turn } of this.#queue().slice(ending)) if (!this.#endOneFor(turn)) return
+    // The first ones get the places that are about to be given back.
+    for (const { turn } of this.#queue().slice(this.#endingCount)) if (!this.#endOneFor(turn)) return
+  }
+
+  get #endingCount(): number {
+    let count = 0
+    for (const { isEnding } of this.#holders) if (isEnding) count += 1
+    return count
   }
 
   #endOneFor(turn: Turn): boolean {
@@ -174,11 +180,23 @@ export class Line {
 
   /** Those who wait, the next one first. */
   #queue(): Waiting[] {
-    const held = this.#held()
-    return [...this.#waiting]
-      .map((waiting) => ({ waiting, claim: this.#best(waiting.turn.clients, held).claim }))
+    return this.#claims()
       .toSorted((a, b) => compare(a.claim, b.claim))
       .map(({ waiting }) => waiting)
+  }
+
+  #next(): Waiting | undefined {
+    const claims = this.#claims()
+    if (claims.length === 0) return undefined
+    return claims.reduce((one, other) => (compare(other.claim, one.claim) < 0 ? other : one)).waiting
+  }
+
+  #claims(): { waiting: Waiting; claim: Claim }[] {
+    const held = this.#held()
+    return [...this.#waiting].map((waiting) => ({
+      waiting,
+      claim: this.#best(waiting.turn.clients, held).claim,
+    }))
   }
 
   /** The best claim of several clients to the same turn, and whose it is. */

@@ -14,12 +14,14 @@ export class SmallChunks {
 
   /** `last`, the chunk before, and `bytes` in one chunk that takes the place of `last`; undefined: they stay apart. */
   joined(last: Uint8Array | undefined, bytes: Uint8Array): Uint8Array | undefined {
-    if (!last || bytes.length >= smallBytes || last.length + bytes.length > this.#pieceBytes) return undefined
-    if (last.buffer !== this.#piece?.buffer) {
+    const isInPiece = last !== undefined && last.buffer === this.#piece?.buffer
+    const areSmall = bytes.length < smallBytes && (isInPiece || (last?.length ?? smallBytes) < smallBytes)
+    if (!last || !areSmall || last.length + bytes.length > this.#pieceBytes) return undefined
+    if (!isInPiece) {
       this.#piece = new Uint8Array(this.#pieceBytes)
       this.#piece.set(last)
     }
-    this.#piece.set(bytes, last.length)
-    return this.#piece.subarray(0, last.length + bytes.length)
+    this.#piece?.set(bytes, last.length)
+    return this.#piece?.subarray(0, last.length + bytes.length)
   }
 }
