@@ -64,3 +64,25 @@ test('memory for transfers is given back when clients are gone', async () => {
   await Promise.all([pull(url), pull(url, { leaveAfter: 1000 }), pull(url, { leaveAfter: mebibyte })])
   await until(async () => (await mirror.metric('larder_transfer_buffers_bytes')) === 0)
 })
+
+test('an address that has begun as much as it may waits for the end of that, and joins what is on its way', async () => {
+  await using hub = await startDockerHub()
+  const [first, second] = ['one', 'two'].map((seed) =>
+    hub.addBlob('library/app', pseudoRandomBytes(mebibyte, seed)),
+  )
+  assert.ok(first && second)
+  await using mirror = await startMirror({ upstream: hub.url, config: { 'limits.perClient.fills': 1 } })
+  const url = `${mirror.url}/v2/library/app/blobs`
+  using hold = hub.hold({ listener: 'cdn', digest: first.digest }, mebibyte / 2)
+  const pulls = [pull(`${url}/${first.digest}`)]
+  await hold.reached
+  pulls.push(pull(`${url}/${second.digest}`), pull(`${url}/${first.digest}`))
+  const waited = 'larder_client_turns_total{bound="fills",outcome="waited"}'
+  await until(async () => (await mirror.metric(waited)) === 1)
+  assert.equal(hub.bytesSent(second.digest), 0)
+  hold.release()
+  assert.deepEqual(
+    (await Promise.all(pulls)).map(({ digest }) => digest),
+    [first.digest, second.digest, first.digest],
+  )
+})
