@@ -274,7 +274,9 @@ export class Fill {
       reason: failure,
     })
     if (!isWorthAnother) throw failure
-    if (isOfDisk) this.#isUnstorable = true
+    // (1) Bytes are handed through, and some let go. (2) Somebody comes, and a fill of its own takes the disk. (3) Another
+    // attempt of this one finds that there is room.
+    if (isOfDisk || attempt.isWindow) this.#isUnstorable = true
     if (error instanceof Contradiction) this.#isAnew = true
     if (isWrong) reportWrong(logger, digest, blameable[0], error)
   }

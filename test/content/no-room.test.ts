@@ -9,9 +9,10 @@ import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { StorageError, type StorageErrorCode } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { WindowPartial } from '../../src/storage/memory/window-partial.ts'
+import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
-import { blobsOver, good } from './scripted-source.ts'
+import { blobsOver, good, scripted } from './scripted-source.ts'
 
 const size = 12_000_000
 const content = testBytes(size, 61)
@@ -120,6 +121,33 @@ test('who comes while nothing of what is handed through was let go shares the do
   assert.equal(second.status, 'joined')
   await Promise.all([first, second].map(({ reader }) => assertGives(reader)))
   assert.equal(source.given, size)
+})
+
+test('what was handed through because of a wrong claim never takes the partial of the one that came after', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore({ room: size + 1000 }))
+  const [goOn, begin, end] = [0, 1, 2].map(() => Promise.withResolvers<void>())
+  assert.ok(goOn && begin && end)
+  const long = Buffer.concat([content, testBytes(100_000, 62)])
+  const liar = scripted('long/x', (_position, _query, nth) => ({
+    bytes: long,
+    pause: async (at) => {
+      if (at >= 1_000_000) await (nth === 1 ? goOn : end).promise
+    },
+  }))
+  const first = await blobs.open(digest, liar, { size: long.length })
+  // What is let go keeps others from sharing it.
+  for (let at = 0; at < 500_000; ) at += await first.reader.read(Buffer.alloc(100_000), at)
+  const late = good('good/x', content, () => begin.promise)
+  const opening = blobs.open(digest, late)
+  await until(() => late.asked.length === 1)
+  goOn.resolve()
+  const rest = readAll(first.reader, 500_000, 1 << 20).then(() => first.reader.verified())
+  await assert.rejects(rest, UpstreamError)
+  await until(() => blobs.fillCount === 1 || liar.given >= long.length + 1_000_000)
+  begin.resolve()
+  await assertGives((await opening).reader)
+  end.resolve()
+  await first.reader[Symbol.asyncDispose]()
 })
 
 test('a client that reads from the middle of what is handed through gets its part', async (t) => {
