@@ -42,14 +42,15 @@ export interface AppOptions {
   readonly busyPatienceMs?: number | undefined
   /** Milliseconds without a request after which a pull has ended; clients pause no longer between two blobs. */
   readonly pullIdleMs?: number
+  /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
+  readonly patienceMs?: number
 }
 
 /** Of tokens. */
 const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: string) => 2 * token.length }
 /** Bytes that all transfers together hold, before later ones get small buffers only. */
 const transferMemory = 16 * 1024 * 1024
-/** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
-const patienceMs = 10_000
+const defaultPatienceMs = 10_000
 const defaultPullIdleMs = 5000
 
 /** The running parts. Dispose to stop them, in the reverse order of their creation. */
@@ -68,7 +69,14 @@ export interface App extends AsyncDisposable {
  * folder, a file that cannot be read.
  */
 export async function createApp(options: AppOptions): Promise<App> {
-  const { config, logger, environment, version, pullIdleMs = defaultPullIdleMs } = options
+  const {
+    config,
+    logger,
+    environment,
+    version,
+    pullIdleMs = defaultPullIdleMs,
+    patienceMs = defaultPatienceMs,
+  } = options
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   const lock = building.use(await lockDirectory(directory))

@@ -23,6 +23,8 @@ export type MirrorOptions = {
   readonly busyPatienceMs?: number
   /** Milliseconds without a request after which a pull has ended. */
   readonly pullIdleMs?: number
+  /** Milliseconds that a client waits for the headers of a blob. */
+  readonly patienceMs?: number
 }
 
 /** A mirror in this process that listens on a free port of 127.0.0.1. Dispose to stop it. */
@@ -79,6 +81,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     turnMs: options.turnMs,
     busyPatienceMs: options.busyPatienceMs,
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
+    ...(options.patienceMs === undefined ? {} : { patienceMs: options.patienceMs }),
   })
   const ports = await app.listen().catch(async (error) => {
     await app[Symbol.asyncDispose]()

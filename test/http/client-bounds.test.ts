@@ -1,0 +1,134 @@
+/**
+ * What one client may take. Thought of: connections beyond the bound, over plain HTTP and over TLS, and room again; another
+ * address; the line in the log, once; transfers beyond the bound, in their order, that hold nothing while they wait, that are
+ * left, and whose turn does not come; a client that takes nothing of a blob, and of a manifest, or sends nothing.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { pull } from '../support/client.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
+import { pseudoRandomBytes } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+import { certificateFolder } from './certificate-folder.ts'
+import { get, mebibyte } from './request-log-fixture.ts'
+
+async function connectFrom(localAddress: string, port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', localAddress })
+  socket.on('error', () => {})
+  await once(socket, 'connect')
+  return socket.resume()
+}
+
+const schemes: Record<string, (t: TestContext) => Promise<Record<string, unknown>>> = {
+  http: async () => ({}),
+  https: async (t) => {
+    const { certificate, key } = await certificateFolder(t)
+    return { 'server.tls.certificate': certificate, 'server.tls.key': key }
+  },
+}
+for (const [scheme, tls] of Object.entries(schemes)) {
+  test(`${scheme}: connections beyond the bound are closed at once, until there is room again`, async (t) => {
+    await using mirror = await startMirror({
+      upstream: 'http://127.0.0.1:9',
+      config: { 'limits.perClient.connections': 3, 'server.listen': ['127.0.0.1:0'], ...(await tls(t)) },
+    })
+    const refusals = () => mirror.events().filter(({ msg }) => /as many connections as/.test(String(msg)))
+    const sockets = [await connectFrom('127.0.0.2', mirror.port), await connectFrom('127.0.0.2', mirror.port)]
+    sockets.push(await connectFrom('127.0.0.2', mirror.port))
+    for (let more = 0; more < 2; more += 1) {
+      const refused = await connectFrom('127.0.0.2', mirror.port)
+      await until(() => refused.closed)
+    }
+    assert.equal(refusals().length, 1, 'one line a minute')
+    assert.equal(refusals()[0]?.client, '127.0.0.2')
+    sockets.push(await connectFrom('127.0.0.3', mirror.port))
+    for (const socket of sockets) assert.equal(socket.closed, false)
+    sockets[0]?.destroy()
+    await until(async () => {
+      const socket = await connectFrom('127.0.0.2', mirror.port)
+      sockets.push(socket)
+      if (scheme === 'https') return true
+      socket.write('GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n')
+      await Promise.race([once(socket, 'data'), once(socket, 'close')])
+      return !socket.closed
+    })
+    for (const socket of sockets) socket.destroy()
+  })
+}
+
+test('transfers beyond the bound wait their turn and ask nobody meanwhile; another client does not', async () => {
+  await using hub = await startDockerHub()
+  await using mirror = await startMirror({ upstream: hub.url, config: { 'limits.perClient.transfers': 1 } })
+  const [first, second, left] = ['first', 'second', 'left'].map((seed) =>
+    hub.addBlob('library/app', pseudoRandomBytes(100_000, seed)),
+  )
+  assert.ok(first && second && left)
+  const url = ({ digest }: { digest: string }) => `${mirror.url}/v2/library/app/blobs/${digest}`
+  using hold = hub.hold({ listener: 'cdn', digest: first.digest }, 50_000)
+  const begun = pull(url(first))
+  await hold.reached
+  const leaving = await connectFrom('127.0.0.1', mirror.port)
+  leaving.write(get(`/v2/library/app/blobs/${left.digest}`))
+  const waiting = pull(url(second))
+  await until(async () => (await mirror.metric('larder_client_turns_total')) === 2)
+  assert.equal(mirror.app.underWay.requests, 3)
+  const elsewhere = await connectFrom('127.0.0.2', mirror.port)
+  elsewhere.write(get(`/v2/library/app/blobs/${second.digest}`, 'Connection: close\r\n'))
+  await once(elsewhere, 'close')
+  leaving.destroy()
+  await until(() => mirror.app.underWay.requests === 2)
+  hold.release()
+  assert.equal((await begun).digest, first.digest)
+  assert.equal((await waiting).digest, second.digest)
+  assert.equal(hub.count({ digest: left.digest }), 0, 'it left before its turn')
+})
+
+test('a transfer whose turn does not come in time is told to come again', async () => {
+  await using hub = await startDockerHub()
+  const config = { 'limits.perClient.transfers': 1 }
+  await using mirror = await startMirror({ upstream: hub.url, config, patienceMs: 50 })
+  const blob = hub.addBlob('library/app', pseudoRandomBytes(100_000, 'alone'))
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
+  using hold = hub.hold({ listener: 'cdn' }, 50_000)
+  const begun = pull(url)
+  await hold.reached
+  const { status, headers, text } = await pull(url)
+  assert.deepEqual([status, headers['retry-after']], [429, '10'])
+  assert.match(text, /"TOOMANYREQUESTS".*limits\.perClient\.transfers/)
+  const shown = (await pull(`${mirror.url}/metrics`)).text
+  assert.match(shown, /^larder_client_turns_total\{bound="transfers",outcome="refused"\} 1$/m)
+  hold.release()
+  assert.equal((await begun).digest, blob.digest)
+})
+
+test('who takes or sends nothing is let go: a line says why, a metric counts it, and all is given back', async () => {
+  await using hub = await startDockerHub()
+  await using mirror = await startMirror({
+    upstream: hub.url,
+    config: { 'limits.perClient.stall': '1s', 'local.push': 'this-machine' },
+  })
+  const blob = hub.addBlob('library/app', pseudoRandomBytes(16 * mebibyte, 'stalled'))
+  const path = `/v2/library/app/blobs/${blob.digest}`
+  assert.equal((await pull(mirror.url + path)).digest, blob.digest)
+  const [taking, sending] = [
+    await connectFrom('127.0.0.1', mirror.port),
+    await connectFrom('127.0.0.1', mirror.port),
+  ]
+  taking.pause().write(get(path))
+  sending.write(
+    'POST /v2/mine/blobs/uploads/?digest=sha256:0000000000000000000000000000000000000000000000000000000000000000 HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello',
+  )
+  await until(() => mirror.events('request').length === 3)
+  const [, ...lines] = mirror.events('request')
+  assert.deepEqual(new Set(lines.map(({ ended, level }) => `${ended} ${level}`)), new Set(['broken warn']))
+  const reasons = lines.map(({ error }) => error).sort()
+  assert.deepEqual(reasons, ['the client sent nothing for 1 s', 'the client took nothing for 1 s'])
+  const { text } = await pull(`${mirror.url}/metrics`)
+  for (const reason of ['taking', 'sending'])
+    assert.match(text, new RegExp(`^larder_clients_let_go_total\\{reason="${reason}"\\} 1$`, 'm'))
+  assert.match(text, /^larder_transfer_buffers_bytes 0$/m)
+  await once(taking.resume(), 'close')
+})
