@@ -102,9 +102,10 @@ export class Ledger implements Disposable {
       for (const pull of [...pulls]) {
         if (pull.underWay > 0) continue
         pull.idleRounds += 1
-        if (pull.idleRounds > roundsUntilIdle && !pull.isReported) this.#tell(pull)
-        if (pull.idleRounds > roundsKept || (pull.idleRounds > roundsUntilIdle && !pull.isWorthTelling))
-          this.#forget(pulls, pull)
+        const isOver = pull.idleRounds > roundsUntilIdle
+        if (isOver) this.#tell(pull)
+        const isOfNoMoreUse = pull.idleRounds > roundsKept || (isOver && !pull.isWorthTelling)
+        if (isOfNoMoreUse) this.#forget(pulls, pull)
       }
       if (pulls.length === 0) this.#visits.delete(key)
     }

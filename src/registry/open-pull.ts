@@ -209,18 +209,16 @@ export class OpenPull {
       if (blob.sent === 'nothing') blob.sent = new Ranges()
       blob.sent.add(start, isUnsure ? end - answer.pendingBytes : end)
     }
-    const { sent } = blob
-    const isCovered =
-      blob.size === 0 || (blob.size !== undefined && sent !== 'nothing' && !sent.firstGap(blob.size))
-    const isSent = ending === 'complete' && blob.size === undefined ? true : isCovered
-    if (status === 304 || (status < 300 && isSent)) {
+    const hasIt = status === 304 || (status < 300 && isCovered(blob, ending === 'complete'))
+    if (hasIt) {
       blob.sent = 'whole'
       blob.trouble = undefined
       if (blob.isNamed) this.#missing -= 1
       return
     }
     blob.trouble = troubleOf(answer) ?? blob.trouble
-    if (sent !== 'nothing' && [...sent].length > maximumPieces) this.#isUncountable = true
+    const pieces = blob.sent instanceof Ranges ? [...blob.sent].length : 0
+    if (pieces > maximumPieces) this.#isUncountable = true
   }
 
   #expect(blob: BlobState): void {
@@ -250,11 +248,19 @@ export class OpenPull {
   }
 }
 
+/** Whether what was sent covers a blob; of one whose size nobody knows, an answer that is complete does. */
+function isCovered({ sent, size }: BlobState, isComplete: boolean): boolean {
+  if (size === undefined) return isComplete
+  return size === 0 || (sent instanceof Ranges && !sent.firstGap(size))
+}
+
 function troubleOf({ ending, status, reason }: Answered): Trouble | undefined {
   if (ending === 'left') return { outcome: 'left', reason: 'the client left', isRefusal: false }
-  const isRefusal = ending === 'complete' && status < 500
+  const isComplete = ending === 'complete'
   // 416: it has it all, and asked whether there is more.
-  if (ending === 'complete' && (status < 400 || status === 416)) return undefined
+  const isGood = status < 400 || status === 416
+  if (isComplete && isGood) return undefined
+  const isRefusal = isComplete && status < 500
   return { outcome: 'failed', reason: reason ?? `it was answered with ${status}`, isRefusal }
 }
 

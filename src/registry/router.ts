@@ -126,8 +126,10 @@ export class Router<Upstream extends { readonly name: string }> {
     const leading = leadingPart(name)
     const inName = this.#names.find(leading, `the name's first part ${leading}`)
     const isLed = inName?.upstream === upstream
-    const other = inPath?.upstream === upstream ? undefined : inPath
-    const contradiction = other ?? (isLed || !looksLikeRegistry(leading) ? undefined : inName)
+    const otherInPath = inPath?.upstream === upstream ? undefined : inPath
+    // A name without a dot is an owner's as well.
+    const otherInName = !isLed && looksLikeRegistry(leading) ? inName : undefined
+    const contradiction = otherInPath ?? otherInName
     if (contradiction) {
       const message = `the request names two registries: ${by} means ${upstream.name}, ${contradiction.by} means ${contradiction.upstream.name}; name one, or the same twice`
       throw new RegistryError('NAME_UNKNOWN', message)
