@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileFailure } from './file-failure.ts'
+import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
 import { interpolate, textValue } from './text-value.ts'
@@ -20,13 +21,6 @@ export interface ConfigFile {
   readonly unreplaced: ReadonlySet<string>
 }
 
-interface Surroundings {
-  /** What `--config` says. */
-  readonly file?: string | undefined
-  readonly environment: NodeJS.ProcessEnv
-  readonly workingDirectory: string
-}
-
 /** Bytes; a larger file is no configuration. */
 const largestFile = 1_048_576
 
@@ -43,7 +37,7 @@ export const searchPath: readonly string[] = [
  * named and is missing, or exists and cannot be read.
  */
 export async function readConfigFile(
-  options: Surroundings,
+  options: LoadConfigOptions,
 ): Promise<{ file: ConfigFile | undefined; searched: readonly string[] }> {
   const { environment, workingDirectory } = options
   const { paths, namedBy } = candidates(options)
@@ -60,7 +54,7 @@ export async function readConfigFile(
   return { file: undefined, searched: paths }
 }
 
-function candidates(options: Surroundings): { paths: string[]; namedBy?: string } {
+function candidates(options: LoadConfigOptions): { paths: string[]; namedBy?: string } {
   const { file, environment, workingDirectory } = options
   if (file?.trim() === '') throw invalid('command line', '--config: expected the path of a file; got nothing')
   if (file !== undefined) return { paths: [resolve(workingDirectory, file)], namedBy: '--config' }

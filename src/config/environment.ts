@@ -1,18 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fileFailure } from './file-failure.ts'
+import type { Origin, Override } from './origins.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { squash, suggest } from './suggestion.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
 import { dotted, pathOf, type ValuePath } from './value-tree.ts'
-
-/** One value that a variable sets. */
-export interface Assignment {
-  readonly path: ValuePath
-  readonly value: unknown
-  readonly variable: string
-}
 
 const prefix = 'MIRROR_'
 const reservedNames = new Set(['MIRROR_CONFIG', 'MIRROR_URL', 'MIRROR_TOKEN'])
@@ -54,9 +48,10 @@ export function variableName(path: ValuePath): string {
 export async function readEnvironment(
   environment: NodeJS.ProcessEnv,
   workingDirectory: string,
-): Promise<{ assignments: Assignment[]; problems: ConfigProblem[] }> {
-  const assignments = new Map<string, Assignment>()
+): Promise<{ overrides: Override[]; problems: ConfigProblem[] }> {
+  const overrides = new Map<string, Override>()
   const problems: ConfigProblem[] = []
+  const origin = (variable: string): Origin => ({ source: 'environment', where: variable })
   const report = (message: string, severity: ConfigProblem['severity'] = 'error'): undefined =>
     void problems.push({ where: 'environment', severity, message })
   for (const [variable, text] of Object.entries(environment)) {
@@ -69,32 +64,33 @@ export async function readEnvironment(
       report(`${variable} is no setting${hintFor(variable)}`)
     if (path === undefined || text === '') continue
     const key = dotted(path)
-    const other = assignments.get(key)?.variable
+    const other = overrides.get(key)?.origin.where
     if (other !== undefined) report(`${variable} and ${other} both set ${key}: keep one`)
     try {
       const content = direct
         ? text
         : withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
       if (content.trim() === '' && !direct) report(`${variable}: ${text} is empty`)
-      assignments.set(key, { path, variable, value: textValue(content, settingAt(path)) })
+      overrides.set(key, { path, value: textValue(content, settingAt(path)), origin: origin(variable) })
     } catch (error) {
       report(`${variable}: cannot read ${text}: ${fileFailure(error)}`)
     }
   }
-  const own = [...assignments.values()]
+  const own = [...overrides.values()]
   const taken = legacy.flatMap(([variable, name, instead]) => {
     const [text, path] = [environment[variable], pathOf(name)]
     if (!text) return []
     const isRival = (other: ValuePath) =>
       path[0] === 'upstreams' ? other[0] === path[0] : dotted(other) === name
     const winner = own.find((one) => isRival(one.path))
-    if (winner) return report(`${variable} has no effect, because ${winner.variable} is set`, 'warning') ?? []
+    if (winner)
+      return report(`${variable} has no effect, because ${winner.origin.where} is set`, 'warning') ?? []
     const ours = `${instead.replace('.0.', '[0].')} or ${variableName(pathOf(instead))}`
     report(`${variable} is taken over from registry:2: write ${ours}`, 'warning')
-    return { path, variable, value: name === 'upstreams' ? upstreamsFrom(text) : text }
+    return { path, value: name === 'upstreams' ? upstreamsFrom(text) : text, origin: origin(variable) }
   })
   const all = [...taken, ...own.filter(({ value }) => value !== null)]
-  return { assignments: all.toSorted((a, b) => a.path.length - b.path.length), problems }
+  return { overrides: all.toSorted((a, b) => a.path.length - b.path.length), problems }
 }
 
 function settingNamed(squashed: string): ValuePath | undefined {

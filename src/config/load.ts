@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { type Config, readConfig } from './config.ts'
-import { type ConfigFile, readConfigFile } from './config-file.ts'
-import { type Assignment, readEnvironment } from './environment.ts'
+import { readConfigFile } from './config-file.ts'
+import { readEnvironment } from './environment.ts'
 import { readNamedFiles } from './named-files.ts'
 import { locate, type Origin, type OriginOf, type Override, originsIn } from './origins.ts'
 import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
@@ -38,7 +38,8 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   const { environment, workingDirectory } = options
   const { file, searched } = await readConfigFile(options)
   const fromEnvironment = await readEnvironment(environment, workingDirectory)
-  const { merged, overrides } = merge(file, fromEnvironment.assignments, options.overrides ?? {})
+  const overrides = [...fromEnvironment.overrides, ...fromFlags(options.overrides ?? {})]
+  const merged = overrides.reduce(withOverride, withoutNulls(file?.value) ?? {})
   const originOf = originsIn(merged, file, overrides)
   // One complaint a setting: a value that cannot stay is not looked into.
   const refused = new Set(file?.unreplaced)
@@ -63,31 +64,21 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   return { config, origins, file: file?.path, searched, warnings: problems }
 }
 
-function merge(
-  file: ConfigFile | undefined,
-  assignments: readonly Assignment[],
-  flags: Readonly<Record<string, unknown>>,
-): { merged: unknown; overrides: Override[] } {
-  let merged: unknown = withoutNulls(file?.value) ?? {}
-  const overrides: Override[] = []
-  function apply(path: ValuePath, value: unknown, origin: Origin): void {
-    // An entry of a list that nobody wrote down belongs to the default list.
-    const list = path.slice(0, 1)
-    const isUnset = path.length > 1 && valueAt(merged, list) === undefined
-    if (isUnset && dotted(list) in lists) merged = withValueAt(merged, list, lists[dotted(list)]?.default)
-    merged = withValueAt(merged, path, withoutNulls(value))
-    overrides.push({ path, origin })
-  }
-  for (const { path, value, variable } of assignments) {
-    apply(path, value, { source: 'environment', where: variable })
-  }
-  for (const [name, value] of Object.entries(flags)) {
-    if (value === undefined) continue
+function fromFlags(flags: Readonly<Record<string, unknown>>): Override[] {
+  const given = Object.entries(flags).filter(([, value]) => value !== undefined)
+  return given.map(([name, value]) => {
     const path = pathOf(name)
     if (settingAt(path) === undefined && !(name in lists)) throw new TypeError(`${name} is no setting`)
-    apply(path, value, { source: 'flag', where: undefined })
-  }
-  return { merged, overrides }
+    return { path, value, origin: { source: 'flag', where: undefined } }
+  })
+}
+
+function withOverride(values: unknown, { path, value }: Override): unknown {
+  // An entry of a list that nobody wrote down belongs to the default list.
+  const list = path.slice(0, 1)
+  const standard = path.length > 1 ? lists[dotted(list)]?.default : undefined
+  const isUnset = standard !== undefined && valueAt(values, list) === undefined
+  return withValueAt(isUnset ? withValueAt(values, list, standard) : values, path, withoutNulls(value))
 }
 
 /** What waits for a later version. */

@@ -22,23 +22,28 @@ const certificateBlock =
 // Container runtimes mount secrets readable to all, inside a file system that only the container sees.
 const mountedSecret = /^(?:\/var)?\/run\/secrets\//
 
-/** What a file holds that is no certificate, or no key: the first that fits. `$` is its name. */
-const noCertificate: readonly (readonly [RegExp, string])[] = [
-  [/^\s*$/, '$ is empty'],
-  [/BEGIN (?:NEW )?CERTIFICATE REQUEST/, '$ holds the request for a certificate, and not what was signed'],
-  [/BEGIN CERTIFICATE/, 'the certificate in $ is cut off'],
-  [/BEGIN [A-Z ]*PRIVATE KEY/, '$ holds a private key, and no certificate'],
-]
-const noKey: readonly (readonly [RegExp, string])[] = [
-  [/^\s*$/, '$ is empty'],
-  [
-    /BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/,
-    '$ is encrypted, and nobody is asked for its passphrase: write it without (openssl pkey -in $)',
+/** What a file may hold instead of a certificate or a key, the first that fits; `$` is its name. */
+const others = {
+  certificate: [
+    [/^\s*$/, '$ is empty'],
+    [/BEGIN (?:NEW )?CERTIFICATE REQUEST/, '$ holds the request for a certificate, and not what was signed'],
+    [/BEGIN CERTIFICATE/, 'the certificate in $ is cut off'],
+    [/BEGIN [A-Z ]*PRIVATE KEY/, '$ holds a private key, and no certificate'],
+    // Whatever is left.
+    [/(?:)/, '$ holds no certificate in PEM (-----BEGIN CERTIFICATE-----)'],
   ],
-  [/BEGIN [A-Z ]*PRIVATE KEY/, 'the private key in $ cannot be read: '],
-  [/BEGIN CERTIFICATE/, '$ holds a certificate, and no private key'],
-  [/PUBLIC KEY/, '$ holds a public key, and no private one'],
-]
+  key: [
+    [/^\s*$/, '$ is empty'],
+    [
+      /BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED/,
+      '$ is encrypted, and nobody is asked for its passphrase: write it without (openssl pkey -in $)',
+    ],
+    [/BEGIN [A-Z ]*PRIVATE KEY/, 'the private key in $ cannot be read: '],
+    [/BEGIN CERTIFICATE/, '$ holds a certificate, and no private key'],
+    [/PUBLIC KEY/, '$ holds a public key, and no private one'],
+    [/(?:)/, '$ holds no private key in PEM (-----BEGIN PRIVATE KEY-----)'],
+  ],
+} as const
 
 /**
  * Opens every file that the values name: certificates, keys, authorities, passwords. The values need not be whole:
@@ -128,14 +133,9 @@ function readCertificates({ name, bytes }: NamedFile): readonly X509Certificate[
     return attempt(() => new X509Certificate(block)) ?? fail(`${which} in ${name} is damaged`)
   })
   if (certificates.length > 0) return certificates
-  const why = noCertificate.find(([form]) => form.test(text))?.[1]
-  if (why !== undefined) fail(why.replaceAll('$', () => name))
   const isDer = attempt(() => new X509Certificate(bytes)) !== undefined
-  return fail(
-    isDer
-      ? `${name} is in DER: turn it into PEM (openssl x509 -inform der -in ${name})`
-      : `${name} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)`,
-  )
+  if (isDer) fail(`${name} is in DER: turn it into PEM (openssl x509 -inform der -in ${name})`)
+  return fail(whatElse(others.certificate, text, name))
 }
 
 /** The server's private key, without a passphrase. */
@@ -143,18 +143,17 @@ function readKey({ name, bytes }: NamedFile): KeyObject {
   try {
     return createPrivateKey(bytes)
   } catch (refusal) {
-    const text = bytes.toString('latin1')
-    const why = noKey.find(([form]) => form.test(text))?.[1]
-    if (why !== undefined)
-      fail(why.replaceAll('$', () => name) + (why.endsWith(': ') ? fileFailure(refusal) : ''))
     const forms = ['pkcs8', 'pkcs1', 'sec1'] as const
     const isDer = forms.some((type) => attempt(() => createPrivateKey({ key: bytes, format: 'der', type })))
-    return fail(
-      isDer
-        ? `${name} is in DER: turn it into PEM (openssl pkey -inform der -in ${name})`
-        : `${name} holds no private key in PEM (-----BEGIN PRIVATE KEY-----)`,
-    )
+    if (isDer) fail(`${name} is in DER: turn it into PEM (openssl pkey -inform der -in ${name})`)
+    const why = whatElse(others.key, bytes.toString('latin1'), name)
+    return fail(why + (why.endsWith(': ') ? fileFailure(refusal) : ''))
   }
+}
+
+function whatElse(forms: readonly (readonly [RegExp, string])[], text: string, name: string): string {
+  const [, why = ''] = forms.find(([form]) => form.test(text)) ?? []
+  return why.replaceAll('$', () => name)
 }
 
 /** Whether a chain and a key belong together, and are good enough for TLS. */

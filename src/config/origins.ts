@@ -12,6 +12,7 @@ export interface Origin {
 /** A value that the environment or a flag puts over those of the file. */
 export interface Override {
   readonly path: ValuePath
+  readonly value: unknown
   readonly origin: Origin
 }
 
