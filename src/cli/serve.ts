@@ -3,6 +3,7 @@ import { type App, createApp } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { wantsColors } from '../logging/human.ts'
 import { createLogger } from '../logging/logger.ts'
+import { withoutWaiting } from '../logging/terminal.ts'
 import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
 import { thisMachine, welcome } from './welcome.ts'
@@ -31,6 +32,7 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   const { config } = loaded
   const isTerminal = 'isTTY' in stdout && stdout.isTTY === true
   const colors = wantsColors(environment, isTerminal)
+  using _ = isTerminal ? withoutWaiting(stdout) : undefined
   const logger = createLogger({ ...config.log, destination: stdout, isTerminal, colors })
   await using log = new AsyncDisposableStack()
   // What was logged last is read as well, by whoever reads.

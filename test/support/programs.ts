@@ -92,6 +92,7 @@ export const programs = {
   podman: { debian: 'podman' },
   regctl: { go: 'github.com/regclient/regclient/cmd/regctl@v0.11.7' },
   runc: { debian: 'runc' },
+  script: { debian: 'bsdutils' },
   setpriv: { debian: 'util-linux', starts: true },
   sh: { debian: 'dash', starts: true },
   skopeo: { debian: 'skopeo' },
