@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { Slots } from '../flow/slots.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Catalog } from '../storage/catalog.ts'
@@ -34,6 +35,8 @@ const sweepEveryMs = 60_000
 const sweptAtOnce = 100
 /** Uploads that are not at their end. */
 const maximumSessions = 4096
+/** Uploads that are written to at a time: each has two files open, and pulls need descriptors too. Others wait. */
+const maximumWriting = 128
 /** Milliseconds after which one that has brought no byte makes room for another: clients begin some to see whether they may. */
 const emptyMs = 60_000
 
@@ -49,7 +52,8 @@ export class Uploads implements AsyncDisposable {
   readonly #sweeper: IntervalJob
   readonly #idle: IdleUploads
   readonly #recording = new Set<Promise<void>>()
-  #stopped: Error | undefined
+  readonly #writing = new Slots(maximumWriting)
+  readonly #stopped = new AbortController()
 
   constructor(options: UploadsOptions) {
     this.#options = options
@@ -70,7 +74,7 @@ export class Uploads implements AsyncDisposable {
    * TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
    */
   begin(repository: RepositoryKey): UploadState {
-    if (this.#stopped) throw this.#stopped
+    this.#stopped.signal.throwIfAborted()
     if (this.#sessions.size >= maximumSessions) this.#makeRoom()
     const id = `upload-${randomUUID()}`
     this.#add(id, repository, true)
@@ -91,6 +95,7 @@ export class Uploads implements AsyncDisposable {
     body: AsyncIterable<Uint8Array>,
     options: Appending,
   ): Promise<UploadState> {
+    using _turn = await this.#turn(options)
     const session = await this.#find(repository, id)
     const offset = await this.#during(session, () => session.append(body, options))
     void this.#recorded(this.#options.catalog.touchUpload(id, Date.now()))
@@ -106,6 +111,7 @@ export class Uploads implements AsyncDisposable {
     options: Appending,
   ): Promise<void> {
     const { catalog } = this.#options
+    using _turn = await this.#turn(options)
     const session = await this.#find(repository, id)
     const record = (file: SealedFile) => catalog.pushed(repository, digest, file, Date.now())
     await this.#during(session, () => session.finish(digest, body, { ...options, record }))
@@ -134,7 +140,7 @@ export class Uploads implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const message = 'the mirror is stopping; what was uploaded is kept: go on when it is back'
     const reason = new RegistryError('UNAVAILABLE', message)
-    this.#stopped = reason
+    this.#stopped.abort(reason)
     await this.#sweeper[Symbol.asyncDispose]()
     this.#idle[Symbol.dispose]()
     const stopping = [...this.#sessions.values()].map((session) =>
@@ -146,10 +152,16 @@ export class Uploads implements AsyncDisposable {
     await Promise.all(this.#recording)
   }
 
+  /** The body of whoever waits is not read, so that its client waits as well. */
+  #turn({ signal }: Appending): Promise<Disposable> {
+    const stopped = this.#stopped.signal
+    return this.#writing.take(signal ? AbortSignal.any([signal, stopped]) : stopped)
+  }
+
   async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {
     const isKnown = this.#sessions.has(id) || this.#ended.has(id)
     const row = isKnown ? undefined : await this.#options.catalog.upload(id)
-    if (this.#stopped) throw this.#stopped
+    this.#stopped.signal.throwIfAborted()
     // Another request may have brought it back meanwhile.
     const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository, false))
     if (known?.repository === repository && !this.#ended.has(id)) return known

@@ -279,3 +279,34 @@ test('a client that does not wait for the end, and ends it again: the first end 
   await assert.rejects(second, fails('BLOB_UPLOAD_UNKNOWN', 404))
   assert.equal(await contentOf(parts), digest)
 })
+
+test('of many uploads at once some are written to, the others wait unread, and go when their client does or the mirror stops', async () => {
+  const parts = start()
+  let held = Promise.withResolvers<void>()
+  let reading = 0
+  async function* body() {
+    reading += 1
+    yield content.subarray(0, 10)
+    await held.promise
+  }
+  const begun = await Promise.all(Array.from({ length: 200 }, () => parts.repository.begin()))
+  const ids = begun.map(({ id }) => id)
+  const appended = ids.map((id) => parts.repository.append(id, body(), {}))
+  await until(() => reading === 128)
+  const [extra, last] = [(await parts.repository.begin()).id, (await parts.repository.begin()).id]
+  const left = new AbortController()
+  const leaving = parts.repository.append(extra, body(), { signal: left.signal })
+  left.abort(new Error('the client has left'))
+  await assert.rejects(leaving, /the client has left/)
+  assert.equal(reading, 128)
+  held.resolve()
+  await Promise.all(appended)
+  assert.equal(reading, 200)
+  held = Promise.withResolvers()
+  const stuck = [...ids, last].map((id) => parts.repository.append(id, body(), {}))
+  await until(() => reading === 328)
+  const ends = Promise.allSettled(stuck)
+  await parts.uploads[Symbol.asyncDispose]()
+  for (const end of await ends) assert.equal(end.status, 'rejected')
+  assert.equal(reading, 328)
+})
