@@ -45,8 +45,16 @@ export class Recorder {
     if (bindings) this.#redactor.copyFields(bindings, serializers, all)
     if (isObject) this.#redactor.copyFields(first instanceof Error ? { err: first } : first, serializers, all)
     const { error, msg, fields } = apart(all)
-    const message = textOf(words) ?? textOf([msg]) ?? error?.message ?? ''
+    const message = this.#textOf(words) ?? this.#textOf([msg]) ?? error?.message ?? ''
     return { time: Date.now(), level: levels.labels[level] as LevelName, message, error, fields }
+  }
+
+  /** The message with the values in the place of its placeholders, clean. */
+  #textOf(words: readonly unknown[]): string | undefined {
+    const [message] = words
+    if (message === undefined) return undefined
+    const isAlone = words.length === 1 && typeof message === 'string'
+    return redactText(isAlone ? message : format(...words.map((word) => this.#redactor.copy(word))))
   }
 }
 
@@ -63,13 +71,6 @@ function apart(all: Record<string, unknown>) {
 }
 
 const reserved = ['level', 'time', 'err', 'msg'] as const
-
-/** The message with the values in the place of its placeholders, clean. */
-function textOf(words: readonly unknown[]): string | undefined {
-  const [message] = words
-  if (message === undefined) return undefined
-  return redactText(words.length === 1 && typeof message === 'string' ? message : format(...words))
-}
 
 function errorFrom(value: unknown): LoggedError | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined

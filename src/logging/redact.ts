@@ -2,6 +2,7 @@ import { stdSerializers } from 'pino'
 
 /** What stands where a secret was. */
 const redacted = '[redacted]'
+const unreadable = '[unreadable]'
 
 /** Characters; what is longer is cut, after it was cleaned. */
 const longestText = 16_384
@@ -98,8 +99,18 @@ export class Redactor {
         const copy = this.#copyUnder(key, serializer ? serializer(value) : value, 1)
         if (copy !== undefined) clean[key.clean] = copy
       } catch {
-        clean[key.clean] = '[unreadable]'
+        clean[key.clean] = unreadable
       }
+    }
+  }
+
+  /** A copy of one value; undefined of what is none in JSON. Throws nothing. */
+  copy(value: unknown): unknown {
+    this.#valuesLeft = mostValues
+    try {
+      return this.#copy(value, 1)
+    } catch {
+      return unreadable
     }
   }
 

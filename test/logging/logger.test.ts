@@ -189,6 +189,13 @@ const leaks: Record<string, (logger: Logger) => void> = {
     logger.info({ a: { b: { c: { access_token: canary, refreshToken: canary } } } }),
   'token in a list': (logger) => logger.info({ list: [{ token: canary }, { password: { value: canary } }] }),
   'binding of a child': (logger) => logger.child({ upstream: { password: canary } }).info('hello'),
+  'placeholder of an object': (logger) =>
+    logger.info(
+      '%j, %o and %s',
+      ...Array(3).fill({ token: { value: canary }, list: [{ cookie: [canary] }] }),
+    ),
+  'more values than placeholders': (logger) =>
+    (logger.info as (...all: unknown[]) => void)('failed', { password: [canary] }),
   'placeholder of a message': (logger) =>
     logger.info('asked %s with %j', `https://a:${canary}@b`, { token: canary }),
   'answer of a token server': (logger) =>
