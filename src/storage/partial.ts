@@ -16,7 +16,7 @@ export interface SealedFile {
  * is told of what arrives, and it has no size, which its owner knows. The present ranges are journalled, so that a
  * later process goes on where this one was (docs/decisions/0002). Its owner ends it exactly once, by `seal`,
  * `suspend` or `discard`; disposing suspends what nobody ended. Every implementation passes
- * `test/storage/partial-*.contract.ts`.
+ * `test/storage/partial.contract.ts`, those of stores `partial-*.contract.ts` too.
  */
 export interface Partial extends AsyncDisposable {
   readonly id: string

@@ -3,6 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
+import { partialContract } from './partial.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
 import { partialSealContract } from './partial-seal.contract.ts'
 import { partialViewContract } from './partial-view.contract.ts'
@@ -42,6 +43,9 @@ export async function sizeOf(store: BlobStore, digest: Digest): Promise<number |
 /** What every implementation of `BlobStore` and its `Partial` keeps to. */
 export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: stored blobs`, () => storedBlobContract(open))
+  suite(`${name}: partials`, () => {
+    partialContract(async (t) => (await open(t)).store.partials.open({ id: 'one', algorithm: 'sha256' }))
+  })
   suite(`${name}: sealing`, () => partialSealContract(open))
   suite(`${name}: views of a partial`, () => partialViewContract(open))
   suite(`${name}: partials that end and go on`, () => partialResumeContract(open))

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialView } from '../../../src/storage/partial.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
+import { partialContract } from '../partial.contract.ts'
 
 const content = testBytes(100_000)
 const digest = digestOf(content)
@@ -31,6 +32,8 @@ async function follow(view: PartialView, from: number, pieceSize: number, pause 
   }
   await view[Symbol.asyncDispose]()
 }
+
+suite('WindowPartial', () => partialContract(async () => open(400_000)))
 
 test('one writer and readers of any speed, from any position: all get all bytes, and no more than it holds waits', async () => {
   const reader = fc.record({
