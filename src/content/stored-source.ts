@@ -24,6 +24,7 @@ export function storedSource(openStored: () => Promise<BlobReader | undefined>):
               // A partial may keep what it is given: a piece of its own each time.
               const piece = Buffer.allocUnsafe(Math.min(pieceSize, reader.size - at))
               const count = await reader.read(piece, at, { signal }).catch(blame)
+              if (count === 0) throw new UpstreamError('UNREACHABLE', name, 'its file became shorter')
               yield piece.subarray(0, count)
               at += count
             }
