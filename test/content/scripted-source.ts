@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import type { BlobRecords } from '../../src/content/blob-records.ts'
@@ -53,10 +54,12 @@ export function scripted(
       const { start = position, size, bytes, until = bytes.length, pause } = answered
       const stop = Math.min(until, bytes.length, query.end ?? bytes.length)
       let isStopped = false
+      let isRead = false
       return {
         start,
         size,
         async *body() {
+          isRead = true
           for (let at = start; at < stop && !isStopped; at += chunkSize) {
             await pause?.(at)
             query.signal.throwIfAborted()
@@ -70,7 +73,7 @@ export function scripted(
         stop: () => {
           isStopped = true
         },
-        discard: () => {},
+        discard: () => assert.ok(!isRead, 'a body that is read is not discarded as well'),
       }
     },
   }

@@ -184,6 +184,30 @@ test('uploads without end are refused, pulls and those under way go on, and an e
   await begin()
 })
 
+test('too many uploads: one that has brought no byte in a minute makes room, one that has brought some does not', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 0 })
+  const parts = start()
+  const { id: begun } = await parts.repository.begin()
+  await parts.repository.append(begun, pieces(content.subarray(0, 10)), {})
+  const { id: empty } = await parts.repository.begin()
+  const fillUp = async () => {
+    for (;;) await parts.repository.begin()
+  }
+  await assert.rejects(fillUp, fails('TOOMANYREQUESTS', 429))
+  t.mock.timers.setTime(59_000)
+  await assert.rejects(parts.repository.begin(), fails('TOOMANYREQUESTS', 429))
+  t.mock.timers.setTime(61_000)
+  await parts.repository.begin()
+  await until(() =>
+    parts.repository.upload(empty).then(
+      () => false,
+      ({ code }) => code === 'BLOB_UPLOAD_UNKNOWN',
+    ),
+  )
+  assert.equal((await parts.repository.upload(begun)).offset, 10)
+  await parts.uploads[Symbol.asyncDispose]()
+})
+
 test('a client that is gone while its last piece is written: its next request waits for that, and goes on', async () => {
   const { store, writing, mayWrite } = storeWithHeldWrites()
   const parts = start(store)
