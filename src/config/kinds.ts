@@ -38,11 +38,6 @@ type Range = readonly [from: number, to: number]
 
 // `${VARIABLE}` may stand wherever a number or one of a few words may.
 const reference = { type: 'string', pattern: '\\$\\{' }
-const number = String.raw`\d+(\.\d+)?`
-const durationParts = ['w', 'd', 'h', 'm', 's', 'ms'].map((unit) => `(${number}${unit})?`)
-const durationPattern = `^(?=.)(${durationParts.join('')}|${number})$`
-const sizePattern = `^${number}( ?([kKmMgGtT][iI]?)?[bB])?$`
-const ratePattern = `^(off|${number}( ?([kKMGT]i?)?(B|bit)/s)?)$`
 
 type Read = { readonly read?: (text: string) => string }
 
@@ -121,7 +116,8 @@ export function duration(
   { special = {}, ...words }: Words & { special?: Readonly<Record<string, number>> },
 ): Kind<number> {
   const names = Object.keys(special)
-  const pattern = names.length === 0 ? durationPattern : `^(${names.join('|')})$|${durationPattern}`
+  const pattern =
+    names.length === 0 ? units.durationPattern : `^(${names.join('|')})$|${units.durationPattern}`
   const range = `${units.formatDuration(from)} to ${to === Number.MAX_SAFE_INTEGER ? 'more' : units.formatDuration(to)}`
   const parse = (input: string | number) => {
     const word = names.find((name) => name === String(input).trim().toLowerCase())
@@ -140,7 +136,7 @@ export function size(standard: string, words: Words): Kind<number> {
     standard,
     words,
     'a size such as 50GB or 512MiB',
-    sizePattern,
+    units.sizePattern,
     units.parseSize,
     units.formatSize,
   )
@@ -148,7 +144,7 @@ export function size(standard: string, words: Words): Kind<number> {
 
 /** `auto`, a number of bytes or a share of the disk. */
 export function sizeOrShare(standard: string, words: Words): Kind<number | units.Percentage | 'auto'> {
-  const pattern = `^auto$|^${number} ?%$|${sizePattern}`
+  const pattern = `^auto$|${units.sharePattern}|${units.sizePattern}`
   const parse = (input: string | number) =>
     String(input).trim().toLowerCase() === 'auto' ? 'auto' : units.parseSizeOrPercentage(input)
   const show = (value: number | units.Percentage | 'auto') =>
@@ -163,7 +159,7 @@ export function rate(standard: string, words: Words): Kind<number | undefined> {
     standard,
     words,
     'a rate such as 10MB/s, or off',
-    ratePattern,
+    units.ratePattern,
     units.parseRate,
     units.formatRate,
   )

@@ -25,31 +25,28 @@ export interface Percentage {
 const durationUnits = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const
 const sizeUnits = ['TiB', 'GiB', 'MiB', 'KiB', 'TB', 'GB', 'MB', 'kB'] as const
 
-const number = String.raw`(\d{1,20}(?:\.\d{1,20})?)`
-const plainNumber = new RegExp(`^${number}$`)
-const sizeGrammar = new RegExp(`^${number} ?([kmgt]i?)?b$`, 'i')
-const sizeWithoutUnit = new RegExp(`^${number} ?([kmgt])i?$`, 'i')
-const percentGrammar = new RegExp(`^${number} ?%$`)
-// "b" and "B" are a factor of eight apart, so the case of these letters counts.
-const rateGrammar = new RegExp(`^${number} ?([kKMGT]i?)?(B|bit)/s$`)
+const number = String.raw`(\d+(?:\.\d+)?)`
 const durationParts = Object.keys(durationUnits).map((unit) => `(?:${number}${unit})?`)
-const durationGrammar = new RegExp(`^(?=.)${durationParts.join('')}$`)
+
+// What the parsers below take, and editors by the JSON Schema.
+export const sizePattern = `^${number}(?: ?([kKmMgGtT][iI]?)?[bB])?$`
+export const sharePattern = `^${number} ?%$`
+export const durationPattern = `^(?=.)(?:${durationParts.join('')}|${number})$`
+// "b" and "B" are a factor of eight apart, so the case of these letters counts.
+export const ratePattern = `^(?:off|${number}(?: ?([kKMGT]i?)?(B|bit)/s)?)$`
 
 /** Bytes from `50GB` (10^9 each), `512MiB` (2^20 each) or a plain number. Throws UnitError. */
 export function parseSize(input: string | number): number {
-  const expected = 'a size such as 50GB or 512MiB'
-  return amount(input, expected, 1, (text) => {
-    const [, count, prefix] = sizeGrammar.exec(text) ?? []
-    if (count !== undefined) return Number(count) * multiplier(prefix)
-    const [, bare, letter = ''] = sizeWithoutUnit.exec(text) ?? []
-    const unit = `${bare}${letter.toUpperCase()}`
-    return refuse(expected, input, bare && `: write ${unit}B (decimal) or ${unit}iB (binary)`)
-  })
+  const [, bare, letter = ''] = new RegExp(`^${number} ?([kmgt])i?$`, 'i').exec(String(input).trim()) ?? []
+  const unit = `${bare}${letter.toUpperCase()}`
+  const hint = bare && `: write ${unit}B (decimal) or ${unit}iB (binary)`
+  const bytes = ([count, prefix]: Groups) => Number(count) * multiplier(prefix)
+  return amount(input, sizePattern, bytes, 'a size such as 50GB or 512MiB', hint)
 }
 
 /** Bytes as in parseSize, or a share of the disk from `80%`. Throws UnitError. */
 export function parseSizeOrPercentage(input: string | number): number | Percentage {
-  const match = percentGrammar.exec(String(input).trim())
+  const match = new RegExp(sharePattern).exec(String(input).trim())
   if (!match) return parseSize(input)
   const percent = Number(match[1])
   return percent > 0 && percent <= 100 ? { percent } : refuse('a share above 0% and at most 100%', input)
@@ -57,14 +54,10 @@ export function parseSizeOrPercentage(input: string | number): number | Percenta
 
 /** Milliseconds from `30s`, `15m`, `24h`, `7d`, `2w`, `1h30m`, `500ms`; a plain number is seconds. Throws UnitError. */
 export function parseDuration(input: string | number): number {
-  const expected = 'a duration such as 6h'
-  return amount(input, expected, durationUnits.s, (text) => {
-    const counts = durationGrammar.exec(text)?.slice(1) ?? refuse(expected, input)
-    return Object.values(durationUnits).reduce(
-      (sum, unit, index) => sum + Number(counts[index] ?? 0) * unit,
-      0,
-    )
-  })
+  const factors = [...Object.values(durationUnits), durationUnits.s]
+  const milliseconds = (counts: Groups) =>
+    factors.reduce((sum, factor, index) => sum + Number(counts[index] ?? 0) * factor, 0)
+  return amount(input, durationPattern, milliseconds, 'a duration such as 6h')
 }
 
 /**
@@ -73,11 +66,9 @@ export function parseDuration(input: string | number): number {
  */
 export function parseRate(input: string | number | false): number | undefined {
   if (input === false || String(input).trim().toLowerCase() === 'off') return undefined
-  const expected = 'a rate such as 10MB/s or 8Mbit/s, or off'
-  const rate = amount(input, expected, 1, (text) => {
-    const [, count, prefix, unit] = rateGrammar.exec(text) ?? refuse(expected, input)
-    return (Number(count) * multiplier(prefix)) / (unit === 'bit' ? 8 : 1)
-  })
+  const bytes = ([count, prefix, unit]: Groups) =>
+    (Number(count) * multiplier(prefix)) / (unit === 'bit' ? 8 : 1)
+  const rate = amount(input, ratePattern, bytes, 'a rate such as 10MB/s or 8Mbit/s, or off')
   if (rate > 0) return rate
   if (!/[1-9]/.test(String(input))) return undefined
   throw new UnitError(`${describeValue(input)} is less than one byte a second: write off for no limit`)
@@ -85,9 +76,10 @@ export function parseRate(input: string | number | false): number | undefined {
 
 /** The shortest spelling that parseSize turns into the same number of bytes. */
 export function formatSize(bytes: number): string {
-  const whole = sizeUnits.filter((unit) => bytes > 0 && bytes % multiplier(unit.slice(0, -1)) === 0)
-  const spellings = whole.map((unit) => `${bytes / multiplier(unit.slice(0, -1))}${unit}`)
-  return [...spellings, `${bytes}B`].reduce((best, other) => (other.length < best.length ? other : best))
+  const counts = sizeUnits.map((unit) => [bytes / multiplier(unit.slice(0, -1)), unit] as const)
+  const whole = counts.filter(([count]) => count > 0 && Number.isInteger(count))
+  const spellings = [...whole, [bytes, 'B'] as const].map(([count, unit]) => `${count}${unit}`)
+  return spellings.reduce((best, other) => (other.length < best.length ? other : best))
 }
 
 /** The spelling of milliseconds that parseDuration turns into the same number; Infinity is `never`. */
@@ -108,20 +100,21 @@ export function formatRate(bytesPerSecond: number | undefined): string {
   return bytesPerSecond === undefined ? 'off' : `${formatSize(bytesPerSecond)}/s`
 }
 
-/** A whole number from a plain one, in units of `scale`, or from what `read` makes of a text. */
+/** What the groups of a pattern matched. */
+type Groups = readonly (string | undefined)[]
+
+/** A whole number out of what a pattern finds in a text or plain number. */
 function amount(
   input: string | number,
+  pattern: string,
+  toNumber: (groups: Groups) => number,
   expected: string,
-  scale: number,
-  read: (text: string) => number,
+  hint?: string,
 ): number {
-  const text = String(input).trim()
-  const isPlain = typeof input === 'number' || plainNumber.test(text)
-  const value = isPlain ? Number(text) * scale : read(text)
-  if (!Number.isFinite(value) || value < 0) refuse(expected, input)
-  const rounded = Math.round(value)
-  if (!Number.isSafeInteger(rounded)) throw new UnitError(`${describeValue(input)} is too large`)
-  return rounded
+  const [, ...groups] = new RegExp(pattern).exec(String(input).trim()) ?? refuse(expected, input, hint)
+  const value = Math.round(toNumber(groups))
+  if (Number.isSafeInteger(value)) return value
+  throw new UnitError(`${describeValue(input)} is too large`)
 }
 
 /** Of the prefix of a unit: 1000 or, with an "i", 1024 to the power that it stands for. */
