@@ -109,7 +109,7 @@ export class Manifests {
     const { upstream, name, key } = repository
     await this.#options.answers.throwRefusal(key, reference)
     const claims = await unlessOdd(
-      upstream.turns.take('question', asking, () => upstream.manifestClaims(name, reference, asking)),
+      upstream.turns.take('question', asking, (turn) => upstream.manifestClaims(name, reference, turn)),
     )
     const { digest, mediaType, size } = claims ?? {}
     if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined

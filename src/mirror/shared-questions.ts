@@ -22,10 +22,7 @@ export class SharedQuestions<Answer> {
     question: (asking: Asking) => Promise<Answer>,
     { signal, kind = 'question' }: Asking & { readonly kind?: QuestionKind },
   ): Promise<Answer> {
-    const inTurn = (flight: AbortSignal): Promise<Answer> => {
-      const asking = { signal: flight }
-      return upstream.turns.take(kind, asking, () => question(asking))
-    }
+    const inTurn = (flight: AbortSignal) => upstream.turns.take(kind, { signal: flight }, question)
     return this.#asking.run(key, inTurn, signal)
   }
 }

@@ -29,6 +29,11 @@ export type ThreadReply =
 /** Bytes that take a few milliseconds; larger documents take up to two hundred, in which nobody else is served. */
 const smallBytes = 128 * 1024
 const defaultIdleMs = 10_000
+/**
+ * Of its heap, in MiB. Left to itself the part for what is new grows to several times what a document takes. Half a GiB
+ * is more than the worst one of 4 MiB takes, that is made of empty objects.
+ */
+const threadLimits = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 512 }
 
 /**
  * Reads manifests and lists: small ones at once, large ones in a worker thread, one at a time, so that they hold up
@@ -91,7 +96,7 @@ export class DocumentReader implements AsyncDisposable {
   #start(): Worker {
     // It is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/document-reader(\.\w+)$/, 'document-reader-thread$1'))
-    const worker = new Worker(source)
+    const worker = new Worker(source, { resourceLimits: threadLimits })
     // One that has failed, for want of memory perhaps, fails the document that it was at; the next one gets another.
     const onEnd = (): void => {
       if (this.#worker === worker) this.#worker = undefined

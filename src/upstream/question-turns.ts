@@ -8,6 +8,8 @@ import type { Asking } from './question.ts'
  * a list of referrers of more. Subjects of which nothing is here anyone can make up: they wait in a line of their own.
  */
 const atOnce = { question: 16, referrers: 4, 'unknown referrers': 2 }
+/** Of the questions, those whose answers are large. */
+const largeAtOnce = 3
 
 export type QuestionKind = keyof typeof atOnce
 
@@ -22,12 +24,15 @@ export interface QuestionTurnsOptions {
 
 const defaultPatienceMs = 20_000
 const defaultMaximumWaiting = 1000
+/** Milliseconds; a second is the shortest patience. */
+const beatMs = 500
 
 /** Whose turn it is to ask an upstream; whoever comes first is served first. */
 export class QuestionTurns {
   readonly #upstream: string
   readonly #patienceMs: number
   readonly #maximumWaiting: number
+  readonly #large = new Slots(largeAtOnce)
   readonly #lines: Readonly<Record<QuestionKind, { readonly slots: Slots; asked: number }>>
 
   constructor({ upstream, patienceMs, maximumWaiting }: QuestionTurnsOptions) {
@@ -47,12 +52,17 @@ export class QuestionTurns {
    * Rejects as
    * `work` does, with UpstreamError TIMED_OUT where too many wait or it takes too long, and with the signal's reason.
    */
-  async take<Value>(kind: QuestionKind, asking: Asking, work: () => Promise<Value>): Promise<Value> {
+  async take<Value>(
+    kind: QuestionKind,
+    { signal }: Asking,
+    work: (asking: Asking) => Promise<Value>,
+  ): Promise<Value> {
     const line = this.#lines[kind]
     if (line.asked >= atOnce[kind] + this.#maximumWaiting) throw this.#tooMany()
     line.asked += 1
     let isAsked = true
     let slot: Slot | undefined
+    let large: Slot | undefined
     const giveUp = (): void => {
       slot?.[Symbol.dispose]()
       if (isAsked) line.asked -= 1
@@ -60,17 +70,22 @@ export class QuestionTurns {
     }
     let stopListening: (() => void) | undefined
     try {
-      slot = await this.#wait(line.slots, asking)
+      slot = await this.#wait(line.slots, signal)
       // Lists of referrers are the largest, and nobody waits for them long: they keep their turn.
       if (kind === 'question') stopListening = Pulse.current?.whenSilent(giveUp)
-      return await work()
+      // A list of referrers may wait for a question, and would for ever where both waited for the other's place.
+      const onLarge = async (): Promise<void> => {
+        large ??= await alive(this.#large.take(signal))
+      }
+      return await work({ signal, ...(kind === 'question' ? { onLarge } : {}) })
     } finally {
       stopListening?.()
       giveUp()
+      large?.[Symbol.dispose]()
     }
   }
 
-  async #wait(slots: Slots, { signal }: Asking): Promise<Slot> {
+  async #wait(slots: Slots, signal: AbortSignal | undefined): Promise<Slot> {
     const late = new AbortController()
     const timer = setTimeout(() => late.abort(this.#tooMany()), this.#patienceMs).unref()
     try {
@@ -83,5 +98,16 @@ export class QuestionTurns {
   #tooMany(): UpstreamError {
     const message = 'too many questions wait for it: ask again later'
     return new UpstreamError('TIMED_OUT', this.#upstream, message)
+  }
+}
+
+/** Waits for our own side, which is no silence of the other one: the question is alive meanwhile. */
+async function alive<Value>(waiting: Promise<Value>): Promise<Value> {
+  const pulse = Pulse.current
+  const beating = setInterval(() => pulse?.beat(), beatMs).unref()
+  try {
+    return await waiting
+  } finally {
+    clearInterval(beating)
   }
 }

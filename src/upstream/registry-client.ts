@@ -148,9 +148,9 @@ export class RegistryClient implements AsyncDisposable {
   async manifest(
     repository: RepositoryName,
     reference: Reference,
-    { signal }: Asking = {},
+    asking: Asking = {},
   ): Promise<FetchedManifest> {
-    return this.#getManifest(reference, { repository, ...manifestQuery(reference), signal })
+    return this.#getManifest(reference, { repository, ...manifestQuery(reference), ...asking })
   }
 
   /**
@@ -161,10 +161,10 @@ export class RegistryClient implements AsyncDisposable {
     repository: RepositoryName,
     reference: Reference,
     known: Digest,
-    { signal }: Asking = {},
+    asking: Asking = {},
   ): Promise<FetchedManifest | undefined> {
     const { path, headers } = manifestQuery(reference)
-    const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` }, signal }
+    const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` }, ...asking }
     try {
       return await this.#getManifest(reference, query, [])
     } catch (error) {
@@ -224,9 +224,9 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /** A page of the repository's tags (end-8). `query` as the client or the page before has it, without "?". */
-  async tags(repository: RepositoryName, query: string, { signal }: Asking = {}): Promise<TagPage> {
+  async tags(repository: RepositoryName, query: string, asking: Asking = {}): Promise<TagPage> {
     const path = `tags/list${query === '' ? '' : `?${query}`}`
-    const { answer, bytes } = await this.#getList({ repository, path, signal })
+    const { answer, bytes } = await this.#getList({ repository, path, ...asking })
     const next = nextPage(answer, { upstream: this.name, base: this.#url, path: '/tags/list', query })
     const list = await this.#small.parsed(answer, this.#documents.read('tags', bytes))
     return { ...list, next }

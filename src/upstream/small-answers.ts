@@ -40,13 +40,13 @@ export class SmallAnswers {
    */
   async get<OneAnswer extends Answer>(
     ask: () => Promise<OneAnswer>,
-    { signal }: Asking = {},
+    { signal, onLarge }: Asking = {},
     delaysMs: readonly number[] = retryDelays,
   ): Promise<SmallAnswer<OneAnswer>> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const answer = await ask()
-        const reading = () => readBody(answer, this.#options.upstream, maximumManifestBytes)
+        const reading = () => readBody(answer, this.#options.upstream, maximumManifestBytes, onLarge)
         return { answer, bytes: await watchOver(reading, this.#options) }
       } catch (error) {
         const waitMs = delaysMs[attempt]

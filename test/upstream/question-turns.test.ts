@@ -94,3 +94,38 @@ test('what shows no sign of life gives its turn to the next one, once, and goes 
   await settled()
   assert.equal(running.length, 17, 'its end frees no second turn')
 })
+
+test('of those whose answers are large three come to their end at a time, and none is silent for that', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const turns = new QuestionTurns({ upstream: 'docker.io' })
+  const ends: (() => void)[] = []
+  let large = 0
+  const pulses = Array.from({ length: 5 }, () => new Pulse())
+  const asked = pulses.map((pulse) =>
+    pulse.run(() =>
+      turns.take('question', {}, async ({ onLarge }) => {
+        await onLarge?.()
+        await onLarge?.()
+        large += 1
+        const end = Promise.withResolvers<void>()
+        ends.push(end.resolve)
+        await end.promise
+      }),
+    ),
+  )
+  await settled()
+  assert.equal(large, 3)
+  const beats = () => pulses.map(({ lastBeat }) => lastBeat)
+  const [, , , before] = beats()
+  t.mock.timers.tick(500)
+  assert.ok((beats()[3] ?? 0) > (before ?? 0), 'who waits for our own side is alive')
+  ends[0]?.()
+  await settled()
+  assert.equal(large, 4)
+  for (let index = 1; index < 5; index += 1) {
+    ends[index]?.()
+    await settled()
+  }
+  await Promise.all(asked)
+  await turns.take('referrers', {}, async ({ onLarge }) => assert.equal(onLarge, undefined))
+})

@@ -25,6 +25,9 @@ export type WriterReply =
       readonly error: { readonly code: StorageErrorCode | undefined; readonly message: string }
     }
 
+/** Of its heap, in MiB: what it is sent lives for one commit. Left to itself this part grows to several times that. */
+const maxYoungGenerationSizeMb = 8
+
 /** The other end of `catalog-writer.ts`. */
 export class WriterThread implements AsyncDisposable {
   readonly #worker: Worker
@@ -43,7 +46,7 @@ export class WriterThread implements AsyncDisposable {
   static async start(data: WriterData): Promise<WriterThread> {
     // The worker is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/writer-thread(\.\w+)$/, 'catalog-writer$1'))
-    const worker = new Worker(source, { workerData: data })
+    const worker = new Worker(source, { workerData: data, resourceLimits: { maxYoungGenerationSizeMb } })
     // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
     await once(worker, 'message')
     return new WriterThread(worker)

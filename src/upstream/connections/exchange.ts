@@ -233,14 +233,18 @@ export class Exchange {
   }
 }
 
+/** Bytes after which a body that is read whole counts as large. */
+const largeBytes = 128 * 1024
+
 /**
- * Reads a small body whole. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes, TIMED_OUT where it
+ * Reads a small body whole; one that turns out to be large waits for `onLarge` in the middle. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes, TIMED_OUT where it
  * takes for ever; no more than that is read.
  */
 export async function readBody(
   response: TransportResponse,
   upstream: string,
   limit: number,
+  onLarge?: (() => Promise<void>) | undefined,
 ): Promise<Buffer> {
   const startedAt = performance.now()
   const chunks: Buffer[] = []
@@ -259,6 +263,7 @@ export async function readBody(
       )
     }
     chunks.push(chunk)
+    if (size > largeBytes && size - chunk.length <= largeBytes) await onLarge?.()
   }
   return Buffer.concat(chunks)
 }
