@@ -9,10 +9,6 @@ if (complaint !== undefined) {
 }
 
 const { exitCodes } = await import('./cli/exit-codes.ts')
-const { tellUncaught } = await import('./cli/last-resort.ts')
-// A rejection that nobody listens to comes here too.
-process.on('uncaughtException', (error) => process.exit(tellUncaught(error)))
-
 const stop = new AbortController()
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
@@ -24,6 +20,10 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 
 // Whoever reads the log may go, or its disk fill up: that is no reason to stop serving.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+const { tellUncaught } = await import('./cli/last-resort.ts')
+// A rejection that nobody listens to comes here too.
+process.on('uncaughtException', (error) => process.exit(tellUncaught(error)))
 
 const { larder } = await import('./cli/larder.ts')
 process.exit(
