@@ -77,13 +77,13 @@ export class LocalRepository implements Repository, Pushing {
    */
   async manifest(
     reference: Reference,
-    { isHead }: { readonly isHead: boolean } = { isHead: false },
+    { isHead, ...asked }: AskOptions & { readonly isHead: boolean } = { isHead: false },
   ): Promise<ServedManifest> {
     const { catalog } = this.#store
     const digest = isDigestReference(reference) ? reference : (await catalog.tag(this.key, reference))?.digest
     const record = digest && (await this.#manifestOf(digest))
     if (!record) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
-    const lost = isHead ? await this.#lostOf(record) : undefined
+    const lost = isHead ? await this.#lostOf(record, asked) : undefined
     if (lost !== undefined) {
       const message = `the bytes of ${lost}, which ${reference} of ${this.name} needs, are lost: push the image again`
       throw new RegistryError('MANIFEST_UNKNOWN', message)
@@ -138,9 +138,9 @@ export class LocalRepository implements Repository, Pushing {
     return { referrers, status: 'hit', checkedAt: undefined }
   }
 
-  async mount(digest: Digest, from: string): Promise<boolean> {
+  async mount(digest: Digest, from: string, asked: AskOptions = {}): Promise<boolean> {
     const { catalog, blobs } = this.#store
-    if (!isRepositoryName(from) || !(await blobs.stat(digest))) return false
+    if (!isRepositoryName(from) || !(await blobs.stat(digest, asked))) return false
     const at = Date.now()
     return catalog.mount(this.key, digest, repositoryKey(localOrigin, from), { at, refusedAfter: at })
   }
@@ -219,10 +219,10 @@ export class LocalRepository implements Repository, Pushing {
     return { digest, subject: parsed.subject?.digest }
   }
 
-  async #lostOf(manifest: ManifestRecord): Promise<Digest | undefined> {
+  async #lostOf(manifest: ManifestRecord, asked: AskOptions): Promise<Digest | undefined> {
     const { blobs } = this.#store
     return lostOf(manifest, {
-      isHere: async (digest) => (await blobs.stat(digest)) !== undefined,
+      isHere: async (digest) => (await blobs.stat(digest, asked)) !== undefined,
       manifest: (digest) => this.#manifestOf(digest),
     })
   }

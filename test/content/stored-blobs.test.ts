@@ -182,3 +182,26 @@ test('the mirror notes what was used once, at the latest when it stops', async (
   await blobs[Symbol.asyncDispose]()
   assert.deepEqual(used, [digestOf(large), digestOf(small)])
 })
+
+test('who asks for the size of a file that has to be hashed, and leaves, does not wait for that', async (t) => {
+  const store = new MemoryBlobStore()
+  await fill(blobsOver(t, store), large)
+  const mayRead = Promise.withResolvers<void>()
+  const open = store.open.bind(store)
+  store.open = async (digest) => {
+    const found = await open(digest)
+    if (!found) return undefined
+    const read: typeof found.read = async (...asked) => {
+      await mayRead.promise
+      return found.read(...asked)
+    }
+    return Object.assign(Object.create(found), { file: found.file, size: found.size, read })
+  }
+  const blobs = blobsOver(t, store, { records: new MemoryCatalog() })
+  const leaving = new AbortController()
+  const asked = blobs.stat(digestOf(large), { signal: leaving.signal })
+  leaving.abort(new Error('the client has left'))
+  await assert.rejects(asked, /the client has left/)
+  mayRead.resolve()
+  assert.equal((await blobs.stat(digestOf(large)))?.size, large.length)
+})
