@@ -14,11 +14,7 @@ export interface Judged {
 /** A page about mutants, and how many are neither killed nor explained. */
 export function report(
   judged: readonly Judged[],
-  {
-    seed,
-    count,
-    leftOut,
-  }: { readonly seed: string; readonly count: string; readonly leftOut: readonly string[] },
+  { command, leftOut }: { readonly command: string; readonly leftOut: readonly string[] },
 ): { readonly text: string; readonly open: number } {
   const rooms = Map.groupBy(judged, ({ file }) =>
     file
@@ -40,7 +36,7 @@ export function report(
   const open = alive.filter((mutant) => whyOf(mutant) === undefined)
   const text = `# Mutants
 
-One place of the source is changed at a time; the tests that execute it should notice. Made by \`npm run mutants -- --seed ${seed} --count ${count} --report docs/mutants.md\`: a change that is not noticed gets a test, or a line in \`test/mutants/explained.ts\`. "Out of time" is noticed, too.${leftOut.length > 0 ? ` Tests that failed without any mutant, and were left out: ${leftOut.join(', ')}.` : ''}
+One place of the source is changed at a time; the tests that execute it should notice. Made by \`${command}\`: a change that is not noticed gets a test, or a line in \`test/mutants/explained.ts\`. "Out of time" is noticed, too.${leftOut.length > 0 ? ` Tests that failed without any mutant, and were left out: ${leftOut.join(', ')}.` : ''}
 
 | | mutants | killed | out of time | survived | not executed |
 |---|---|---|---|---|---|

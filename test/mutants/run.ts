@@ -47,7 +47,7 @@ const { values } = parseArgs({
 })
 
 /** Milliseconds that a test file may take without any mutant. */
-const longestMs = 120_000
+const longestMs = 180_000
 
 interface TestFile {
   readonly path: string
@@ -81,7 +81,7 @@ async function main(): Promise<void> {
       `${judged.length} ${last?.verdict} ${last?.file}:${last?.lineNumber} ${last?.becomes}\n`,
     )
   })
-  const page = report(judged, { ...values, leftOut })
+  const page = report(judged, { command: `npm run mutants -- ${process.argv.slice(2).join(' ')}`, leftOut })
   process.stdout.write(page.text)
   if (values.report !== undefined) await writeFile(values.report, page.text)
   if (page.open > 0) process.exitCode = 1
