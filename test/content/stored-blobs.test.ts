@@ -143,6 +143,20 @@ for (const bytes of [small, large]) {
   })
 }
 
+test('what is small is read from the disk once', async (t) => {
+  let opened = 0
+  const store = new MemoryBlobStore({
+    step: async (name) => {
+      if (name === 'open') opened += 1
+    },
+  })
+  const blobs = blobsOver(t, store)
+  await fill(blobs, small)
+  const before = opened
+  for (let n = 0; n < 3; n += 1) assertSameBytes((await served(blobs, small)) ?? large, small)
+  assert.ok(opened <= before + 1, `${opened - before} times`)
+})
+
 test('a small blob that is removed while it is read for the first time does not stay in memory', async (t: TestContext) => {
   let removing: Promise<unknown> | undefined
   let removeNow = (): void => {}

@@ -97,6 +97,26 @@ test('who reads from the middle holds nothing before it', async () => {
   assertSameBytes(buffer, content.subarray(50_000, 51_000))
 })
 
+test('two writes of the same bytes that wait for room: one of them comes in', async () => {
+  const partial = open(2000)
+  await using view = partial.view()
+  await partial.write(0, content.subarray(0, 2000))
+  const writes = [1, 2].map(() => partial.write(2000, content.subarray(2000, 3000)))
+  await settled()
+  const buffer = Buffer.alloc(2000)
+  await view.read(buffer, 0)
+  await view.read(buffer, 2000)
+  await Promise.all(writes)
+  assert.deepEqual([partial.hashedUntil, partial.present.total], [3000, 3000])
+})
+
+test('to verify waits for what is being written', async () => {
+  const partial = open(content.length)
+  const writing = partial.write(0, content)
+  await partial.verify(digest)
+  await writing
+})
+
 test('bytes that came before are skipped, a hole is an error', async () => {
   const partial = open(content.length)
   await partial.write(0, content.subarray(0, 2000))
