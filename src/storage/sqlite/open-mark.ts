@@ -1,6 +1,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
+import { StorageError } from '../error.ts'
 
 /**
  * A file beside a catalog that says that its journal (`-wal`) may hold changes: a journal that was removed between two
@@ -19,17 +20,33 @@ export class OpenMark {
     return existsSync(this.#path)
   }
 
-  /** Before anything is acknowledged, and lasting as long as what is. */
+  /** Before anything is acknowledged, and lasting as long as what is. A full disk is no obstacle: nothing is told then. */
   set(): void {
-    for (const file of [openSync(this.#path, 'w'), openSync(dirname(this.#path), 'r')]) {
-      fsyncSync(file)
-      closeSync(file)
+    try {
+      syncFile(this.#path, 'w')
+      syncFile(dirname(this.#path), 'r')
+    } catch (error) {
+      const failure = StorageError.from(error, '')
+      if (!(failure instanceof StorageError && failure.code === 'FULL')) throw error
     }
   }
 
-  /** Once the journal holds nothing any more; where that cannot be told, it stays. `database`: the last connection. */
+  /** Once the journal holds nothing any more; on a full disk it stays with the journal. `database`: the last connection. */
   takeAway(database: DatabaseSync): void {
-    const [row] = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all()
-    if (row?.busy === 0) rmSync(this.#path, { force: true })
+    try {
+      const [row] = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').all()
+      if (row?.busy === 0) rmSync(this.#path, { force: true })
+    } catch {
+      // What the journal holds is found there by the next start.
+    }
+  }
+}
+
+function syncFile(path: string, flags: 'r' | 'w'): void {
+  const file = openSync(path, flags)
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
   }
 }
