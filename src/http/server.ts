@@ -61,6 +61,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   const { requestLog } = options
   const app = Fastify({
     loggerInstance: options.logger as FastifyBaseLogger,
+    // Its own line about a request is `RequestLog`'s, and nothing else needs a logger of each request.
+    childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: maximumParameterLength },

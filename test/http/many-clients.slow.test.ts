@@ -27,7 +27,16 @@ async function ask(port: number, localAddress: string, text: string): Promise<So
 
 const memory = (larder: LarderProcess) => larder.metric('process_resident_memory_bytes')
 
-const crowds: Record<string, { connections: number; requests: number; addressOf: (n: number) => string }> = {
+type Crowd = {
+  readonly connections: number
+  /** Of each connection. */
+  readonly requests: number
+  readonly addressOf: (n: number) => string
+  /** The blob is on its way in, and stands still. */
+  readonly isCold?: boolean
+}
+
+const crowds: Record<string, Crowd> = {
   '2,000 connections from one address': {
     connections: 2000,
     requests: 1,
@@ -43,6 +52,12 @@ const crowds: Record<string, { connections: number; requests: number; addressOf:
     requests: 30,
     addressOf: (n) => `127.0.1.${1 + (n % 50)}`,
   },
+  '2,000 connections from 50 addresses, for a blob on its way in,': {
+    connections: 2000,
+    requests: 1,
+    addressOf: (n) => `127.0.1.${1 + (n % 50)}`,
+    isCold: true,
+  },
   '20 connections with 600 requests each': {
     connections: 20,
     requests: 600,
@@ -50,7 +65,7 @@ const crowds: Record<string, { connections: number; requests: number; addressOf:
   },
 }
 
-for (const [what, { connections, requests, addressOf }] of Object.entries(crowds)) {
+for (const [what, { connections, requests, addressOf, isCold }] of Object.entries(crowds)) {
   test(`${what} that read nothing: less than 400 MB, others are served, and all is given back`, async (t) => {
     await using hub = await startDockerHub()
     await using larder = await startLarder({
@@ -60,9 +75,18 @@ for (const [what, { connections, requests, addressOf }] of Object.entries(crowds
     })
     const blob = hub.addBlob('library/app', pseudoRandomBytes(64 * mebibyte, 'big'))
     const path = `/v2/library/app/blobs/${blob.digest}`
-    const whole = await pull(larder.url + path)
-    assert.equal(whole.digest, blob.digest)
-    await larder.settled()
+    const other = hub.addBlob('library/app', pseudoRandomBytes(10_000, 'other'))
+    const elsewhere = `${larder.url}/v2/library/app/blobs/${other.digest}`
+    assert.equal((await pull(elsewhere)).digest, other.digest)
+    using standing = isCold ? hub.hold({ listener: 'cdn' }, 32 * mebibyte) : undefined
+    if (standing) {
+      const begun = pull(larder.url + path)
+      await standing.reached
+      t.after(() => begun)
+    } else {
+      assert.equal((await pull(larder.url + path)).digest, blob.digest)
+      await larder.settled()
+    }
     const before = await memory(larder)
     let most = before
     const sockets: Socket[] = []
@@ -74,13 +98,15 @@ for (const [what, { connections, requests, addressOf }] of Object.entries(crowds
       most = Math.max(most, await memory(larder))
     }
     for (let look = 0; look < 10; look += 1) {
-      assert.equal((await pull(larder.url + path, { headers: { range: 'bytes=1-100' } })).received, 100)
+      // On a connection that stays: the kernel, full of what nobody takes, may reset those that are closed.
+      assert.equal((await (await fetch(elsewhere)).bytes()).length, other.size)
       most = Math.max(most, await memory(larder))
     }
     t.diagnostic(`${Math.round(before / 1e6)} MB before, at most ${Math.round(most / 1e6)} MB`)
     t.diagnostic(`${await larder.metric('larder_transfer_buffers_bytes')} bytes of buffers`)
     assert.ok(most < bound, `${most}`)
     for (const socket of sockets) socket.destroy()
+    standing?.release()
     await until(async () => (await larder.metric('larder_transfer_buffers_bytes')) === 0)
   })
 }

@@ -123,8 +123,11 @@ test('a body that is longer or shorter than was said: what is within it, then an
 test('the rest of a refused body is read where it is short and comes at once', async () => {
   await using short = await begin('Content-Length: 100000')
   short.socket.write(Buffer.alloc(100_000))
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+  const before = timers()
   assert.equal(await drain(short.request, { bytes: mebibyte, ms: 5000 }), true)
   assert.equal(short.request.complete, true)
+  assert.equal(timers(), before, 'the clock ends with it')
   await using long = await begin('Content-Length: 5000000')
   long.socket.write(Buffer.alloc(5_000_000))
   assert.equal(await drain(long.request, { bytes: mebibyte, ms: 5000 }), false)

@@ -5,12 +5,16 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
 import { letGoOfStalled } from '../../src/http/stalls.ts'
 import { until } from '../support/settle.ts'
+import { certificateFolder } from './certificate-folder.ts'
 import { connected, mebibyte } from './request-log-fixture.ts'
 
 /** Milliseconds; long beside the pauses of a busy machine. */
@@ -50,6 +54,28 @@ test('who takes nothing of an answer is let go', async () => {
   await until(() => s.stalls.length === 1)
   assert.deepEqual(s.stalls, [`taking ${stallMs}`])
   await until(async () => (await connections(s.server)) === 0)
+})
+
+test('over TLS as well', async (t) => {
+  const { certificate, key } = await certificateFolder(t)
+  const files = { cert: await readFile(certificate), key: await readFile(key) }
+  const stalls: string[] = []
+  const answer = letGoOfStalled((_, response) => void response.end(big), {
+    stallMs,
+    onStall: (_, __, stall) => stalls.push(stall),
+  })
+  const server = createSecureServer(files, answer)
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  try {
+    await once(socket, 'secureConnect')
+    socket.pause().write(get)
+    await until(() => stalls.length === 1)
+  } finally {
+    socket.destroy()
+    server.close()
+  }
 })
 
 test('who takes a few bytes now and then stays', async () => {
