@@ -5,7 +5,7 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { withOriginComments } from '../config/origin-comments.ts'
 import type { Origin } from '../config/origins.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
-import { lists, settingAt, settings } from '../config/settings.ts'
+import { keysAt, lists, settingAt, settings } from '../config/settings.ts'
 import { pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
 import { exitCodes } from './exit-codes.ts'
 
@@ -147,11 +147,12 @@ function variableTable(): string {
   const rows = [
     ['VARIABLE', 'DEFAULT', 'MEANING'],
     ['MIRROR_CONFIG', '', 'The configuration file; a named file must exist.'],
-    ...settings.flatMap(({ path, default: value, description }, index) => {
+    ...settings.flatMap(({ path, default: value, description }) => {
       const row = [variableName(path), shownDefault(value), description]
-      const list = lists[path[0] ?? '']
-      if (list === undefined || settings[index - 1]?.path[0] === path[0]) return [row]
-      return [[variableName(path.slice(0, 1)), shownDefault(list.default), 'The whole list, as YAML.'], row]
+      const parent = path.slice(0, path.indexOf('*'))
+      const list = lists[parent.join('.')]
+      if (list === undefined || keysAt([...parent, 0])[0] !== path.at(-1)) return [row]
+      return [[variableName(parent), shownDefault(list.default), 'The whole list, as YAML.'], row]
     }),
   ]
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))

@@ -19,10 +19,7 @@ const injectedForOthers =
   /^MIRROR_.*_(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$/
 const injectedValue = /^(?:(?:tcp|udp|sctp):\/\/.*|[0-9a-f:.]+|tcp|udp|sctp)$/i
 
-const paths: readonly ValuePath[] = [
-  ...Object.keys(lists).map((name) => [name]),
-  ...settings.map(({ path }) => path),
-]
+const paths: readonly ValuePath[] = [...Object.keys(lists).map(pathOf), ...settings.map(({ path }) => path)]
 const bySquashedName = new Map(paths.map((path) => [squash(path.join('')), path]))
 
 /** What people set for the `registry:2` image as a proxy: what it sets here, and what to write instead. */

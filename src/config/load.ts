@@ -75,8 +75,8 @@ function fromFlags(flags: Readonly<Record<string, unknown>>): Override[] {
 
 function withOverride(values: unknown, { path, value }: Override): unknown {
   // An entry of a list that nobody wrote down belongs to the default list.
-  const list = path.slice(0, 1)
-  const standard = path.length > 1 ? lists[dotted(list)]?.default : undefined
+  const list = path.slice(0, Math.max(0, path.findIndex(Number.isInteger)))
+  const standard = lists[dotted(list)]?.default
   const isUnset = standard !== undefined && valueAt(values, list) === undefined
   return withValueAt(isUnset ? withValueAt(values, list, standard) : values, path, withoutNulls(value))
 }
