@@ -8,4 +8,53 @@ export interface Explained {
   readonly why: string
 }
 
-export const explained: readonly Explained[] = []
+export const explained: readonly Explained[] = [
+  {
+    file: 'src/storage/files/partial-journal.ts',
+    line: '#pendingBytes = 0',
+    becomes: '#pendingBytes = 1',
+    why: 'the first flush comes one byte of a mebibyte earlier',
+  },
+  {
+    file: 'src/storage/sqlite/salvage.ts',
+    line: 'if (copyFrom(database, damagedPath)) return',
+    becomes: 'if (false) return',
+    why: 'the rows come a second time, and those that are there already are left alone',
+  },
+  {
+    file: 'src/storage/ranges.ts',
+    line: 'if ((this.#intervals[middle]?.end ?? 0) < position) low = middle + 1',
+    becomes: 'if ((this.#intervals[middle]?.end ?? 1) < position) low = middle + 1',
+    why: 'there is one in the middle of those that are there: it stands there for the type',
+  },
+  {
+    file: 'src/storage/ranges.ts',
+    line: 'if ((this.#intervals[middle]?.end ?? 0) < position) low = middle + 1',
+    becomes: 'if ((this.#intervals[middle]?.end) < position) low = middle + 1',
+    why: 'there is one in the middle of those that are there: it stands there for the type',
+  },
+  {
+    file: 'src/storage/sqlite/statements.ts',
+    line: 'this.#prepared.set(name, statement)',
+    becomes: ';',
+    why: 'a statement is prepared each time that it runs: slower, not wrong',
+  },
+  {
+    file: 'src/content/growing.ts',
+    line: 'const end = position + length',
+    becomes: 'const end = position - length',
+    why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
+  },
+  {
+    file: 'src/registry/idle-uploads.ts',
+    line: 'if (!session.isOpen || !session.isIdle) return',
+    becomes: 'if (false) return',
+    why: 'it is asked again when its time has come',
+  },
+  {
+    file: 'src/registry/idle-uploads.ts',
+    line: 'if (longest && this.#open.size > maximumOpen) this.#close(longest)',
+    becomes: 'if (longest && this.#open.size >= maximumOpen) this.#close(longest)',
+    why: 'one file more or less is open',
+  },
+]

@@ -30,6 +30,8 @@ const otherOperators: Readonly<Record<string, string>> = {
   '-=': '+=',
 }
 
+const logging = /\blog(?:ger)?\b/
+
 /**
  * The mutants of a TypeScript source, in their order: conditions that always or never hold, other operators, one side of
  * `??`, statements that are left out (not those that log), no `await`, no signal, no property, other values of `true`,
@@ -67,7 +69,8 @@ export function mutantsOf(source: string): Mutant[] {
     },
     AwaitExpression: (node) => add(node, text(node.argument)),
     ExpressionStatement(node) {
-      if (!/\blog(?:ger)?\b|^super\(/.test(text(node.expression))) add(node, ';')
+      const what = text(node.expression)
+      if (!logging.test(what) && !what.startsWith('super(')) add(node, ';')
     },
     ReturnStatement(node) {
       if (!node.argument) add(node, ';')
@@ -81,6 +84,7 @@ export function mutantsOf(source: string): Mutant[] {
       if (value === 0 || value === 1) add(node, String(1 - value))
     },
     CallExpression(node) {
+      if (logging.test(text(node.callee))) return
       for (const argument of node.arguments) {
         if (/signal$/i.test(text(argument))) add(argument, 'undefined')
         if (argument.type === 'ObjectExpression') {
