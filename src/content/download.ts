@@ -124,6 +124,8 @@ export class Download implements Turn {
       if (error !== this.#dropped.signal.reason) throw error
       return undefined
     } finally {
+      // An error that is kept somewhere may keep this one, by its stack, and must not keep megabytes of a connection.
+      this.#span = undefined
       if (!isRead) span.discard()
     }
   }

@@ -1,7 +1,7 @@
 import { WindowPartial, type WindowPartialOptions } from '../storage/memory/window-partial.ts'
 
 /** Bytes that all windows together may hold. */
-const budget = 64 * 1024 * 1024
+const budget = 32 * 1024 * 1024
 /** Bytes that wait for the slowest reader of a blob that the disk cannot take, before its download is held back. */
 const largest = 4 * 1024 * 1024
 /** Bytes without which there is no window; more than one read from a socket brings. */

@@ -14,6 +14,7 @@ export class Arrivals extends Writable {
   readonly #pace: ((bytes: number) => Promise<void>) | undefined
   readonly #chunks: Buffer[] = []
   #held = 0
+  #isLeft = false
   #arrival = deferred<void>()
   #resume: (() => void) | undefined
 
@@ -25,7 +26,7 @@ export class Arrivals extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
-    this.#chunks.push(chunk)
+    if (!this.#isLeft) this.#chunks.push(chunk)
     this.#held += chunk.length
     this.#arrival.resolve()
     if (this.#pace) this.#pace(chunk.length).then(() => taken(), taken)
@@ -51,6 +52,12 @@ export class Arrivals extends Writable {
     if (this.#chunks.length > 0) return
     this.#arrival = deferred()
     await this.#arrival.promise
+  }
+
+  /** Nobody takes what is here or still comes: the stream before us may live on for a while, and it must hold nothing. */
+  leave(): void {
+    this.#isLeft = true
+    this.#chunks.length = 0
   }
 
   /** Lets whoever waits for bytes look whether there will be any. */

@@ -204,6 +204,7 @@ export class Exchange {
       } finally {
         // Whoever has all that was wanted leaves before the end is read; a moment later the connection can serve
         // again. One that sends on is closed.
+        arrivals.leave()
         const closing = setTimeout(() => stream.destroy(), lingerMs)
         closing.unref()
         ended.finally(() => clearTimeout(closing))
