@@ -15,8 +15,11 @@ type Judge = (actual: Digest | undefined) => Promise<void>
 
 /** One file under its digest, and who waits for what is found. */
 interface Check {
-  /** The very file that the first reader has opened. */
+  /** The very file that the first reader has opened: closed once both need it no more. */
   readonly file: StoredBlob
+  /** Whether that reader has left. */
+  isLeft: boolean
+  hasEnded: boolean
   readonly done: Promise<void>
   /** Aborts when the last reader leaves. */
   readonly left: AbortController
@@ -65,8 +68,9 @@ export class FileChecks implements AsyncDisposable {
         isOpen = false
         check.readers -= 1
         if (check.readers === 0) check.left.abort(new Error('nobody reads it any more'))
-        // What is being hashed is closed after that.
-        if (check.file !== file) await file[Symbol.asyncDispose]()
+        if (check.file !== file || check.hasEnded) return file[Symbol.asyncDispose]()
+        // It is being hashed, and closed after that.
+        check.isLeft = true
       },
     }
   }
@@ -86,6 +90,8 @@ export class FileChecks implements AsyncDisposable {
       file,
       done: this.#run(digest, file, { judge, left: left.signal, isGivenUp, forget }),
       left,
+      isLeft: false,
+      hasEnded: false,
       readers: 0,
       isGood: false,
     }
@@ -99,7 +105,8 @@ export class FileChecks implements AsyncDisposable {
       .finally(async () => {
         forget()
         this.#running.delete(running)
-        await file[Symbol.asyncDispose]()
+        check.hasEnded = true
+        if (check.isLeft) await file[Symbol.asyncDispose]()
       })
     this.#running.add(running)
     this.#checks.set(key, check)

@@ -16,22 +16,18 @@ import { blobsOver } from './scripted-source.ts'
 const mebibyte = 1024 * 1024
 
 /** A stored file whose reads wait until they are let go, and that tells how it is used. */
-class SlowFile implements StoredBlob {
+class SlowFile {
   readonly bytes: Buffer
   readonly file
-  readonly isVerified = true
   reads = 0
-  closed = 0
+  /** How often it is open. */
+  opened = 0
   #gate: PromiseWithResolvers<void> | undefined
 
   constructor(seed: number, { isHeld = true } = {}) {
     this.bytes = testBytes(2 * mebibyte, seed)
     this.file = { size: this.bytes.length, mtime: 1, inode: seed }
     if (isHeld) this.#gate = Promise.withResolvers()
-  }
-
-  get size(): number {
-    return this.bytes.length
   }
 
   get digest(): Digest {
@@ -43,17 +39,27 @@ class SlowFile implements StoredBlob {
     this.#gate = undefined
   }
 
-  async verified(): Promise<void> {}
-
-  async read(buffer: Uint8Array, position: number, options?: { signal?: AbortSignal }): Promise<number> {
-    this.reads += 1
-    await this.#gate?.promise
-    options?.signal?.throwIfAborted()
-    return this.bytes.copy(buffer, 0, position)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.closed += 1
+  open(): StoredBlob {
+    this.opened += 1
+    let isOpen = true
+    return {
+      file: this.file,
+      size: this.bytes.length,
+      isVerified: true,
+      verified: async () => {},
+      read: async (buffer, position, options) => {
+        this.reads += 1
+        await this.#gate?.promise
+        options?.signal?.throwIfAborted()
+        assert.ok(isOpen, 'it is read after it was closed')
+        return this.bytes.copy(buffer, 0, position)
+      },
+      [Symbol.asyncDispose]: async () => {
+        assert.ok(isOpen, 'it is closed twice')
+        isOpen = false
+        this.opened -= 1
+      },
+    }
   }
 }
 
@@ -61,7 +67,7 @@ function started(t: TestContext) {
   const checks = new FileChecks()
   const judged: (Digest | undefined)[] = []
   const read = (file: SlowFile): BlobReader =>
-    checks.reader(file.digest, file, async (actual) => void judged.push(actual))
+    checks.reader(file.digest, file.open(), async (actual) => void judged.push(actual))
   const files: SlowFile[] = []
   const file = (options?: { isHeld: boolean }): SlowFile => {
     const made = new SlowFile(files.length + 1, options)
@@ -88,7 +94,12 @@ test('two files are hashed at a time, each once for all who read it, and then cl
   for (const reader of readers) await reader.verified()
   assert.ok(readers.every(({ isVerified }) => isVerified))
   assert.deepEqual(judged.toSorted(), files.map(({ digest }) => digest).toSorted())
-  for (const reader of readers) await reader[Symbol.asyncDispose]()
+  for (const reader of readers) {
+    assert.equal(await reader.read(Buffer.alloc(10), 5), 10, 'whoever opened it reads it to its end')
+    await reader[Symbol.asyncDispose]()
+    await reader[Symbol.asyncDispose]()
+  }
+  assert.ok(files.every(({ opened }) => opened === 0))
 })
 
 test('whose readers leave before it begins is not hashed, and whoever comes back begins anew', async (t) => {
@@ -97,7 +108,7 @@ test('whose readers leave before it begins is not hashed, and whoever comes back
   for (const each of [one, two]) read(each)
   const leaving = [read(queued), read(queued)]
   for (const reader of leaving) await reader[Symbol.asyncDispose]()
-  await until(() => queued.closed === 1)
+  await until(() => queued.opened === 0)
   const back = read(queued)
   for (const each of [one, two, queued]) each.letGo()
   await back.verified()
@@ -111,11 +122,12 @@ test('whose readers leave while it is hashed goes on where nobody waits: the nex
   await until(() => left.reads === 1)
   await reader[Symbol.asyncDispose]()
   await reader[Symbol.asyncDispose]()
-  assert.equal(left.closed, 0, 'what is being read is open')
+  assert.equal(left.opened, 1, 'what is being read is open')
   const back = read(left)
   left.letGo()
   await back.verified()
-  await until(() => left.closed === 1)
+  await back[Symbol.asyncDispose]()
+  await until(() => left.opened === 0)
   assert.deepEqual(judged, [left.digest])
 })
 
@@ -130,7 +142,7 @@ test('whose readers leave while it is hashed makes room where others wait, and i
   left.letGo()
   await waits.verified()
   assert.deepEqual(judged, [waiting.digest])
-  assert.equal(left.closed, 1)
+  await until(() => left.opened === 0)
   const back = read(left)
   await back.verified()
   assert.ok(back.isVerified)
@@ -148,7 +160,9 @@ test('a stop ends what is hashed and what waits for that, and whoever comes afte
     await assert.rejects(reader.verified(), { code: 'UNAVAILABLE' })
     assert.equal(reader.isVerified, false)
   }
-  assert.ok(files.every(({ closed }) => closed === 1))
+  assert.ok(files.every(({ opened }) => opened === 1))
+  for (const reader of readers) await reader[Symbol.asyncDispose]()
+  assert.ok(files.every(({ opened }) => opened === 0))
   assert.deepEqual(judged, [])
 })
 
