@@ -8,8 +8,8 @@ import type { Asking } from './question.ts'
  * a list of referrers of more. Subjects of which nothing is here anyone can make up: they wait in a line of their own.
  */
 const atOnce = { question: 16, referrers: 4, 'unknown referrers': 2 }
-/** Of the questions, those whose answers are large. */
-const largeAtOnce = 3
+/** Of the questions, those whose answers are large: they are read one at a time anyway, and cost tens of megabytes each. */
+const largeAtOnce = 1
 
 export type QuestionKind = keyof typeof atOnce
 
