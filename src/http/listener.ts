@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises'
 import http, { type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
-import { createSecureContext } from 'node:tls'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
 import type { LetGoReason } from './metrics.ts'
@@ -154,17 +154,14 @@ async function closeServer(server: Server): Promise<void> {
   await closed
 }
 
+/** Throws PemError where the two are not a certificate and its key. */
 async function readCertificate(files: {
   certificate: string
   key: string
 }): Promise<{ cert: Buffer; key: Buffer }> {
   const [cert, key] = await Promise.all([readFile(files.certificate), readFile(files.key)])
-  try {
-    createSecureContext({ cert, key })
-  } catch (error) {
-    const message = `server.tls: ${files.certificate} and ${files.key} are not a certificate and its key in PEM`
-    throw new Error(message, { cause: error })
-  }
+  const chain = readChain({ name: files.certificate, bytes: cert })
+  checkPair(chain, readKey({ name: files.key, bytes: key }))
   return { cert, key }
 }
 

@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
 import { startMirror } from '../support/mirror.ts'
+import { selfSigned } from '../upstream/fixtures.ts'
 import { certificateFolder } from './certificate-folder.ts'
 
 /** The fingerprint of the certificate that a port shows, and the status line of `GET /v2/`. */
@@ -40,4 +41,30 @@ test('a certificate file that is none is named, and nothing listens', async (t) 
     startMirror({ upstream: 'http://127.0.0.1:9', config }),
     /server\.tls\.certificate: .*tls\.crt holds no certificate/,
   )
+})
+
+test('a renewal that is wrong changes nothing, and the log says what is wrong with it', {
+  timeout: 60_000,
+}, async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { certificate, key } = await certificateFolder(t)
+  const config = { 'server.tls.certificate': certificate, 'server.tls.key': key }
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', config })
+  const first = await ask(mirror.port)
+  const wrongs: [file: string, content: string, RegExp][] = [
+    [
+      key,
+      (await selfSigned('DNS:localhost')).key,
+      /tls\.key is the key of another certificate than .*tls\.crt/,
+    ],
+    [certificate, '', /tls\.crt is empty/],
+  ]
+  for (const [file, content, words] of wrongs) {
+    await writeFile(file, content)
+    do {
+      t.mock.timers.tick(10_000)
+      assert.equal((await ask(mirror.port)).fingerprint, first.fingerprint)
+    } while (!words.test(mirror.log()))
+  }
+  assert.doesNotMatch(mirror.log(), /took the changed certificate/)
 })
