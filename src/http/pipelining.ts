@@ -17,7 +17,7 @@ export interface PipeliningOptions {
  */
 export class Pipelining {
   readonly #options: PipeliningOptions
-  readonly #waiting = new Map<Socket, number>()
+  readonly #waiting = new WeakMap<Socket, number>()
   #count = 0
 
   constructor(options: PipeliningOptions) {
@@ -54,19 +54,14 @@ export class Pipelining {
   #wait(socket: Socket): void {
     const waiting = this.#waiting.get(socket)
     if (waiting === undefined) {
-      socket.once('close', () => {
-        this.#leave(socket, this.#waiting.get(socket) ?? 0)
-        this.#waiting.delete(socket)
-      })
+      socket.once('close', () => this.#leave(socket, this.#waiting.get(socket) ?? 0))
     }
     this.#waiting.set(socket, (waiting ?? 0) + 1)
     this.#count += 1
   }
 
   #leave(socket: Socket, count: number): void {
-    const waiting = this.#waiting.get(socket)
-    if (waiting === undefined) return
-    this.#waiting.set(socket, waiting - count)
+    this.#waiting.set(socket, (this.#waiting.get(socket) ?? 0) - count)
     this.#count -= count
   }
 }

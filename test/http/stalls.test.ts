@@ -116,10 +116,9 @@ test('who sends nothing more of a body is let go, who sends a few bytes stays', 
 
 test('who waits for us stays, until it is it that we wait for', async () => {
   const [begun, wanted] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-  await using s = await serve(async (request, response) => {
+  await using s = await serve(async (request) => {
     // The body is here, and nobody takes it yet.
     await wanted.promise
-    response.flushHeaders()
     begun.resolve()
     request.on('error', () => {}).resume()
   })
