@@ -45,8 +45,9 @@ for (const [word, say] of Object.entries(words)) {
                 const own = typeof given === 'function' ? given(one) : given
                 const url = `${s.mirror.url}/v2/library/app/${kind}/${one}`
                 const answer = await pull(url, { method, headers: own })
-                const { date: _, ...told } = answer.headers
-                const whole = { status: answer.status, told, text: answer.text }
+                // An age differs where a second passes between two questions.
+                const { date: _, age, ...told } = answer.headers
+                const whole = { status: answer.status, told, hasAge: age !== undefined, text: answer.text }
                 return JSON.stringify(whole).replaceAll(one, '<digest>')
               }
               assert.equal(
