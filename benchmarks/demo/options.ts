@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { parseRate, parseSize } from '../../src/config/units.ts'
+import { parseRate, parseSize } from '../../src/units/notation.ts'
 
 export interface DemoOptions {
   /** Bytes of the image's layers, all together. */

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { searchPath } from '../config/config-file.ts'
-import { suggest } from '../config/suggestion.ts'
+import { suggest } from '../units/suggestion.ts'
 import type { CommandLine } from './command-line.ts'
 import { configCommand } from './config.ts'
 import { exitCodes } from './exit-codes.ts'

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { type App, createApp } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
-import { wantsColors } from '../logging/human.ts'
 import { createLogger } from '../logging/logger.ts'
-import { withoutWaiting } from '../logging/terminal.ts'
+import { wantsColors, withoutWaiting } from '../logging/terminal.ts'
+import { humanDuration } from '../units/human.ts'
 import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
 import { thisMachine, welcome } from './welcome.ts'
@@ -51,17 +51,17 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   }
   if (!stop.aborted) await once(stop, 'abort')
   const stoppingAt = performance.now()
-  logger.info(app.underWay, `stopping: ${farewell(app.underWay, config.server.shutdownGrace / 1000)}`)
+  logger.info(app.underWay, `stopping: ${farewell(app.underWay, humanDuration(config.server.shutdownGrace))}`)
   await app[Symbol.asyncDispose]()
   logger.info({ ms: Math.round(performance.now() - stoppingAt) }, 'stopped')
 }
 
-/** What a stop waits for, and what it leaves for later. `grace` in seconds. */
-function farewell({ requests, fills }: App['underWay'], grace: number): string {
+/** What a stop waits for, and what it leaves for later. */
+function farewell({ requests, fills }: App['underWay'], grace: string): string {
   const sentences = [
     requests === 0
       ? 'no request is under way'
-      : `${count(requests, 'request')} under way: up to ${grace} s to finish, or a second signal ends it`,
+      : `${count(requests, 'request')} under way: up to ${grace} to finish, or a second signal ends it`,
     ...(fills === 0
       ? []
       : [`${count(fills, 'download')} not whole: what is here is kept, the rest comes later`]),

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile, statfs } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import type { LoadedConfig } from '../config/load.ts'
+import { humanBytes } from '../units/human.ts'
 import { type Machine, type Reach, reaches, unknownAddress } from './reach.ts'
 
 export interface WelcomeOptions {
@@ -26,7 +27,7 @@ export async function welcome({ loaded, ports, version, machine }: WelcomeOption
   const urls = found.map(({ url, scope }) => (scope === 'socket' ? url : `${url}/v2/`))
   return `
 larder ${version}  pull-through mirror of ${names.join(', ')}
-  data     ${config.storage.dir}  (${Math.round((bavail * bsize) / 1e9)} GB free)
+  data     ${config.storage.dir}  (${humanBytes(bavail * bsize)} free)
   config   ${file ?? `none, all defaults: looked for ${searched.join(', ')}`}
   listens  ${[...urls, ...remarks(found, machine)].join(`\n${gap}`)}
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { UnitError } from '../units/unit-error.ts'
 import { fileFailure } from './file-failure.ts'
 import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
 import { interpolate, textValue } from './text-value.ts'
-import { UnitError } from './units.ts'
 import { dotted, isMap, type ValuePath } from './value-tree.ts'
 import { readYaml, type YamlFile } from './yaml-file.ts'
 

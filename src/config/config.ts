@@ -1,7 +1,7 @@
+import { suggest } from '../units/suggestion.ts'
+import { describeValue, UnitError } from '../units/unit-error.ts'
 import type { Kind } from './kinds.ts'
 import { keysAt, lists, nameOf, type Setting, settingAt, settings, type table } from './settings.ts'
-import { suggest } from './suggestion.ts'
-import { describeValue, UnitError } from './units.ts'
 import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from './value-tree.ts'
 
 type Head<Name> = Name extends `${infer First}.${string}` ? First : Name

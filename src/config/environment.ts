@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { squash, suggest } from '../units/suggestion.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Origin, Override } from './origins.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
-import { squash, suggest } from './suggestion.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
 import { dotted, pathOf, type ValuePath } from './value-tree.ts'
 

@@ -1,6 +1,6 @@
-import { suggest } from './suggestion.ts'
-import * as units from './units.ts'
-import { describeValue, refuse, UnitError } from './units.ts'
+import * as units from '../units/notation.ts'
+import { suggest } from '../units/suggestion.ts'
+import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
 
 /** A setting: its words, and how its values are read, shown and described; T is what they are in code. */
 export interface Kind<T> {

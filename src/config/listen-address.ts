@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net'
+import { refuse, UnitError } from '../units/unit-error.ts'
 import { type Kind, scalar, type Words } from './kinds.ts'
-import { refuse, UnitError } from './units.ts'
 
 /** Where the server listens. No `host` means every interface, IPv6 and IPv4; port 0 lets the system choose. */
 export type ListenAddress =

@@ -2,10 +2,10 @@ import { readFile, stat } from 'node:fs/promises'
 import { readCertificates, warnOfAuthorities, warnOfChain } from '../pem/certificates.ts'
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { PemError, type PemFile } from '../pem/pem-file.ts'
+import { UnitError } from '../units/unit-error.ts'
 import type { Config } from './config.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Complaint } from './problems.ts'
-import { UnitError } from './units.ts'
 import { dotted, type ValuePath, valueAt } from './value-tree.ts'
 
 interface NamedFile extends PemFile {

@@ -1,4 +1,4 @@
-import { describeValue, refuse, UnitError } from './units.ts'
+import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
 
 const label = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 // A name's first part in a URL: usually a host, but "campus" will do where `url` says where that is.

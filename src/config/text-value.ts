@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseDocument } from 'yaml'
+import { UnitError } from '../units/unit-error.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Setting } from './settings.ts'
-import { UnitError } from './units.ts'
 
 /**
  * The value of a setting from text that came from the environment, a secret's file or a `${VARIABLE}`. YAML, so that

@@ -1,10 +1,10 @@
 import { formatEcs, formatLogstash } from './collectors.ts'
 import { escapeText, toJsonLine } from './escape.ts'
-import { shortAgent } from './human.ts'
 import { requestEvent } from './known-events.ts'
 import { formatPair, formatPairs } from './pairs.ts'
 import { createPrettyFormatter } from './pretty.ts'
 import type { LoggedError, LogRecord } from './record.ts'
+import { shortAgent } from './short-agent.ts'
 
 /** How events are written; `auto` is decided before. */
 export type LineFormat = 'pretty' | 'text' | 'json' | 'logstash' | 'ecs'

@@ -1,5 +1,5 @@
+import { humanBytes, humanDuration } from '../units/human.ts'
 import { escapeLines, escapeText } from './escape.ts'
-import { humanBytes, humanDuration, shortAgent } from './human.ts'
 import {
   type FetchEvent,
   fetchEvent,
@@ -11,6 +11,7 @@ import {
 } from './known-events.ts'
 import { formatPairs } from './pairs.ts'
 import type { LevelName, LogRecord } from './record.ts'
+import { shortAgent } from './short-agent.ts'
 
 type Color = 'red' | 'green' | 'yellow' | 'blue' | 'cyan' | 'dim' | 'plain'
 type Paint = (color: Color, text: string) => string

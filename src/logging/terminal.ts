@@ -13,3 +13,11 @@ export function withoutWaiting(terminal: NodeJS.WritableStream): Disposable {
   handle?.setBlocking?.(false)
   return { [Symbol.dispose]: () => void handle?.setBlocking?.(true) }
 }
+
+/** Whether to colour what is written (no-color.org): not for a file, and as the user says. */
+export function wantsColors(environment: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
+  if (environment.NO_COLOR) return false
+  const { FORCE_COLOR: force } = environment
+  if (force !== undefined && force !== '') return force !== '0' && force !== 'false'
+  return isTerminal && environment.TERM !== 'dumb'
+}

@@ -6,7 +6,7 @@ import { parse } from 'yaml'
 import { variableName } from '../../src/config/environment.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { settings } from '../../src/config/settings.ts'
-import { squash } from '../../src/config/suggestion.ts'
+import { squash } from '../../src/units/suggestion.ts'
 import { configFolder, load, problemsOf } from './config-folder.ts'
 
 async function errorsOf(

@@ -8,8 +8,10 @@ import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import type { Logger } from 'pino'
-import { humanBytes, humanDuration, shortAgent, wantsColors } from '../../src/logging/human.ts'
 import { createLogger, type LoggerOptions } from '../../src/logging/logger.ts'
+import { shortAgent } from '../../src/logging/short-agent.ts'
+import { wantsColors } from '../../src/logging/terminal.ts'
+import { humanBytes, humanDuration } from '../../src/units/human.ts'
 
 const formats = ['pretty', 'text', 'json', 'logstash', 'ecs'] as const
 const digest = `sha256:${'0123456789abcdef'.repeat(4)}`

@@ -9,8 +9,8 @@ import {
   parseRate,
   parseSize,
   parseSizeOrPercentage,
-  UnitError,
-} from '../../src/config/units.ts'
+} from '../../src/units/notation.ts'
+import { UnitError } from '../../src/units/unit-error.ts'
 
 function refuses(parse: () => unknown, message: string): void {
   assert.throws(parse, (error) => error instanceof UnitError && error.message === message)

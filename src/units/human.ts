@@ -21,22 +21,6 @@ export function humanDuration(ms: number): string {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }
 
-/** The program and its version out of a User-Agent that tells its life: `docker/29.1.3`. */
-export function shortAgent(agent: string): string {
-  const [first = ''] = agent.trimStart().split(/\s/, 1)
-  return first.length <= longestAgent ? first : `${first.slice(0, longestAgent)}…`
-}
-
-const longestAgent = 40
-
-/** Whether to colour what is written (no-color.org): not for a file, and as the user says. */
-export function wantsColors(environment: NodeJS.ProcessEnv, isTerminal: boolean): boolean {
-  if (environment.NO_COLOR) return false
-  const { FORCE_COLOR: force } = environment
-  if (force !== undefined && force !== '') return force !== '0' && force !== 'false'
-  return isTerminal && environment.TERM !== 'dumb'
-}
-
 function threeDigits(value: number, isWhole: boolean): string {
   if (isWhole || Math.abs(value) >= 9.95) return String(Math.round(value))
   return String(Math.round(value * 10) / 10)
