@@ -184,6 +184,16 @@ test('uploads without end are refused, pulls and those under way go on, and an e
   await begin()
 })
 
+test('once the mirror stops, an upload that was put aside is not taken up again', async () => {
+  const parts = start()
+  const { id } = await parts.repository.begin()
+  await parts.repository.append(id, pieces(content.subarray(0, 10)), {})
+  await parts.uploads[Symbol.asyncDispose]()
+  await assert.rejects(parts.repository.upload(id), fails('UNAVAILABLE', 503))
+  await assert.rejects(parts.repository.append(id, pieces(content), {}), fails('UNAVAILABLE', 503))
+  assert.equal((await start(parts.store, parts.catalog).repository.upload(id)).offset, 10)
+})
+
 test('too many uploads: one that has brought no byte in a minute makes room, one that has brought some does not', async (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: 0 })
   const parts = start()
