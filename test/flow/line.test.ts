@@ -79,6 +79,7 @@ class Guest implements Turn {
   }
 }
 
+const idle: Turn = { clients: ['a'], receivingSince: 0, bytes: 0, restingMs: 0, end: () => false }
 const places = (guests: Guest[]) => guests.map(({ hasPlace }) => hasPlace)
 
 test('what somebody waits for goes before what nobody waits for, as it is when a place becomes free', async () => {
@@ -241,6 +242,39 @@ test('forty blobs that trickle, of one client and of forty: the first byte of an
   }
 })
 
+test('a place that is given back late counts as one that comes: no second turn ends for the same one', async () => {
+  const line = new Line({ places: 2, turnMs })
+  const over: string[] = []
+  const abandoned = (name: string): Turn => ({
+    clients: [],
+    receivingSince: 0,
+    bytes: 0,
+    restingMs: 0,
+    end: () => over.push(name) > 0,
+  })
+  const late = [await line.take(abandoned('one')), await line.take(abandoned('other'))]
+  const first = new Guest(line, 'a')
+  await settled()
+  assert.deepEqual([over, first.hasPlace], [['one'], false])
+  const second = new Guest(line, 'b')
+  await settled()
+  assert.deepEqual(over, ['one', 'other'])
+  const third = new Guest(line, 'c')
+  for (const slot of late) slot[Symbol.dispose]()
+  await settled()
+  assert.deepEqual(places([first, second, third]), [true, true, false])
+})
+
+test('who leaves while it waits hears so at once', async () => {
+  const line = new Line({ places: 1, turnMs })
+  const first = new Guest(line, 'a')
+  const leaving = new AbortController()
+  const waiting = line.take({ ...idle, clients: ['b'] }, leaving.signal)
+  leaving.abort(new Error('left'))
+  await assert.rejects(waiting, /left/)
+  first.leave()
+})
+
 test('who leaves at the moment at which the place is given passes it on', async () => {
   for (const isGivenFirst of [true, false]) {
     const line = new Line({ places: 1, turnMs })
@@ -255,7 +289,6 @@ test('who leaves at the moment at which the place is given passes it on', async 
 
 test('a place that is given back twice is one place; nobody who has left takes one', async () => {
   const line = new Line({ places: 1, turnMs })
-  const idle: Turn = { clients: ['a'], receivingSince: 0, bytes: 0, restingMs: 0, end: () => false }
   await assert.rejects(line.take(idle, AbortSignal.abort(new Error('left'))), /left/)
   const slot = await line.take(idle)
   slot[Symbol.dispose]()
