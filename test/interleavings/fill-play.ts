@@ -270,7 +270,9 @@ class FillPlay {
       await partial.write(0, bytes)
       await this.#blobs.seal(partial, digest, (file) => this.#catalog.pushed(app, digest, file, Date.now()))
     } catch (error) {
-      if (!(error instanceof StorageError)) this.problems.push(`a push was told ${String(error)}`)
+      const isStopped = this.#play.stops && error instanceof RegistryError && error.code === 'UNAVAILABLE'
+      if (!isStopped && !(error instanceof StorageError))
+        this.problems.push(`a push was told ${String(error)}`)
       await partial?.discard(error as Error).catch(() => {})
     }
   }
