@@ -2,23 +2,21 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { UnitError } from '../units/unit-error.ts'
 import { fileFailure } from './file-failure.ts'
+import type { Given } from './given.ts'
 import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
 import { interpolate, textValue } from './text-value.ts'
-import { dotted, isMap, type ValuePath } from './value-tree.ts'
-import { readYaml, type YamlFile } from './yaml-file.ts'
+import { dotted } from './value-tree.ts'
+import { readYaml } from './yaml-file.ts'
 
 /** A configuration file, ready for the checks. */
 export interface ConfigFile {
   /** Absolute. */
   readonly path: string
-  readonly yaml: YamlFile
-  /** The values with `${...}` replaced, and without `x-*` keys. */
-  readonly value: unknown
+  /** With `${...}` replaced, and without `x-*` keys. */
+  readonly given: readonly Given[]
   readonly problems: readonly ConfigProblem[]
-  /** Dotted paths whose `${...}` could not be replaced: reported already, and not worth a second complaint. */
-  readonly unreplaced: ReadonlySet<string>
 }
 
 /** Bytes; a larger file is no configuration. */
@@ -39,17 +37,18 @@ export const searchPath: readonly string[] = [
 export async function readConfigFile(
   options: LoadConfigOptions,
 ): Promise<{ file: ConfigFile | undefined; searched: readonly string[] }> {
-  const { environment, workingDirectory } = options
   const { paths, namedBy } = candidates(options)
   for (const path of paths) {
-    const short = relative(workingDirectory, path)
+    const short = relative(options.workingDirectory, path)
     // As messages show it: relative where it lies in the working directory.
     const name = short === '' || short.startsWith('..') ? path : short
     const text = await readText(path, name, namedBy)
-    if (text !== undefined) {
-      const yaml = readYaml(text, name)
-      return { file: { path, yaml, ...prepared(yaml, environment, dirname(path)) }, searched: paths }
-    }
+    if (text === undefined) continue
+    const { given, problems } = readYaml(text, name)
+    const own = given.filter((one) => !String(one.path[0]).startsWith('x-'))
+    const values = own.map((one) => ({ ...one, value: filledIn(one, options.environment, dirname(path)) }))
+    const file = { path, given: values, problems: [...problems, ...own.flatMap(warningOfSecret)] }
+    return { file, searched: paths }
   }
   return { file: undefined, searched: paths }
 }
@@ -82,43 +81,25 @@ function invalid(where: string, message: string): ConfigError {
   return new ConfigError([{ where, severity: 'error', message }])
 }
 
-function prepared(
-  yaml: YamlFile,
-  environment: NodeJS.ProcessEnv,
-  directory: string,
-): Pick<ConfigFile, 'value' | 'problems' | 'unreplaced'> {
-  const problems = [...yaml.problems]
-  const unreplaced = new Set<string>()
-
-  function prepare(value: unknown, path: ValuePath): unknown {
-    if (Array.isArray(value)) return value.map((item, index) => prepare(item, [...path, index]))
-    if (isMap(value)) {
-      return Object.fromEntries(
-        Object.entries(value).map(([key, below]) => [key, prepare(below, [...path, key])]),
-      )
-    }
+/** The value with its `${...}` replaced; the error where that cannot be done, for whoever reads the setting. */
+function filledIn({ path, value }: Given, environment: NodeJS.ProcessEnv, directory: string): unknown {
+  if (!hasReference(value)) return value
+  try {
+    const text = interpolate(value, environment, directory)
     const setting = settingAt(path)
-    if (typeof value !== 'string') return value
-    if (!value.includes('${')) {
-      if (setting?.type.secret) {
-        const message = `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`
-        problems.push({ where: yaml.where(path, 'key'), severity: 'warning', message })
-      }
-      return value
-    }
-    try {
-      const text = interpolate(value, environment, directory)
-      return setting || keysAt(path).length > 0 ? textValue(text, setting) : text
-    } catch (error) {
-      if (!(error instanceof UnitError)) throw error
-      const message = `${dotted(path)}: ${error.message}`
-      problems.push({ where: yaml.where(path, 'value'), severity: 'error', message })
-      unreplaced.add(dotted(path))
-      // Text keeps its place, so that a username is not accused of having no password.
-      return setting?.type.text && value
-    }
+    return setting || keysAt(path).length > 0 ? textValue(text, setting) : text
+  } catch (error) {
+    if (error instanceof UnitError) return error
+    throw error
   }
+}
 
-  const own = isMap(yaml.value) ? Object.entries(yaml.value).filter(([key]) => !key.startsWith('x-')) : []
-  return { value: prepare(Object.fromEntries(own), []), problems, unreplaced }
+function warningOfSecret({ path, value, origin: { where = '' } }: Given): ConfigProblem[] {
+  if (!settingAt(path)?.type.secret || typeof value !== 'string' || hasReference(value)) return []
+  const message = `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`
+  return [{ where, severity: 'warning', message }]
+}
+
+function hasReference(value: unknown): value is string {
+  return typeof value === 'string' && value.includes('${')
 }

@@ -1,5 +1,5 @@
 import { suggest } from '../units/suggestion.ts'
-import { describeValue, UnitError } from '../units/unit-error.ts'
+import { refuse, UnitError } from '../units/unit-error.ts'
 import type { Kind } from './kinds.ts'
 import { keysAt, lists, nameOf, type Setting, settingAt, settings, type table } from './settings.ts'
 import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from './value-tree.ts'
@@ -49,50 +49,58 @@ export function readConfig(
   absolute: (path: ValuePath, value: string) => string,
   complain: Complain,
 ): Config {
-  function attempt(path: ValuePath, read: () => unknown): unknown {
+  /** Reads a value that is given; undefined where it is wrong, or could not be had. */
+  function attempt<T>(path: ValuePath, value: unknown, read: (value: unknown) => T): T | undefined {
     try {
-      return read()
+      if (value instanceof UnitError) throw value
+      return read(value)
     } catch (error) {
       if (!(error instanceof UnitError)) throw error
-      return complain(path, error.message)
+      complain(path, error.message)
+      return undefined
     }
   }
 
   function readSetting({ type }: Setting, path: ValuePath, given: unknown): unknown {
     if (given !== undefined && type.unprotected) complain(path, type.unprotected)
-    const input = given === undefined ? type.default : given
-    if (input === undefined && !type.required) return undefined
-    const value = attempt(path, () => type.parse(input))
-    if (type.path && typeof value === 'string') return absolute(path, value)
-    if (!type.item || !Array.isArray(input) || !Array.isArray(value)) return value
-    const items: unknown[] = []
-    for (const [index, item] of value.entries()) {
-      items.push(attempt([...path, index], () => type.item?.(item, items)))
-    }
-    return items
+    const value = given === undefined ? type.default : given
+    if (value === undefined && !type.required) return undefined
+    const parsed = attempt(path, value, type.parse)
+    if (type.path && typeof parsed === 'string') return absolute(path, parsed)
+    if (!type.item || !Array.isArray(value) || !Array.isArray(parsed)) return parsed
+    return readItems(parsed, (item, index, earlier) => {
+      return attempt([...path, index], item, () => type.item?.(item, earlier))
+    })
   }
 
   function readSection(path: ValuePath, given: unknown, earlier: readonly unknown[]): unknown {
-    if (given !== undefined && !isMap(given)) {
-      const expected = lists[nameOf(path.slice(0, -1))]?.each ?? 'a map of settings'
-      return complain(path, `expected ${expected}; got ${describeValue(given)}`)
-    }
+    const map = attempt(path, given === undefined ? {} : given, (value) => {
+      return isMap(value)
+        ? value
+        : refuse(lists[nameOf(path.slice(0, -1))]?.each ?? 'a map of settings', value)
+    })
+    if (map === undefined) return undefined
+    const set = Object.fromEntries(
+      Object.entries(map).filter(([, value]) => (value ?? undefined) !== undefined),
+    )
     const keys = keysAt(path)
-    for (const key of Object.keys(given ?? {}).filter((one) => !keys.includes(one))) {
+    for (const key of Object.keys(set).filter((one) => !keys.includes(one))) {
       complain([...path, key], `unknown key "${dotted([...path, key])}"${hintForKey(key, path)}`, true)
     }
     const entries = keys.flatMap((key) => {
-      const value = read([...path, key], valueAt(given, [key]))
+      const value = read([...path, key], valueAt(set, [key]))
       const setting = settingAt([...path, key])
       // A setting that nobody has set and that has no default is not there.
       const isAbsent = setting !== undefined && setting.default === undefined && value === undefined
       return isAbsent ? [] : [[key, value]]
     })
+    const values: ValueMap = Object.fromEntries(entries)
+    const complainBelow: Complain = (below, message) => {
+      // What could not be had is told already.
+      if (!(valueAt(set, below) instanceof UnitError)) complain([...path, ...below], message)
+    }
     const finish = sections[nameOf(path)]
-    const complainBelow: Complain = (below, message) => complain([...path, ...below], message)
-    return finish
-      ? finish(Object.fromEntries(entries), given ?? {}, complainBelow, earlier as ValueMap[])
-      : Object.fromEntries(entries)
+    return finish ? finish(values, set, complainBelow, earlier as ValueMap[]) : values
   }
 
   function read(path: ValuePath, given: unknown, earlier: readonly unknown[] = []): unknown {
@@ -100,16 +108,24 @@ export function readConfig(
     const list = lists[nameOf(path)]
     if (setting) return readSetting(setting, path, given)
     if (!list) return readSection(path, given, earlier)
-    const entries = given === undefined ? list.default : given
-    if (!Array.isArray(entries))
-      return complain(path, `expected ${list.expected}; got ${describeValue(given)}`)
-    if (entries.length === 0 && list.empty) complain(path, list.empty)
-    const values: unknown[] = []
-    for (const [index, entry] of entries.entries()) values.push(read([...path, index], entry, values))
-    return values
+    const entries = attempt(path, given === undefined ? list.default : given, (value) => {
+      return Array.isArray(value) ? value : refuse(list.expected, value)
+    })
+    if (entries?.length === 0 && list.empty) complain(path, list.empty)
+    return entries && readItems(entries, (entry, index, before) => read([...path, index], entry, before))
   }
 
   return read([], input) as Config
+}
+
+/** Reads the items of a list; `read` sees those before it. */
+function readItems(
+  items: readonly unknown[],
+  read: (item: unknown, index: number, earlier: readonly unknown[]) => unknown,
+): unknown[] {
+  const values: unknown[] = []
+  for (const [index, item] of items.entries()) values.push(read(item, index, values))
+  return values
 }
 
 type Finish = (values: ValueMap, given: ValueMap, complain: Complain, earlier: ValueMap[]) => unknown

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { squash, suggest } from '../units/suggestion.ts'
 import { fileFailure } from './file-failure.ts'
-import type { Origin, Override } from './origins.ts'
+import type { Given, Origin } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
@@ -45,8 +45,8 @@ export function variableName(path: ValuePath): string {
 export async function readEnvironment(
   environment: NodeJS.ProcessEnv,
   workingDirectory: string,
-): Promise<{ overrides: Override[]; problems: ConfigProblem[] }> {
-  const overrides = new Map<string, Override>()
+): Promise<{ given: Given[]; problems: ConfigProblem[] }> {
+  const given = new Map<string, Given>()
   const problems: ConfigProblem[] = []
   const origin = (variable: string): Origin => ({ source: 'environment', where: variable })
   const report = (message: string, severity: ConfigProblem['severity'] = 'error'): undefined =>
@@ -61,19 +61,19 @@ export async function readEnvironment(
       report(`${variable} is no setting${hintFor(variable)}`)
     if (path === undefined || text === '') continue
     const key = dotted(path)
-    const other = overrides.get(key)?.origin.where
+    const other = given.get(key)?.origin.where
     if (other !== undefined) report(`${variable} and ${other} both set ${key}: keep one`)
     try {
       const content = direct
         ? text
         : withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
       if (content.trim() === '' && !direct) report(`${variable}: ${text} is empty`)
-      overrides.set(key, { path, value: textValue(content, settingAt(path)), origin: origin(variable) })
+      given.set(key, { path, value: textValue(content, settingAt(path)), origin: origin(variable) })
     } catch (error) {
       report(`${variable}: cannot read ${text}: ${fileFailure(error)}`)
     }
   }
-  const own = [...overrides.values()]
+  const own = [...given.values()]
   const taken = legacy.flatMap(([variable, name, instead]) => {
     const [text, path] = [environment[variable], pathOf(name)]
     if (!text) return []
@@ -87,7 +87,7 @@ export async function readEnvironment(
     return { path, value: name === 'upstreams' ? upstreamsFrom(text) : text, origin: origin(variable) }
   })
   const all = [...taken, ...own.filter(({ value }) => value !== null)]
-  return { overrides: all.toSorted((a, b) => a.path.length - b.path.length), problems }
+  return { given: all.toSorted((a, b) => a.path.length - b.path.length), problems }
 }
 
 function settingNamed(squashed: string): ValuePath | undefined {

@@ -2,11 +2,11 @@ import { dirname, resolve } from 'node:path'
 import { type Config, readConfig } from './config.ts'
 import { readConfigFile } from './config-file.ts'
 import { readEnvironment } from './environment.ts'
+import { type Given, GivenValues, type Origin, placeOf } from './given.ts'
 import { readNamedFiles } from './named-files.ts'
-import { locate, type Origin, type OriginOf, type Override, originsIn } from './origins.ts'
 import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
-import { dotted, pathOf, type ValuePath, valueAt, withoutNulls, withValueAt } from './value-tree.ts'
+import { dotted, pathOf, type ValuePath, valueAt } from './value-tree.ts'
 
 /** A valid configuration and how it came about. */
 export interface LoadedConfig {
@@ -38,67 +38,56 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   const { environment, workingDirectory } = options
   const { file, searched } = await readConfigFile(options)
   const fromEnvironment = await readEnvironment(environment, workingDirectory)
-  const overrides = [...fromEnvironment.overrides, ...fromFlags(options.overrides ?? {})]
-  const merged = overrides.reduce(withOverride, withoutNulls(file?.value) ?? {})
-  const originOf = originsIn(merged, file, overrides)
-  // One complaint a setting: a value that cannot stay is not looked into.
-  const refused = new Set(file?.unreplaced)
+  const flags = fromFlags(options.overrides ?? {})
+  const given = new GivenValues([...(file?.given ?? []), ...fromEnvironment.given, ...flags])
   const complaints: Complaint[] = []
   const absolute = (path: ValuePath, value: string) => {
-    const isOverride = ['environment', 'flag'].includes(originOf(path).source)
-    return resolve(isOverride || file === undefined ? workingDirectory : dirname(file.path), value)
+    const isOfFile = ['file', 'default'].includes(given.originAt(path).source)
+    return resolve(isOfFile && file ? dirname(file.path) : workingDirectory, value)
   }
-  const whole = readConfig(merged, absolute, (path, message, isKey = false) => {
-    if (!file?.unreplaced.has(dotted(path))) complaints.push({ path, message, isKey })
-    refused.add(dotted(path))
+  const whole = readConfig(given.values, absolute, (path, message, isKey = false) => {
+    complaints.push({ path, message, isKey })
   })
+  // One complaint a setting: a value that cannot stay is not looked into.
+  const refused = new Set(complaints.map(({ path }) => dotted(path)))
   const { config, complaints: ofFiles } = await readNamedFiles(whole, refused)
   const problems = sortProblems([
     ...(file?.problems ?? []),
     ...fromEnvironment.problems,
-    ...warningsOfReserved(originOf),
-    ...[...ofFiles, ...complaints].map((complaint) => locate(complaint, file, overrides)),
+    ...warningsOfReserved(given),
+    ...[...ofFiles, ...complaints].map((complaint) => given.locate(complaint)),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
-  const origins = new Map(leafOrigins(config, originOf))
+  const origins = new Map(leafOrigins(config, given))
   return { config, origins, file: file?.path, searched, warnings: problems }
 }
 
-function fromFlags(flags: Readonly<Record<string, unknown>>): Override[] {
-  const given = Object.entries(flags).filter(([, value]) => value !== undefined)
-  return given.map(([name, value]) => {
+function fromFlags(flags: Readonly<Record<string, unknown>>): Given[] {
+  const set = Object.entries(flags).filter(([, value]) => value !== undefined)
+  return set.map(([name, value]) => {
     const path = pathOf(name)
     if (settingAt(path) === undefined && !(name in lists)) throw new TypeError(`${name} is no setting`)
     return { path, value, origin: { source: 'flag', where: undefined } }
   })
 }
 
-function withOverride(values: unknown, { path, value }: Override): unknown {
-  // An entry of a list that nobody wrote down belongs to the default list.
-  const list = path.slice(0, Math.max(0, path.findIndex(Number.isInteger)))
-  const standard = lists[dotted(list)]?.default
-  const isUnset = standard !== undefined && valueAt(values, list) === undefined
-  return withValueAt(isUnset ? withValueAt(values, list, standard) : values, path, withoutNulls(value))
-}
-
 /** What waits for a later version. */
-function warningsOfReserved(originOf: OriginOf): ConfigProblem[] {
-  return settings.flatMap(({ path, type }): ConfigProblem[] => {
-    const { source, where = '' } = originOf(path)
-    if (type.reserved === undefined || type.unprotected !== undefined || source === 'default') return []
+function warningsOfReserved(given: GivenValues): ConfigProblem[] {
+  const waiting = settings.filter(({ type }) => type.reserved && !type.unprotected)
+  const set = waiting.filter(({ path }) => given.originAt(path).source !== 'default')
+  return set.map(({ path, type }) => {
     const message = `${dotted(path)} has no effect yet: it takes effect with ${type.reserved}`
-    const places = { file: where, environment: 'environment', flag: 'command line' }
-    return [{ where: places[source], severity: 'warning', message }]
+    return { where: placeOf(given.originAt(path)), severity: 'warning', message }
   })
 }
 
-function* leafOrigins(config: Config, originOf: OriginOf): Generator<[string, Origin]> {
+function* leafOrigins(config: Config, given: GivenValues): Generator<[string, Origin]> {
   for (const setting of settings) {
     for (const path of pathsIn(config, setting.path)) {
       if (valueAt(config, path) === undefined && setting.default === undefined) continue
       // A password out of a file belongs to its passwordFile, and would contradict it if it were written down.
       const isFromFile = path.at(-1) === 'password' && valueAt(config, [...path.slice(0, -1), 'passwordFile'])
-      if (!isFromFile) yield [dotted(path), originOf(path)]
+      if (!isFromFile) yield [dotted(path), given.originAt(path)]
     }
   }
 }

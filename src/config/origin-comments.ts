@@ -1,5 +1,5 @@
 import { Document, isSeq, type Node } from 'yaml'
-import type { Origin } from './origins.ts'
+import type { Origin } from './given.ts'
 import { pathOf } from './value-tree.ts'
 
 /** The values as YAML, each leaf with a comment that tells where it comes from. */

@@ -32,6 +32,8 @@ export function valueAt(tree: unknown, path: ValuePath): unknown {
 export function withValueAt(tree: unknown, path: ValuePath, value: unknown): unknown {
   const [key, ...rest] = path
   if (key === undefined) return value
+  // It stands for a value that could not be had, and has to be told.
+  if (tree instanceof Error) return tree
   const below = withValueAt(valueAt(tree, [key]), rest, value)
   if (typeof key === 'string') return { ...(isMap(tree) ? tree : {}), [key]: below }
   const list = Array.isArray(tree) ? [...tree] : []
@@ -39,12 +41,4 @@ export function withValueAt(tree: unknown, path: ValuePath, value: unknown): unk
   while (list.length < key) list.push({})
   list[key] = below
   return list
-}
-
-/** A copy without the keys of maps that hold null: a section whose lines are all commented out is absent. */
-export function withoutNulls(tree: unknown): unknown {
-  if (Array.isArray(tree)) return tree.map(withoutNulls)
-  if (!isMap(tree)) return tree
-  const kept = Object.entries(tree).filter(([, value]) => value !== null && value !== undefined)
-  return Object.fromEntries(kept.map(([key, value]) => [key, withoutNulls(value)]))
 }

@@ -1,33 +1,22 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Pair, parseDocument, type YAMLMap } from 'yaml'
+import type { Given } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { dotted, type ValuePath } from './value-tree.ts'
 
-/** The values of a configuration file, and where each of them stands. */
-export interface YamlFile {
-  readonly value: unknown
-  readonly problems: readonly ConfigProblem[]
-  /**
-   * `mirror.yml:12:3`: the key at a path, or its value; where the path is not in the file, the nearest that is.
-   */
-  where(path: ValuePath, what: 'key' | 'value'): string
-  /** Whether the value at a path comes from this file. */
-  has(path: ValuePath): boolean
-}
-
 /** More nodes than any configuration has: aliases of aliases would grow without end. */
-const mostNodes = 20_000
+const mostNodes = 5000
 const deepest = 50
 
 /**
- * Reads YAML 1.2 with merge keys. Never throws for what the text says: syntax errors, duplicate keys, unknown tags
- * and aliases are among the problems. `name` is how the file is called in them.
+ * Reads YAML 1.2 with merge keys: the values of a configuration file, each map and list before what is in it. Never
+ * throws for what the text says: syntax errors, duplicate keys, unknown tags and aliases are among the problems.
+ * `name` is how the file is called in them.
  */
-export function readYaml(text: string, name: string): YamlFile {
+export function readYaml(text: string, name: string): { given: Given[]; problems: ConfigProblem[] } {
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false })
   const problems: ConfigProblem[] = []
-  // Offsets in characters, by path.
-  const places = new Map<string, { key: number; value: number }>()
+  const given: Given[] = []
   let nodes = 0
 
   function at(offset: number): string {
@@ -35,7 +24,7 @@ export function readYaml(text: string, name: string): YamlFile {
     return `${name}:${Math.max(line, 1)}:${Math.max(col, 1)}`
   }
 
-  function report(offset: number, message: string): undefined {
+  function report(offset: number, message: string): void {
     problems.push({ where: at(offset), severity: 'error', message })
   }
 
@@ -47,22 +36,22 @@ export function readYaml(text: string, name: string): YamlFile {
     return true
   }
 
-  function read(node: unknown, path: ValuePath, depth: number, key?: number): unknown {
+  function read(node: unknown, path: ValuePath, depth: number, key?: number): void {
     const offset = offsetOf(node) ?? key ?? 0
-    places.set(JSON.stringify(path), { key: key ?? offset, value: offset })
-    if (isTooMuch(offset, depth)) return undefined
-    if (isScalar(node)) return node.value
-    if (isSeq(node)) return node.items.map((item, index) => read(item, [...path, index], depth + 1))
-    if (isMap(node)) {
-      const pairs = [...pairsOf(node, path, depth)]
-      return Object.fromEntries(
-        pairs.map(([name, pair]) => [name, read(pair.value, [...path, name], depth + 1, offsetOf(pair.key))]),
-      )
+    if (isTooMuch(offset, depth)) return
+    if (isAlias(node)) {
+      const target = node.resolve(document)
+      if (target) read(target, path, depth + 1, key)
+      else report(offset, `unknown alias *${node.source}: its anchor must stand before it`)
+      return
     }
-    if (!isAlias(node)) return null
-    const target = node.resolve(document)
-    if (target) return read(target, path, depth + 1, key)
-    return report(offset, `unknown alias *${node.source}: its anchor must stand before it`)
+    const value = isSeq(node) ? [] : isMap(node) ? {} : isScalar(node) ? node.value : null
+    given.push({ path, value, origin: { source: 'file', where: at(key ?? offset) }, at: at(offset) })
+    if (isSeq(node)) for (const [index, item] of node.items.entries()) read(item, [...path, index], depth + 1)
+    if (!isMap(node)) return
+    for (const [name, pair] of pairsOf(node, path, depth)) {
+      read(pair.value, [...path, name], depth + 1, offsetOf(pair.key))
+    }
   }
 
   /** The pairs of a map by key. What is merged in comes first, so that its own keys win wherever the "<<" stands. */
@@ -94,20 +83,12 @@ export function readYaml(text: string, name: string): YamlFile {
   }
   // After a syntax error the parser guesses; complaints about its guesses would only confuse.
   const isUsable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
-  const value = isUsable ? read(document.contents, [], 0) : undefined
-  if (value !== undefined && value !== null && (typeof value !== 'object' || Array.isArray(value))) {
-    report(document.contents?.range?.[0] ?? 0, 'expected settings such as "cache: {maxSize: 50GB}"')
-  }
-  return {
-    value,
-    problems,
-    where: (path, what) => {
-      const prefixes = path.map((_, index) => path.slice(0, path.length - index))
-      const nearest = [...prefixes, []].find((prefix) => places.has(JSON.stringify(prefix))) ?? []
-      return at(places.get(JSON.stringify(nearest))?.[what] ?? 0)
-    },
-    has: (path) => places.has(JSON.stringify(path)),
-  }
+  if (isUsable) read(document.contents, [], 0)
+  const [whole] = given
+  const isMapOrNothing = whole === undefined || whole.value === null || isMap(document.contents)
+  if (!isMapOrNothing)
+    report(offsetOf(document.contents) ?? 0, 'expected settings such as "cache: {maxSize: 50GB}"')
+  return { given: isMapOrNothing ? given.slice(1) : [], problems }
 }
 
 function isMerge(pair: Pair): boolean {

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { test } from 'node:test'
+import { parse } from 'yaml'
 import { configJsonSchema, configJsonSchemaText } from '../../src/config/json-schema.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { settings } from '../../src/config/settings.ts'
 import { dotted, valueAt } from '../../src/config/value-tree.ts'
-import { readYaml } from '../../src/config/yaml-file.ts'
 import { selfSigned } from '../upstream/fixtures.ts'
 import { configFolder } from './config-folder.ts'
 
@@ -71,7 +71,7 @@ test('mirror.yml with every example uncommented is valid', async (t) => {
     certificate: join(folder, 'certs/tls.crt'),
     key: join(folder, 'certs/tls.key'),
   })
-  const { value } = readYaml(everything, 'mirror.yml')
+  const value: unknown = parse(everything)
   const upstreams = valueAt(value, ['upstreams']) as unknown[]
   const missing = settings.filter(({ path }) => {
     return path[1] === '*'

@@ -1,0 +1,81 @@
+import type { Complaint, ConfigProblem } from './problems.ts'
+import { lists } from './settings.ts'
+import { dotted, pathOf, type ValuePath, valueAt, withValueAt } from './value-tree.ts'
+
+/** Where a value comes from. */
+export interface Origin {
+  readonly source: 'default' | 'file' | 'environment' | 'flag'
+  /** `mirror.yml:12:3` (its key) or the variable's name; undefined for defaults and flags. */
+  readonly where: string | undefined
+}
+
+/** A value that somebody has given. */
+export interface Given {
+  readonly path: ValuePath
+  /**
+   * In the form of the file. Of a map or list in the file it is empty, and what is in it is given next; null at a key
+   * sets nothing, so that a section whose lines are all commented out is absent. UnitError where it could not be had.
+   */
+  readonly value: unknown
+  readonly origin: Origin
+  /** `mirror.yml:12:9`, where the value itself stands; of the file only. */
+  readonly at?: string
+}
+
+const unset: Origin = { source: 'default', where: undefined }
+
+/** All that is given, from the least to the most important: what came of it, and where each part is from. */
+export class GivenValues {
+  /** One tree, in the form of the file, without the defaults of single settings. */
+  readonly values: unknown
+  readonly #given: readonly Given[]
+  readonly #set: readonly Given[]
+
+  constructor(given: readonly Given[]) {
+    // The first entry of a list that nobody wrote down can be changed alone, as if it had been.
+    const standard = Object.entries(lists).filter(([name]) => !name.includes('*'))
+    const base = standard.map(([name, list]) => ({ path: pathOf(name), value: list.default, origin: unset }))
+    this.#given = [...base, ...given]
+    this.#set = this.#given.filter(({ path, value }) => value !== null || typeof path.at(-1) === 'number')
+    this.values = this.#set.reduce<unknown>((tree, { path, value }) => withValueAt(tree, path, value), {})
+  }
+
+  /** The origin of the value at a path; `default` where nobody set it. */
+  originAt(path: ValuePath): Origin {
+    const isThere = (valueAt(this.values, path) ?? undefined) !== undefined
+    const setter = this.#set.findLast((one) => isWithin(path, one.path))
+    return (isThere ? setter?.origin : undefined) ?? unset
+  }
+
+  /** Gives a complaint its place, and names the value as that place does. */
+  locate({ path, message, isKey, severity = 'error' }: Complaint): ConfigProblem {
+    const nearest = this.#given.findLast((one) => isWithin(path, one.path))
+    const isThere = nearest && (nearest.path.length === path.length || isOverride(nearest))
+    // What is missing belongs to whoever set its neighbours.
+    const neighbour = this.#given.findLast((one) => isWithin(one.path, path.slice(0, -1)))
+    const isNeighbours = !isThere && neighbour && isOverride(neighbour)
+    const { origin, at, path: own } = (isNeighbours ? neighbour : nearest) ?? { origin: unset, path: [] }
+    const inFull = isKey ? message : `${dotted(path)}: ${message}`
+    const isWhole = !isKey && dotted(own) === dotted(path)
+    const ofVariable = `${origin.where}: ${isWhole ? message : inFull}`
+    return {
+      where: isKey || at === undefined ? placeOf(origin) : at,
+      severity,
+      message: origin.source === 'environment' ? ofVariable : inFull,
+    }
+  }
+}
+
+/** Where a problem with a value is, by the value's origin. */
+export function placeOf({ source, where = '' }: Origin): string {
+  return { default: 'defaults', file: where, environment: 'environment', flag: 'command line' }[source]
+}
+
+/** Whether it stands over whatever the file says at its path, and below it. */
+function isOverride({ origin }: Given): boolean {
+  return origin.source === 'environment' || origin.source === 'flag'
+}
+
+function isWithin(path: ValuePath, ancestor: ValuePath): boolean {
+  return ancestor.length <= path.length && ancestor.every((part, index) => part === path[index])
+}
