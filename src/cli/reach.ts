@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { NetworkInterfaceInfo } from 'node:os'
-import type { ListenAddress } from '../config/listen-address.ts'
+import type { ListenAddress } from '../names/listen-address.ts'
 
 /** Who can reach an address: every machine, this one alone, or programs that open a socket of the file system. */
 type Scope = 'network' | 'machine' | 'socket'

@@ -1,4 +1,10 @@
-import * as units from '../units/notation.ts'
+import {
+  collide,
+  formatListenAddress,
+  type ListenAddress,
+  parseListenAddress,
+} from '../names/listen-address.ts'
+import { durations, type Notation, rates } from '../units/notation.ts'
 import { suggest } from '../units/suggestion.ts'
 import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
 
@@ -75,6 +81,35 @@ export function list<T = readonly string[] | undefined>(
   }
 }
 
+/** One address or a list of them, none of which takes another with it. */
+export function listenAddresses(standard: string, words: Words): Kind<readonly ListenAddress[]> {
+  const expected = 'an address such as ":5000", or a list of them'
+  const items = { type: ['string', 'number'] }
+  return {
+    default: standard,
+    text: 'text',
+    schema: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: ['array', 'null'], items }] },
+    parse: (input) => {
+      if (!Array.isArray(input)) return [parseListenAddress(scalar(input, expected))]
+      if (input.length === 0) throw new UnitError('expected at least one address')
+      return input
+    },
+    item: (input, earlier) => {
+      const address = parseListenAddress(scalar(input, expected))
+      const first = (earlier as (ListenAddress | undefined)[]).find((one) => one && collide(one, address))
+      if (first === undefined) return address
+      throw new UnitError(
+        `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`,
+      )
+    },
+    show: ([first, ...more]) => {
+      const shown = [first, ...more].map((address) => address && formatListenAddress(address))
+      return more.length === 0 ? shown[0] : shown
+    },
+    ...words,
+  }
+}
+
 /** A whole number. */
 export function count(standard: number, [minimum, maximum]: Range, words: Words): Kind<number> {
   const parse = (input: unknown) => {
@@ -109,78 +144,55 @@ export function choice<const W extends string>(
   return { text: 'text', default: standard, schema, parse, ...words }
 }
 
-/** A duration; milliseconds in code. `special` are words that stand for a number of milliseconds. */
+/** In a notation of units; `special` are words that stand for a value. */
+export function unit<T, S extends T | string = T>(
+  notation: Notation<T>,
+  standard: string,
+  { special, ...words }: Words & { special?: Readonly<Record<string, S>> },
+): Kind<T | S> {
+  const specials = Object.entries(special ?? {})
+  const wordPattern = specials.length === 0 ? '' : `^(${specials.map(([word]) => word).join('|')})$|`
+  return {
+    default: standard,
+    schema: { pattern: `${wordPattern}${notation.pattern}|\\$\\{`, type: ['string', 'number'] },
+    parse: (input) => {
+      const written = scalar(input, notation.expected)
+      const found = specials.find(([word]) => word === String(written).trim().toLowerCase())
+      return found ? found[1] : notation.parse(written)
+    },
+    show: (value) => specials.find(([, one]) => one === value)?.[0] ?? notation.format(value as T),
+    ...words,
+  }
+}
+
+/** A duration; milliseconds in code. */
 export function duration(
   standard: string,
   [from, to]: Range,
-  { special = {}, ...words }: Words & { special?: Readonly<Record<string, number>> },
+  words: Words & { special?: Readonly<Record<string, number>> },
 ): Kind<number> {
-  const names = Object.keys(special)
-  const pattern =
-    names.length === 0 ? units.durationPattern : `^(${names.join('|')})$|${units.durationPattern}`
-  const range = `${units.formatDuration(from)} to ${to === Number.MAX_SAFE_INTEGER ? 'more' : units.formatDuration(to)}`
+  const range = `${durations.format(from)} to ${to === Number.MAX_SAFE_INTEGER ? 'more' : durations.format(to)}`
   const parse = (input: string | number) => {
-    const word = names.find((name) => name === String(input).trim().toLowerCase())
-    if (word !== undefined) return Number(special[word])
-    const milliseconds = units.parseDuration(input)
+    const milliseconds = durations.parse(input)
     const isGood = milliseconds >= from && milliseconds <= to
     return isGood ? milliseconds : refuse(`a duration from ${range}`, input)
   }
-  const show = (value: number) => names.find((name) => special[name] === value) ?? units.formatDuration(value)
-  return unit(standard, words, 'a duration such as 6h', pattern, parse, show)
-}
-
-/** A number of bytes. */
-export function size(standard: string, words: Words): Kind<number> {
-  return unit(
-    standard,
-    words,
-    'a size such as 50GB or 512MiB',
-    units.sizePattern,
-    units.parseSize,
-    units.formatSize,
-  )
-}
-
-/** `auto`, a number of bytes or a share of the disk. */
-export function sizeOrShare(standard: string, words: Words): Kind<number | units.Percentage | 'auto'> {
-  const pattern = `^auto$|${units.sharePattern}|${units.sizePattern}`
-  const parse = (input: string | number) =>
-    String(input).trim().toLowerCase() === 'auto' ? 'auto' : units.parseSizeOrPercentage(input)
-  const show = (value: number | units.Percentage | 'auto') =>
-    typeof value === 'number' ? units.formatSize(value) : value === 'auto' ? value : `${value.percent}%`
-  return unit(standard, words, 'a size such as 50GB or 80%, or auto', pattern, parse, show)
+  return unit({ ...durations, parse }, standard, words)
 }
 
 /** Bytes a second; undefined for no limit. */
 export function rate(standard: string, words: Words): Kind<number | undefined> {
+  const { schema, parse, ...kind } = unit(rates, standard, words)
   const anyOf = [{ type: 'string' }, { type: 'number' }, { type: 'boolean', const: false }]
-  const kind = unit(
-    standard,
-    words,
-    'a rate such as 10MB/s, or off',
-    units.ratePattern,
-    units.parseRate,
-    units.formatRate,
-  )
-  const schema = { anyOf, pattern: kind.schema.pattern }
-  return { ...kind, schema, parse: (input) => (input === false ? undefined : kind.parse(input)) }
-}
-
-function unit<T>(
-  standard: string,
-  words: Words,
-  expected: string,
-  pattern: string,
-  parse: (input: string | number) => T,
-  show: (value: T) => unknown,
-): Kind<T> {
-  const schema = { pattern: `${pattern}|\\$\\{`, type: ['string', 'number'] }
-  return { default: standard, schema, parse: (input) => parse(scalar(input, expected)), show, ...words }
+  return {
+    ...kind,
+    schema: { anyOf, pattern: schema.pattern },
+    parse: (input) => (input === false ? undefined : parse(input)),
+  }
 }
 
 /** A text or a number. */
-export function scalar(input: unknown, expected: string): string | number {
+function scalar(input: unknown, expected: string): string | number {
   if (typeof input === 'string' || (typeof input === 'number' && Number.isFinite(input))) return input
   return refuse(expected, input)
 }

@@ -1,6 +1,9 @@
-import { choice, count, duration, type Kind, list, path, rate, size, sizeOrShare, text } from './kinds.ts'
-import { listenAddresses } from './listen-address.ts'
-import * as names from './names.ts'
+import { parseRealm } from '../names/realm.ts'
+import { parseRedirectHost } from '../names/redirect-hosts.ts'
+import { checkPattern } from '../names/repository-patterns.ts'
+import { parseProxy, parseRegistryName, parseUpstreamUrl, withoutUserinfo } from '../names/upstream-url.ts'
+import { sizes, sizesOrShares } from '../units/notation.ts'
+import { choice, count, duration, type Kind, list, listenAddresses, path, rate, text, unit } from './kinds.ts'
 import type { ValuePath } from './value-tree.ts'
 
 // Milliseconds.
@@ -35,12 +38,13 @@ export const table = {
       'The folder for everything that is kept. Default: `data` beside mirror.yml; /data in the container.',
     default: 'data',
   }),
-  'cache.maxSize': sizeOrShare('auto', {
+  'cache.maxSize': unit({ ...sizesOrShares, expected: 'a size such as 50GB or 80%, or auto' }, 'auto', {
+    special: { auto: 'auto' },
     description: 'How many bytes of mirrored content to keep: a size, a share of the disk, or `auto`.',
     examples: ['50GB', '80%'],
     reserved: 'eviction',
   }),
-  'cache.minFree': size('5GB', {
+  'cache.minFree': unit(sizes, '5GB', {
     description: 'How much of the disk to leave free; wins over maxSize.',
     reserved: 'eviction',
   }),
@@ -69,13 +73,13 @@ export const table = {
       'The registry, as in names of images: `docker.io`, `ghcr.io`, `localhost:5001`. Clients ask for it by `?ns=` or as the first part of a name.',
     examples: ['docker.io', 'ghcr.io'],
     required: true,
-    read: names.parseRegistryName,
+    read: parseRegistryName,
   }),
   'upstreams.*.url': text('an http or https URL', {
     description:
       'Where the registry answers `/v2/`, which may be left out here. Default: https://registry-1.docker.io for docker.io, else https:// and the name.',
     examples: ['https://registry-1.docker.io'],
-    read: names.parseUpstreamUrl,
+    read: parseUpstreamUrl,
   }),
   'upstreams.*.username': text('a user name', {
     description: 'The account at the registry. Needs `password` or `passwordFile`.',
@@ -96,19 +100,19 @@ export const table = {
     description:
       "More hosts that may hand out tokens for this registry; credentials go to no other. The registry's own host, and auth.docker.io for Docker Hub, need no entry.",
     each: 'a host or an https URL',
-    read: names.parseRealm,
+    read: parseRealm,
   }),
   'upstreams.*.redirects': list('a list of hosts such as "cdn.example.com" or "*.example.com"', {
     description:
       'The only hosts, besides its own, that this registry may send us to for its bytes; `*.example.com` is every host below it. Any public one without it.',
     each: 'a host such as "cdn.example.com" or "*.example.com"',
-    read: names.parseRedirectHost,
+    read: parseRedirectHost,
   }),
   'upstreams.*.proxy': text('the URL of a proxy', {
     description: 'The HTTP proxy on the way to this registry.',
     examples: ['http://proxy.lan:3128'],
-    read: names.parseProxy,
-    show: (value) => names.withoutUserinfo(String(value)),
+    read: parseProxy,
+    show: (value) => withoutUserinfo(String(value)),
   }),
   'limits.downloads': count(3, [1, 1000], { description: 'Blobs that are fetched at a time.' }),
   'limits.connections': count(4, [1, 16], {
@@ -146,7 +150,7 @@ export const table = {
       'The names that can be pushed here, and then belong to this mirror alone: `*` is one part of a name, `**` one or more.',
     default: ['*', 'local/**'],
     each: 'a pattern such as "local/**"',
-    read: names.checkPattern,
+    read: checkPattern,
   }),
   'local.push': choice('this-machine', ['off', 'this-machine'], {
     description: 'Who may push; more words are to come.',

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import type { ListenAddress } from '../names/listen-address.ts'
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
@@ -14,9 +15,6 @@ import { Pipelining } from './pipelining.ts'
 import { removeStaleSocket } from './stale-socket.ts'
 import { refuseUnreadable } from './unreadable-requests.ts'
 import { WrongScheme } from './wrong-scheme.ts'
-
-/** Where to listen: a port on a host (every address where it is undefined), or a Unix socket. */
-type ListenAddress = { readonly host: string | undefined; readonly port: number } | { readonly path: string }
 
 export interface ListenerOptions {
   readonly addresses: readonly ListenAddress[]
@@ -114,9 +112,9 @@ export class Listener implements AsyncDisposable {
     try {
       for (const [index, server] of servers.entries()) {
         const address = options.addresses[index]
-        if (address && 'path' in address) await removeStaleSocket(address.path)
+        if (address?.path !== undefined) await removeStaleSocket(address.path)
         // Without a host Node listens on "::", which takes IPv4 too where the system has both.
-        server.listen(address && 'port' in address ? { port: address.port, host: address.host } : address)
+        server.listen(address)
         await once(server, 'listening')
       }
     } catch (error) {

@@ -1,8 +1,8 @@
+import { isSetAside, matcherOf } from '../names/repository-patterns.ts'
 import type { Digest } from '../oci/digest.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import { localOrigin, repositoryKey } from '../storage/repository-key.ts'
 import { LocalRepository, type LocalStore } from './local-repository.ts'
-import { isSetAside, matcherOf } from './name-patterns.ts'
 
 export interface LocalRepositoriesOptions extends LocalStore {
   /** Which names can be pushed (`local.repositories`). */

@@ -1,5 +1,16 @@
 import { describeValue, refuse, UnitError } from './unit-error.ts'
 
+/** How values of a unit are written: T is what they are in code. */
+export interface Notation<T> {
+  /** What messages call it, with an example. */
+  readonly expected: string
+  /** A regular expression that the texts match, for editors by the JSON Schema. */
+  readonly pattern: string
+  /** Throws UnitError. */
+  parse(input: string | number): T
+  format(value: T): string
+}
+
 /** A share of a disk, above 0 and at most 100. */
 export interface Percentage {
   readonly percent: number
@@ -12,12 +23,44 @@ const sizeUnits = ['TiB', 'GiB', 'MiB', 'KiB', 'TB', 'GB', 'MB', 'kB'] as const
 const number = String.raw`(\d+(?:\.\d+)?)`
 const durationParts = Object.keys(durationUnits).map((unit) => `(?:${number}${unit})?`)
 
-// What the parsers below take, and editors by the JSON Schema.
-export const sizePattern = `^${number}(?: ?([kKmMgGtT][iI]?)?[bB])?$`
-export const sharePattern = `^${number} ?%$`
-export const durationPattern = `^(?=.)(?:${durationParts.join('')}|${number})$`
+// What the parsers below take.
+const sizePattern = `^${number}(?: ?([kKmMgGtT][iI]?)?[bB])?$`
+const sharePattern = `^${number} ?%$`
+const durationPattern = `^(?=.)(?:${durationParts.join('')}|${number})$`
 // "b" and "B" are a factor of eight apart, so the case of these letters counts.
-export const ratePattern = `^(?:off|${number}(?: ?([kKMGT]i?)?(B|bit)/s)?)$`
+const ratePattern = `^(?:off|${number}(?: ?([kKMGT]i?)?(B|bit)/s)?)$`
+
+/** Bytes. */
+export const sizes: Notation<number> = {
+  expected: 'a size such as 50GB or 512MiB',
+  pattern: sizePattern,
+  parse: parseSize,
+  format: formatSize,
+}
+
+/** Bytes, or a share of the disk. */
+export const sizesOrShares: Notation<number | Percentage> = {
+  expected: 'a size such as 50GB or 80%',
+  pattern: `${sharePattern}|${sizePattern}`,
+  parse: parseSizeOrPercentage,
+  format: (value) => (typeof value === 'number' ? formatSize(value) : `${value.percent}%`),
+}
+
+/** Milliseconds. */
+export const durations: Notation<number> = {
+  expected: 'a duration such as 6h',
+  pattern: durationPattern,
+  parse: parseDuration,
+  format: formatDuration,
+}
+
+/** Bytes a second; undefined for no limit. */
+export const rates: Notation<number | undefined> = {
+  expected: 'a rate such as 10MB/s, or off',
+  pattern: ratePattern,
+  parse: parseRate,
+  format: formatRate,
+}
 
 /** Bytes from `50GB` (10^9 each), `512MiB` (2^20 each) or a plain number. Throws UnitError. */
 export function parseSize(input: string | number): number {
@@ -25,7 +68,7 @@ export function parseSize(input: string | number): number {
   const unit = `${bare}${letter.toUpperCase()}`
   const hint = bare && `: write ${unit}B (decimal) or ${unit}iB (binary)`
   const bytes = ([count, prefix]: Groups) => Number(count) * multiplier(prefix)
-  return amount(input, sizePattern, bytes, 'a size such as 50GB or 512MiB', hint)
+  return amount(input, sizePattern, bytes, sizes.expected, hint)
 }
 
 /** Bytes as in parseSize, or a share of the disk from `80%`. Throws UnitError. */
@@ -41,7 +84,7 @@ export function parseDuration(input: string | number): number {
   const factors = [...Object.values(durationUnits), durationUnits.s]
   const milliseconds = (counts: Groups) =>
     factors.reduce((sum, factor, index) => sum + Number(counts[index] ?? 0) * factor, 0)
-  return amount(input, durationPattern, milliseconds, 'a duration such as 6h')
+  return amount(input, durationPattern, milliseconds, durations.expected)
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { SecureContext } from 'node:tls'
 import { Pulse } from '../../flow/pulse.ts'
+import { RedirectHosts } from '../../names/redirect-hosts.ts'
 import { elsewhere, UpstreamError } from '../error.ts'
 import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
@@ -10,7 +11,6 @@ import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
 import type { ProxySettings } from './proxy-settings.ts'
-import { RedirectHosts } from './redirect-hosts.ts'
 import { loginHint } from './tunnel.ts'
 
 export interface TransportOptions {

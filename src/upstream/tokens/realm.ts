@@ -1,4 +1,5 @@
 import { getDomain } from 'tldts'
+import { isListed } from '../../names/realm.ts'
 
 /**
  * Parses the realm of a challenge and tells whether it may be asked for a token: it lies on the upstream's own
@@ -23,12 +24,4 @@ export function acceptRealm(
 function sharesDomain(one: URL, other: URL): boolean {
   const domain = getDomain(one.hostname, { allowPrivateDomains: true })
   return domain !== null && domain === getDomain(other.hostname, { allowPrivateDomains: true })
-}
-
-/** An entry is a host, a host with a port, or a URL whose origin and path the realm has. */
-function isListed(realm: URL, entry: string): boolean {
-  if (!entry.includes('://')) return entry === realm.host || entry === realm.hostname
-  if (!URL.canParse(entry)) return false
-  const listed = new URL(entry)
-  return listed.origin === realm.origin && (listed.pathname === '/' || listed.pathname === realm.pathname)
 }

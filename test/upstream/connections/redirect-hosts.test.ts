@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { RedirectHosts } from '../../../src/names/redirect-hosts.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
 import type { Tag } from '../../../src/oci/reference.ts'
 import type { RepositoryName } from '../../../src/oci/repository-name.ts'
-import { RedirectHosts } from '../../../src/upstream/connections/redirect-hosts.ts'
 import { clientOf, collect, failsWith, listen, transportTo } from '../fixtures.ts'
 
 // Neighbours: no list, an empty one; a host, a pattern, a port; the upstream's own host; a dot at the end, capitals; a

@@ -1,3 +1,12 @@
+import { refuse } from '../units/unit-error.ts'
+
+/** A pattern of repositories: `*` is one part of a name, `**` one or more. Throws UnitError. */
+export function checkPattern(pattern: string): string {
+  const part = /^(?:\*\*|[a-z0-9*]+(?:[._-]+[a-z0-9*]+)*)$/
+  const isPattern = pattern.length <= 255 && pattern.split('/').every((piece) => part.test(piece))
+  return isPattern ? pattern : refuse('a pattern such as "*" or "local/**"', pattern)
+}
+
 /**
  * Tells whether a name fits one of some patterns, such as `*` and `local/**`: `*` stands for whatever a part of a name
  * can be, or some of it, and `**` for one part or more.

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { refuse, UnitError } from '../units/unit-error.ts'
-import { type Kind, scalar, type Words } from './kinds.ts'
+import { hostName } from './host.ts'
 
 /** Where the server listens. No `host` means every interface, IPv6 and IPv4; port 0 lets the system choose. */
 export type ListenAddress =
@@ -10,43 +10,13 @@ export type ListenAddress =
 /** Bytes; what `sockaddr_un` of Linux holds beside its final zero. */
 const longestSocketPath = 107
 
-const hostName =
-  /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/i
-
-/** One address or a list of them, none of which takes another with it. */
-export function listenAddresses(standard: string, words: Words): Kind<readonly ListenAddress[]> {
-  const expected = 'an address such as ":5000", or a list of them'
-  const items = { type: ['string', 'number'] }
-  return {
-    default: standard,
-    text: 'text',
-    schema: { anyOf: [{ type: 'string' }, { type: 'number' }, { type: ['array', 'null'], items }] },
-    parse: (input) => {
-      if (!Array.isArray(input)) return [parseListenAddress(scalar(input, expected))]
-      if (input.length === 0) throw new UnitError('expected at least one address')
-      return input
-    },
-    item: (input, earlier) => {
-      const address = parseListenAddress(scalar(input, expected))
-      const first = (earlier as (ListenAddress | undefined)[]).find((one) => one && collide(one, address))
-      if (first === undefined) return address
-      throw new UnitError(
-        `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`,
-      )
-    },
-    show: ([first, ...more]) => {
-      const shown = [first, ...more].map((address) => address && formatListenAddress(address))
-      return more.length === 0 ? shown[0] : shown
-    },
-    ...words,
-  }
-}
+const name = new RegExp(`^(?=.{1,253}$)${hostName}$`, 'i')
 
 /**
  * Reads `:5000`, `127.0.0.1:5000`, `[::1]:5000`, `name:5000`, `unix:/run/larder.sock`, or a port alone.
  * Throws UnitError.
  */
-function parseListenAddress(input: string | number): ListenAddress {
+export function parseListenAddress(input: string | number): ListenAddress {
   const expected = 'an address such as ":5000", "127.0.0.1:5000" or "unix:/run/larder.sock"'
   const text = typeof input === 'number' ? `:${input}` : input.trim()
   if (text.startsWith('unix:')) {
@@ -68,20 +38,20 @@ function parseListenAddress(input: string | number): ListenAddress {
   const host = bracketed ?? bare ?? ''
   if (host === '' && bracketed === undefined) return { host: undefined, port }
   // "256.1.1.1" is a fine host name to a grammar and a typing error to a person.
-  const isName = hostName.test(host) && !/^[\d.]+$/.test(host)
+  const isName = name.test(host) && !/^[\d.]+$/.test(host)
   const isKnown = bracketed === undefined ? isIPv4(host) || isName : isIPv6(host)
   return isKnown ? { host, port } : refuse(expected, input)
 }
 
 /** The spelling that parseListenAddress reads. */
-function formatListenAddress(address: ListenAddress): string {
+export function formatListenAddress(address: ListenAddress): string {
   if (address.path !== undefined) return `unix:${address.path}`
   const { host = '', port } = address
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 /** Whether the system would refuse the second of two addresses, since the first has its port or path already. */
-function collide(one: ListenAddress, other: ListenAddress): boolean {
+export function collide(one: ListenAddress, other: ListenAddress): boolean {
   if (one.path !== undefined || other.path !== undefined) return one.path === other.path
   // Port 0 is another one each time.
   if (one.port !== other.port || one.port === 0) return false

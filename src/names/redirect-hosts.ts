@@ -1,3 +1,14 @@
+import { refuse } from '../units/unit-error.ts'
+import { hostName } from './host.ts'
+
+const redirectHost = new RegExp(`^(?:\\*\\.)?${hostName}(?::\\d{1,5})?$`)
+
+/** A host, or `*.` and a host, with a port or without. Throws UnitError. */
+export function parseRedirectHost(input: string): string {
+  const host = input.toLowerCase()
+  return redirectHost.test(host) ? host : refuse('a host such as "cdn.example.com" or "*.example.com"', input)
+}
+
 /**
  * The hosts that an operator lets an upstream send us to (`upstreams[].redirects`): `cdn.example.com`, with a port for
  * that one alone, `*.example.com` for every host below it.
