@@ -43,12 +43,15 @@ const registryHost = /[.:]|^localhost$/
 /**
  * Reads a tree of values by the table, into the form of the code; `absolute` resolves the path of a file. What is
  * wrong is left out, and all else is read nevertheless: the configuration is whole if nothing was complained of.
+ * `leaves` are the paths of all settings in it, each entry of a list by its index.
  */
 export function readConfig(
   input: unknown,
   absolute: (path: ValuePath, value: string) => string,
   complain: Complain,
-): Config {
+): { config: Config; leaves: readonly ValuePath[] } {
+  const leaves: ValuePath[] = []
+
   /** Reads a value that is given; undefined where it is wrong, or could not be had. */
   function attempt<T>(path: ValuePath, value: unknown, read: (value: unknown) => T): T | undefined {
     try {
@@ -62,6 +65,7 @@ export function readConfig(
   }
 
   function readSetting({ type }: Setting, path: ValuePath, given: unknown): unknown {
+    leaves.push(path)
     if (given !== undefined && type.unprotected) complain(path, type.unprotected)
     const value = given === undefined ? type.default : given
     if (value === undefined && !type.required) return undefined
@@ -81,7 +85,7 @@ export function readConfig(
     })
     if (map === undefined) return undefined
     const set = Object.fromEntries(
-      Object.entries(map).filter(([, value]) => (value ?? undefined) !== undefined),
+      Object.entries(map).filter(([, value]) => value !== undefined && value !== null),
     )
     const keys = keysAt(path)
     for (const key of Object.keys(set).filter((one) => !keys.includes(one))) {
@@ -115,7 +119,7 @@ export function readConfig(
     return entries && readItems(entries, (entry, index, before) => read([...path, index], entry, before))
   }
 
-  return read([], input) as Config
+  return { config: read([], input) as Config, leaves }
 }
 
 /** Reads the items of a list; `read` sees those before it. */

@@ -45,7 +45,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     const isOfFile = ['file', 'default'].includes(given.originAt(path).source)
     return resolve(isOfFile && file ? dirname(file.path) : workingDirectory, value)
   }
-  const whole = readConfig(given.values, absolute, (path, message, isKey = false) => {
+  const { config: whole, leaves } = readConfig(given.values, absolute, (path, message, isKey = false) => {
     complaints.push({ path, message, isKey })
   })
   // One complaint a setting: a value that cannot stay is not looked into.
@@ -58,7 +58,11 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     ...[...ofFiles, ...complaints].map((complaint) => given.locate(complaint)),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
-  const origins = new Map(leafOrigins(config, given))
+  // A password out of a file is not among them: it would contradict its passwordFile if it were written down.
+  const present = leaves.filter((path) => {
+    return valueAt(whole, path) !== undefined || settingAt(path)?.default !== undefined
+  })
+  const origins = new Map(present.map((path) => [dotted(path), given.originAt(path)]))
   return { config, origins, file: file?.path, searched, warnings: problems }
 }
 
@@ -79,22 +83,4 @@ function warningsOfReserved(given: GivenValues): ConfigProblem[] {
     const message = `${dotted(path)} has no effect yet: it takes effect with ${type.reserved}`
     return { where: placeOf(given.originAt(path)), severity: 'warning', message }
   })
-}
-
-function* leafOrigins(config: Config, given: GivenValues): Generator<[string, Origin]> {
-  for (const setting of settings) {
-    for (const path of pathsIn(config, setting.path)) {
-      if (valueAt(config, path) === undefined && setting.default === undefined) continue
-      // A password out of a file belongs to its passwordFile, and would contradict it if it were written down.
-      const isFromFile = path.at(-1) === 'password' && valueAt(config, [...path.slice(0, -1), 'passwordFile'])
-      if (!isFromFile) yield [dotted(path), given.originAt(path)]
-    }
-  }
-}
-
-/** A path of the table, with each index that the configuration has in place of "*". */
-function pathsIn(config: Config, path: ValuePath): ValuePath[] {
-  const star = path.indexOf('*')
-  const entries = star < 0 ? [] : (valueAt(config, path.slice(0, star)) as unknown[])
-  return star < 0 ? [path] : entries.map((_, index) => path.with(star, index))
 }

@@ -48,34 +48,24 @@ export function readYaml(text: string, name: string): { given: Given[]; problems
     const value = isSeq(node) ? [] : isMap(node) ? {} : isScalar(node) ? node.value : null
     given.push({ path, value, origin: { source: 'file', where: at(key ?? offset) }, at: at(offset) })
     if (isSeq(node)) for (const [index, item] of node.items.entries()) read(item, [...path, index], depth + 1)
-    if (!isMap(node)) return
-    for (const [name, pair] of pairsOf(node, path, depth)) {
-      read(pair.value, [...path, name], depth + 1, offsetOf(pair.key))
-    }
+    if (isMap(node)) readPairs(node, path, depth)
   }
 
-  /** The pairs of a map by key. What is merged in comes first, so that its own keys win wherever the "<<" stands. */
-  function pairsOf(map: YAMLMap, path: ValuePath, depth: number): Map<string, Pair> {
-    const pairs = new Map<string, Pair>()
-    for (const { key, value } of map.items.filter(isMerge)) {
+  /** What is merged in is read first, the last map first, so that the own keys win wherever the "<<" stands. */
+  function readPairs({ items }: YAMLMap, path: ValuePath, depth: number): void {
+    for (const { key, value } of items.filter(isMerge)) {
+      const offset = offsetOf(key) ?? 0
       for (const target of (isSeq(value) ? value.items : [value]).toReversed()) {
-        const offset = offsetOf(key) ?? 0
         const source = isAlias(target) ? target.resolve(document) : target
         if (!isMap(source)) report(offset, 'expected a map, or a list of maps, after "<<"')
-        else if (!isTooMuch(offset, depth)) {
-          for (const [name, pair] of pairsOf(source, path, depth + 1)) pairs.set(name, pair)
-        }
+        else if (!isTooMuch(offset, depth)) readPairs(source, path, depth + 1)
       }
     }
-    for (const pair of map.items) {
-      if (isMerge(pair)) continue
-      if (isScalar(pair.key)) pairs.set(String(pair.key.value), pair)
-      else {
-        const where = path.length === 0 ? '' : ` in ${dotted(path)}`
-        report(offsetOf(pair.key) ?? 0, `a key${where} must be plain text`)
-      }
+    for (const { key, value } of items.filter((pair) => !isMerge(pair))) {
+      const offset = offsetOf(key)
+      if (isScalar(key)) read(value, [...path, String(key.value)], depth + 1, offset)
+      else report(offset ?? 0, `a key${path.length === 0 ? '' : ` in ${dotted(path)}`} must be plain text`)
     }
-    return pairs
   }
 
   for (const { pos, code, message } of [...document.errors, ...document.warnings]) {
@@ -84,8 +74,7 @@ export function readYaml(text: string, name: string): { given: Given[]; problems
   // After a syntax error the parser guesses; complaints about its guesses would only confuse.
   const isUsable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
   if (isUsable) read(document.contents, [], 0)
-  const [whole] = given
-  const isMapOrNothing = whole === undefined || whole.value === null || isMap(document.contents)
+  const isMapOrNothing = isMap(document.contents) || (given[0]?.value ?? null) === null
   if (!isMapOrNothing)
     report(offsetOf(document.contents) ?? 0, 'expected settings such as "cache: {maxSize: 50GB}"')
   return { given: isMapOrNothing ? given.slice(1) : [], problems }
