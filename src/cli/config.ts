@@ -3,10 +3,10 @@ import { variableName } from '../config/environment.ts'
 import type { Origin } from '../config/given.ts'
 import { configJsonSchemaText } from '../config/json-schema.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
-import { withOriginComments } from '../config/origin-comments.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { keysAt, lists, settingAt, settings } from '../config/settings.ts'
-import { pathOf, valueAt, withValueAt } from '../config/value-tree.ts'
+import { pathOf, put, valueAt } from '../yaml/value-tree.ts'
+import { withComments } from '../yaml/write-yaml.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** What a command sees of the process. */
@@ -93,7 +93,7 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
   for (const name of loaded.origins.keys()) {
     const path = pathOf(name)
     const value = valueAt(loaded.config, path)
-    values = withValueAt(values, path, settingAt(path)?.type.show?.(value) ?? value)
+    values = put(values, path, settingAt(path)?.type.show?.(value) ?? value)
   }
   if (options.json) {
     const origins = Object.fromEntries(loaded.origins)
@@ -102,8 +102,13 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
     io.stdout.write(`${JSON.stringify(document)}\n`)
     return
   }
+  const comments = new Map(
+    [...loaded.origins].map(([name, { source, where }]) => {
+      return [name, source === 'environment' ? `${where} (environment)` : (where ?? source)]
+    }),
+  )
   io.stdout.write(
-    `# ${loaded.file ?? `no configuration file: looked for ${loaded.searched.join(', ')}`}\n${withOriginComments(values, loaded.origins)}`,
+    `# ${loaded.file ?? `no configuration file: looked for ${loaded.searched.join(', ')}`}\n${withComments(values, comments)}`,
   )
 }
 

@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import { UnitError } from '../units/unit-error.ts'
+import { readYaml, type YamlFile, type YamlValue } from '../yaml/read-yaml.ts'
+import { dotted, isMap } from '../yaml/value-tree.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Given } from './given.ts'
 import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
 import { interpolate, textValue } from './text-value.ts'
-import { dotted } from './value-tree.ts'
-import { readYaml } from './yaml-file.ts'
 
 /** A configuration file, ready for the checks. */
 export interface ConfigFile {
@@ -44,11 +44,7 @@ export async function readConfigFile(
     const name = short === '' || short.startsWith('..') ? path : short
     const text = await readText(path, name, namedBy)
     if (text === undefined) continue
-    const { given, problems } = readYaml(text, name)
-    const own = given.filter((one) => !String(one.path[0]).startsWith('x-'))
-    const values = own.map((one) => ({ ...one, value: filledIn(one, options.environment, dirname(path)) }))
-    const file = { path, given: values, problems: [...problems, ...own.flatMap(warningOfSecret)] }
-    return { file, searched: paths }
+    return { file: { path, ...given(readYaml(text, name), path, options.environment) }, searched: paths }
   }
   return { file: undefined, searched: paths }
 }
@@ -81,8 +77,24 @@ function invalid(where: string, message: string): ConfigError {
   return new ConfigError([{ where, severity: 'error', message }])
 }
 
+/** What a file gives that lies at a path. */
+function given(yaml: YamlFile, file: string, environment: NodeJS.ProcessEnv): Omit<ConfigFile, 'path'> {
+  const problems = yaml.problems.map((one): ConfigProblem => ({ ...one, severity: 'error' }))
+  const [whole] = yaml.values
+  if (whole && whole.value !== null && !isMap(whole.value)) {
+    const message = 'expected settings such as "cache: {maxSize: 50GB}"'
+    return { given: [], problems: [...problems, { where: whole.at, severity: 'error', message }] }
+  }
+  const own = yaml.values.filter(({ path: [first = 'x-'] }) => !String(first).startsWith('x-'))
+  const values = own.map((one): Given => {
+    const value = filledIn(one, environment, dirname(file))
+    return { path: one.path, value, origin: { source: 'file', where: one.keyAt }, at: one.at }
+  })
+  return { given: values, problems: [...problems, ...own.flatMap(warningOfSecret)] }
+}
+
 /** The value with its `${...}` replaced; the error where that cannot be done, for whoever reads the setting. */
-function filledIn({ path, value }: Given, environment: NodeJS.ProcessEnv, directory: string): unknown {
+function filledIn({ path, value }: YamlValue, environment: NodeJS.ProcessEnv, directory: string): unknown {
   if (!hasReference(value)) return value
   try {
     const text = interpolate(value, environment, directory)
@@ -94,7 +106,7 @@ function filledIn({ path, value }: Given, environment: NodeJS.ProcessEnv, direct
   }
 }
 
-function warningOfSecret({ path, value, origin: { where = '' } }: Given): ConfigProblem[] {
+function warningOfSecret({ path, value, keyAt: where }: YamlValue): ConfigProblem[] {
   if (!settingAt(path)?.type.secret || typeof value !== 'string' || hasReference(value)) return []
   const message = `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`
   return [{ where, severity: 'warning', message }]

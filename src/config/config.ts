@@ -1,8 +1,8 @@
 import { suggest } from '../units/suggestion.ts'
 import { refuse, UnitError } from '../units/unit-error.ts'
+import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Kind } from './kinds.ts'
 import { keysAt, lists, nameOf, type Setting, settingAt, settings, type table } from './settings.ts'
-import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from './value-tree.ts'
 
 type Head<Name> = Name extends `${infer First}.${string}` ? First : Name
 type Below<T, First extends string> = {

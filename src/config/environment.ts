@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { squash, suggest } from '../units/suggestion.ts'
+import { dotted, pathOf, type ValuePath } from '../yaml/value-tree.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Given, Origin } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
-import { dotted, pathOf, type ValuePath } from './value-tree.ts'
 
 const prefix = 'MIRROR_'
 const reservedNames = new Set(['MIRROR_CONFIG', 'MIRROR_URL', 'MIRROR_TOKEN'])

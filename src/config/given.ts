@@ -1,6 +1,6 @@
+import { dotted, pathOf, put, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Complaint, ConfigProblem } from './problems.ts'
 import { lists } from './settings.ts'
-import { dotted, pathOf, type ValuePath, valueAt, withValueAt } from './value-tree.ts'
 
 /** Where a value comes from. */
 export interface Origin {
@@ -34,10 +34,14 @@ export class GivenValues {
   constructor(given: readonly Given[]) {
     // The first entry of a list that nobody wrote down can be changed alone, as if it had been.
     const standard = Object.entries(lists).filter(([name]) => !name.includes('*'))
-    const base = standard.map(([name, list]) => ({ path: pathOf(name), value: list.default, origin: unset }))
+    const base = standard.map(([name, list]) => ({
+      path: pathOf(name),
+      value: structuredClone(list.default),
+      origin: unset,
+    }))
     this.#given = [...base, ...given]
     this.#set = this.#given.filter(({ path, value }) => value !== null || typeof path.at(-1) === 'number')
-    this.values = this.#set.reduce<unknown>((tree, { path, value }) => withValueAt(tree, path, value), {})
+    this.values = this.#set.reduce<unknown>((tree, { path, value }) => put(tree, path, value), {})
   }
 
   /** The origin of the value at a path; `default` where nobody set it. */

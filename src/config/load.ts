@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path'
+import { dotted, pathOf, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import { type Config, readConfig } from './config.ts'
 import { readConfigFile } from './config-file.ts'
 import { readEnvironment } from './environment.ts'
@@ -6,7 +7,6 @@ import { type Given, GivenValues, type Origin, placeOf } from './given.ts'
 import { readNamedFiles } from './named-files.ts'
 import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
-import { dotted, pathOf, type ValuePath, valueAt } from './value-tree.ts'
 
 /** A valid configuration and how it came about. */
 export interface LoadedConfig {

@@ -3,10 +3,10 @@ import { readCertificates, warnOfAuthorities, warnOfChain } from '../pem/certifi
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { PemError, type PemFile } from '../pem/pem-file.ts'
 import { UnitError } from '../units/unit-error.ts'
+import { dotted, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Config } from './config.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Complaint } from './problems.ts'
-import { dotted, type ValuePath, valueAt } from './value-tree.ts'
 
 interface NamedFile extends PemFile {
   /** Permissions, as `stat` tells them. */

@@ -1,4 +1,4 @@
-import type { ValuePath } from './value-tree.ts'
+import type { ValuePath } from '../yaml/value-tree.ts'
 
 /** One thing that is wrong with the configuration, or worth knowing about it. */
 export interface ConfigProblem {

@@ -3,8 +3,8 @@ import { parseRedirectHost } from '../names/redirect-hosts.ts'
 import { checkPattern } from '../names/repository-patterns.ts'
 import { parseProxy, parseRegistryName, parseUpstreamUrl, withoutUserinfo } from '../names/upstream-url.ts'
 import { sizes, sizesOrShares } from '../units/notation.ts'
+import type { ValuePath } from '../yaml/value-tree.ts'
 import { choice, count, duration, type Kind, list, listenAddresses, path, rate, text, unit } from './kinds.ts'
-import type { ValuePath } from './value-tree.ts'
 
 // Milliseconds.
 const second = 1000

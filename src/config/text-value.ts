@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { parseDocument } from 'yaml'
 import { UnitError } from '../units/unit-error.ts'
+import { yamlValue } from '../yaml/read-yaml.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Setting } from './settings.ts'
 
@@ -19,18 +19,6 @@ export function textValue(text: string, setting: Setting | undefined): unknown {
   if (value === undefined) return trimmed
   const isChanged = value === null ? trimmed !== '' : typeof value === 'number' || typeof value === 'boolean'
   return kind === 'text' && isChanged ? trimmed : value
-}
-
-function yamlValue(text: string): unknown {
-  const document = parseDocument(text, { prettyErrors: false })
-  if (document.errors.length > 0 || document.warnings.length > 0) return undefined
-  try {
-    return document.toJS()
-  } catch (error) {
-    // An alias without an anchor, or aliases of aliases without end.
-    if (error instanceof ReferenceError) return undefined
-    throw error
-  }
 }
 
 /** Cuts the one newline that editors and `echo` leave at the end of a file with a secret. */

@@ -7,7 +7,7 @@ import { parse } from 'yaml'
 import { configJsonSchema, configJsonSchemaText } from '../../src/config/json-schema.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { settings } from '../../src/config/settings.ts'
-import { dotted, valueAt } from '../../src/config/value-tree.ts'
+import { dotted, valueAt } from '../../src/yaml/value-tree.ts'
 import { selfSigned } from '../upstream/fixtures.ts'
 import { configFolder } from './config-folder.ts'
 

@@ -1,22 +1,43 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Pair, parseDocument, type YAMLMap } from 'yaml'
-import type { Given } from './given.ts'
-import type { ConfigProblem } from './problems.ts'
 import { dotted, type ValuePath } from './value-tree.ts'
 
+/** A value of a YAML file, and where it stands. */
+export interface YamlValue {
+  readonly path: ValuePath
+  /** Of a map or list it is empty: what is in it comes next. */
+  readonly value: unknown
+  /** `mirror.yml:12:9`, line and column from 1. */
+  readonly at: string
+  /** The same of its key, where it has one. */
+  readonly keyAt: string
+}
+
+/** Something that is wrong with a YAML file. */
+interface YamlProblem {
+  readonly where: string
+  readonly message: string
+}
+
+/** What a YAML file holds, and what is wrong with it. */
+export interface YamlFile {
+  readonly values: readonly YamlValue[]
+  readonly problems: readonly YamlProblem[]
+}
+
 /** More nodes than any configuration has: aliases of aliases would grow without end. */
-const mostNodes = 5000
+const mostNodes = 10_000
 const deepest = 50
 
 /**
- * Reads YAML 1.2 with merge keys: the values of a configuration file, each map and list before what is in it. Never
- * throws for what the text says: syntax errors, duplicate keys, unknown tags and aliases are among the problems.
- * `name` is how the file is called in them.
+ * Reads YAML 1.2 with merge keys: the values of a file, each map and list before what is in it; where one occurs twice,
+ * the last one counts. Never throws for what the text says: syntax errors, duplicate keys, unknown tags and aliases are
+ * among the problems. `name` is how the file is called in them.
  */
-export function readYaml(text: string, name: string): { given: Given[]; problems: ConfigProblem[] } {
+export function readYaml(text: string, name: string): YamlFile {
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false })
-  const problems: ConfigProblem[] = []
-  const given: Given[] = []
+  const problems: YamlProblem[] = []
+  const values: YamlValue[] = []
   let nodes = 0
 
   function at(offset: number): string {
@@ -25,7 +46,7 @@ export function readYaml(text: string, name: string): { given: Given[]; problems
   }
 
   function report(offset: number, message: string): void {
-    problems.push({ where: at(offset), severity: 'error', message })
+    problems.push({ where: at(offset), message })
   }
 
   /** Whether one more node would be too much, which is told once. */
@@ -46,7 +67,7 @@ export function readYaml(text: string, name: string): { given: Given[]; problems
       return
     }
     const value = isSeq(node) ? [] : isMap(node) ? {} : isScalar(node) ? node.value : null
-    given.push({ path, value, origin: { source: 'file', where: at(key ?? offset) }, at: at(offset) })
+    values.push({ path, value, at: at(offset), keyAt: at(key ?? offset) })
     if (isSeq(node)) for (const [index, item] of node.items.entries()) read(item, [...path, index], depth + 1)
     if (isMap(node)) readPairs(node, path, depth)
   }
@@ -74,10 +95,20 @@ export function readYaml(text: string, name: string): { given: Given[]; problems
   // After a syntax error the parser guesses; complaints about its guesses would only confuse.
   const isUsable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
   if (isUsable) read(document.contents, [], 0)
-  const isMapOrNothing = isMap(document.contents) || (given[0]?.value ?? null) === null
-  if (!isMapOrNothing)
-    report(offsetOf(document.contents) ?? 0, 'expected settings such as "cache: {maxSize: 50GB}"')
-  return { given: isMapOrNothing ? given.slice(1) : [], problems }
+  return { values, problems }
+}
+
+/** The value of a text of YAML; undefined where it is none. */
+export function yamlValue(text: string): unknown {
+  const document = parseDocument(text, { prettyErrors: false })
+  if (document.errors.length > 0 || document.warnings.length > 0) return undefined
+  try {
+    return document.toJS()
+  } catch (error) {
+    // An alias without an anchor, or aliases of aliases without end.
+    if (error instanceof ReferenceError) return undefined
+    throw error
+  }
 }
 
 function isMerge(pair: Pair): boolean {

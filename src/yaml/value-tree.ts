@@ -28,15 +28,19 @@ export function valueAt(tree: unknown, path: ValuePath): unknown {
   return value
 }
 
-/** A copy of the tree with a value at a path; maps and lists on the way are made where they are missing. */
-export function withValueAt(tree: unknown, path: ValuePath, value: unknown): unknown {
+/** Puts a value into a tree, in place, and returns it; maps and lists on the way are made where they are missing. */
+export function put(tree: unknown, path: ValuePath, value: unknown): unknown {
   const [key, ...rest] = path
   if (key === undefined) return value
   // It stands for a value that could not be had, and has to be told.
   if (tree instanceof Error) return tree
-  const below = withValueAt(valueAt(tree, [key]), rest, value)
-  if (typeof key === 'string') return { ...(isMap(tree) ? tree : {}), [key]: below }
-  const list = Array.isArray(tree) ? [...tree] : []
+  const below = put(valueAt(tree, [key]), rest, value)
+  if (typeof key === 'string') {
+    // Not assigned, since a key may be "__proto__".
+    const property = { value: below, configurable: true, enumerable: true, writable: true }
+    return Object.defineProperty(isMap(tree) ? tree : {}, key, property)
+  }
+  const list = Array.isArray(tree) ? tree : []
   // A gap is an empty map, so that the checks name what it lacks.
   while (list.length < key) list.push({})
   list[key] = below
