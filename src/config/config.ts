@@ -1,3 +1,4 @@
+import { clashOf, type ListenAddress } from '../names/listen-address.ts'
 import { suggest } from '../units/suggestion.ts'
 import { refuse, UnitError } from '../units/unit-error.ts'
 import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from '../yaml/value-tree.ts'
@@ -71,13 +72,13 @@ export function readConfig(
     if (value === undefined && !type.required) return undefined
     const parsed = attempt(path, value, type.parse)
     if (type.path && typeof parsed === 'string') return absolute(path, parsed)
-    if (!type.item || !Array.isArray(value) || !Array.isArray(parsed)) return parsed
-    return readItems(parsed, (item, index, earlier) => {
-      return attempt([...path, index], item, () => type.item?.(item, earlier))
-    })
+    const { item } = type
+    if (!item || !Array.isArray(value) || !Array.isArray(parsed)) return parsed
+    const items = parsed.map((one, index) => attempt([...path, index], one, (input) => item(input)))
+    return obey(path, items, parsed)
   }
 
-  function readSection(path: ValuePath, given: unknown, earlier: readonly unknown[]): unknown {
+  function readSection(path: ValuePath, given: unknown): unknown {
     const map = attempt(path, given === undefined ? {} : given, (value) => {
       return isMap(value)
         ? value
@@ -98,61 +99,72 @@ export function readConfig(
       const isAbsent = setting !== undefined && setting.default === undefined && value === undefined
       return isAbsent ? [] : [[key, value]]
     })
-    const values: ValueMap = Object.fromEntries(entries)
-    const complainBelow: Complain = (below, message) => {
-      // What could not be had is told already.
-      if (!(valueAt(set, below) instanceof UnitError)) complain([...path, ...below], message)
-    }
-    const finish = sections[nameOf(path)]
-    return finish ? finish(values, set, complainBelow, earlier as ValueMap[]) : values
+    return obey(path, Object.fromEntries(entries), set)
   }
 
-  function read(path: ValuePath, given: unknown, earlier: readonly unknown[] = []): unknown {
+  /** Applies the rule of a section or list, where there is one. */
+  function obey(path: ValuePath, values: unknown, given: unknown): unknown {
+    const complainBelow: Complain = (below, message) => {
+      // What could not be had is told already.
+      if (!(valueAt(given, below) instanceof UnitError)) complain([...path, ...below], message)
+    }
+    const rule = rules[nameOf(path)]
+    return rule ? rule(values, complainBelow, given as ValueMap) : values
+  }
+
+  function read(path: ValuePath, given: unknown): unknown {
     const setting = settingAt(path)
     const list = lists[nameOf(path)]
     if (setting) return readSetting(setting, path, given)
-    if (!list) return readSection(path, given, earlier)
+    if (!list) return readSection(path, given)
     const entries = attempt(path, given === undefined ? list.default : given, (value) => {
       return Array.isArray(value) ? value : refuse(list.expected, value)
     })
     if (entries?.length === 0 && list.empty) complain(path, list.empty)
-    return entries && readItems(entries, (entry, index, before) => read([...path, index], entry, before))
+    const values = entries?.map((entry, index) => read([...path, index], entry))
+    return values && obey(path, values, entries)
   }
 
   return { config: read([], input) as Config, leaves }
 }
 
-/** Reads the items of a list; `read` sees those before it. */
-function readItems(
-  items: readonly unknown[],
-  read: (item: unknown, index: number, earlier: readonly unknown[]) => unknown,
-): unknown[] {
-  const values: unknown[] = []
-  for (const [index, item] of items.entries()) values.push(read(item, index, values))
-  return values
-}
-
-type Finish = (values: ValueMap, given: ValueMap, complain: Complain, earlier: ValueMap[]) => unknown
+type Rule = (values: unknown, complain: Complain, given: ValueMap) => unknown
 
 /**
- * What the settings of a section have to do with each other: from the values that could be read, and from all that are
- * given, the section in code. `earlier` are the entries of a list before this one.
+ * What the parts of a section or list have to do with each other: from the values that could be read (the others are
+ * undefined), and from all that are given, what it is in code.
  */
-const sections: Readonly<Record<string, Finish>> = {
-  'server.tls': (values, { certificate, key }, complain) => {
+const rules: Readonly<Record<string, Rule>> = {
+  'server.listen': (values, complain) => {
+    const addresses = values as (ListenAddress | undefined)[]
+    for (const [index, address] of addresses.entries()) {
+      const clash = address && clashOf(address, addresses.slice(0, index))
+      if (clash) complain([index], clash)
+    }
+    return addresses
+  },
+  'server.tls': (values, complain, { certificate, key }) => {
     if (certificate === undefined && key === undefined) return undefined
     if (key === undefined) complain(['certificate'], 'certificate needs key')
     if (certificate === undefined) complain(['key'], 'key needs certificate')
     return values
   },
-  'upstreams.*': (values, given, complain, earlier) => {
+  upstreams: (values, complain) => {
+    const names = (values as (UpstreamConfig | undefined)[]).map((upstream) => upstream?.name)
+    for (const [index, name] of names.entries()) {
+      const first = names.indexOf(name)
+      if (name !== undefined && first < index) {
+        complain([index, 'name'], `"${name}" is already upstream ${first}: a name may occur once`)
+      }
+    }
+    return values
+  },
+  'upstreams.*': (values, complain, given) => {
     checkCredentials(given, complain)
     const { name, url, realms = [] } = values as Partial<UpstreamConfig>
     if (name !== undefined && given.url === undefined && !registryHost.test(name)) {
       complain(['name'], `"${name}" is not a host: it needs a url that says where the registry is`)
     }
-    const first = earlier.findIndex((other) => name !== undefined && other?.name === name)
-    if (first >= 0) complain(['name'], `"${name}" is already upstream ${first}: a name may occur once`)
     for (const [index, realm] of realms.entries()) {
       // What could not be read is undefined.
       if (!realm?.startsWith('http:') || url?.startsWith('http:')) continue
@@ -163,7 +175,7 @@ const sections: Readonly<Record<string, Finish>> = {
     }
     const isDockerHub = name === dockerHub.name && (url ?? dockerHub.url) === dockerHub.url
     return {
-      ...values,
+      ...(values as ValueMap),
       url: url ?? (isDockerHub ? dockerHub.url : `https://${name}`),
       realms: isDockerHub ? [...new Set([dockerHub.realm, ...realms])] : realms,
     }

@@ -1,9 +1,4 @@
-import {
-  collide,
-  formatListenAddress,
-  type ListenAddress,
-  parseListenAddress,
-} from '../names/listen-address.ts'
+import { formatListenAddress, type ListenAddress, parseListenAddress } from '../names/listen-address.ts'
 import { durations, type Notation, rates } from '../units/notation.ts'
 import { suggest } from '../units/suggestion.ts'
 import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
@@ -30,8 +25,8 @@ export interface Kind<T> {
   readonly schema: Readonly<Record<string, unknown>>
   /** Throws UnitError. Of a list, it returns the items as they are. */
   parse(input: unknown): T
-  /** Reads one item of a list; `earlier` are those before it, undefined where wrong. Throws UnitError. */
-  item?(input: unknown, earlier: readonly unknown[]): unknown
+  /** Reads one item of a list. Throws UnitError. */
+  item?(input: unknown): unknown
   /** Turns a value in code back into the form of the file, where they differ. */
   show?(value: T): unknown
 }
@@ -81,7 +76,7 @@ export function list<T = readonly string[] | undefined>(
   }
 }
 
-/** One address or a list of them, none of which takes another with it. */
+/** One address or a list of them, read one by one. */
 export function listenAddresses(standard: string, words: Words): Kind<readonly ListenAddress[]> {
   const expected = 'an address such as ":5000", or a list of them'
   const items = { type: ['string', 'number'] }
@@ -94,14 +89,7 @@ export function listenAddresses(standard: string, words: Words): Kind<readonly L
       if (input.length === 0) throw new UnitError('expected at least one address')
       return input
     },
-    item: (input, earlier) => {
-      const address = parseListenAddress(scalar(input, expected))
-      const first = (earlier as (ListenAddress | undefined)[]).find((one) => one && collide(one, address))
-      if (first === undefined) return address
-      throw new UnitError(
-        `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`,
-      )
-    },
+    item: (input) => parseListenAddress(scalar(input, expected)),
     show: ([first, ...more]) => {
       const shown = [first, ...more].map((address) => address && formatListenAddress(address))
       return more.length === 0 ? shown[0] : shown

@@ -50,8 +50,17 @@ export function formatListenAddress(address: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Why an address cannot be listened on after others; undefined where it can. What could not be read is undefined. */
+export function clashOf(
+  address: ListenAddress,
+  earlier: readonly (ListenAddress | undefined)[],
+): string | undefined {
+  const first = earlier.find((one) => one && collide(one, address))
+  return first && `${formatListenAddress(first)} takes ${formatListenAddress(address)} with it: keep one`
+}
+
 /** Whether the system would refuse the second of two addresses, since the first has its port or path already. */
-export function collide(one: ListenAddress, other: ListenAddress): boolean {
+function collide(one: ListenAddress, other: ListenAddress): boolean {
   if (one.path !== undefined || other.path !== undefined) return one.path === other.path
   // Port 0 is another one each time.
   if (one.port !== other.port || one.port === 0) return false
