@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile, statfs } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import type { LoadedConfig } from '../config/load.ts'
+import { dockerHub } from '../names/docker-hub.ts'
 import { humanBytes } from '../units/human.ts'
 import { type Machine, type Reach, reaches, unknownAddress } from './reach.ts'
 
@@ -78,8 +79,8 @@ function nextSteps(found: readonly Reach[], upstreams: readonly string[]): strin
     found.find(({ scope }) => scope === 'network') ?? found.find(({ scope }) => scope === 'machine')
   if (best === undefined) return socketSteps(found[0]?.url ?? '')
   const here = found.find(({ nameHere }) => nameHere !== undefined)?.nameHere
-  const [first = 'docker.io'] = upstreams
-  if (first !== 'docker.io') {
+  const [first = dockerHub.name] = upstreams
+  if (first !== dockerHub.name) {
     const host = here ?? best.url.replace(/^https?:\/\//, '')
     return `  Next     put the mirror's address before the names of images:
            docker pull ${host}/${first}/<name>

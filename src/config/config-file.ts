@@ -87,8 +87,7 @@ function given(yaml: YamlFile, file: string, environment: NodeJS.ProcessEnv): Om
   }
   const own = yaml.values.filter(({ path: [first = 'x-'] }) => !String(first).startsWith('x-'))
   const values = own.map((one): Given => {
-    const value = filledIn(one, environment, dirname(file))
-    return { path: one.path, value, origin: { source: 'file', where: one.keyAt }, at: one.at }
+    return { ...one, value: filledIn(one, environment, dirname(file)), source: 'file' }
   })
   return { given: values, problems: [...problems, ...own.flatMap(warningOfSecret)] }
 }
@@ -106,7 +105,7 @@ function filledIn({ path, value }: YamlValue, environment: NodeJS.ProcessEnv, di
   }
 }
 
-function warningOfSecret({ path, value, keyAt: where }: YamlValue): ConfigProblem[] {
+function warningOfSecret({ path, value, where }: YamlValue): ConfigProblem[] {
   if (!settingAt(path)?.type.secret || typeof value !== 'string' || hasReference(value)) return []
   const message = `${dotted(path)} in the file: prefer \${VARIABLE} or passwordFile`
   return [{ where, severity: 'warning', message }]

@@ -1,3 +1,5 @@
+import { dockerHub } from '../names/docker-hub.ts'
+import { looksLikeRegistry } from '../names/host.ts'
 import { clashOf, type ListenAddress } from '../names/listen-address.ts'
 import { suggest } from '../units/suggestion.ts'
 import { refuse, UnitError } from '../units/unit-error.ts'
@@ -36,10 +38,6 @@ export type Config = Omit<Tree, 'server' | 'upstreams'> & {
 
 /** Told of what is wrong at a path: the value, or the key (which the message then names). */
 type Complain = (path: ValuePath, message: string, isKey?: boolean) => void
-
-const dockerHub = { name: 'docker.io', url: 'https://registry-1.docker.io', realm: 'https://auth.docker.io' }
-// As Docker tells a host from a name's first part: it has a dot or a port, or it is "localhost".
-const registryHost = /[.:]|^localhost$/
 
 /**
  * Reads a tree of values by the table, into the form of the code; `absolute` resolves the path of a file. What is
@@ -162,7 +160,7 @@ const rules: Readonly<Record<string, Rule>> = {
   'upstreams.*': (values, complain, given) => {
     checkCredentials(given, complain)
     const { name, url, realms = [] } = values as Partial<UpstreamConfig>
-    if (name !== undefined && given.url === undefined && !registryHost.test(name)) {
+    if (name !== undefined && given.url === undefined && !looksLikeRegistry(name)) {
       complain(['name'], `"${name}" is not a host: it needs a url that says where the registry is`)
     }
     for (const [index, realm] of realms.entries()) {

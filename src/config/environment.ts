@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { dockerHub } from '../names/docker-hub.ts'
 import { squash, suggest } from '../units/suggestion.ts'
 import { dotted, pathOf, type ValuePath } from '../yaml/value-tree.ts'
 import { fileFailure } from './file-failure.ts'
-import type { Given, Origin } from './given.ts'
+import type { Given } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
 import { textValue, withoutFinalNewline } from './text-value.ts'
@@ -46,47 +47,46 @@ export async function readEnvironment(
   environment: NodeJS.ProcessEnv,
   workingDirectory: string,
 ): Promise<{ given: Given[]; problems: ConfigProblem[] }> {
-  const given = new Map<string, Given>()
+  const own = new Map<string, Given>()
   const problems: ConfigProblem[] = []
-  const origin = (variable: string): Origin => ({ source: 'environment', where: variable })
-  const report = (message: string, severity: ConfigProblem['severity'] = 'error'): undefined =>
-    void problems.push({ where: 'environment', severity, message })
+  const report = (message: string, severity: ConfigProblem['severity'] = 'error') => {
+    problems.push({ where: 'environment', severity, message })
+  }
+  const given = (path: ValuePath, value: unknown, variable: string): Given => {
+    return { path, value, source: 'environment', where: variable }
+  }
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(prefix) || text === undefined || reservedNames.has(variable)) continue
     const squashed = squash(variable.slice(prefix.length))
     const direct = settingNamed(squashed)
-    const path =
-      direct ?? (squashed.endsWith('file') ? settingNamed(squashed.slice(0, -'file'.length)) : undefined)
-    if (path === undefined && !isInjected(variable, text))
-      report(`${variable} is no setting${hintFor(variable)}`)
-    if (path === undefined || text === '') continue
+    const path = direct ?? (squashed.endsWith('file') ? settingNamed(squashed.slice(0, -4)) : undefined)
+    if (!path && !isInjected(variable, text)) report(`${variable} is no setting${hintFor(variable)}`)
+    if (!path || text === '') continue
     const key = dotted(path)
-    const other = given.get(key)?.origin.where
+    const other = own.get(key)?.where
     if (other !== undefined) report(`${variable} and ${other} both set ${key}: keep one`)
     try {
-      const content = direct
-        ? text
-        : withoutFinalNewline(await readFile(resolve(workingDirectory, text), 'utf8'))
-      if (content.trim() === '' && !direct) report(`${variable}: ${text} is empty`)
-      given.set(key, { path, value: textValue(content, settingAt(path)), origin: origin(variable) })
+      const file = direct ? undefined : await readFile(resolve(workingDirectory, text), 'utf8')
+      if (file?.trim() === '') report(`${variable}: ${text} is empty`)
+      const content = file === undefined ? text : withoutFinalNewline(file)
+      own.set(key, given(path, textValue(content, settingAt(path)), variable))
     } catch (error) {
       report(`${variable}: cannot read ${text}: ${fileFailure(error)}`)
     }
   }
-  const own = [...given.values()]
-  const taken = legacy.flatMap(([variable, name, instead]) => {
+  const taken: Given[] = []
+  for (const [variable, name, instead] of legacy) {
     const [text, path] = [environment[variable], pathOf(name)]
-    if (!text) return []
-    const isRival = (other: ValuePath) =>
-      path[0] === 'upstreams' ? other[0] === path[0] : dotted(other) === name
-    const winner = own.find((one) => isRival(one.path))
-    if (winner)
-      return report(`${variable} has no effect, because ${winner.origin.where} is set`, 'warning') ?? []
+    if (!text) continue
+    const isRival = (one: Given) =>
+      path[0] === 'upstreams' ? one.path[0] === path[0] : dotted(one.path) === name
+    const winner = [...own.values()].find(isRival)
     const ours = `${instead.replace('.0.', '[0].')} or ${variableName(pathOf(instead))}`
-    report(`${variable} is taken over from registry:2: write ${ours}`, 'warning')
-    return { path, value: name === 'upstreams' ? upstreamsFrom(text) : text, origin: origin(variable) }
-  })
-  const all = [...taken, ...own.filter(({ value }) => value !== null)]
+    if (winner) report(`${variable} has no effect, because ${winner.where} is set`, 'warning')
+    else report(`${variable} is taken over from registry:2: write ${ours}`, 'warning')
+    if (!winner) taken.push(given(path, name === 'upstreams' ? upstreamsFrom(text) : text, variable))
+  }
+  const all = [...taken, ...[...own.values()].filter(({ value }) => value !== null)]
   return { given: all.toSorted((a, b) => a.path.length - b.path.length), problems }
 }
 
@@ -111,5 +111,5 @@ function upstreamsFrom(url: string): unknown {
   const host = URL.parse(url)?.host ?? ''
   // An address that cannot be a registry's name stands for Docker Hub: a mirror before this one.
   const isName = host !== 'registry-1.docker.io' && /^[a-z0-9-]+[.:][a-z0-9.:-]*$/.test(host)
-  return [{ name: isName ? host : 'docker.io', url }]
+  return [{ name: isName ? host : dockerHub.name, url }]
 }

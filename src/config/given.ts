@@ -10,14 +10,13 @@ export interface Origin {
 }
 
 /** A value that somebody has given. */
-export interface Given {
+export interface Given extends Origin {
   readonly path: ValuePath
   /**
    * In the form of the file. Of a map or list in the file it is empty, and what is in it is given next; null at a key
    * sets nothing, so that a section whose lines are all commented out is absent. UnitError where it could not be had.
    */
   readonly value: unknown
-  readonly origin: Origin
   /** `mirror.yml:12:9`, where the value itself stands; of the file only. */
   readonly at?: string
 }
@@ -37,7 +36,7 @@ export class GivenValues {
     const base = standard.map(([name, list]) => ({
       path: pathOf(name),
       value: structuredClone(list.default),
-      origin: unset,
+      ...unset,
     }))
     this.#given = [...base, ...given]
     this.#set = this.#given.filter(({ path, value }) => value !== null || typeof path.at(-1) === 'number')
@@ -46,9 +45,9 @@ export class GivenValues {
 
   /** The origin of the value at a path; `default` where nobody set it. */
   originAt(path: ValuePath): Origin {
-    const isThere = (valueAt(this.values, path) ?? undefined) !== undefined
-    const setter = this.#set.findLast((one) => isWithin(path, one.path))
-    return (isThere ? setter?.origin : undefined) ?? unset
+    if ((valueAt(this.values, path) ?? undefined) === undefined) return unset
+    const { source, where } = this.#set.findLast((one) => isWithin(path, one.path)) ?? unset
+    return { source, where }
   }
 
   /** Gives a complaint its place, and names the value as that place does. */
@@ -58,15 +57,12 @@ export class GivenValues {
     // What is missing belongs to whoever set its neighbours.
     const neighbour = this.#given.findLast((one) => isWithin(one.path, path.slice(0, -1)))
     const isNeighbours = !isThere && neighbour && isOverride(neighbour)
-    const { origin, at, path: own } = (isNeighbours ? neighbour : nearest) ?? { origin: unset, path: [] }
+    const holder: Given = (isNeighbours ? neighbour : nearest) ?? { ...unset, path: [], value: undefined }
+    const where = isKey || holder.at === undefined ? placeOf(holder) : holder.at
     const inFull = isKey ? message : `${dotted(path)}: ${message}`
-    const isWhole = !isKey && dotted(own) === dotted(path)
-    const ofVariable = `${origin.where}: ${isWhole ? message : inFull}`
-    return {
-      where: isKey || at === undefined ? placeOf(origin) : at,
-      severity,
-      message: origin.source === 'environment' ? ofVariable : inFull,
-    }
+    if (holder.source !== 'environment') return { where, severity, message: inFull }
+    const isWhole = !isKey && dotted(holder.path) === dotted(path)
+    return { where, severity, message: `${holder.where}: ${isWhole ? message : inFull}` }
   }
 }
 
@@ -76,8 +72,8 @@ export function placeOf({ source, where = '' }: Origin): string {
 }
 
 /** Whether it stands over whatever the file says at its path, and below it. */
-function isOverride({ origin }: Given): boolean {
-  return origin.source === 'environment' || origin.source === 'flag'
+function isOverride({ source }: Given): boolean {
+  return source === 'environment' || source === 'flag'
 }
 
 function isWithin(path: ValuePath, ancestor: ValuePath): boolean {

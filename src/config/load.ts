@@ -71,7 +71,7 @@ function fromFlags(flags: Readonly<Record<string, unknown>>): Given[] {
   return set.map(([name, value]) => {
     const path = pathOf(name)
     if (settingAt(path) === undefined && !(name in lists)) throw new TypeError(`${name} is no setting`)
-    return { path, value, origin: { source: 'flag', where: undefined } }
+    return { path, value, source: 'flag', where: undefined }
   })
 }
 

@@ -7,6 +7,7 @@ import { dotted, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Config } from './config.ts'
 import { fileFailure } from './file-failure.ts'
 import type { Complaint } from './problems.ts'
+import { withoutFinalNewline } from './text-value.ts'
 
 interface NamedFile extends PemFile {
   /** Permissions, as `stat` tells them. */
@@ -78,7 +79,7 @@ async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedF
 
 /** A newline at its end is cut. */
 function readPassword({ name, bytes, mode, warn }: NamedFile): string {
-  const password = bytes.toString('utf8').replace(/\r?\n$/, '')
+  const password = withoutFinalNewline(bytes.toString('utf8'))
   if (password === '') throw new UnitError(`${name} is empty`)
   const isOpen = (mode & 0o004) !== 0 && !mountedSecret.test(name)
   if (isOpen) warn(`${name} can be read by every user of this machine: chmod 600 it`)

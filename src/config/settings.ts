@@ -2,14 +2,10 @@ import { parseRealm } from '../names/realm.ts'
 import { parseRedirectHost } from '../names/redirect-hosts.ts'
 import { checkPattern } from '../names/repository-patterns.ts'
 import { parseProxy, parseRegistryName, parseUpstreamUrl, withoutUserinfo } from '../names/upstream-url.ts'
-import { sizes, sizesOrShares } from '../units/notation.ts'
+import { hour, minute, second, sizes, sizesOrShares } from '../units/notation.ts'
 import type { ValuePath } from '../yaml/value-tree.ts'
 import { choice, count, duration, type Kind, list, listenAddresses, path, rate, text, unit } from './kinds.ts'
 
-// Milliseconds.
-const second = 1000
-const minute = 60 * second
-const hour = 60 * minute
 const anyLength = [0, Number.MAX_SAFE_INTEGER] as const
 /** What a timer of Node takes; after a longer delay it would fire at once. */
 const longestTimer = 2 ** 31 - 1

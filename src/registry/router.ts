@@ -1,3 +1,4 @@
+import { looksLikeRegistry } from '../names/host.ts'
 import { RegistryError } from '../oci/error.ts'
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import { type Named, UpstreamNames } from './upstream-names.ts'
@@ -142,11 +143,6 @@ export class Router<Upstream extends { readonly name: string }> {
 /** The first part of a name that has more of them, else nothing. */
 function leadingPart(name: string): string {
   return name.slice(0, Math.max(0, name.indexOf('/')))
-}
-
-/** As Docker tells the host of a registry from the first part of a name. */
-function looksLikeRegistry(part: string): boolean {
-  return /[.:]/.test(part) || part.toLowerCase() === 'localhost'
 }
 
 /**

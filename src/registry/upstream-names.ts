@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { dockerHub } from '../names/docker-hub.ts'
 import { RegistryError } from '../oci/error.ts'
 
 /** An upstream, and by what a request named it, in words for a refusal. */
@@ -7,7 +8,6 @@ export interface Named<Upstream> {
   readonly by: string
 }
 
-const dockerHub = 'docker.io'
 /** What clients call Docker Hub in `?ns=`, and people in a path. */
 export const dockerHubAliases: readonly string[] = [
   'index.docker.io',
@@ -28,7 +28,7 @@ export class UpstreamNames<Upstream extends { readonly name: string }> {
     if (!first) throw new TypeError('a mirror needs at least one upstream')
     this.upstreams = upstreams
     this.#first = first
-    const hub = upstreams.find(({ name }) => name === dockerHub)
+    const hub = upstreams.find(({ name }) => name === dockerHub.name)
     const aliases = hub ? dockerHubAliases.map((alias): [string, Upstream] => [alias, hub]) : []
     // An upstream that is configured by an alias is itself.
     this.#byName = new Map([
@@ -83,7 +83,7 @@ export class UpstreamNames<Upstream extends { readonly name: string }> {
 
   /** Docker Hub keeps its official images under `library/`, which people and some clients leave out. */
   inFull(upstream: Upstream, name: string): string {
-    return upstream.name === dockerHub && !name.includes('/') ? `library/${name}` : name
+    return upstream.name === dockerHub.name && !name.includes('/') ? `library/${name}` : name
   }
 
   /** The refusal of a registry that nobody configured. */

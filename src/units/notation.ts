@@ -16,8 +16,14 @@ export interface Percentage {
   readonly percent: number
 }
 
+// Milliseconds.
+export const second = 1000
+export const minute = 60 * second
+export const hour = 60 * minute
+const day = 24 * hour
+
 // The largest first, as they have to be written: "1h30m", never "30m1h".
-const durationUnits = { w: 604_800_000, d: 86_400_000, h: 3_600_000, m: 60_000, s: 1000, ms: 1 } as const
+const durationUnits = { w: 7 * day, d: day, h: hour, m: minute, s: second, ms: 1 } as const
 const sizeUnits = ['TiB', 'GiB', 'MiB', 'KiB', 'TB', 'GB', 'MB', 'kB'] as const
 
 const number = String.raw`(\d+(?:\.\d+)?)`

@@ -6,10 +6,10 @@ export interface YamlValue {
   readonly path: ValuePath
   /** Of a map or list it is empty: what is in it comes next. */
   readonly value: unknown
-  /** `mirror.yml:12:9`, line and column from 1. */
+  /** `mirror.yml:12:3`, line and column from 1: of its key, where it has one. */
+  readonly where: string
+  /** The same of the value itself. */
   readonly at: string
-  /** The same of its key, where it has one. */
-  readonly keyAt: string
 }
 
 /** Something that is wrong with a YAML file. */
@@ -67,7 +67,7 @@ export function readYaml(text: string, name: string): YamlFile {
       return
     }
     const value = isSeq(node) ? [] : isMap(node) ? {} : isScalar(node) ? node.value : null
-    values.push({ path, value, at: at(offset), keyAt: at(key ?? offset) })
+    values.push({ path, value, where: at(key ?? offset), at: at(offset) })
     if (isSeq(node)) for (const [index, item] of node.items.entries()) read(item, [...path, index], depth + 1)
     if (isMap(node)) readPairs(node, path, depth)
   }

@@ -1,0 +1,6 @@
+/** Docker Hub by the name it has in images, and where it answers and hands out tokens. */
+export const dockerHub = {
+  name: 'docker.io',
+  url: 'https://registry-1.docker.io',
+  realm: 'https://auth.docker.io',
+} as const
