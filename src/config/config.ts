@@ -3,7 +3,7 @@ import { looksLikeRegistry } from '../names/host.ts'
 import { clashOf, type ListenAddress } from '../names/listen-address.ts'
 import { suggest } from '../units/suggestion.ts'
 import { refuse, UnitError } from '../units/unit-error.ts'
-import { dotted, isMap, type ValueMap, type ValuePath, valueAt } from '../yaml/value-tree.ts'
+import { dotted, isMap, isThere, type ValueMap, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Kind } from './kinds.ts'
 import { keysAt, lists, nameOf, type Setting, settingAt, settings, type table } from './settings.ts'
 
@@ -77,15 +77,12 @@ export function readConfig(
   }
 
   function readSection(path: ValuePath, given: unknown): unknown {
+    const expected = lists[nameOf(path.slice(0, -1))]?.each ?? 'a map of settings'
     const map = attempt(path, given === undefined ? {} : given, (value) => {
-      return isMap(value)
-        ? value
-        : refuse(lists[nameOf(path.slice(0, -1))]?.each ?? 'a map of settings', value)
+      return isMap(value) ? value : refuse(expected, value)
     })
     if (map === undefined) return undefined
-    const set = Object.fromEntries(
-      Object.entries(map).filter(([, value]) => value !== undefined && value !== null),
-    )
+    const set = Object.fromEntries(Object.entries(map).filter(([, value]) => isThere(value)))
     const keys = keysAt(path)
     for (const key of Object.keys(set).filter((one) => !keys.includes(one))) {
       complain([...path, key], `unknown key "${dotted([...path, key])}"${hintForKey(key, path)}`, true)

@@ -1,4 +1,4 @@
-import { dotted, pathOf, put, type ValuePath, valueAt } from '../yaml/value-tree.ts'
+import { dotted, isThere, pathOf, put, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Complaint, ConfigProblem } from './problems.ts'
 import { lists } from './settings.ts'
 
@@ -45,7 +45,7 @@ export class GivenValues {
 
   /** The origin of the value at a path; `default` where nobody set it. */
   originAt(path: ValuePath): Origin {
-    if ((valueAt(this.values, path) ?? undefined) === undefined) return unset
+    if (!isThere(valueAt(this.values, path))) return unset
     const { source, where } = this.#set.findLast((one) => isWithin(path, one.path)) ?? unset
     return { source, where }
   }

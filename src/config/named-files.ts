@@ -12,8 +12,6 @@ import { withoutFinalNewline } from './text-value.ts'
 interface NamedFile extends PemFile {
   /** Permissions, as `stat` tells them. */
   readonly mode: number
-  /** Undefined warns of nothing. */
-  warn(message: string | undefined): void
 }
 
 /** Bytes; the largest bundles of authorities have a quarter of a megabyte. */
@@ -32,12 +30,19 @@ export async function readNamedFiles(
 ): Promise<{ config: Config; complaints: readonly Complaint[] }> {
   const complaints: Complaint[] = []
 
-  async function open<T>(path: ValuePath, read: (file: NamedFile) => T): Promise<T | undefined> {
+  async function open<T>(
+    path: ValuePath,
+    read: (file: NamedFile) => T,
+    warnOf?: (value: T, file: NamedFile) => string | undefined,
+  ): Promise<T | undefined> {
     const name = valueAt(config, path)
     if (typeof name !== 'string' || refused.has(dotted(path))) return undefined
-    const warn = (message?: string) => message && complaints.push({ path, severity: 'warning', message })
     try {
-      return read({ name, warn, ...(await readWhole(name, path.at(-1) === 'passwordFile')) })
+      const file = { name, ...(await readWhole(name, path.at(-1) === 'passwordFile')) }
+      const value = read(file)
+      const warning = warnOf?.(value, file)
+      if (warning) complaints.push({ path, severity: 'warning', message: warning })
+      return value
     } catch (error) {
       if (!(error instanceof UnitError || error instanceof PemError)) throw error
       complaints.push({ path, message: error.message })
@@ -45,21 +50,15 @@ export async function readNamedFiles(
     }
   }
 
-  const chain = await open(['server', 'tls', 'certificate'], (file) => {
-    const found = readChain(file)
-    file.warn(warnOfChain(found.certificates, file))
-    return found
-  })
+  const chain = await open(['server', 'tls', 'certificate'], readChain, warnOfChain)
   await open(['server', 'tls', 'key'], (file) => {
     const key = readKey(file)
     if (chain) checkPair(chain, key)
   })
   const upstreams = []
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
-    await open(['upstreams', index, 'ca'], (file) =>
-      file.warn(warnOfAuthorities(readCertificates(file), file)),
-    )
-    const password = await open(['upstreams', index, 'passwordFile'], readPassword)
+    await open(['upstreams', index, 'ca'], readCertificates, warnOfAuthorities)
+    const password = await open(['upstreams', index, 'passwordFile'], readPassword, warnOfReaders)
     upstreams.push(password === undefined ? upstream : { ...upstream, password })
   }
   return { config: { ...config, upstreams }, complaints }
@@ -78,10 +77,13 @@ async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedF
 }
 
 /** A newline at its end is cut. */
-function readPassword({ name, bytes, mode, warn }: NamedFile): string {
+function readPassword({ name, bytes }: NamedFile): string {
   const password = withoutFinalNewline(bytes.toString('utf8'))
   if (password === '') throw new UnitError(`${name} is empty`)
-  const isOpen = (mode & 0o004) !== 0 && !mountedSecret.test(name)
-  if (isOpen) warn(`${name} can be read by every user of this machine: chmod 600 it`)
   return password
+}
+
+function warnOfReaders(_password: string, { name, mode }: NamedFile): string | undefined {
+  const isClosed = (mode & 0o004) === 0 || mountedSecret.test(name)
+  return isClosed ? undefined : `${name} can be read by every user of this machine: chmod 600 it`
 }

@@ -1,6 +1,11 @@
 import { X509Certificate } from 'node:crypto'
 import { attempt, fail, type Instead, type PemFile, sayInstead } from './pem-file.ts'
 
+/** A server's certificate, before those that signed it. */
+export interface Chain extends PemFile {
+  readonly certificates: readonly X509Certificate[]
+}
+
 const block = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----.*?-----END [A-Z0-9 ]*CERTIFICATE-----/gs
 
 const instead: readonly Instead[] = [
@@ -36,7 +41,7 @@ export function warnOfAuthorities(
 }
 
 /** Why clients will refuse a chain; undefined while its first certificate, the server's own, is valid. */
-export function warnOfChain([own]: readonly X509Certificate[], { name }: PemFile): string | undefined {
+export function warnOfChain({ name, certificates: [own] }: Chain): string | undefined {
   const [from = 0, to = 0] = [own?.validFromDate.getTime(), own?.validToDate.getTime()]
   if (to < Date.now()) return `${name} expired on ${day(to)}: clients will refuse it`
   if (from <= Date.now()) return undefined

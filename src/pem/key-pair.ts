@@ -1,6 +1,6 @@
-import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { readCertificates } from './certificates.ts'
+import { type Chain, readCertificates } from './certificates.ts'
 import { attempt, fail, type Instead, type PemFile, sayInstead } from './pem-file.ts'
 
 const unreadable = 'the private key in $ cannot be read'
@@ -16,11 +16,6 @@ const instead: readonly Instead[] = [
   [/PUBLIC KEY/, '$ holds a public key, and no private one'],
   [/(?:)/, '$ holds no private key in PEM (-----BEGIN PRIVATE KEY-----)'],
 ]
-
-/** A server's certificate, before those that signed it. */
-export interface Chain extends PemFile {
-  readonly certificates: readonly X509Certificate[]
-}
 
 /** A server's private key, without a passphrase. */
 export interface Key extends PemFile {

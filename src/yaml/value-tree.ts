@@ -18,6 +18,11 @@ export function isMap(value: unknown): value is ValueMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** Whether there is a value: a key without one is null. */
+export function isThere(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
 /** The value at a path of maps and lists; undefined where there is none. */
 export function valueAt(tree: unknown, path: ValuePath): unknown {
   let value = tree
