@@ -299,3 +299,24 @@ test('settings that wait for a later version say so when they are set', async (t
     ],
   )
 })
+
+test('what is set over is not looked at; what lies around it is', async (t) => {
+  const text =
+    'limits: {stall: "${NOWHERE}"}\nupstreams: [{name: a.io, username: ann, password: "${NOWHERE}"}]\n'
+  const environment = { MIRROR_LIMITS_STALL: '1m', MIRROR_UPSTREAMS_0_PASSWORD: 'secret' }
+  const { config, origins } = await load(t, text, { environment })
+  assert.deepEqual([config.limits.stall, config.upstreams[0]?.password], [60_000, 'secret'])
+  assert.deepEqual(origins.get('limits.stall'), { source: 'environment', where: 'MIRROR_LIMITS_STALL' })
+  const section = load(t, 'cache: ${NOWHERE}', { environment: { MIRROR_CACHE_NEGATIVE: '1m' } })
+  assert.match((await problemsOf(section))[0]?.message ?? '', /^cache: the variable NOWHERE is not set/)
+})
+
+test('what a variable in the file holds has the place of its reference', async (t) => {
+  const environment = { LIST: '[{name: a.io, ca: gone}]', OTHER: '[{name: b.io}]' }
+  const { origins } = await load(t, 'upstreams: ${OTHER}', { environment })
+  assert.deepEqual(origins.get('upstreams.0.name'), { source: 'file', where: 'mirror.yml:1:1' })
+  assert.deepEqual(origins.get('upstreams.0.url'), { source: 'default', where: undefined })
+  const [problem] = await problemsOf(load(t, 'upstreams: ${LIST}', { environment }))
+  assert.equal(problem?.where, 'mirror.yml:1:12')
+  assert.match(problem?.message ?? '', /^upstreams\.0\.ca: cannot read .*gone: no such file$/)
+})
