@@ -11,7 +11,7 @@ import { lists, settingAt, settings } from './settings.ts'
 /** A valid configuration and how it came about. */
 export interface LoadedConfig {
   readonly config: Config
-  /** The origin of every leaf that has a value, by dotted path (`upstreams.0.url`), in the order of the table. */
+  /** The origin of every leaf that has a value, by dotted path (`upstreams.0.url`): section by section. */
   readonly origins: ReadonlyMap<string, Origin>
   /** The configuration file, absolute; undefined where there is none. */
   readonly file: string | undefined

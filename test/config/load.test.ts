@@ -307,8 +307,14 @@ test('what is set over is not looked at; what lies around it is', async (t) => {
   const { config, origins } = await load(t, text, { environment })
   assert.deepEqual([config.limits.stall, config.upstreams[0]?.password], [60_000, 'secret'])
   assert.deepEqual(origins.get('limits.stall'), { source: 'environment', where: 'MIRROR_LIMITS_STALL' })
-  const section = load(t, 'cache: ${NOWHERE}', { environment: { MIRROR_CACHE_NEGATIVE: '1m' } })
-  assert.match((await problemsOf(section))[0]?.message ?? '', /^cache: the variable NOWHERE is not set/)
+  const around = { MIRROR_CACHE_NEGATIVE: '1m', MIRROR_UPSTREAMS_0_NAME: 'a.io' }
+  const problems = await problemsOf(
+    load(t, 'cache: ${NOWHERE}\nupstreams: ${NOWHERE}', { environment: around }),
+  )
+  assert.deepEqual(
+    problems.map(({ where, message }) => `${where} ${message.split(' is not set')[0]}`),
+    ['mirror.yml:1:8 cache: the variable NOWHERE', 'mirror.yml:2:12 upstreams: the variable NOWHERE'],
+  )
 })
 
 test('what a variable in the file holds has the place of its reference', async (t) => {
