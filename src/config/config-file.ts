@@ -3,12 +3,11 @@ import { dirname, join, relative, resolve } from 'node:path'
 import { UnitError } from '../units/unit-error.ts'
 import { readYaml, type YamlFile, type YamlValue } from '../yaml/read-yaml.ts'
 import { dotted, isMap } from '../yaml/value-tree.ts'
-import { fileFailure } from './file-failure.ts'
 import type { Given } from './given.ts'
 import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
-import { interpolate, textValue } from './text-value.ts'
+import { fileFailure, interpolate, textValue } from './text-value.ts'
 
 /** A configuration file, ready for the checks. */
 export interface ConfigFile {

@@ -3,11 +3,10 @@ import { resolve } from 'node:path'
 import { dockerHub } from '../names/docker-hub.ts'
 import { squash, suggest } from '../units/suggestion.ts'
 import { dotted, pathOf, type ValuePath } from '../yaml/value-tree.ts'
-import { fileFailure } from './file-failure.ts'
 import type { Given } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
-import { textValue, withoutFinalNewline } from './text-value.ts'
+import { fileFailure, textValue, withoutFinalNewline } from './text-value.ts'
 
 const prefix = 'MIRROR_'
 const reservedNames = new Set(['MIRROR_CONFIG', 'MIRROR_URL', 'MIRROR_TOKEN'])

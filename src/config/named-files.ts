@@ -5,9 +5,8 @@ import { PemError, type PemFile } from '../pem/pem-file.ts'
 import { UnitError } from '../units/unit-error.ts'
 import { dotted, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Config } from './config.ts'
-import { fileFailure } from './file-failure.ts'
 import type { Complaint } from './problems.ts'
-import { withoutFinalNewline } from './text-value.ts'
+import { fileFailure, withoutFinalNewline } from './text-value.ts'
 
 interface NamedFile extends PemFile {
   /** Permissions, as `stat` tells them. */
