@@ -60,30 +60,33 @@ export function readYaml(text: string, name: string): YamlFile {
   function read(node: unknown, path: ValuePath, depth: number, key?: number): void {
     const offset = offsetOf(node) ?? key ?? 0
     if (isTooMuch(offset, depth)) return
-    if (isAlias(node)) {
-      const target = node.resolve(document)
-      if (target) read(target, path, depth + 1, key)
-      else report(offset, `unknown alias *${node.source}: its anchor must stand before it`)
+    const target = isAlias(node) ? node.resolve(document) : undefined
+    if (target) {
+      read(target, path, depth + 1, key)
       return
     }
+    if (isAlias(node)) report(offset, `unknown alias *${node.source}: its anchor must stand before it`)
     const value = isSeq(node) ? [] : isMap(node) ? {} : isScalar(node) ? node.value : null
     values.push({ path, value, where: at(key ?? offset), at: at(offset) })
     if (isSeq(node)) for (const [index, item] of node.items.entries()) read(item, [...path, index], depth + 1)
     if (isMap(node)) readPairs(node, path, depth)
   }
 
-  /** What is merged in is read first, the last map first, so that the own keys win wherever the "<<" stands. */
-  function readPairs({ items }: YAMLMap, path: ValuePath, depth: number): void {
+  /** What is merged in is read first, the last map first, and without the keys that are `taken` by who merges it in. */
+  function readPairs({ items }: YAMLMap, path: ValuePath, depth: number, taken?: ReadonlySet<string>): void {
+    const own = items.flatMap(({ key }) => (isScalar(key) ? String(key.value) : []))
+    const takenBelow = new Set([...(taken ?? []), ...own])
     for (const { key, value } of items.filter(isMerge)) {
       const offset = offsetOf(key) ?? 0
       for (const target of (isSeq(value) ? value.items : [value]).toReversed()) {
         const source = isAlias(target) ? target.resolve(document) : target
         if (!isMap(source)) report(offset, 'expected a map, or a list of maps, after "<<"')
-        else if (!isTooMuch(offset, depth)) readPairs(source, path, depth + 1)
+        else if (!isTooMuch(offset, depth)) readPairs(source, path, depth + 1, takenBelow)
       }
     }
     for (const { key, value } of items.filter((pair) => !isMerge(pair))) {
       const offset = offsetOf(key)
+      if (isScalar(key) && taken?.has(String(key.value))) continue
       if (isScalar(key)) read(value, [...path, String(key.value)], depth + 1, offset)
       else report(offset ?? 0, `a key${path.length === 0 ? '' : ` in ${dotted(path)}`} must be plain text`)
     }

@@ -190,6 +190,8 @@ limits: {retries: 3, <<: [*a, *b]}
 `
   const { stall, retries, downloads } = (await load(t, text)).config.limits
   assert.deepEqual({ stall, retries, downloads }, { stall: 60_000, retries: 3, downloads: 2 })
+  const emptied = await load(t, 'x-a: &a {stall: 1m, retries: 1}\nlimits: {stall: ~, <<: *a}\n')
+  assert.deepEqual([emptied.config.limits.stall, emptied.config.limits.retries], [30_000, 1])
 })
 
 test('serveStale: never is no age at all', async (t) => {
