@@ -1,12 +1,12 @@
 import { Command } from 'commander'
 import { variableName } from '../config/environment.ts'
 import type { Origin } from '../config/given.ts'
-import { configJsonSchemaText } from '../config/json-schema.ts'
 import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { keysAt, lists, settingAt, settings } from '../config/settings.ts'
 import { pathOf, put, valueAt } from '../yaml/value-tree.ts'
 import { withComments } from '../yaml/write-yaml.ts'
+import { configJsonSchemaText } from './config-schema.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** What a command sees of the process. */

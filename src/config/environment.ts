@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { dockerHub } from '../names/docker-hub.ts'
+import { registryAt } from '../names/upstream-url.ts'
 import { squash, suggest } from '../units/suggestion.ts'
 import { dotted, pathOf, type ValuePath } from '../yaml/value-tree.ts'
 import type { Given } from './given.ts'
@@ -83,7 +83,8 @@ export async function readEnvironment(
     const ours = `${instead.replace('.0.', '[0].')} or ${variableName(pathOf(instead))}`
     if (winner) report(`${variable} has no effect, because ${winner.where} is set`, 'warning')
     else report(`${variable} is taken over from registry:2: write ${ours}`, 'warning')
-    if (!winner) taken.push(given(path, name === 'upstreams' ? upstreamsFrom(text) : text, variable))
+    if (!winner)
+      taken.push(given(path, name === 'upstreams' ? [{ name: registryAt(text), url: text }] : text, variable))
   }
   const all = [...taken, ...[...own.values()].filter(({ value }) => value !== null)]
   return { given: all.toSorted((a, b) => a.path.length - b.path.length), problems }
@@ -104,11 +105,4 @@ function hintFor(variable: string): string {
   const near = suggest(variable.slice(prefix.length), names)
   const index = /_(\d{1,2})_/.exec(variable)?.[0] ?? '_0_'
   return near === undefined ? '' : `: did you mean ${prefix}${near.replace('_0_', index)}?`
-}
-
-function upstreamsFrom(url: string): unknown {
-  const host = URL.parse(url)?.host ?? ''
-  // An address that cannot be a registry's name stands for Docker Hub: a mirror before this one.
-  const isName = host !== 'registry-1.docker.io' && /^[a-z0-9-]+[.:][a-z0-9.:-]*$/.test(host)
-  return [{ name: isName ? host : dockerHub.name, url }]
 }

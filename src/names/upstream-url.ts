@@ -1,4 +1,5 @@
 import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
+import { dockerHub } from './docker-hub.ts'
 import { hostName } from './host.ts'
 
 const registryName = new RegExp(`^${hostName}(?::\\d{1,5})?$`)
@@ -35,6 +36,13 @@ export function parseUpstreamUrl(input: string): string {
   }
   // People copy it from a log or a test in the browser; the registry is the same.
   return url.href.replace(/\/+$/, '').replace(/\/v2$/, '').replace(/\/+$/, '')
+}
+
+/** What the registry at a URL is called; Docker Hub where its address cannot be a name: a mirror of it, before this one. */
+export function registryAt(url: string): string {
+  const host = URL.parse(url)?.host ?? ''
+  const isName = host !== 'registry-1.docker.io' && /^[a-z0-9-]+[.:][a-z0-9.:-]*$/.test(host)
+  return isName ? host : dockerHub.name
 }
 
 /** The URL of a proxy. Throws UnitError. */

@@ -1,4 +1,4 @@
-import { keysAt, lists, nameOf, settingAt } from './settings.ts'
+import { keysAt, lists, nameOf, settingAt } from '../config/settings.ts'
 
 type JsonSchema = Record<string, unknown>
 
