@@ -197,3 +197,17 @@ test('a closed range of what was recorded is read alone, after a restart, whatev
   await reader?.[Symbol.asyncDispose]()
   assert.equal(read, 1000)
 })
+
+test('who reads a file that is hashed, and leaves, does not wait for the disk', async () => {
+  await using checks = new FileChecks()
+  const slow = new SlowFile(99)
+  const reader = checks.reader(slow.digest, slow.open(), async () => {})
+  const leaving = new AbortController()
+  const reading = reader.read(Buffer.alloc(10), 0, { signal: leaving.signal })
+  leaving.abort(new Error('left'))
+  slow.letGo()
+  await assert.rejects(reading, /left/)
+  await reader.verified()
+  await reader[Symbol.asyncDispose]()
+  assert.equal(slow.opened, 0)
+})

@@ -5,6 +5,7 @@ import { Growing } from '../../src/content/growing.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { WindowPartial } from '../../src/storage/memory/window-partial.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 
 const content = testBytes(3_000_000)
@@ -189,4 +190,52 @@ test('a thousand waits leave nothing behind', async () => {
     assert.equal(await reading, 1)
   }
   assert.ok(getEventListeners(signal, 'abort').length <= 1)
+})
+
+/** A window of 1000 bytes that is read by two; `meanwhile` runs while it is asked for bytes that it has not got. */
+function windowScene(meanwhile: (window: WindowPartial) => Promise<void> = async () => {}) {
+  const window = new WindowPartial({ id: 'w', algorithm: 'sha256', capacity: 1000 })
+  const growing = new Growing()
+  const view = window.view.bind(window)
+  window.view = (from) => {
+    const viewing = view(from)
+    return {
+      ...viewing,
+      read: async (buffer, position) => {
+        const count = await viewing.read(buffer, position)
+        if (count === 0) await meanwhile(window)
+        return count
+      },
+    }
+  }
+  growing.attach(window, { window })
+  const [one, other] = [growing.reader(2000, 'docker.io'), growing.reader(2000, 'docker.io')]
+  assert.ok(one && other)
+  return { window, growing, one, other }
+}
+
+test('bytes that come while the partial is asked for them are given, though nobody tells of them again', async () => {
+  const { one } = windowScene((window) => window.write(0, content.subarray(0, 10)))
+  assert.equal(await one.read(Buffer.alloc(100), 0), 10)
+})
+
+test('who leaves while the partial is asked for bytes does not wait for them', async () => {
+  const leaving = new AbortController()
+  const { one } = windowScene(async () => leaving.abort(new Error('left')))
+  await assert.rejects(one.read(Buffer.alloc(100), 0, { signal: leaving.signal }), /left/)
+})
+
+test('who takes nothing of a full window may hold up others for ten seconds', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const { growing, one, other } = windowScene()
+  await growing.write(0, content.subarray(0, 1000))
+  assert.equal(await other.read(Buffer.alloc(1000), 0), 1000)
+  const waiting = other.read(Buffer.alloc(1), 1000)
+  const writing = growing.write(1000, content.subarray(1000, 2000))
+  t.mock.timers.tick(9999)
+  assert.equal(await isWaiting(waiting), true)
+  t.mock.timers.tick(1)
+  assert.equal(await waiting, 1)
+  await assert.rejects(one.read(Buffer.alloc(1), 0), /this client took nothing while others waited/)
+  await writing
 })

@@ -3,6 +3,8 @@
 // better; a push as a way; who asked for which failure.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { Ways } from '../../src/content/ways.ts'
+import { Changes } from '../../src/flow/changes.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -210,4 +212,17 @@ test('a push of wrong bytes is refused, and the fill goes on', async (t: TestCon
   )
   await push.discard(new Error('refused'))
   await assertGives(opened.reader)
+})
+
+test('bytes of several ways were wrong: one after the other is taken alone', async () => {
+  const ways = new Ways(1, () => false)
+  const add = (name: string) => ways.add(good(name, content), { claim: undefined })
+  const [one, other] = [add('one/x'), add('other/x')]
+  const next = () => ways.next(new Changes(), new AbortController().signal)
+  const wrong = new Error('wrong')
+  ways.blameForBytes([one, other], wrong)
+  assert.equal(await next(), one)
+  ways.blameForBytes([one], wrong)
+  assert.equal(await next(), other)
+  assert.equal(one.isGivenUp, false, 'it was wrong alone for the first time')
 })

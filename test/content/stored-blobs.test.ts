@@ -4,12 +4,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Blobs } from '../../src/content/blobs.ts'
-import { digestOf } from '../../src/oci/digest.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
-import { blobsOver, good } from './scripted-source.ts'
+import { blobsOver, good, keyOf } from './scripted-source.ts'
 
 const large = testBytes(300_000, 71)
 const small = testBytes(3000, 72)
@@ -219,3 +220,64 @@ test('who asks for the size of a file that has to be hashed, and leaves, does no
   mayRead.resolve()
   assert.equal((await blobs.stat(digestOf(large)))?.size, large.length)
 })
+
+test('a record stays where a push has just put the file that was missed', async (t) => {
+  const store = new MemoryBlobStore()
+  const catalog = new MemoryCatalog()
+  const digest = digestOf(large)
+  let push = async (): Promise<void> => {}
+  const records = Object.assign(Object.create(catalog), {
+    blob: async (asked: Digest) => {
+      const row = await catalog.blob(asked)
+      await push()
+      return row
+    },
+  })
+  const blobs = blobsOver(t, store, { records })
+  await fill(blobs, large)
+  await store.delete(digest)
+  push = async () => {
+    push = async () => {}
+    const partial = await blobs.openPartial('upload-1', 'sha256')
+    await partial.write(0, large)
+    await blobs.seal(partial, digest, (file) => catalog.pushed(keyOf('x/x'), digest, file, Date.now()))
+  }
+  assert.equal(await blobs.openStored(digest), undefined)
+  assert.equal((await catalog.blob(digest))?.size, large.length)
+  assertSameBytes((await served(blobs, large)) ?? small, large)
+})
+
+for (const [code, isDamage] of [
+  ['BROKEN', true],
+  ['CORRUPT', true],
+  ['BUSY', false],
+] as const) {
+  test(`bytes that cannot be read (${code}) ${isDamage ? 'are fetched again' : 'stay'}`, async (t) => {
+    for (const bytes of [large, small]) {
+      const digest = digestOf(bytes)
+      const store = new MemoryBlobStore()
+      await fill(blobsOver(t, store), bytes)
+      const open = store.open.bind(store)
+      let isFailing = true
+      store.open = async (asked) => {
+        const opened = await open(asked)
+        const read = async () => {
+          throw new StorageError(code, 'the disk failed')
+        }
+        return opened && isFailing ? { ...opened, read } : opened
+      }
+      // A restart: nobody remembers it.
+      const blobs = blobsOver(t, store)
+      await blobs.openStored(digest).then(
+        async (reader) => {
+          if (reader) await assert.rejects(reader.verified())
+          await reader?.[Symbol.asyncDispose]()
+        },
+        (error) => assert.equal(error.code, code),
+      )
+      assert.equal((await store.stat(digest)) === undefined, isDamage)
+      isFailing = false
+      assertSameBytes((await served(blobs, bytes)) ?? Buffer.alloc(0), bytes)
+    }
+  })
+}

@@ -165,3 +165,29 @@ test('who is gone is noticed while nothing is taken, and before anything is read
   await assert.rejects(late, broken)
   assert.equal(options.pool.inUse, 0)
 })
+
+for (const what of ['bytes', 'the digest'] as const) {
+  test(`who is gone is noticed while ${what} of a blob on its way are waited for`, async () => {
+    const leaving = new AbortController()
+    const heard: (AbortSignal | undefined)[] = []
+    const wait = ({ signal }: { signal?: AbortSignal } = {}) => {
+      heard.push(signal)
+      return new Promise<never>((_, reject) =>
+        signal?.addEventListener('abort', () => reject(signal.reason), { once: true }),
+      )
+    }
+    const change =
+      what === 'bytes'
+        ? {
+            read: (_buffer: Uint8Array, _position: number, options?: { signal?: AbortSignal }) =>
+              wait(options),
+          }
+        : { isVerified: false, verified: wait }
+    const options = optionsOf(undefined, leaving.signal)
+    const sending = sendBlob(takerOf('all').response, readerOf(change), { start: 0, end: 1 }, options)
+    while (heard.length === 0) await turnOfTheLoop()
+    assert.deepEqual(heard, [leaving.signal])
+    leaving.abort(broken)
+    await assert.rejects(sending, broken)
+  })
+}

@@ -38,3 +38,27 @@ test('a crawler that asks for thousands of tags at once of one repository is fol
   tick(2 * idleMs)
   assert.ok(pulls.length >= 1)
 })
+
+test('of one repository sixteen pulls are followed: with one more the oldest that rests is told', (t) => {
+  const { pulls, manifest, blob } = beginLedger(t)
+  for (let tag = 0; tag < 16; tag += 1) {
+    manifest(`t${tag}`, image)()
+    blob(first)()
+  }
+  assert.equal(pulls.length, 0)
+  manifest('one more', image)()
+  assert.deepEqual(
+    pulls.map(({ reference }) => reference),
+    ['t0'],
+  )
+})
+
+test('while nobody asks for anything no clock runs', (t) => {
+  const { manifest, tick } = beginLedger(t)
+  const begun = t.mock.method(globalThis, 'setInterval')
+  for (let time = 1; time <= 2; time += 1) {
+    manifest('latest', image, { asked: { isHead: true } })()
+    assert.equal(begun.mock.callCount(), time)
+    tick(2 * idleMs)
+  }
+})

@@ -111,6 +111,17 @@ test('two images of one repository at once, with a layer that they share: two pu
   assert.equal(total, imageBytes + other.manifest.size + other.config.size + 4000)
 })
 
+test('a layer that is named twice is sent once', (t) => {
+  const { pulls, manifest, pullAll } = beginLedger(t)
+  const twice = buildImage({ layers: [first.bytes, second.bytes, first.bytes] })
+  manifest('latest', twice)()
+  pullAll({ ...twice, layers: [first, second] })
+  assert.deepEqual(
+    pulls.map(({ outcome }) => outcome),
+    ['finished'],
+  )
+})
+
 test('two clients, and two repositories, are told apart; two behind one address are one pull', (t) => {
   const { pulls, manifest, pullAll } = beginLedger(t)
   const places = [{}, { client: '10.0.0.2' }, { repository: 'library/other' }, { upstream: 'ghcr.io' }]
@@ -252,6 +263,7 @@ test('the end of the mirror tells what is open: a pull that lacks layers was sto
   const running = blob(third, by(2))
   manifest('latest', image, by(4))()
   pullAll(image, by(4))
+  blob(first, by(5))()
   ledger[Symbol.dispose]()
   running()
   assert.deepEqual(pulls.map(({ client, outcome, reason }) => [client, outcome, reason]).sort(), [
@@ -259,5 +271,6 @@ test('the end of the mirror tells what is open: a pull that lacks layers was sto
     ['10.0.0.2', 'stopped', 'the mirror stopped'],
     ['10.0.0.3', 'finished', undefined],
     ['10.0.0.4', 'finished', undefined],
+    ['10.0.0.5', 'finished', undefined],
   ])
 })

@@ -9,7 +9,7 @@ import type { Digest } from '../../src/oci/digest.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
-import { buildImage } from '../support/images.ts'
+import { buildImage, buildIndex } from '../support/images.ts'
 import {
   content,
   contentOf,
@@ -138,6 +138,43 @@ test('a manifest whose bytes are lost is not here for whoever is about to push i
     await pushBlob(parts, lost.bytes)
     assert.equal((await head()).digest, image.manifest.digest)
   }
+})
+
+test('an index of which something is lost is not here for whoever is about to push it', async () => {
+  const images = [buildImage({ seed: 'one' }), buildImage({ seed: 'other' })]
+  const index = buildIndex(images)
+  const parts = start()
+  for (const image of images) await pushImage(parts, image)
+  await parts.repository.putManifest(tag, index.manifest)
+  const head = () => parts.repository.manifest(tag, { isHead: true })
+  assert.equal((await head()).digest, index.manifest.digest)
+  const [layer] = images[1]?.layers ?? []
+  assert.ok(layer)
+  await parts.store.delete(layer.digest)
+  parts.blobs.documents.forget(layer.digest)
+  await assert.rejects(head(), fails('MANIFEST_UNKNOWN', 404))
+})
+
+test('who pushes a manifest too early is told some of what is missing, and how much else', async () => {
+  const { layers, manifest } = buildImage({ layers: [1, 2, 3, 4] })
+  const parts = start()
+  const missing = (count: number) => (error: Error) => {
+    assert.match(error.message, /^app lacks what the manifest names: push /)
+    assert.equal(error.message.match(/sha256:/g)?.length, 3)
+    assert.equal(/ and (\d+) more first$/.exec(error.message)?.[1], count > 3 ? String(count - 3) : undefined)
+    return true
+  }
+  await assert.rejects(parts.repository.putManifest(tag, manifest), missing(5))
+  for (const { bytes } of layers.slice(0, 2)) await pushBlob(parts, bytes)
+  await assert.rejects(parts.repository.putManifest(tag, manifest), missing(3))
+})
+
+test('a page of no tags begins where it was asked for', async () => {
+  const parts = start()
+  await pushImage(parts, buildImage())
+  const page = (last: string | undefined) => parts.repository.tags({ n: 0, last, text: '', isForeign: false })
+  assert.deepEqual(await page(undefined), { tags: [], next: 'n=0&last=', status: 'hit' })
+  assert.deepEqual(await page('a'), { tags: [], next: 'n=0&last=a', status: 'hit' })
 })
 
 test('what is asked of it and is not there', async () => {

@@ -1,7 +1,7 @@
 /**
  * Uploads over stores in memory. Thought of: a kill in the middle; a disk that is full and then is not; a client that is
  * about to leave while its next request is here, in the middle and at the end; a wrong digest; uploads that pause, that
- * are forgotten, and that go on meanwhile; a stop.
+ * are forgotten, and that go on meanwhile. A stop has a file of its own.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -109,36 +109,6 @@ test('an upload that is cancelled leaves nothing, and neither does one that is c
   assert.deepEqual(await parts.catalog.staleUploads(Date.now() + day, 10), [])
 })
 
-test('a stop ends who waits for a client, and who waits for a descriptor; nothing is begun after it', async () => {
-  const never = async function* () {
-    yield content.slice(0, 60_000)
-    await new Promise(() => {})
-  }
-  let isBusy = false
-  const store = new MemoryBlobStore()
-  const { partials } = store
-  const parts = start(
-    withPartials(store, {
-      open: async (options) => {
-        if (isBusy) throw new StorageError('BUSY', 'no descriptor')
-        return partials.open(options)
-      },
-    }),
-  )
-  const [waiting, late] = [await parts.repository.begin(), await parts.repository.begin()]
-  const first = parts.repository.append(waiting.id, never(), {})
-  await until(async () => (await partials.find(waiting.id))?.bytes === 60_000)
-  isBusy = true
-  const second = parts.repository.append(late.id, pieces(content), {})
-  const ended = Promise.allSettled([first, second])
-  await parts.uploads[Symbol.asyncDispose]()
-  for (const { status } of await ended) assert.equal(status, 'rejected')
-  await assert.rejects(parts.repository.begin(), fails('UNAVAILABLE', 503))
-  await assert.rejects(parts.repository.append(waiting.id, pieces(content), {}), fails('UNAVAILABLE', 503))
-  await parts.blobs[Symbol.asyncDispose]()
-  await store[Symbol.asyncDispose]()
-})
-
 test('of many uploads that pause only some keep their files open, and all of them go on', async () => {
   let open = 0
   let most = 0
@@ -182,16 +152,6 @@ test('uploads without end are refused, pulls and those under way go on, and an e
   await parts.repository.finish(ids[0] ?? '', digest, pieces(new Uint8Array()), {})
   assert.equal(await contentOf(parts), digest)
   await begin()
-})
-
-test('once the mirror stops, an upload that was put aside is not taken up again', async () => {
-  const parts = start()
-  const { id } = await parts.repository.begin()
-  await parts.repository.append(id, pieces(content.subarray(0, 10)), {})
-  await parts.uploads[Symbol.asyncDispose]()
-  await assert.rejects(parts.repository.upload(id), fails('UNAVAILABLE', 503))
-  await assert.rejects(parts.repository.append(id, pieces(content), {}), fails('UNAVAILABLE', 503))
-  assert.equal((await start(parts.store, parts.catalog).repository.upload(id)).offset, 10)
 })
 
 test('too many uploads: one that has brought no byte in a minute makes room, one that has brought some does not', async (t) => {
@@ -278,17 +238,6 @@ test('an upload that pauses is put aside and goes on; one that nobody comes back
   await parts.uploads.sweep(Date.now() + 2 * day)
   assert.deepEqual(await parts.store.partials.list(), [])
   await assert.rejects(parts.repository.upload(forgotten.id), fails('BLOB_UPLOAD_UNKNOWN'))
-})
-
-test('a stop in the middle puts aside what was uploaded, for the next process', async () => {
-  const before = start()
-  const { id } = await before.repository.begin()
-  await before.repository.append(id, pieces(content.subarray(0, 60_000)), {})
-  await before.uploads[Symbol.asyncDispose]()
-  const after = start(before.store, before.catalog)
-  assert.equal((await after.repository.upload(id)).offset, 60_000)
-  await after.repository.finish(id, digest, pieces(content.slice(60_000)), {})
-  assert.equal(await contentOf(after), digest)
 })
 
 test('a client that does not wait for the end, and ends it again: the first end holds', async () => {

@@ -86,6 +86,25 @@ test('one failure between successes opens nothing', async (t) => {
   assert.equal(client.isReachable, true)
 })
 
+test('storage that is dead is no outage of the registry that redirects to it, however often it is met', async (t) => {
+  const hub = await startHub(t)
+  const client = clientOf(t, hub.url, { stallMs: 200 })
+  const layer = image.layers[0] ?? image.config
+  const { signal } = new AbortController()
+  for (const [fault, code] of [
+    [{ redirectTo: 'http://127.0.0.1:1/blob' }, 'UNREACHABLE'],
+    [{ stallBeforeHeaders: true }, 'TIMED_OUT'],
+  ] as const) {
+    using _ = hub.fault('redirectTo' in fault ? { path: /blobs/ } : { listener: 'cdn' }, fault)
+    for (let count = 0; count < 4; count += 1) {
+      const blob = client.blob(repository, layer.digest, { position: 0, signal })
+      await failsWith(blob, code, /127\.0\.0\.1:\d+, to which it redirects: /)
+    }
+    assert.equal(client.isReachable, true)
+    assert.equal(await client.manifestDigest(repository, latest), image.manifest.digest)
+  }
+})
+
 test('a dead upstream costs a small request two connections, not three', async (t) => {
   const hub = await startHub(t)
   await hub.stop()
