@@ -160,3 +160,10 @@ test('an i/o error at one record of an earlier process costs that record only', 
   assert.equal(present.presentUntil(200), size)
   assert.equal(hash.hashedUntil, 100)
 })
+
+test('what else fails while the bytes of an earlier process are read is told, and costs none of them', async (t) => {
+  const { file, hash } = await hashedFile(t)
+  const failure = Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+  t.mock.method(file, 'read', () => Promise.reject(failure))
+  await assert.rejects(hash.recover([recordOf(0, 100)]), failure)
+})

@@ -4,6 +4,7 @@
  * that is not there yet; the end in the middle of the walk.
  */
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -88,6 +89,24 @@ test('whatever comes and goes while it is counted, the total is what is there', 
     }),
     { numRuns: 40 },
   )
+})
+
+test('what comes at any moment of the walk through its folder is counted', async (t) => {
+  const directory = await folder(t)
+  const idle = new StoredCount(directory)
+  for (let index = 0; index < 20; index += 1) await store(directory, idle, '00', `${index}`, 1)
+  for (let turns = 0; turns < 20; turns += 1) {
+    await using count = new StoredCount(directory)
+    const walk = count.start()
+    for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate)
+    // At once, so that it has ended before the walk has.
+    await count.change(join('sha256', '00'), async () => {
+      writeFileSync(join(directory, 'sha256', '00', `more-${turns}`), 'x')
+      return { bytes: 1, blobs: 1 }
+    })
+    await walk
+    assert.deepEqual(count.total, await truth(directory), `after ${turns} turns`)
+  }
 })
 
 test('it ends in the middle when it is disposed', async (t) => {

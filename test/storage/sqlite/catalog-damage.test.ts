@@ -94,6 +94,22 @@ test('all of it is garbage while running: the catalog is set aside once, and all
   for (const n of more) assert.equal((await catalog.tag(localAt(n), tagAt(n)))?.digest, manifestAt(n).digest)
 })
 
+test('writes that meet the damage at once begin one new catalog, and all of them are in it', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  await overwrite(path, [...pages.values()].flat(), garbage)
+  const more = [1, 2, 3].map((n) => n + count)
+  await Promise.all(more.map((n) => record(catalog, n)))
+  assert.equal(damaged.mock.callCount(), 1)
+  for (const n of more) assert.ok(await catalog.tag(localAt(n), tagAt(n)))
+})
+
+test('who asks and meets the damage is told what could be saved', async (t) => {
+  const { path, catalog, damaged } = await opened(t)
+  await overwrite(path, pages.get('sqlite_autoindex_repository_1') ?? [], garbage)
+  assert.equal((await catalog.tag(localAt(1), tagAt(1)))?.digest, manifestAt(1).digest)
+  assert.equal(damaged.mock.callCount(), 1)
+})
+
 test('a damaged page that was met by nobody before the end is met after the next start', async (t) => {
   const { path, catalog } = await opened(t)
   await overwrite(path, pages.get('tag') ?? [], garbage)

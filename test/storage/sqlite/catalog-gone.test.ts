@@ -97,6 +97,32 @@ test('removed, and it cannot be put back: verbs fail until it can', async (t) =>
   assert.deepEqual(left, [])
 })
 
+test('removed, and it cannot be put back before the end: nothing is known meanwhile, and the end says that it is lost', async (t) => {
+  const { path, catalog } = await opened(t)
+  await record(catalog, 1)
+  assert.notDeepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
+  await rm(path)
+  await mkdir(`${path}.rebuilt`)
+  await assert.rejects(catalog.probe(), { name: 'StorageError' })
+  assert.deepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
+  assert.equal(await catalog.tag(localAt(1), tagAt(1)), undefined)
+  await assert.rejects(catalog[Symbol.asyncDispose](), { name: 'StorageError' })
+})
+
+test('put back again and again, it keeps nothing open', async (t) => {
+  const { path, catalog: again } = await opened(t)
+  await using catalog = again
+  const descriptors = async () => (await readdir('/proc/self/fd')).length
+  const putBack = async () => {
+    await rm(path)
+    await catalog.probe()
+  }
+  await putBack()
+  const before = await descriptors()
+  for (let n = 0; n < 3; n += 1) await putBack()
+  assert.equal(await descriptors(), before)
+})
+
 test('the journal is cut short between two pushes: what is acknowledged from then on is not lost with it', async (t) => {
   const { path, catalog, onDamaged } = await opened(t)
   await record(catalog, 1)

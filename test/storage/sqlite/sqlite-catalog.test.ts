@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import type { Tag } from '../../../src/oci/reference.ts'
+import { StorageError } from '../../../src/storage/error.ts'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { catalogContract } from '../catalog.contract.ts'
 import { alpine, anyone, latest, one, repositoryOf, two } from '../catalog-fixtures.ts'
@@ -172,6 +173,19 @@ test('where the writer cannot open the file, opening the catalog rejects', async
   await mkdir(dirname(path))
   process.once('worker', () => renameSync(dirname(path), `${dirname(path)}-gone`))
   await assert.rejects(SqliteCatalog.open(path), /unable to open/)
+})
+
+test('a value that it refuses is the mistake of its caller, and none of the disk', async (t) => {
+  await using catalog = (await openCatalog(t)).catalog
+  const refused = (error: unknown) => error instanceof Error && !(error instanceof StorageError)
+  for (const at of [Number.NaN, 0.5]) await assert.rejects(saveTag(catalog, latest, one, at), refused)
+})
+
+test('that it is a new one is told once', async (t) => {
+  const path = join(await storageFolder(t), 'catalog.db')
+  const onMade = t.mock.fn()
+  for (let n = 0; n < 2; n += 1) await (await SqliteCatalog.open(path, { onMade }))[Symbol.asyncDispose]()
+  assert.equal(onMade.mock.callCount(), 1)
 })
 
 test('opened again and again, each time with what was there', async (t) => {

@@ -31,3 +31,12 @@ test('what is known to walk does', () => {
   migrate(database)
   for (const name of walks) assert.match(planOf(database, name).join(), /SCAN/)
 })
+
+test('a migration that fails is told, and what was there stays', () => {
+  using database = new DatabaseSync(':memory:')
+  migrate(database)
+  database.exec('PRAGMA user_version = 1')
+  assert.throws(() => migrate(database), /table referrers already exists/)
+  assert.equal(database.isTransaction, false)
+  assert.equal(database.prepare('PRAGMA user_version').get()?.user_version, 1)
+})
