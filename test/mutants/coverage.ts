@@ -11,37 +11,51 @@ interface Range {
 interface Report {
   readonly result: readonly {
     readonly url: string
-    readonly functions: readonly { readonly ranges: Range[] }[]
+    readonly functions: readonly { readonly ranges: readonly Range[] }[]
   }[]
 }
 
-/** What was executed of source files, in all threads. */
-export type Coverage = ReadonlyMap<string, (offset: number) => boolean>
+/** What was executed of source files, in all threads: where it begins and ends, in turn, in UTF-16 units. */
+export type Coverage = Readonly<Record<string, readonly number[]>>
+
+/** Whether what stands there was executed. */
+export function isExecuted(coverage: Coverage, file: string, offset: number): boolean {
+  const next = coverage[file]?.findIndex((bound) => bound > offset) ?? -1
+  return next % 2 === 1
+}
 
 /** Reads the reports of V8 (`NODE_V8_COVERAGE`) about what lies in the `src` of a folder; keys are relative to it. */
 export async function coverageIn(reports: readonly string[], folder: string): Promise<Coverage> {
   const sources = pathToFileURL(`${folder}/src/`).href
-  const scripts = new Map<string, Range[][]>()
+  const scripts = new Map<string, Uint8Array[]>()
   for (const path of reports) {
     const { result } = JSON.parse(await readFile(path, 'utf8')) as Report
     for (const { url, functions } of result) {
       if (!url.startsWith(sources)) continue
       const file = relative(folder, fileURLToPath(url)).split(sep).join('/')
-      const ranges = functions.flatMap((each) => each.ranges)
-      scripts.set(file, [...(scripts.get(file) ?? []), ranges])
+      const painted = paint(functions.flatMap(({ ranges }) => ranges))
+      scripts.set(file, [...(scripts.get(file) ?? []), painted])
     }
   }
-  const isExecuted = (ranges: readonly Range[], offset: number): boolean => {
-    const around = ranges.filter(({ startOffset, endOffset }) => startOffset <= offset && offset < endOffset)
-    const [innermost] = around.toSorted(
-      (one, other) => one.endOffset - one.startOffset - (other.endOffset - other.startOffset),
-    )
-    return (innermost?.count ?? 0) > 0
+  return Object.fromEntries([...scripts].map(([file, threads]) => [file, boundsOf(threads)]))
+}
+
+/** For each unit, whether the innermost range around it was executed. */
+function paint(ranges: readonly Range[]): Uint8Array {
+  const units = new Uint8Array(Math.max(0, ...ranges.map(({ endOffset }) => endOffset)))
+  const length = ({ startOffset, endOffset }: Range): number => endOffset - startOffset
+  for (const range of ranges.toReversed().toSorted((one, other) => length(other) - length(one))) {
+    units.fill(range.count > 0 ? 1 : 0, range.startOffset, range.endOffset)
   }
-  return new Map(
-    [...scripts].map(([file, threads]) => [
-      file,
-      (offset) => threads.some((ranges) => isExecuted(ranges, offset)),
-    ]),
-  )
+  return units
+}
+
+function boundsOf(threads: readonly Uint8Array[]): number[] {
+  const bounds: number[] = []
+  const end = Math.max(...threads.map(({ length }) => length))
+  for (let offset = 0; offset <= end; offset += 1) {
+    const isOpen = bounds.length % 2 === 1
+    if (threads.some((units) => units[offset] === 1) !== isOpen) bounds.push(offset)
+  }
+  return bounds
 }

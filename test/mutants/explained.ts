@@ -57,4 +57,46 @@ export const explained: readonly Explained[] = [
     becomes: 'if (longest && this.#open.size >= maximumOpen) this.#close(longest)',
     why: 'one file more or less is open',
   },
+  {
+    file: 'src/content/size.ts',
+    line: "super('what an earlier attempt left contradicts what the upstream says now', { cause })",
+    becomes: "super('what an earlier attempt left contradicts what the upstream says now', {  })",
+    why: 'only the log tells the cause',
+  },
+  {
+    file: 'src/registry/open-pull.ts',
+    line: "this.#remember(reference, { sent: 'nothing', size: undefined, isNamed: false, trouble: undefined })",
+    becomes: "this.#remember(reference, { sent: 'nothing', size: undefined,  trouble: undefined })",
+    why: 'it is asked for as a condition only, and what is missing is none: it stands there for the type',
+  },
+  {
+    file: 'src/registry/open-pull.ts',
+    line: 'if (manifest && status < 300 && !this.#parsed.has(manifest.digest)) this.#read(manifest)',
+    becomes: 'if (manifest && status <= 300 && !this.#parsed.has(manifest.digest)) this.#read(manifest)',
+    why: 'nothing here answers with 300',
+  },
+  {
+    file: 'src/storage/memory/memory-partial.ts',
+    line: 'this.mtime = now',
+    becomes: ';',
+    why: 'a file in memory has one time more or less: it is only compared with what was recorded of it',
+  },
+  {
+    file: 'src/storage/memory/verbs.ts',
+    line: 'check(cutoff)',
+    becomes: ';',
+    why: 'the double of tests refuses what SQLite would refuse; nobody hands it that',
+  },
+  {
+    file: 'src/storage/sqlite/sqlite-catalog.ts',
+    line: 'if (file && !lease) return false',
+    becomes: 'if (false) return false',
+    why: 'the writer looks again, and says the same: a transaction more, not another answer',
+  },
+  {
+    file: 'src/storage/sqlite/sqlite-catalog.ts',
+    line: 'await this.#opening.catch(() => {})',
+    becomes: 'this.#opening.catch(() => {})',
+    why: 'at the end it is awaited once more, before anything is closed',
+  },
 ]

@@ -19,6 +19,7 @@ test('each place has its mutants', () => {
     'const f = () => { return }': ['const f = () => { ; }'],
     'throw a': [';'],
     'logger.warn(a)': [],
+    "this.name = 'A'": [],
     'logger.warn({ a })': [],
   })) {
     assert.deepEqual(of(source).toSorted(), mutants.toSorted(), source)

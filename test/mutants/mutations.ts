@@ -70,7 +70,7 @@ export function mutantsOf(source: string): Mutant[] {
     AwaitExpression: (node) => add(node, text(node.argument)),
     ExpressionStatement(node) {
       const what = text(node.expression)
-      if (!logging.test(what) && !what.startsWith('super(')) add(node, ';')
+      if (!logging.test(what) && !/^(super\(|this\.name = )/.test(what)) add(node, ';')
     },
     ReturnStatement(node) {
       if (!node.argument) add(node, ';')
@@ -114,4 +114,19 @@ export function mutantsOf(source: string): Mutant[] {
 /** The source with a mutant in it. */
 export function mutate(source: string, { start, end, becomes }: Mutant): string {
   return source.slice(0, start) + becomes + source.slice(end)
+}
+
+/** The line with a mutant in it, from 1, as it is and what becomes of it, both trimmed. */
+export function lineOf(source: string, mutant: Mutant) {
+  const { number: lineNumber, text: line } = lineAt(source, mutant.start)
+  return { lineNumber, line, becomes: lineAt(mutate(source, mutant), mutant.start).text }
+}
+
+function lineAt(source: string, offset: number): { readonly number: number; readonly text: string } {
+  const begin = source.lastIndexOf('\n', offset - 1) + 1
+  const end = source.indexOf('\n', offset)
+  return {
+    number: source.slice(0, begin).split('\n').length,
+    text: source.slice(begin, end < 0 ? undefined : end).trim(),
+  }
 }

@@ -8,7 +8,7 @@ export interface Judged {
   readonly becomes: string
   readonly verdict: 'killed' | 'out of time' | 'survived' | 'not executed'
   /** The test that noticed. */
-  readonly by: string | undefined
+  readonly by?: string
 }
 
 /** A page about mutants, and how many are neither killed nor explained. */
