@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { pino } from 'pino'
 import { Listener } from '../../src/http/listener.ts'
@@ -169,6 +169,33 @@ test('what waits on all connections together is bounded, and what leaves makes r
     await until(() => socket.closed || s.seen.arrived === before + 6)
     return !socket.closed
   })
+})
+
+test('one client cannot hold all room for what waits: another one gets its own, and a share is left alone', async () => {
+  const excess: string[] = []
+  const pipelining = new Pipelining({
+    perConnection: 5,
+    inAll: 8,
+    onExcess: ({ remoteAddress }) => excess.push(String(remoteAddress)),
+  })
+  await using s = await stuck(pipelining)
+  const send = async (localAddress: string, count: number) => {
+    const socket = connect({ port: s.port, host: '127.0.0.1', localAddress })
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    socket.resume().write(get('/').repeat(count))
+    return socket
+  }
+  const flood = [await send('127.0.0.2', 6), await send('127.0.0.2', 4)]
+  await until(() => s.seen.arrived === 10)
+  const other = await send('127.0.0.3', 5)
+  await until(() => s.seen.arrived === 15)
+  assert.deepEqual(excess, ['127.0.0.2'])
+  await until(() => flood.some(({ closed }) => closed))
+  const more = await send('127.0.0.2', 5)
+  await until(() => more.closed || flood.every(({ closed }) => closed))
+  assert.equal(other.closed, false, 'who has no more than others is left alone')
+  assert.deepEqual(new Set(excess), new Set(['127.0.0.2']))
 })
 
 for (const method of ['GET', 'HEAD']) {
