@@ -8,18 +8,15 @@ if (complaint !== undefined) {
   process.exit(2)
 }
 
-const { exitCodes } = await import('./cli/exit-codes.ts')
-const stop = new AbortController()
-for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  process.on(signal, () => {
-    // The second one means it.
-    if (stop.signal.aborted) process.exit(signal === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated)
-    stop.abort()
-  })
-}
+const { stopOnSignals } = await import('./cli/signals.ts')
+const { stdin, stdout, stderr } = process
+const stop = stopOnSignals({
+  source: process,
+  hasTerminal: [stdin, stdout, stderr].some(({ isTTY }) => isTTY),
+})
 
 // Whoever reads the log may go, or its disk fill up: that is no reason to stop serving.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+for (const stream of [stdout, stderr]) stream.on('error', () => {})
 
 const { tellUncaught } = await import('./cli/last-resort.ts')
 // A rejection that nobody listens to comes here too.
@@ -29,10 +26,10 @@ const { larder } = await import('./cli/larder.ts')
 process.exit(
   await larder({
     arguments: process.argv.slice(2),
-    stdout: process.stdout,
-    stderr: process.stderr,
+    stdout,
+    stderr,
     environment: process.env,
     workingDirectory: process.cwd(),
-    stop: stop.signal,
+    stop,
   }),
 )

@@ -144,14 +144,17 @@ export class ChildServer implements AsyncDisposable {
 /** A program that has been started, and that its starter has to end. */
 export type BackgroundProcess = ChildProcess
 
-/** Starts a program with its output in a file and in a process group of its own. Throws as `ChildServer.start` does. */
+/**
+ * Starts a program with its output in a file and in a process group of its own; it reads nothing but what `input` has.
+ * Throws as `ChildServer.start` does.
+ */
 export function startInBackground(
   program: Startable,
   parameters: readonly string[],
-  { output, ...options }: RunOptions & { readonly output: number },
+  { output, input, ...options }: RunOptions & { readonly output: number; readonly input?: number },
 ): BackgroundProcess {
   const [file, ...rest] = commandLine(program, parameters, options)
-  const stdio = ['ignore', output, output] satisfies StdioOptions
+  const stdio = [input ?? 'ignore', output, output] satisfies StdioOptions
   return spawn(file, rest, { ...spawnSettings(options), stdio, detached: true })
 }
 
