@@ -8,8 +8,9 @@ import { ClientSlots } from './flow/client-slots.ts'
 import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
+import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
-import { type LetGoReason, Metrics } from './http/metrics.ts'
+import { Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
@@ -192,7 +193,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
-      const onLetGo = (reason: LetGoReason): void => metrics.countLetGo(reason)
+      const onLetGo = letGoListener(metrics, ledger)
       const handlers = reception(server.routing, { requestLog, stallMs: perClient.stall, onLetGo })
       const onCut = (): void => requestLog.breakOff('the mirror stopped before it was sent whole')
       const connectionsPerClient = perClient.connections

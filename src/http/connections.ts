@@ -8,7 +8,7 @@ export interface ConnectionsOptions {
   /** Connections that one client may have at a time (`limits.perClient.connections`). */
   readonly perClient: number
   /** Hears of each that was closed for it. */
-  readonly onRefused: () => void
+  readonly onRefused: (socket: Socket) => void
   readonly logger: Logger
 }
 
@@ -34,8 +34,9 @@ export class Connections {
     const client = clientKey(socket)
     const count = (this.#open.get(client) ?? 0) + 1
     if (count > perClient) {
+      // Its address is known as long as it is open.
+      onRefused(socket)
       socket.destroy()
-      onRefused()
       this.#line.do(() =>
         logger.warn(
           { client, connections: perClient },

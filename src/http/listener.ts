@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import http, { type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
@@ -29,7 +29,7 @@ export interface ListenerOptions {
   /** Called when the grace is over, just before the connections that are still there are destroyed. */
   readonly onCut: () => void
   /** Hears of each connection that is closed before its client meant it to be. */
-  readonly onLetGo: (reason: LetGoReason) => void
+  readonly onLetGo: (reason: LetGoReason, socket: Socket) => void
   readonly logger: Logger
 }
 
@@ -78,7 +78,7 @@ export class Listener implements AsyncDisposable {
     const tls = options.tls && (await readCertificate(options.tls))
     const { logger, onLetGo, headersMs = defaultHeadersMs } = options
     const answers = new Answers()
-    const pipelining = new Pipelining({ ...waiting, onExcess: () => onLetGo('pipelining') })
+    const pipelining = new Pipelining({ ...waiting, onExcess: (socket) => onLetGo('pipelining', socket) })
     const handler = pipelining.around(onArrival, answers.around(answer))
     const timeouts = {
       ...settings,
@@ -90,7 +90,7 @@ export class Listener implements AsyncDisposable {
     )
     const connections = new Connections({
       perClient: options.connectionsPerClient,
-      onRefused: () => onLetGo('connections'),
+      onRefused: (socket) => onLetGo('connections', socket),
       logger,
     })
     const wrongScheme = new WrongScheme(logger)
@@ -102,7 +102,7 @@ export class Listener implements AsyncDisposable {
         server,
         (socket) => answers.current(socket),
         (error, socket) => {
-          if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') onLetGo('headers')
+          if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') onLetGo('headers', socket)
           wrongScheme.look(error, socket)
         },
       )

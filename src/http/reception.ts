@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http'
+import type { Socket } from 'node:net'
 import { frontDoor } from './front-door.ts'
 import type { Handlers } from './listener.ts'
 import type { LetGoReason } from './metrics.ts'
@@ -10,7 +11,7 @@ export interface ReceptionOptions {
   /** Milliseconds without a byte after which a client is let go. */
   readonly stallMs: number
   /** Hears of each that is. */
-  readonly onLetGo: (reason: LetGoReason) => void
+  readonly onLetGo: (reason: LetGoReason, socket: Socket) => void
 }
 
 /** What a request meets before it is routed: the record of it, and in its turn the watch over its client and the front door. */
@@ -26,7 +27,7 @@ export function reception(
     onStall: (request, response, stall, ms) => {
       const what = stall === 'taking' ? 'took nothing' : 'sent nothing'
       requestLog.of(request, response).breakOff(new Error(`the client ${what} for ${ms / 1000} s`))
-      onLetGo(stall)
+      onLetGo(stall, request.socket)
     },
   })
   return { onArrival: (request, response) => void requestLog.of(request, response), answer }

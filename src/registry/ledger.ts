@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { OpenPull } from './open-pull.ts'
-import type { Answered, Asked, Pull } from './pull.ts'
+import type { Answered, Asked, LetGo, Pull } from './pull.ts'
 
 /** A request under way, to be ended exactly once. */
 export interface Attendance {
@@ -26,6 +26,9 @@ const maximumPullsPerVisit = 16
 /** Of all visits together, in the measure of `OpenPull.weight`: some ten megabytes. */
 const maximumWeight = 50_000
 
+/** Clients whose closed connections are remembered. */
+const maximumLetGo = 1000
+
 const nobody: Attendance = { answered: () => {} }
 
 /**
@@ -38,6 +41,8 @@ const nobody: Attendance = { answered: () => {} }
 export class Ledger implements Disposable {
   readonly #options: LedgerOptions
   readonly #visits: LRUCache<string, Visit>
+  /** The last time, by client. */
+  readonly #letGo = new LRUCache<string, LetGo>({ max: maximumLetGo })
   #rounds: NodeJS.Timeout | undefined
   #isEnding = false
 
@@ -73,6 +78,11 @@ export class Ledger implements Disposable {
         if (this.#visits.peek(key)?.pulls === pulls) this.#weigh(key, pulls)
       },
     }
+  }
+
+  /** A pull of this client that is under way, and not whole at its end, has failed. */
+  letGo(letGo: LetGo): void {
+    this.#letGo.set(letGo.client, letGo)
   }
 
   [Symbol.dispose](): void {
@@ -123,7 +133,8 @@ export class Ledger implements Disposable {
     if (pull.isReported) return
     pull.isReported = true
     const cutShort = this.#isEnding ? 'the mirror stopped' : 'too much is asked for at once to follow it'
-    if (pull.isWorthTelling) this.#options.onPull(pull.summary(cutShort, this.#isEnding))
+    if (!pull.isWorthTelling) return
+    this.#options.onPull(pull.summary(cutShort, this.#isEnding, this.#letGo.get(pull.client)))
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseManifest } from '../oci/manifest.ts'
 import { Ranges } from '../storage/ranges.ts'
-import type { Answered, Asked, Pull, PullOutcome } from './pull.ts'
+import type { Answered, Asked, LetGo, Pull, PullOutcome } from './pull.ts'
 
 /** Names of blobs and manifests that are remembered of one pull; a manifest with more is not counted to its end. */
 const maximumNames = 1000
@@ -53,6 +53,11 @@ export class OpenPull {
     this.#startedAt = first.at
     this.#endedAt = first.at
     if (this.reference?.includes(':')) this.#digest = this.reference
+  }
+
+  /** The client's address. */
+  get client(): string {
+    return this.#first.client
   }
 
   /** A measure of the memory that it takes. */
@@ -131,12 +136,13 @@ export class OpenPull {
 
   /**
    * What is to be told at its end. `cutShort`: why it could not go on, where something is still under way, or with
-   * `isStopped` (the mirror ends before the pull has) where blobs that its manifests name were not sent.
+   * `isStopped` (the mirror ends before the pull has) where blobs that its manifests name were not sent. `letGo`: when
+   * connections of its client were last closed; what it asked for on them nobody knows.
    */
-  summary(cutShort: string, isStopped: boolean): Pull {
+  summary(cutShort: string, isStopped: boolean, letGo: LetGo | undefined): Pull {
     const { client, upstream, repository } = this.#first
     const { cached, joined, line } = this.#bytes
-    const trouble = this.#worstTrouble()
+    const trouble = this.#worstTrouble(letGo)
     const isCutShort = this.underWay > 0 || (isStopped && this.#missing > 0)
     const outcome: PullOutcome = trouble?.outcome ?? (isCutShort ? 'stopped' : 'finished')
     return {
@@ -233,12 +239,14 @@ export class OpenPull {
     return !this.#isUncountable
   }
 
-  #worstTrouble(): Trouble | undefined {
+  #worstTrouble(letGo: LetGo | undefined): Trouble | undefined {
     let worst: Trouble | undefined
     for (const trouble of this.#troubles()) {
       if (trouble.outcome === 'failed') return trouble
       worst = trouble
     }
+    const isLetGo = letGo && letGo.at >= this.#startedAt && (this.#missing > 0 || this.#isUncountable)
+    if (isLetGo) return { outcome: 'failed', reason: letGo.reason, isRefusal: false }
     return worst
   }
 

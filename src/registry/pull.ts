@@ -35,6 +35,14 @@ export interface Answered {
   readonly reason: string | undefined
 }
 
+/** That connections of a client were closed before it meant them to be. */
+export interface LetGo {
+  readonly client: string
+  /** In words. */
+  readonly reason: string
+  readonly at: number
+}
+
 /** `stopped`: the mirror ended while it was under way. */
 export type PullOutcome = 'finished' | 'left' | 'failed' | 'stopped'
 

@@ -9,7 +9,7 @@ import { connect, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
-import { pseudoRandomBytes } from '../support/images.ts'
+import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 import { certificateFolder } from './certificate-folder.ts'
@@ -58,6 +58,33 @@ for (const [scheme, tls] of Object.entries(schemes)) {
     for (const socket of sockets) socket.destroy()
   })
 }
+
+test('a pull whose other connections are closed did not finish, and its line says why', async () => {
+  await using hub = await startDockerHub()
+  const image = buildImage({
+    layers: [pseudoRandomBytes(100_000, 'one'), pseudoRandomBytes(100_000, 'other')],
+  })
+  hub.addImage('library/app', 'latest', image)
+  await using mirror = await startMirror({
+    upstream: hub.url,
+    config: { 'limits.perClient.connections': 1 },
+    pullIdleMs: 100,
+  })
+  const [one, other] = image.layers
+  assert.ok(one && other)
+  const first = await connectFrom('127.0.0.2', mirror.port)
+  first.write(get('/v2/library/app/manifests/latest') + get(`/v2/library/app/blobs/${one.digest}`))
+  await until(() => mirror.events('request').length === 2)
+  const second = await connectFrom('127.0.0.2', mirror.port)
+  second.write(get(`/v2/library/app/blobs/${other.digest}`))
+  await until(() => second.closed)
+  const outcomes = () => mirror.events().filter(({ outcome }) => outcome !== undefined)
+  await until(() => outcomes().length === 1)
+  const [line] = outcomes()
+  assert.deepEqual([line?.level, line?.outcome], ['warn', 'failed'])
+  assert.match(String(line?.msg), /^pull did not finish: .*limits\.perClient\.connections/)
+  first.destroy()
+})
 
 test('transfers beyond the bound wait their turn and ask nobody meanwhile; another client does not', async () => {
   await using hub = await startDockerHub()

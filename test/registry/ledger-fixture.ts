@@ -57,5 +57,9 @@ export function beginLedger(t: TestContext) {
   const pullAll = (what: TestImage, other: Other = {}) => {
     for (const body of [what.config, ...what.layers]) blob(body, other)()
   }
-  return { ledger, pulls, ask, manifest, blob, pullAll, tick }
+  const letGo = (client = '10.0.0.1') => {
+    now += 10
+    ledger.letGo({ client, reason: 'too many connections', at: now })
+  }
+  return { ledger, pulls, ask, manifest, blob, pullAll, tick, letGo }
 }

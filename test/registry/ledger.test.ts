@@ -183,6 +183,39 @@ test('a blob that breaks off and is had at the next try does no harm; one that i
   )
 })
 
+test('a client whose connections were closed did not finish what it lacks; what was whole, was before or is of others did', (t) => {
+  const { pulls, manifest, blob, pullAll, tick, letGo } = beginLedger(t)
+  const other = { asked: { client: '10.0.0.2' } }
+  const outcomes = () =>
+    pulls
+      .splice(0)
+      .map(({ client, outcome, reason }) => [client, outcome, reason])
+      .sort()
+  manifest('latest', image)()
+  blob(third)()
+  manifest('latest', image, other)()
+  blob(third, other)()
+  letGo()
+  tick(2 * idleMs)
+  assert.deepEqual(outcomes(), [
+    ['10.0.0.1', 'failed', 'too many connections'],
+    ['10.0.0.2', 'finished', undefined],
+  ])
+  manifest('latest', image)()
+  letGo()
+  blob(third, { answer: { ending: 'left', bytes: 1000 } })()
+  tick(2 * idleMs)
+  assert.deepEqual(outcomes(), [['10.0.0.1', 'failed', 'too many connections']])
+  manifest('latest', image)()
+  letGo()
+  pullAll(image)
+  assert.deepEqual(outcomes(), [['10.0.0.1', 'finished', undefined]])
+  manifest('latest', image)()
+  blob(third)()
+  tick(2 * idleMs)
+  assert.deepEqual(outcomes(), [['10.0.0.1', 'finished', undefined]])
+})
+
 test('a manifest that is not to be had is a pull that failed; a signature that is not there is none', (t) => {
   const { pulls, ask, tick } = beginLedger(t)
   const missing = { status: 404, reason: 'docker.io: it does not have this', bytes: 90 }
