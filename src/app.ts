@@ -6,6 +6,7 @@ import type { Config, UpstreamConfig } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
 import { ClientSlots } from './flow/client-slots.ts'
 import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
+import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
 import { letGoListener } from './http/let-go.ts'
@@ -51,6 +52,10 @@ export interface AppOptions {
 const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: string) => 2 * token.length }
 /** Bytes that all transfers together hold, before later ones get small buffers only. */
 const transferMemory = 16 * 1024 * 1024
+/** Of manifests that come in, in bytes, and what one client may have of it. */
+const bodyMemory = { total: 32 * 1024 * 1024, perClient: 16 * 1024 * 1024 }
+/** Milliseconds after which what is held for a client that does nothing is given back where others wait. */
+const defaultRestMs = 5000
 const defaultPatienceMs = 10_000
 const defaultPullIdleMs = 5000
 
@@ -145,6 +150,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits
   const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })
+  const restMs = Math.min(defaultRestMs, patienceMs / 2)
+  const bodies = new Shares({ ...bodyMemory, patienceMs, restMs })
   const metrics = new Metrics({
     version,
     upstreams,
@@ -174,6 +181,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     push: config.local.push,
     pool,
     transfers,
+    bodies,
     logger,
     requestLog,
     metrics,

@@ -48,3 +48,21 @@ export async function delay(milliseconds: number, signal?: AbortSignal): Promise
     clearTimeout(timer)
   }
 }
+
+/** What `pieces` brings, until `signal` aborts: rejects with its reason then. Nobody waits for a piece that may never come. */
+export async function* untilAborted<Value>(
+  pieces: AsyncIterable<Value>,
+  signal: AbortSignal,
+): AsyncGenerator<Value> {
+  const iterator = pieces[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const { done, value } = await abortable(iterator.next(), signal)
+      if (done) return
+      yield value
+    }
+  } finally {
+    // It ends when its source does: a generator that waits for a piece cannot be ended before.
+    iterator.return?.()?.catch(() => {})
+  }
+}

@@ -1,4 +1,4 @@
-import { abortable } from '../flow/abortable.ts'
+import { untilAborted } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -233,24 +233,6 @@ export class UploadSession {
     } finally {
       this.#writer = undefined
     }
-  }
-}
-
-/** Nobody waits for a client that may never send the next piece. */
-async function* untilAborted(
-  body: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const iterator = body[Symbol.asyncIterator]()
-  try {
-    for (;;) {
-      const { done, value } = await abortable(iterator.next(), signal)
-      if (done) return
-      yield value
-    }
-  } finally {
-    // It ends when its client does: a generator that waits for a piece cannot be ended before.
-    iterator.return?.()?.catch(() => {})
   }
 }
 

@@ -1,21 +1,27 @@
+import type { Shares } from '../../flow/shares.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
-import { RegistryError } from '../../oci/error.ts'
-import { maximumManifestBytes } from '../../oci/manifest.ts'
 import { isManifestMediaType } from '../../oci/media-type.ts'
 import type { ServedManifest } from '../../registry/repository.ts'
+import { collectManifest } from '../collect-body.ts'
 import { describeServed } from '../describe-served.ts'
 import { pushingOf } from '../pushing-of.ts'
 import type { Question } from '../question.ts'
-import { receiveBlob, refuseEncoded } from '../receive-blob.ts'
-import type { RequestContext } from '../request-context.ts'
+import { refuseEncoded } from '../receive-blob.ts'
 import type { Route } from '../routing.ts'
 
+export interface ManifestRoutesOptions {
+  /** The bytes of all manifests that come in. */
+  readonly bodies: Shares
+}
+
 /** Manifests by tag and by digest (distribution-spec end-3, end-7). */
-export const manifestRoutes: readonly Route<'manifest'>[] = [
-  { kind: 'manifest', method: 'GET', action: 'pull', answer },
-  { kind: 'manifest', method: 'HEAD', action: 'pull', answer },
-  { kind: 'manifest', method: 'PUT', action: 'push', answer: put },
-]
+export function manifestRoutes(options: ManifestRoutesOptions): readonly Route<'manifest'>[] {
+  return [
+    { kind: 'manifest', method: 'GET', action: 'pull', answer },
+    { kind: 'manifest', method: 'HEAD', action: 'pull', answer },
+    { kind: 'manifest', method: 'PUT', action: 'push', answer: (question) => put(options, question) },
+  ]
+}
 
 async function answer({ context, reply, repository, target }: Question<'manifest'>): Promise<void> {
   const { request, method, signal } = context
@@ -40,11 +46,12 @@ function contentTypeOf({ mediaType }: ServedManifest): string {
   return isOfManifests ? mediaType : 'application/octet-stream'
 }
 
-async function put(question: Question<'manifest'>): Promise<void> {
+async function put({ bodies }: ManifestRoutesOptions, question: Question<'manifest'>): Promise<void> {
   const { context, reply, target, url } = question
   const { signal, request, client } = context
   refuseEncoded(request)
-  const manifest = { bytes: await readManifest(context), mediaType: request.headers['content-type'] }
+  using body = await collectManifest(context, bodies)
+  const manifest = { bytes: body.bytes, mediaType: request.headers['content-type'] }
   const { digest, subject } = await pushingOf(question).putManifest(target.reference, manifest, {
     signal,
     client,
@@ -56,18 +63,6 @@ async function put(question: Question<'manifest'>): Promise<void> {
     .header('docker-content-digest', digest)
     .header('content-length', 0)
     .send(null)
-}
-
-/** Throws RegistryError MANIFEST_INVALID (413) where it is too long, before the rest of it is read. */
-async function readManifest(context: RequestContext): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = []
-  for await (const piece of receiveBlob(context)) {
-    pieces.push(piece)
-    if (context.receivedBytes <= maximumManifestBytes) continue
-    const message = `a manifest has at most ${maximumManifestBytes} bytes`
-    throw new RegistryError('MANIFEST_INVALID', message, { status: 413 })
-  }
-  return Buffer.concat(pieces)
 }
 
 function doubtOf({ doubt, status, checkedAt }: ServedManifest): string | undefined {

@@ -17,7 +17,7 @@ import type { RequestLog } from '../request-log.ts'
 import { type Action, RouteTable } from '../routing.ts'
 import { baseRoutes } from './base.ts'
 import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
-import { manifestRoutes } from './manifests.ts'
+import { type ManifestRoutesOptions, manifestRoutes } from './manifests.ts'
 import { referrerRoutes } from './referrers.ts'
 import { tagRoutes } from './tags.ts'
 import { uploadRoutes } from './uploads.ts'
@@ -40,7 +40,7 @@ interface RepositoryFinder {
   }): Promise<Repository>
 }
 
-export interface RegistryRoutesOptions extends BlobRoutesOptions {
+export interface RegistryRoutesOptions extends BlobRoutesOptions, ManifestRoutesOptions {
   readonly repositories: RepositoryFinder
   readonly push: PushPolicy
   readonly requestLog: RequestLog
@@ -55,7 +55,7 @@ export class RegistryRoutes {
     this.#options = options
     this.#table = new RouteTable([
       ...baseRoutes,
-      ...manifestRoutes,
+      ...manifestRoutes(options),
       ...blobRoutes(options),
       ...uploadRoutes,
       ...tagRoutes,
