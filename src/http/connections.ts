@@ -12,7 +12,7 @@ export interface ConnectionsOptions {
   readonly logger: Logger
 }
 
-/** Bounds how many connections a client has: what comes beyond that is closed at once, and a line a minute says so. */
+/** Bounds how many connections a client has: what comes beyond that is closed at once, and a line a minute says so of each. */
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #open = new Map<string, number>()
@@ -37,7 +37,7 @@ export class Connections {
       // Its address is known as long as it is open.
       onRefused(socket)
       socket.destroy()
-      this.#line.do(() =>
+      this.#line.do(client, () =>
         logger.warn(
           { client, connections: perClient },
           'a client has as many connections as one may have, and more are closed: raise limits.perClient.connections where many machines share its address',

@@ -19,3 +19,18 @@ const forwardingHeaders = [
 export function forwardingHeader({ headers }: IncomingMessage): string | undefined {
   return forwardingHeaders.find((name) => headers[name] !== undefined)
 }
+
+/** Characters of it in the log. */
+const maximumForwardedFor = 200
+
+/**
+ * For whom a proxy asks, as it says (X-Forwarded-For, Forwarded, X-Real-IP); for the log alone, since anybody can write
+ * anything there. Of a long one the end is kept, which is what the proxy nearest to us has added.
+ */
+export function forwardedFor({ headers }: IncomingMessage): string | undefined {
+  const told = headers['x-forwarded-for'] ?? headers.forwarded ?? headers['x-real-ip']
+  if (told === undefined) return undefined
+  return String(told)
+    .slice(-maximumForwardedFor)
+    .replaceAll(/[^ -~]/g, '?')
+}

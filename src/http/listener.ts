@@ -18,7 +18,7 @@ import { WrongScheme } from './wrong-scheme.ts'
 
 export interface ListenerOptions {
   readonly addresses: readonly ListenAddress[]
-  /** PEM files, read again when they change. */
+  /** PEM files, read again when they change. Ports speak TLS by them; a Unix socket never leaves the machine. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   /** Milliseconds that running transfers have to finish when it is closed. */
   readonly graceMs: number
@@ -85,8 +85,10 @@ export class Listener implements AsyncDisposable {
       headersTimeout: headersMs,
       connectionsCheckingInterval: Math.ceil(headersMs / 3),
     }
-    const servers = options.addresses.map(() =>
-      tls ? https.createServer({ ...timeouts, ...tls }, handler) : http.createServer(timeouts, handler),
+    const servers = options.addresses.map(({ path }) =>
+      tls && path === undefined
+        ? https.createServer({ ...timeouts, ...tls }, handler)
+        : http.createServer(timeouts, handler),
     )
     const connections = new Connections({
       perClient: options.connectionsPerClient,
@@ -107,7 +109,7 @@ export class Listener implements AsyncDisposable {
         },
       )
     }
-    const job = options.tls && certificateReloader(options.tls, servers as https.Server[], logger)
+    const job = options.tls && certificateReloader(options.tls, servers, logger)
     const listener = new Listener(options, { servers, certificateJob: job, answers })
     try {
       for (const [index, server] of servers.entries()) {
@@ -166,7 +168,7 @@ async function readCertificate(files: {
 /** A renewed certificate is taken without a restart; one that is half written or wrong changes nothing. */
 function certificateReloader(
   files: { certificate: string; key: string },
-  servers: readonly https.Server[],
+  servers: readonly Server[],
   logger: Logger,
 ): IntervalJob {
   let current: string | undefined
@@ -174,7 +176,7 @@ function certificateReloader(
     const tls = await readCertificate(files)
     const content = `${tls.cert}${tls.key}`
     if (current === content) return
-    for (const server of servers) server.setSecureContext(tls)
+    for (const server of servers) if (server instanceof https.Server) server.setSecureContext(tls)
     if (current !== undefined) logger.info({ file: files.certificate }, 'took the changed certificate')
     current = content
   }

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Ledger } from '../registry/ledger.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { isUnexpected } from './errors.ts'
+import { forwardedFor } from './forwarding.ts'
 import type { Metrics } from './metrics.ts'
 import { RequestContext, type Subject } from './request-context.ts'
 
@@ -117,6 +118,7 @@ export class RequestLog {
       sentBytes: bytes,
     } = context
     const { url = '' } = request
+    const asksFor = forwardedFor(request)
     metrics.count({
       method,
       kind,
@@ -140,6 +142,7 @@ export class RequestLog {
       ...troubleOf(context),
       ms: Math.round(durationMs),
       client,
+      ...(asksFor !== undefined && { forwardedFor: asksFor }),
       agent: request.headers['user-agent'],
     }
     logger[this.#levelOf(context)](fields, 'request')

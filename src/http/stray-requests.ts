@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { RegistryError } from '../oci/error.ts'
-import { clientAddress } from './client-address.ts'
+import { clientAddress, clientKey } from './client-address.ts'
 import { Occasionally } from './occasionally.ts'
 
 /**
  * Requests for which there is no route. One whose path holds `/v2/` comes from a client whose mirror address is
- * wrong: it goes on to the internet in silence, so that the log has to tell, once a minute at most.
+ * wrong: it goes on to the internet in silence, so that the log has to tell, once a minute for each client at most.
  */
 export class StrayRequests {
   readonly #logger: Logger
@@ -25,7 +25,7 @@ export class StrayRequests {
     const before = path.search(/\/v2(?:\/|$)/)
     if (before < 0) return nothing('there is nothing at this path')
     const prefix = path.slice(0, before).slice(0, 150)
-    this.#line.do(() =>
+    this.#line.do(clientKey(socket), () =>
       this.#logger.warn(
         { client: clientAddress(socket), path: prefix },
         `a client asks below a path that is not served: ${this.#advice}`,

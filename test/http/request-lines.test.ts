@@ -8,7 +8,7 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { exchange } from '../support/raw-http.ts'
-import { get, isLoud, requests, start } from './request-log-fixture.ts'
+import { connected, get, isLoud, requests, start } from './request-log-fixture.ts'
 
 test('what is refused is logged once as well, with the reason, and never as a warning', async () => {
   await using s = await start()
@@ -98,5 +98,38 @@ test('the lines of a client of a socket of both families, and of a Unix socket',
   assert.deepEqual(
     lines.map(({ client }) => client),
     ['127.0.0.1', 'unix socket'],
+  )
+})
+
+test('for whom a proxy asks is in the line: clean, its end where it is long, and never the client', async () => {
+  await using stage = await start()
+  const { mirror } = stage
+  const said = [
+    'X-Forwarded-For: 10.0.0.7\r\nX-Real-IP: 10.0.0.8\r\n',
+    'X-Forwarded-For: 10.0.0.6\r\nX-Forwarded-For: 10.0.0.7\r\n',
+    `X-Forwarded-For: ${'1'.repeat(300)}, 10.0.0.7\r\n`,
+    'X-Forwarded-For: \u00e9\t10.0.0.7\r\n',
+    'Forwarded: for=10.0.0.7\r\n',
+    'X-Real-IP: 10.0.0.7\r\n',
+    '',
+  ]
+  for (const [index, headers] of said.entries()) {
+    const socket = await connected(mirror.port)
+    socket.write(get('/v2/', headers), 'latin1')
+    await requests(mirror, index + 1)
+    socket.destroy()
+  }
+  const lines = await requests(mirror, said.length)
+  assert.deepEqual(
+    lines.map(({ client, forwardedFor }) => [client, forwardedFor]),
+    [
+      '10.0.0.7',
+      '10.0.0.6, 10.0.0.7',
+      `${'1'.repeat(190)}, 10.0.0.7`,
+      '??10.0.0.7',
+      'for=10.0.0.7',
+      '10.0.0.7',
+      undefined,
+    ].map((told) => ['127.0.0.1', told]),
   )
 })

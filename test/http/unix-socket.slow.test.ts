@@ -1,7 +1,7 @@
 /**
  * What lies at the path of a Unix socket. Neighbours: nothing; a socket whose process was killed; one that a
  * program listens at, with room and with a full queue; a datagram socket; a file; an empty file; a folder; a link to a file, to a
- * socket and to nothing; a folder that is missing; two mirrors that start with the same path.
+ * socket and to nothing; a folder that is missing; two mirrors that start with the same path; TLS.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -11,8 +11,11 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
 import { finish } from '../support/child-process.ts'
 import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+import { certificateFolder } from './certificate-folder.ts'
 
 async function socketFolder(t: TestContext): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'larder-socket-'))
@@ -93,4 +96,24 @@ test('whatever else lies there is left alone, and the start refused', async (t) 
 
 test('a folder that is missing is said by the system', async (t) => {
   await assert.rejects(start(join(await socketFolder(t), 'none', 'larder.sock')), { syscall: 'listen' })
+})
+
+test('a socket speaks plain HTTP where ports speak TLS, and TLS at it has its line', async (t) => {
+  const path = join(await socketFolder(t), 'larder.sock')
+  const { certificate, key } = await certificateFolder(t)
+  await using mirror = await startMirror({
+    upstream: 'http://127.0.0.1:9',
+    config: {
+      'server.listen': [`unix:${path}`, '127.0.0.1:0'],
+      'server.tls.certificate': certificate,
+      'server.tls.key': key,
+    },
+  })
+  assert.equal(await statusAt(path), 200)
+  const socket = connectTls({ path, rejectUnauthorized: false })
+  await assert.rejects(once(socket, 'secureConnect'))
+  await until(() => /a client speaks TLS to a Unix socket that speaks plain HTTP/.test(mirror.log()))
+  const secure = connectTls({ port: mirror.port, host: '127.0.0.1', rejectUnauthorized: false })
+  await once(secure, 'secureConnect')
+  secure.destroy()
 })

@@ -76,6 +76,20 @@ test('plain HTTP at a TLS port has one line a minute, and the connection is clos
   )
 })
 
+test('another client with the same mistake has a line of its own', async (t) => {
+  await using mirror = await startMirror({ upstream, config: await certificateFiles(t) })
+  for (const localAddress of ['127.0.0.2', '127.0.0.3', '127.0.0.2']) {
+    const socket = connect({ port: mirror.port, host: '127.0.0.1', localAddress })
+    await readAll(socket, 'GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  }
+  const lines = () => mirror.events().filter(({ msg }) => spokenPlain.test(String(msg)))
+  await until(() => lines().length > 1)
+  assert.deepEqual(
+    lines().map(({ client }) => client),
+    ['127.0.0.2', '127.0.0.3'],
+  )
+})
+
 const unreadable: Readonly<Record<string, readonly [bytes: string, status: number]>> = {
   'no HTTP': ['\u0000\u0001\u0002\r\n\r\n', 400],
   'an unknown method': ['FOO / HTTP/1.1\r\n\r\n', 400],
