@@ -29,8 +29,7 @@ export async function coverageIn(reports: readonly string[], folder: string): Pr
   const sources = pathToFileURL(`${folder}/src/`).href
   const scripts = new Map<string, Uint8Array[]>()
   for (const path of reports) {
-    const { result } = JSON.parse(await readFile(path, 'utf8')) as Report
-    for (const { url, functions } of result) {
+    for (const { url, functions } of reportIn(await readFile(path, 'utf8')).result) {
       if (!url.startsWith(sources)) continue
       const file = relative(folder, fileURLToPath(url)).split(sep).join('/')
       const painted = paint(functions.flatMap(({ ranges }) => ranges))
@@ -38,6 +37,15 @@ export async function coverageIn(reports: readonly string[], folder: string): Pr
     }
   }
   return Object.fromEntries([...scripts].map(([file, threads]) => [file, boundsOf(threads)]))
+}
+
+/** A process that was killed may have left half of one. */
+function reportIn(text: string): Report {
+  try {
+    return JSON.parse(text) as Report
+  } catch {
+    return { result: [] }
+  }
 }
 
 /** For each unit, whether the innermost range around it was executed. */
