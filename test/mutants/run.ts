@@ -5,7 +5,7 @@
 import { globSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { isExecuted } from './coverage.ts'
 import { hashOf, kept, keyOfProject } from './kept.ts'
@@ -25,7 +25,7 @@ const usage = `npm run mutants -- [--count N] [--seed N] [--file PATTERN]... [--
            ${sampled.join(', ')}
 --tests    files that may notice (test/{content,flow,http,interleavings,mirror,registry,storage,upstream}/**/*.test.ts);
            slow ones of another folder only where no other executes the place
---budget   of test time for one mutant, the nearest tests first (60)
+--budget   of test time for one mutant, the nearest tests first (30)
 --jobs     at a time (one for each core)
 --report   a page to write, beside what is printed
 
@@ -41,7 +41,7 @@ const { values } = parseArgs({
       type: 'string',
       default: 'test/{content,flow,http,interleavings,mirror,registry,storage,upstream}/**/*.test.ts',
     },
-    budget: { type: 'string', default: '60' },
+    budget: { type: 'string', default: '30' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     report: { type: 'string' },
     help: { type: 'boolean' },
@@ -188,12 +188,16 @@ async function verdictOf(
   return { verdict: 'survived' }
 }
 
-/** A test of the same folder is nearest, of those that are as near the quickest. */
+/** A test of the same folder is nearest, of these one with a word of its name, of those that are as near the quickest. */
 function nearestFirst(tests: readonly TestFile[], file: string): TestFile[] {
+  const words = basename(file, '.ts').split('-')
   const distance = ({ path }: TestFile): number => {
     const [folder, other] = [dirname(path).split('/').slice(1), dirname(file).split('/').slice(1)]
     const common = folder.findIndex((part, index) => part !== other[index])
-    return -(common < 0 ? folder.length : common)
+    const isNamesake = basename(path)
+      .split(/[-.]/)
+      .some((word) => words.includes(word))
+    return -2 * (common < 0 ? folder.length : common) - (isNamesake ? 1 : 0)
   }
   return tests.toSorted((one, other) => distance(one) - distance(other) || one.tookMs - other.tookMs)
 }

@@ -1,7 +1,9 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { finish } from '../support/child-process.ts'
+import { type BackgroundProcess, startInBackground } from '../support/child-process.ts'
+import { until } from '../support/settle.ts'
 import { type Coverage, coverageIn } from './coverage.ts'
 
 const project = resolve(import.meta.dirname, '../..')
@@ -97,21 +99,27 @@ export class Workshop implements AsyncDisposable {
     return { outcome, tookMs: performance.now() - startedAt }
   }
 
+  /** Ends at the first test that fails: nobody waits for the others, nor for what keeps the process. */
   async #run(test: string, timeoutMs: number, environment: Record<string, string> = {}): Promise<Outcome> {
-    const temporary = join(this.folder, 'tmp')
+    const [temporary, log] = [join(this.folder, 'tmp'), join(this.folder, 'output')]
+    await using output = await open(log, 'w')
+    const child = startInBackground('node', ['--max-old-space-size=1024', '--test-reporter=tap', test], {
+      workingDirectory: this.folder,
+      environment: { HOME: temporary, TMPDIR: temporary, ...environment },
+      output: output.fd,
+    })
+    const ended = once(child, 'exit')
+    const isEnded = (): boolean => child.exitCode !== null || child.signalCode !== null
+    const isSettled = async (): Promise<boolean> =>
+      isEnded() || /^ *not ok /m.test(await readFile(log, 'utf8'))
     try {
-      const { code } = await finish('node', ['--max-old-space-size=1024', test], {
-        workingDirectory: this.folder,
-        environment: { HOME: temporary, TMPDIR: temporary, ...environment },
-        timeoutMs: Math.ceil(timeoutMs),
-      })
-      return code === 0 ? 'passed' : 'failed'
-    } catch (error) {
-      // Killed, or dead in another way than by its own choice.
-      const isStarted = error instanceof Error && error.cause instanceof Error && 'killed' in error.cause
-      if (isStarted) return 'out of time'
-      throw error
+      await until(isSettled, { timeoutMs, intervalMs: 50 })
+      return child.exitCode === 0 ? 'passed' : 'failed'
+    } catch {
+      return 'out of time'
     } finally {
+      killGroupOf(child)
+      await ended
       await rm(temporary, { recursive: true, force: true }).catch(() => {})
       await mkdir(temporary, { recursive: true })
     }
@@ -125,4 +133,13 @@ export class Workshop implements AsyncDisposable {
 /** Milliseconds for a test file that took `tookMs`: what it cannot use up by a machine that is a little busier. */
 function allowedMs(tookMs: number): number {
   return 4 * tookMs + 4000
+}
+
+/** With what it has started itself. */
+function killGroupOf({ pid }: BackgroundProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it has ended.
+  }
 }
