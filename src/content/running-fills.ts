@@ -50,7 +50,8 @@ export class RunningFills {
   async placeOf(client: string | undefined, signal: AbortSignal | undefined): Promise<Disposable> {
     const place = client === undefined ? unbounded : await this.#clients.take(client, signal)
     if (place) return place
-    const message = `${this.#options.clientFills} downloads for this client are under way: try again when some have ended`
+    const message =
+      'as many downloads that this address has begun are under way as may be at a time (limits.perClient.fills): try again when some have ended; where many machines share the address, raise that in mirror.yml'
     throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
   }
 

@@ -1,11 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
+import { RegistryError } from '../oci/error.ts'
 import type { Ledger } from '../registry/ledger.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { isUnexpected } from './errors.ts'
 import { forwardedFor } from './forwarding.ts'
 import type { Metrics } from './metrics.ts'
+import { Occasionally } from './occasionally.ts'
 import { RequestContext, type Subject } from './request-context.ts'
 
 export interface RequestLogOptions {
@@ -31,6 +33,7 @@ type Known = IncomingMessage & { [contextKey]?: RequestContext }
 export class RequestLog {
   readonly #options: RequestLogOptions
   readonly #sockets = new Map<Socket, Set<RequestContext>>()
+  readonly #bounds = new Occasionally()
   readonly #warnedAt = new Map<string, number>()
 
   constructor(options: RequestLogOptions) {
@@ -146,7 +149,17 @@ export class RequestLog {
       agent: request.headers['user-agent'],
     }
     logger[this.#levelOf(context)](fields, 'request')
+    this.#warnOfBound(context)
     this.#settle(context)
+  }
+
+  /** Its line is `info` as that of any mistake, and whoever runs this may want another bound. */
+  #warnOfBound({ error, client, clientKey }: RequestContext): void {
+    if (!(error instanceof RegistryError && error.status === 429)) return
+    const { message } = error
+    this.#bounds.do(`${clientKey} ${message}`, () =>
+      this.#options.logger.warn({ client, reason: message }, 'a client takes more than one may have'),
+    )
   }
 
   #settle(context: RequestContext): void {

@@ -113,23 +113,39 @@ test('transfers beyond the bound wait their turn and ask nobody meanwhile; anoth
   assert.equal(hub.count({ digest: left.digest }), 0, 'it left before its turn')
 })
 
-test('a transfer whose turn does not come in time is told to come again', async () => {
-  await using hub = await startDockerHub()
-  const config = { 'limits.perClient.transfers': 1 }
-  await using mirror = await startMirror({ upstream: hub.url, config, patienceMs: 50 })
-  const blob = hub.addBlob('library/app', pseudoRandomBytes(100_000, 'alone'))
-  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
-  using hold = hub.hold({ listener: 'cdn' }, 50_000)
-  const begun = pull(url)
-  await hold.reached
-  const { status, headers, text } = await pull(url)
-  assert.deepEqual([status, headers['retry-after']], [429, '10'])
-  assert.match(text, /"TOOMANYREQUESTS".*limits\.perClient\.transfers/)
-  const shown = (await pull(`${mirror.url}/metrics`)).text
-  assert.match(shown, /^larder_client_turns_total\{bound="transfers",outcome="refused"\} 1$/m)
-  hold.release()
-  assert.equal((await begun).digest, blob.digest)
-})
+for (const bound of ['transfers', 'fills']) {
+  test(`${bound}: who gets no turn in time is told to come again and by which setting, and a warning says so once`, async () => {
+    await using hub = await startDockerHub()
+    const config = { [`limits.perClient.${bound}`]: 1 }
+    await using mirror = await startMirror({ upstream: hub.url, config, patienceMs: 50 })
+    const [blob, other] = ['alone', 'more'].map((seed) =>
+      hub.addBlob('library/app', pseudoRandomBytes(100_000, seed)),
+    )
+    assert.ok(blob && other)
+    const url = `${mirror.url}/v2/library/app/blobs`
+    using hold = hub.hold({ listener: 'cdn', digest: blob.digest }, 50_000)
+    const begun = pull(`${url}/${blob.digest}`)
+    await hold.reached
+    for (let tries = 0; tries < 2; tries += 1) {
+      const { status, headers, text } = await pull(`${url}/${other.digest}`)
+      assert.deepEqual([status, headers['retry-after']], [429, '10'])
+      assert.match(text, new RegExp(`"TOOMANYREQUESTS".*limits\\.perClient\\.${bound}.*mirror\\.yml`))
+    }
+    const shown = (await pull(`${mirror.url}/metrics`)).text
+    assert.match(
+      shown,
+      new RegExp(`^larder_client_turns_total\\{bound="${bound}",outcome="refused"\\} 2$`, 'm'),
+    )
+    const warnings = mirror.events('a client takes more than one may have')
+    assert.deepEqual(
+      warnings.map(({ level, client }) => [level, client]),
+      [['warn', '127.0.0.1']],
+    )
+    assert.match(String(warnings[0]?.reason), new RegExp(`limits\\.perClient\\.${bound}`))
+    hold.release()
+    assert.equal((await begun).digest, blob.digest)
+  })
+}
 
 test('who takes or sends nothing is let go: a line says why, a metric counts it, and all is given back', async () => {
   await using hub = await startDockerHub()

@@ -47,7 +47,7 @@ async function answerGet(
   using turn = await transfers.take(client, signal)
   if (turn === undefined) {
     const message =
-      'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again'
+      'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again when some have ended; where many machines share the address, raise that in mirror.yml'
     throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
   }
   const served = await repository.blob(target.digest, { signal, client })
