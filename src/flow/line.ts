@@ -169,12 +169,13 @@ export class Line {
     const own = rankOf(turn)
     if (own > rank) return 'unwanted'
     if (own < rank) return undefined
-    if (turn.receivingSince === undefined) return now - takenAt > answerMs ? 'turn' : undefined
-    const ms = now - turn.receivingSince
-    if (ms > turnMs) return 'turn'
-    if (ms < turnMs * shortTurn) return undefined
-    if (turn.bytes < (trickle * ms) / 1000) return 'trickle'
     const isMore = client !== undefined && (heldBy.get(client) ?? 0) - held > 1
+    const isReceiving = turn.receivingSince !== undefined
+    const ms = now - (turn.receivingSince ?? takenAt)
+    const lastsMs = isReceiving ? turnMs : answerMs
+    if (ms > lastsMs) return 'turn'
+    if (ms < lastsMs * shortTurn) return undefined
+    if (isReceiving && turn.bytes < (trickle * ms) / 1000) return 'trickle'
     return isMore ? 'share' : undefined
   }
 

@@ -174,6 +174,18 @@ test('a client that has all places gives one to who has none after a fifth of a 
   assert.deepEqual(holders[0]?.over, ['share'])
 })
 
+test('a client to whom nothing is answered in all its places gives one to who has none after a fifth of the time', async (t) => {
+  const pass = clock(t)
+  const line = new Line({ places: 3, turnMs, answerMs: 5 * turnMs })
+  const silent = [0, 1, 2].map(() => new Guest(line, 'a'))
+  const [one, other] = [new Guest(line, 'b'), new Guest(line, 'b')]
+  await pass(turnMs - 50)
+  assert.deepEqual(places(silent), [true, true, true])
+  await pass(300)
+  assert.deepEqual([places(silent), one.hasPlace, other.hasPlace], [[false, true, true], true, false])
+  assert.deepEqual(silent[0]?.over, ['share'])
+})
+
 test('what trickles ends after a fifth of a turn; what has not answered yet is waited for', async (t) => {
   const pass = clock(t)
   const line = new Line({ places: 2, turnMs, answerMs: 5 * turnMs })
