@@ -14,6 +14,8 @@ export interface CircuitBreakerOptions {
 const soonMs = 8000
 /** Milliseconds between two probes while somebody waits, at most. */
 const longestWhileWaitedForMs = 3000
+/** Milliseconds in which a peer has to tell that it is there. */
+const lookMs = 5000
 
 /**
  * Makes a dead peer cost nothing: after some failures in a row callers are refused at once, while a probe in the
@@ -25,7 +27,8 @@ export class CircuitBreaker implements AsyncDisposable {
   #failures = 0
   #cause: unknown
   #probing: Promise<void> | undefined
-  #wasHeard = false
+  #looking: Promise<void> | undefined
+  #heardAt = Number.NEGATIVE_INFINITY
   /** Each leaves nothing behind when it ends, as a race with the probing would. */
   readonly #waiting = new Set<() => void>()
   /** Milliseconds of the monotonic clock. */
@@ -45,10 +48,15 @@ export class CircuitBreaker implements AsyncDisposable {
     return this.#cause
   }
 
+  /** When the peer was last heard, in milliseconds of the monotonic clock. */
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
   /** The peer answered, whatever it said. */
   succeeded(): void {
     this.#failures = 0
-    this.#wasHeard = true
+    this.#heardAt = performance.now()
   }
 
   /**
@@ -58,7 +66,13 @@ export class CircuitBreaker implements AsyncDisposable {
    */
   async comeBack(askedAt: number, forMs: number, signal?: AbortSignal): Promise<void> {
     const leftMs = this.#openedAt + forMs - performance.now()
-    if (!this.#probing || leftMs <= 0 || !this.#wasHeard || askedAt > this.#openedAt + soonMs) return
+    if (
+      !this.#probing ||
+      leftMs <= 0 ||
+      this.#heardAt === Number.NEGATIVE_INFINITY ||
+      askedAt > this.#openedAt + soonMs
+    )
+      return
     const over = Promise.withResolvers<void>()
     const timer = setTimeout(over.resolve, leftMs).unref()
     this.#waiting.add(over.resolve)
@@ -83,8 +97,23 @@ export class CircuitBreaker implements AsyncDisposable {
     this.#options.onChange?.('open', cause)
   }
 
+  /** Asks whether the peer is there, on behalf of somebody to whom it says nothing so far; only its answer counts. */
+  look(): void {
+    const { signal } = this.#stopped
+    if (this.#looking || this.isOpen || signal.aborted) return
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(lookMs)])
+    this.#looking = this.#options
+      .probe(inTime)
+      .then(() => this.succeeded())
+      .catch(() => {})
+      .finally(() => {
+        this.#looking = undefined
+      })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort()
+    await this.#looking
     await this.#probing
   }
 

@@ -200,3 +200,34 @@ test('thousands who wait for a dead peer and leave keep nothing of the memory', 
   assert.ok(grown < 1024 * 1024, `${grown} bytes`)
   await breaker[Symbol.asyncDispose]()
 })
+
+test('who asks whether the peer is there hears a yes alone, and is asked for once at a time', async (t) => {
+  const { breaker, probe, peer, pass } = breakerFor(t)
+  failTimes(breaker, 2)
+  const before = breaker.heardAt
+  breaker.look()
+  breaker.look()
+  await pass(0)
+  assert.deepEqual([breaker.heardAt, probe.mock.callCount(), breaker.isOpen], [before, 1, false])
+  peer.isBack = true
+  breaker.look()
+  await pass(0)
+  assert.ok(breaker.heardAt > before)
+  failTimes(breaker, 2)
+  assert.equal(breaker.isOpen, false, 'the count began anew')
+  failTimes(breaker, 1)
+  breaker.look()
+  assert.equal(probe.mock.callCount(), 2, 'it is asked in any case while it is open')
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('the end does not wait for a peer that does not say whether it is there', async (t) => {
+  const { breaker, probe } = breakerFor(t)
+  probe.mock.mockImplementation((signal: AbortSignal) => {
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  })
+  breaker.look()
+  await breaker[Symbol.asyncDispose]()
+  breaker.look()
+  assert.equal(probe.mock.callCount(), 1)
+})

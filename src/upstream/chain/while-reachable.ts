@@ -18,7 +18,10 @@ export interface WhileReachableOptions extends Pick<WatchOptions, 'busyPatienceM
   readonly logger: Logger
 }
 
-/** Asks nothing while the upstream cannot be reached: two failures in a row open the circuit. */
+/**
+ * Asks nothing while the upstream cannot be reached: two failures in a row open the circuit. Silence may be about what was
+ * asked: it does not count where something else was answered meanwhile, such as whether it is there, which is asked in time.
+ */
 export class WhileReachable implements Link, AsyncDisposable {
   readonly #next: Link
   readonly #options: WhileReachableOptions
@@ -62,13 +65,15 @@ export class WhileReachable implements Link, AsyncDisposable {
     }
     // One question says one thing: that it sent us on, or its first silence, or its failure.
     let isTold = false
+    const askedAt = performance.now()
     const failed = (error: UpstreamError): void => {
-      if (!isTold) this.#unlessBusy(error)
+      if (!isTold) this.#failed(error, askedAt)
       isTold = true
     }
     const onRedirect = (): void => {
       isTold = true
     }
+    const silence = setTimeout(() => this.#breaker.look(), this.#options.patienceMs / 2).unref()
     try {
       const part = () => this.#next.request({ ...question, onRedirect })
       const answer = await watchOver(part, { ...this.#options, onSilence: failed })
@@ -80,6 +85,8 @@ export class WhileReachable implements Link, AsyncDisposable {
       if (error.isElsewhere) this.#breaker.succeeded()
       else if (error.opensCircuit) failed(error)
       throw error
+    } finally {
+      clearTimeout(silence)
     }
   }
 
@@ -92,9 +99,10 @@ export class WhileReachable implements Link, AsyncDisposable {
     await this.#breaker[Symbol.asyncDispose]()
   }
 
-  /** Silence is no outage while blobs of the same upstream come in: they may fill the line. */
-  #unlessBusy(error: UpstreamError): void {
+  #failed(error: UpstreamError, askedAt: number): void {
     const { upstream, lineUse, patienceMs } = this.#options
-    if (error.code !== 'TIMED_OUT' || !lineUse.isBusy(upstream, patienceMs)) this.#breaker.failed(error)
+    // Blobs of the same upstream that come in may fill the line.
+    const isThere = this.#breaker.heardAt >= askedAt || lineUse.isBusy(upstream, patienceMs)
+    if (error.code !== 'TIMED_OUT' || !isThere) this.#breaker.failed(error)
   }
 }

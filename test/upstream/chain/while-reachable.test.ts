@@ -108,6 +108,64 @@ test('silence counts once for a question, though it fails later as well', async 
   fail?.(new Error('over'))
 })
 
+for (const isThere of [true, false]) {
+  test(`silence of two questions while it ${isThere ? 'answers' : 'does not answer'} whether it is there`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    t.mock.method(performance, 'now', () => Date.now())
+    const silent: PromiseWithResolvers<never>[] = []
+    let probes = 0
+    const probe = async () => {
+      probes += 1
+      if (!isThere) throw new Error('gone')
+    }
+    const { circuit } = circuitTo(
+      t,
+      () => {
+        const asked = Promise.withResolvers<never>()
+        silent.push(asked)
+        return asked.promise
+      },
+      { probe },
+    )
+    const asked = [circuit.request(question), circuit.request(question)]
+    t.mock.timers.tick(2499)
+    assert.equal(probes, 0)
+    t.mock.timers.tick(1)
+    assert.equal(probes, 1, 'once for all')
+    await new Promise(setImmediate)
+    for (const { reject } of silent) reject(new UpstreamError('TIMED_OUT', 'docker.io', 'silent'))
+    for (const outcome of await Promise.allSettled(asked)) assert.equal(outcome.status, 'rejected')
+    assert.equal(circuit.isReachable, isThere)
+  })
+}
+
+test('what is answered in time asks nothing more', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const probe = t.mock.fn(async () => {})
+  const { circuit } = circuitTo(t, async () => answerOf(200), { probe })
+  await circuit.request(question)
+  t.mock.timers.tick(60_000)
+  assert.equal(probe.mock.callCount(), 0)
+})
+
+test('silence of a question says nothing once another one that was asked later has its answer', async (t) => {
+  const silent: PromiseWithResolvers<never>[] = []
+  const { circuit } = circuitTo(t, ({ path }) => {
+    if (path === 'manifests/latest') return Promise.resolve(answerOf(200))
+    const asked = Promise.withResolvers<never>()
+    silent.push(asked)
+    return asked.promise
+  })
+  const asked = Array.from({ length: 4 }, (_, index) =>
+    circuit.request({ ...question, path: `manifests/${index}` }),
+  )
+  await circuit.request(question)
+  for (const { reject } of silent) reject(new UpstreamError('TIMED_OUT', 'docker.io', 'silent'))
+  for (const outcome of await Promise.allSettled(asked)) assert.equal(outcome.status, 'rejected')
+  await circuit.request(question)
+  assert.equal(circuit.isReachable, true)
+})
+
 test('silence while blobs of the same upstream come in is no outage', async (t) => {
   const lineUse = new LineUse()
   const { circuit } = circuitTo(t, failing('TIMED_OUT'), { lineUse })
