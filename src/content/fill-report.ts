@@ -29,10 +29,15 @@ export function reportFill(logger: Logger, digest: Digest, attempt: Attempt, ms:
   logger.info({ ...fields, ms: Math.round(ms), bytesPerSecond }, 'fetched a blob')
 }
 
-/** Logs that a fill failed for good. An upstream's failure needs no stack: its message says it all. */
+/**
+ * Logs that a fill failed for good: quietly where there is no such blob, or not for us, which anybody may ask for. An
+ * upstream's failure needs no stack: its message says it all.
+ */
 export function reportFailure(logger: Logger, digest: Digest, { name }: Source, error: Error): void {
-  const told = error instanceof UpstreamError ? { reason: error.message } : { err: error }
-  logger.warn({ upstream: name, digest, ...told }, 'fetching a blob failed')
+  const isOfUpstream = error instanceof UpstreamError
+  const fields = { upstream: name, digest, ...(isOfUpstream ? { reason: error.message } : { err: error }) }
+  if (isOfUpstream && error.isRefusal) logger.info(fields, 'there is no such blob to fetch')
+  else logger.warn(fields, 'fetching a blob failed')
 }
 
 /** Logs that bytes were wrong, and that they are fetched once more. */

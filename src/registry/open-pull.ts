@@ -87,9 +87,13 @@ export class OpenPull {
     return isCountable && this.underWay === 0 && this.#hasBlobs && this.#missing === 0
   }
 
-  /** Whether there is something to tell: a blob was asked for, or the manifest could not be had. */
+  /**
+   * Whether there is something to tell: a blob was asked for, or the manifest could not be had. Who asks for blobs of no
+   * manifest that are not there looks around.
+   */
   get isWorthTelling(): boolean {
-    return this.#hasBlobs || (this.#manifestTroubles.size > 0 && !isSideTag(this.reference))
+    const isLooking = this.#manifests.size === 0 && [...this.#blobs.values()].every(isRefused)
+    return (this.#hasBlobs && !isLooking) || (this.#manifestTroubles.size > 0 && !isSideTag(this.reference))
   }
 
   /** What was told of it is over: another pull of the same, or the rest of one that paused. */
@@ -252,7 +256,9 @@ export class OpenPull {
 
   *#troubles(): Generator<Trouble> {
     yield* this.#manifestTroubles.values()
-    for (const { trouble } of this.#blobs.values()) if (trouble) yield trouble
+    // What a manifest names, its registry ought to have.
+    for (const { trouble, isNamed } of this.#blobs.values())
+      if (trouble) yield isNamed ? { ...trouble, isRefusal: false } : trouble
   }
 }
 
@@ -260,6 +266,10 @@ export class OpenPull {
 function isCovered({ sent, size }: BlobState, isComplete: boolean): boolean {
   if (size === undefined) return isComplete
   return size === 0 || (sent instanceof Ranges && !sent.firstGap(size))
+}
+
+function isRefused({ trouble }: BlobState): boolean {
+  return trouble?.isRefusal === true
 }
 
 function troubleOf({ ending, status, reason }: Answered): Trouble | undefined {

@@ -136,7 +136,9 @@ export class Router<Upstream extends { readonly name: string }> {
       throw new RegistryError('NAME_UNKNOWN', message)
     }
     const rest = isLed ? withoutVersion(name.slice(leading.length + 1)) : name
-    return { upstream, name: parseRepositoryName(this.#names.inFull(upstream, rest)) }
+    // As it was written: a refusal of what nobody wrote would be a riddle.
+    const written = parseRepositoryName(rest)
+    return { upstream, name: parseRepositoryName(this.#names.inFull(upstream, written)) }
   }
 }
 

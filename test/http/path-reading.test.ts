@@ -171,6 +171,7 @@ test('the sentence of a 404 says what is wrong with the name or the tag', async 
     (await raw('/v2/Library/app/manifests/1')).message,
     /"Library\/app" is not a repository name: lower-case/,
   )
+  assert.match((await raw('/v2/My-App/manifests/1')).message, /^"My-App" is not a repository name/)
   assert.match((await raw('/v2/app/manifests/.hidden')).message, /"\.hidden" is not a tag: a letter/)
 })
 

@@ -151,3 +151,18 @@ test('a blob that was fetched has a line: which, from where, how many bytes, how
   )
   assert.equal(await mirror.metric('larder_fill_resumes_total'), 2)
 })
+
+test('a probe for a blob that does not exist raises no warning', async () => {
+  await using hub = await startDockerHub()
+  await using mirror = await startMirror({ upstream: hub.url, pullIdleMs: 100 })
+  const { digest } = hub.addBlob('library/other', pseudoRandomBytes(1000, 'elsewhere'))
+  for (const method of ['HEAD', 'GET']) {
+    assert.equal((await pull(`${mirror.url}/v2/library/app/blobs/${digest}`, { method })).status, 404)
+  }
+  await mirror[Symbol.asyncDispose]()
+  assert.deepEqual(
+    mirror.events().filter(({ level }) => level === 'warn' || level === 'error'),
+    [],
+  )
+  assert.deepEqual(pulls(mirror), [])
+})

@@ -232,6 +232,29 @@ test('a manifest that is not to be had is a pull that failed; a signature that i
   )
 })
 
+test('blobs of no manifest that are not there are no pull; one that a manifest names is a pull that failed', (t) => {
+  const { pulls, manifest, blob, tick } = beginLedger(t)
+  const missing = { answer: { status: 404, reason: 'docker.io: it does not have this', blob: undefined } }
+  blob(first, missing)()
+  blob(second, missing)()
+  tick(2 * idleMs)
+  assert.deepEqual(pulls, [])
+  blob(first, missing)()
+  blob(third)()
+  tick(2 * idleMs)
+  assert.deepEqual(
+    pulls.splice(0).map(({ outcome, isRefusal }) => [outcome, isRefusal]),
+    [['failed', true]],
+  )
+  manifest('latest', image)()
+  blob(first, missing)()
+  tick(2 * idleMs)
+  assert.deepEqual(
+    pulls.map(({ outcome, isRefusal }) => [outcome, isRefusal]),
+    [['failed', false]],
+  )
+})
+
 test('a second pull of the same image soon after is told anew, and whole', (t) => {
   const { pulls, manifest, pullAll } = beginLedger(t)
   for (const cache of ['miss', 'hit'] as const) {
