@@ -66,10 +66,12 @@ test('a claim of no bytes is refuted by any digest but that of nothing', () => {
 })
 
 test('what was refuted is not believed, whoever tells it', () => {
-  const { size, one } = scene(undefined, undefined)
-  size.refuteBy(present([0, 100]), digest)
-  assert.throws(() => size.heed(100, one, present()), Contradiction)
-  size.heed(101, one, present())
+  for (const end of [1, 100]) {
+    const { size, one } = scene(undefined, undefined)
+    size.refuteBy(present([0, end]), digest)
+    assert.throws(() => size.heed(end, one, present()), Contradiction)
+    size.heed(end + 1, one, present())
+  }
   const holed = scene(undefined, undefined)
   holed.size.refuteBy(present([0, 10], [20, 100]), digest)
   holed.size.heed(100, holed.one, undefined)

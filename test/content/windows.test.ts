@@ -36,6 +36,15 @@ test('a window counts until it has ended and nobody reads it', async () => {
   assert.equal(windows.open(options).capacity, 4 * mebibyte)
 })
 
+test('windows that have ended are forgotten', async () => {
+  const windows = new Windows()
+  const before = heapUsed()
+  for (let n = 0; n < 5000; n += 1) await windows.open(options).discard(new Error('over'))
+  windows.open(options)
+  const grown = heapUsed() - before
+  assert.ok(grown < 1e6, `${grown} bytes`)
+})
+
 test('what was handed through and read, or left in the middle, gives its memory back', async (t) => {
   const capacities: number[] = []
   const open = Windows.prototype.open
