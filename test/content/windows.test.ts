@@ -20,7 +20,9 @@ const options = { id: 'w', algorithm: 'sha256' } as const
 test('a thousand windows hold little more than a few of them', () => {
   const windows = new Windows()
   const capacities = Array.from({ length: 1000 }, () => windows.open(options).capacity)
-  assert.equal(capacities[0], 4 * mebibyte)
+  // Half of what is left.
+  const first = capacities.slice(0, 10).map((capacity) => capacity / mebibyte)
+  assert.deepEqual(first, [4, 4, 4, 4, 4, 4, 4, 2, 1, 0.5])
   assert.ok(capacities.every((capacity) => capacity >= 64 * 1024))
   const sum = capacities.reduce((one, other) => one + other)
   assert.ok(sum <= 100 * mebibyte, String(sum))

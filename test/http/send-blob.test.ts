@@ -110,6 +110,22 @@ for (const [what, capacity, buffers] of [
   })
 }
 
+test('few bytes take a small buffer, wherever they are', async () => {
+  for (const start of [0, 2 * mebibyte]) {
+    const options = optionsOf()
+    const held: number[] = []
+    const inner = readerOf()
+    const reader = readerOf({
+      read: (...asked) => {
+        held.push(options.pool.inUse)
+        return inner.read(...asked)
+      },
+    })
+    await sendBlob(takerOf('all').response, reader, { start, end: start + 10 }, options)
+    assert.deepEqual(held, [16 * 1024])
+  }
+})
+
 test('the last byte waits until the digest is verified', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()
   const taker = takerOf('all')

@@ -105,4 +105,10 @@ export const explained: readonly Explained[] = [
     becomes: 'return [...(present ?? [])].at(-1)?.end',
     why: 'it is only asked what is less, and nothing is less than undefined either: it stands there for the type',
   },
+  {
+    file: 'src/http/send-blob.ts',
+    line: "super('the client has left', { cause })",
+    becomes: "super('the client has left', {  })",
+    why: 'only the log tells the cause',
+  },
 ]
