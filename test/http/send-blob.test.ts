@@ -12,6 +12,7 @@ import { BufferPool } from '../../src/http/buffer-pool.ts'
 import { ClientLeftError, sendBlob } from '../../src/http/send-blob.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
+import { until } from '../support/settle.ts'
 import { mebibyte } from './request-log-fixture.ts'
 
 const content = pseudoRandomBytes(3 * mebibyte, 'sent')
@@ -93,16 +94,16 @@ for (const [what, capacity, buffers] of [
       },
     })
     const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
-    while (reads < buffers) await turnOfTheLoop()
+    await until(() => reads >= buffers)
     for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
     assert.equal(reads, buffers)
     const size = what === 'scarce' ? 64 * 1024 : mebibyte
     assert.equal(pool.inUse - before, buffers * size)
     assert.equal(options.sent.pendingBytes, size)
-    while (!taker.writable.writableEnded) {
+    await until(() => {
       taker.pending.shift()?.()
-      await turnOfTheLoop()
-    }
+      return taker.writable.writableEnded
+    })
     await sending
     assert.ok(Buffer.concat(taker.pieces).equals(content))
     assert.equal(pool.inUse, before)
@@ -132,7 +133,7 @@ test('the last byte waits until the digest is verified', async () => {
   const reader = readerOf({ isVerified: false, verified: () => promise })
   const options = optionsOf()
   const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
-  while (options.sent.bytes < content.length - 1 || options.sent.pendingBytes > 0) await turnOfTheLoop()
+  await until(() => options.sent.bytes === content.length - 1 && options.sent.pendingBytes === 0)
   for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
   assert.equal(Buffer.concat(taker.pieces).length, content.length - 1)
   assert.equal(taker.writable.writableEnded, false)
@@ -162,7 +163,7 @@ test('a connection that fails is the leaving of the client', async () => {
   const taker = takerOf('by hand')
   const options = optionsOf()
   const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
-  while (taker.pending.length === 0) await turnOfTheLoop()
+  await until(() => taker.pending.length > 0)
   taker.pending.shift()?.(new Error('reset'))
   await assert.rejects(sending, ClientLeftError)
   assert.deepEqual([options.pool.inUse, options.pool.kept], [0, 0])
@@ -173,7 +174,7 @@ test('who is gone is noticed while nothing is taken, and before anything is read
   const leaving = new AbortController()
   const options = optionsOf(undefined, leaving.signal)
   const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
-  while (taker.pending.length === 0) await turnOfTheLoop()
+  await until(() => taker.pending.length > 0)
   leaving.abort(broken)
   await assert.rejects(sending, broken)
   assert.deepEqual([options.pool.inUse, options.pool.kept], [0, 0])
@@ -201,7 +202,7 @@ for (const what of ['bytes', 'the digest'] as const) {
         : { isVerified: false, verified: wait }
     const options = optionsOf(undefined, leaving.signal)
     const sending = sendBlob(takerOf('all').response, readerOf(change), { start: 0, end: 1 }, options)
-    while (heard.length === 0) await turnOfTheLoop()
+    await until(() => heard.length > 0)
     assert.deepEqual(heard, [leaving.signal])
     leaving.abort(broken)
     await assert.rejects(sending, broken)

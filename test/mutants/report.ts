@@ -14,7 +14,11 @@ export interface Judged {
 /** A page about mutants, and how many are neither killed nor explained. */
 export function report(
   judged: readonly Judged[],
-  { command, leftOut }: { readonly command: string; readonly leftOut: readonly string[] },
+  {
+    command,
+    leftOut,
+    notReached,
+  }: { readonly command: string; readonly leftOut: readonly string[]; readonly notReached: number },
 ): { readonly text: string; readonly open: number } {
   const rooms = Map.groupBy(judged, ({ file }) =>
     file
@@ -36,7 +40,7 @@ export function report(
   const open = alive.filter((mutant) => whyOf(mutant) === undefined)
   const text = `# Mutants
 
-One place of the source is changed at a time; the tests that execute it should notice. Made by \`${command}\`: a change that is not noticed gets a test, or a line in \`test/mutants/explained.ts\`. "Out of time" is noticed, too.${leftOut.length > 0 ? ` Tests that failed without any mutant, and were left out: ${leftOut.join(', ')}.` : ''}
+One place of the source is changed at a time; the tests that execute it should notice. Made by \`${command}\`: a change that is not noticed gets a test, or a line in \`test/mutants/explained.ts\`. "Out of time" is noticed, too.${leftOut.length > 0 ? ` Tests that failed without any mutant, and were left out: ${leftOut.join(', ')}.` : ''}${notReached > 0 ? ` In the time that there was ${notReached} more were not made.` : ''}
 
 | | mutants | killed | out of time | survived | not executed |
 |---|---|---|---|---|---|

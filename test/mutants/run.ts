@@ -17,7 +17,7 @@ import { type Baseline, Workshop } from './workshop.ts'
 const whole = ['src/http/send-blob.ts', 'src/content/{size,windows}.ts']
 const sampled = ['content', 'registry', 'storage'].map((room) => `src/${room}/**/*.ts`)
 
-const usage = `npm run mutants -- [--count N] [--seed N] [--file PATTERN]... [--tests PATTERN] [--budget SECONDS] [--jobs N] [--report FILE]
+const usage = `npm run mutants -- [--count N] [--seed N] [--file PATTERN]... [--tests PATTERN] [--budget SECONDS] [--minutes N] [--jobs N] [--report FILE]
 
 --count    mutants, chosen by the seed; 0: all (60; with --file 0)
 --seed     (1)
@@ -26,6 +26,7 @@ const usage = `npm run mutants -- [--count N] [--seed N] [--file PATTERN]... [--
 --tests    files that may notice (test/{content,flow,http,interleavings,mirror,registry,storage,upstream}/**/*.test.ts);
            slow ones of another folder only where no other executes the place
 --budget   of test time for one mutant, the nearest tests first (30)
+--minutes  after which no more mutants are made; another run goes on there (no end)
 --jobs     at a time (one for each core)
 --report   a page to write, beside what is printed
 
@@ -42,6 +43,7 @@ const { values } = parseArgs({
       default: 'test/{content,flow,http,interleavings,mirror,registry,storage,upstream}/**/*.test.ts',
     },
     budget: { type: 'string', default: '30' },
+    minutes: { type: 'string', default: 'Infinity' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     report: { type: 'string' },
     help: { type: 'boolean' },
@@ -86,7 +88,9 @@ class Run {
 
   async judge(chosen: readonly Chosen[], tests: readonly TestFile[]): Promise<Judged[]> {
     const judged: Judged[] = []
+    const end = performance.now() + Number(values.minutes) * 60_000
     await this.#share(chosen, async (workshop, mutant) => {
+      if (performance.now() > end) return
       const { file, source } = mutant
       const changed = mutate(source, mutant)
       const covering = nearestFirst(coveringOf(mutant, tests), file)
@@ -130,7 +134,11 @@ async function main(): Promise<void> {
   const tests = await run.tests(globSync(values.tests).sort())
   const judged = await run.judge(chosen, tests)
   const command = `npm run mutants -- ${process.argv.slice(2).join(' ')}`
-  const { text, open } = report(judged, { command, leftOut: run.failing })
+  const { text, open } = report(judged, {
+    command,
+    leftOut: run.failing,
+    notReached: chosen.length - judged.length,
+  })
   process.stdout.write(text)
   if (page !== undefined) await writeFile(page, text)
   if (open > 0) process.exitCode = 1
