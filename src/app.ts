@@ -135,7 +135,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
   })
   const uploads = building.use(
-    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, logger }),
+    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, patienceMs, logger }),
   )
   uploads.start()
   const local = new LocalRepositories({

@@ -172,24 +172,28 @@ export class Shares {
     const candidates = resting.filter(({ over }) => !over.signal.aborted)
     const held = new Map(this.#held)
     let free = this.#free
-    const count = ({ client, weight }: Holder): void => {
-      held.set(client, (held.get(client) ?? 0) - weight)
-      free += weight
+    const count = ({ client, weight }: { client: string; weight: number }, sign: 1 | -1): void => {
+      held.set(client, of(client) - sign * weight)
+      free += sign * weight
     }
-    for (const holder of coming) count(holder)
     const of = (client: string): number => held.get(client) ?? 0
-    for (const { client, weight } of this.#inOrder()) {
-      for (;;) {
-        const isOwn = of(client) + weight > this.#options.perClient
-        if (!isOwn && weight <= free) break
-        const eligible = candidates.filter((one) => !isOwn || one.client === client)
-        if (eligible.length === 0) break
-        const most = eligible.reduce((a, b) => (of(b.client) > of(a.client) ? b : a))
-        candidates.splice(candidates.indexOf(most), 1)
-        most.over.abort(new Error('somebody else waits for it'))
-        count(most)
-      }
-      free -= weight
+    for (const holder of coming) count(holder, 1)
+    const endOne = (client: string | undefined): boolean => {
+      const eligible = candidates.filter((one) => client === undefined || one.client === client)
+      if (eligible.length === 0) return false
+      const most = eligible.reduce((a, b) => (of(b.client) > of(a.client) ? b : a))
+      candidates.splice(candidates.indexOf(most), 1)
+      most.over.abort(new Error('somebody else waits for it'))
+      count(most, 1)
+      return true
+    }
+    for (const waiting of this.#inOrder()) {
+      const { client, weight } = waiting
+      const isOwn = (): boolean => of(client) + weight > this.#options.perClient
+      while (isOwn()) if (!endOne(client)) break
+      if (isOwn()) continue
+      while (weight > free) if (!endOne(undefined)) return
+      count(waiting, -1)
     }
   }
 }

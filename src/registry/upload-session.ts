@@ -54,6 +54,8 @@ export class UploadSession {
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
   #writer: Writer | undefined
+  /** Its file is being closed. */
+  #closing: Promise<void> | undefined
   #isOver = false
 
   constructor(options: UploadSessionOptions) {
@@ -133,19 +135,30 @@ export class UploadSession {
   /** Ends the request that writes to it, and closes its file, which stays for the next process. Nothing goes on after. */
   async stop(reason: Error): Promise<void> {
     this.#stopped.abort(reason)
-    while (this.#writer) await this.#writer.ended.catch(() => {})
+    while (this.#writer ?? this.#closing) await (this.#writer?.ended ?? this.#closing)?.catch(() => {})
     await this.putAside(reason)
   }
 
   /** Closes its file, which stays for whoever goes on. */
   async putAside(reason: Error): Promise<void> {
+    if (!this.#partial) return
+    // The disk tells again: what it was told last may not have reached it.
+    this.#offset = undefined
+    const closing = this.pause(reason)
+    await this.#hold({ isThere: () => false, ended: closing }, closing)
+  }
+
+  /** Closes its file between two pieces of the request that writes to it: the next one opens it again. */
+  async pause(reason: Error): Promise<void> {
     const partial = this.#partial
     if (!partial) return
     this.#partial = undefined
-    // The disk tells again: what it was told last may not have reached it.
-    this.#offset = undefined
-    const closing = partial.suspend(reason)
-    await this.#hold({ isThere: () => false, ended: closing }, closing)
+    this.#closing = partial.suspend(reason)
+    try {
+      await this.#closing
+    } finally {
+      this.#closing = undefined
+    }
   }
 
   async #write(body: AsyncIterable<Uint8Array>, { start, signal }: Appending): Promise<number> {
@@ -167,6 +180,7 @@ export class UploadSession {
 
   /** The file; opened once, and once more where the digest turns out to be of the other algorithm. */
   async #open(algorithm: DigestAlgorithm = this.#algorithm): Promise<Partial> {
+    await this.#closing?.catch(() => {})
     if (this.#partial && algorithm === this.#algorithm) return this.#partial
     await this.#partial?.suspend(new Error('its bytes are hashed in another way'))
     this.#partial = undefined
@@ -211,12 +225,12 @@ export class UploadSession {
    * refused: the bytes of two would mix.
    */
   async #alone<Value>(signal: AbortSignal | undefined, work: () => Promise<Value>): Promise<Value> {
-    while (this.#writer) {
-      if (this.#writer.isThere()) {
+    while (this.#writer ?? this.#closing) {
+      if (this.#writer?.isThere()) {
         const message = 'another request is writing to this upload: wait for its end, or begin another upload'
         throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 409 })
       }
-      await this.#writer.ended.catch(() => {})
+      await (this.#writer?.ended ?? this.#closing)?.catch(() => {})
     }
     // What it waited for was the end of the upload, whose answer the client did not wait for.
     if (this.#isOver) throw uploadUnknown()

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
-import { Slots } from '../flow/slots.ts'
+import { Shares } from '../flow/shares.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Catalog } from '../storage/catalog.ts'
@@ -17,6 +17,7 @@ import {
   type UploadSessionOptions,
   uploadUnknown,
 } from './upload-session.ts'
+import { WritingTurn } from './writing-turn.ts'
 
 export interface UploadsOptions {
   readonly bytes: PushedBytes
@@ -27,6 +28,10 @@ export interface UploadsOptions {
     'beginUpload' | 'touchUpload' | 'endUpload' | 'upload' | 'staleUploads' | 'pushed'
   >
   readonly logger: Logger
+  /** Milliseconds for which a turn to write is waited for. */
+  readonly patienceMs?: number | undefined
+  /** Milliseconds without bytes after which a turn to write is given to others who wait. */
+  readonly silentMs?: number | undefined
 }
 
 /** Milliseconds after which nobody comes back for an upload. */
@@ -36,7 +41,9 @@ const sweptAtOnce = 100
 /** Uploads that are not at their end. */
 const maximumSessions = 4096
 /** Uploads that are written to at a time: each has two files open, and pulls need descriptors too. Others wait. */
-const maximumWriting = 128
+const writing = { total: 128, perClient: 64 } as const
+const defaultPatienceMs = 10_000
+const defaultSilentMs = 1000
 /** Milliseconds after which one that has brought no byte makes room for another: clients begin some to see whether they may. */
 const emptyMs = 60_000
 
@@ -52,11 +59,13 @@ export class Uploads implements AsyncDisposable {
   readonly #sweeper: IntervalJob
   readonly #idle: IdleUploads
   readonly #recording = new Set<Promise<void>>()
-  readonly #writing = new Slots(maximumWriting)
+  readonly #turns: Shares
   readonly #stopped = new AbortController()
 
   constructor(options: UploadsOptions) {
     this.#options = options
+    const { patienceMs = defaultPatienceMs, silentMs: restMs = defaultSilentMs } = options
+    this.#turns = new Shares({ ...writing, patienceMs, restMs })
     this.#idle = new IdleUploads(options.logger)
     this.#sweeper = new IntervalJob(() => this.sweep(Date.now()), {
       intervalMs: sweepEveryMs,
@@ -95,9 +104,9 @@ export class Uploads implements AsyncDisposable {
     body: AsyncIterable<Uint8Array>,
     options: Appending,
   ): Promise<UploadState> {
-    using _turn = await this.#turn(options)
-    const session = await this.#find(repository, id)
-    const offset = await this.#during(session, () => session.append(body, options))
+    const offset = await this.#inTurn(repository, id, body, options, (session, pieces) =>
+      session.append(pieces, options),
+    )
     void this.#recorded(this.#options.catalog.touchUpload(id, Date.now()))
     return { id, offset }
   }
@@ -111,10 +120,10 @@ export class Uploads implements AsyncDisposable {
     options: Appending,
   ): Promise<void> {
     const { catalog } = this.#options
-    using _turn = await this.#turn(options)
-    const session = await this.#find(repository, id)
     const record = (file: SealedFile) => catalog.pushed(repository, digest, file, Date.now())
-    await this.#during(session, () => session.finish(digest, body, { ...options, record }))
+    await this.#inTurn(repository, id, body, options, (session, pieces) =>
+      session.finish(digest, pieces, { ...options, record }),
+    )
   }
 
   /** As `Pushing.cancel`. */
@@ -153,9 +162,21 @@ export class Uploads implements AsyncDisposable {
   }
 
   /** The body of whoever waits is not read, so that its client waits as well. */
-  #turn({ signal }: Appending): Promise<Disposable> {
+  async #inTurn<Value>(
+    repository: RepositoryKey,
+    id: string,
+    body: AsyncIterable<Uint8Array>,
+    { signal: left, client = '' }: Appending,
+    write: (session: UploadSession, pieces: AsyncIterable<Uint8Array>) => Promise<Value>,
+  ): Promise<Value> {
     const stopped = this.#stopped.signal
-    return this.#writing.take(signal ? AbortSignal.any([signal, stopped]) : stopped)
+    const signal = left ? AbortSignal.any([left, stopped]) : stopped
+    using turn = await WritingTurn.take(this.#turns, client, signal)
+    const session = await this.#find(repository, id)
+    const pause = (reason: Error): Promise<void> => session.pause(reason)
+    return await this.#during(session, () =>
+      write(session, turn.during(body, { client, signal, stopped, pause })),
+    )
   }
 
   async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {

@@ -100,5 +100,6 @@ test('of several that rest as many end as are needed, of the client that has mos
     [true, false, false, false],
   )
   await take('b', 5)
+  await Promise.all([take('b', 3), take('b', 3)])
   assert.equal(ofB[0]?.aborted, true, 'its client has no more than its part')
 })

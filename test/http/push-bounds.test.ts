@@ -130,3 +130,33 @@ test('a manifest that comes byte by byte, each its own chunk, is whole', async (
   assert.equal(digest, `sha256:${createHash('sha256').update(manifest).digest('hex')}`)
   socket.destroy()
 })
+
+test('uploads that stall keep nobody from pushing, neither another client nor their own', async () => {
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
+  const post = (name: string, digest: string, length: number) =>
+    `POST /v2/local/${name}/blobs/uploads/?digest=${digest} HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`
+  const content = Buffer.from('hello')
+  const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`
+  const stalled = await Promise.all(
+    Array.from({ length: 140 }, async () => {
+      const socket = await connectFrom('127.0.0.2', mirror.port)
+      socket.write(`${post('x', digest, content.length)}hel`)
+      return socket
+    }),
+  )
+  await until(() => mirror.app.underWay.requests === stalled.length)
+  for (const client of ['127.0.0.3', '127.0.0.2']) {
+    const socket = await connectFrom(client, mirror.port)
+    const answers = answersOf(socket)
+    socket.write(`${post('good', digest, content.length)}hello`)
+    await until(() => answers() !== '')
+    assert.match(answers(), /^HTTP\/1\.1 201 /)
+    socket.destroy()
+  }
+  // They go on where they were.
+  const answers = stalled.map(answersOf)
+  for (const socket of stalled) socket.write('lo')
+  await until(() => answers.every((text) => text() !== ''), { timeoutMs: 20_000 })
+  for (const text of answers) assert.match(text(), /^HTTP\/1\.1 201 /)
+  for (const socket of stalled) socket.destroy()
+})

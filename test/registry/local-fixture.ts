@@ -7,7 +7,7 @@ import { RegistryError } from '../../src/oci/error.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { LocalRepository } from '../../src/registry/local-repository.ts'
-import { Uploads } from '../../src/registry/uploads.ts'
+import { Uploads, type UploadsOptions } from '../../src/registry/uploads.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
@@ -20,7 +20,11 @@ export const content = pseudoRandomBytes(100_000, 'local')
 export const digest = digestOf(content)
 
 /** The parts of a mirror that a push needs. */
-export function start(store = new MemoryBlobStore(), catalog: Catalog = new MemoryCatalog()) {
+export function start(
+  store = new MemoryBlobStore(),
+  catalog: Catalog = new MemoryCatalog(),
+  times: Pick<UploadsOptions, 'patienceMs' | 'silentMs'> = {},
+) {
   const lines: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
   const blobs = new Blobs({
@@ -32,7 +36,7 @@ export function start(store = new MemoryBlobStore(), catalog: Catalog = new Memo
     logger,
   })
   const remove = (id: string) => store.partials.remove(id)
-  const uploads = new Uploads({ bytes: blobs, remove, catalog, logger })
+  const uploads = new Uploads({ bytes: blobs, remove, catalog, logger, ...times })
   const repository = new LocalRepository(
     { catalog, blobs, documents: new DocumentReader(), uploads, logger },
     name,

@@ -264,7 +264,7 @@ test('a client that does not wait for the end, and ends it again: the first end 
 })
 
 test('of many uploads at once some are written to, the others wait unread, and go when their client does or the mirror stops', async () => {
-  const parts = start()
+  const parts = start(undefined, undefined, { silentMs: 60_000 })
   let held = Promise.withResolvers<void>()
   let reading = 0
   async function* body() {
@@ -274,7 +274,7 @@ test('of many uploads at once some are written to, the others wait unread, and g
   }
   const begun = await Promise.all(Array.from({ length: 200 }, () => parts.repository.begin()))
   const ids = begun.map(({ id }) => id)
-  const appended = ids.map((id) => parts.repository.append(id, body(), {}))
+  const appended = ids.map((id, n) => parts.repository.append(id, body(), { client: `client ${n % 2}` }))
   await until(() => reading === 128)
   const [extra, last] = [(await parts.repository.begin()).id, (await parts.repository.begin()).id]
   const left = new AbortController()
@@ -286,7 +286,9 @@ test('of many uploads at once some are written to, the others wait unread, and g
   await Promise.all(appended)
   assert.equal(reading, 200)
   held = Promise.withResolvers()
-  const stuck = [...ids, last].map((id) => parts.repository.append(id, body(), {}))
+  const stuck = [...ids, last].map((id, n) =>
+    parts.repository.append(id, body(), { client: `client ${n % 2}` }),
+  )
   await until(() => reading === 328)
   const ends = Promise.allSettled(stuck)
   await parts.uploads[Symbol.asyncDispose]()

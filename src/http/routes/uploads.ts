@@ -24,7 +24,7 @@ export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
  */
 async function begin(question: Question<'uploads'>): Promise<void> {
   const { context, reply, url } = question
-  const { signal } = context
+  const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const push = pushingOf(question)
   const digest = digestOf(question)
@@ -34,7 +34,7 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   }
   const state = await push.begin({ signal })
   if (digest !== undefined) {
-    await push.finish(state.id, digest, receiveBlob(context), { signal })
+    await push.finish(state.id, digest, receiveBlob(context), { signal, client })
     tellStored(question, digest)
   } else tellState(reply.code(202), `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
 }
@@ -50,15 +50,17 @@ async function tell(question: Question<'upload'>): Promise<void> {
 
 async function append(question: Question<'upload'>): Promise<void> {
   const { context, reply, target, url } = question
+  const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  const state = await pushingOf(question).append(target.id, body, { start, signal: context.signal })
+  const state = await pushingOf(question).append(target.id, body, { start, signal, client })
   tellState(reply.code(202), url.path, state)
 }
 
 async function finish(question: Question<'upload'>): Promise<void> {
   const { context, target } = question
+  const { signal, clientKey: client } = context
   const digest = digestOf(question)
   if (digest === undefined) {
     throw new RegistryError('DIGEST_INVALID', 'the end of an upload needs its digest: ?digest=sha256:...')
@@ -66,7 +68,7 @@ async function finish(question: Question<'upload'>): Promise<void> {
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  await pushingOf(question).finish(target.id, digest, body, { start, signal: context.signal })
+  await pushingOf(question).finish(target.id, digest, body, { start, signal, client })
   tellStored(question, digest)
 }
 
