@@ -2,6 +2,7 @@ import { RegistryError, type RegistryErrorCode, registryErrors } from '../oci/er
 import { StorageError, type StorageErrorCode } from '../storage/error.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../upstream/error.ts'
 import type { RegistryTarget } from './registry-url.ts'
+import type { Subject } from './request-context.ts'
 
 /** An answer in the shape of the specification ("Error Codes"). */
 export interface ErrorAnswer {
@@ -43,11 +44,12 @@ export const upstreamAnswers = {
 
 /**
  * The one mapping from errors to HTTP. `kind` is what was asked for: the same upstream failure has another code
- * for a blob than for a manifest. What is unknown becomes a 500 that tells nothing; the caller logs it.
+ * for a blob than for a manifest; `subject`: what that is called at its upstream. What is unknown becomes a 500 that tells nothing; the caller logs it.
  */
-export function answerError(error: unknown, kind: RegistryTarget['kind']): ErrorAnswer {
+export function answerError(error: unknown, kind: RegistryTarget['kind'], subject?: Subject): ErrorAnswer {
   const known = toRegistryError(error, kind)
-  const { code, message, detail, status, retryAfterSeconds, allow } = known
+  const message = error instanceof UpstreamError ? tellAbout(error, subject) : known.message
+  const { code, detail, status, retryAfterSeconds, allow } = known
   return {
     code,
     message,
@@ -61,6 +63,14 @@ export function answerError(error: unknown, kind: RegistryTarget['kind']): Error
     },
     body: JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] }),
   }
+}
+
+/** An upstream's failure with the name of what was asked for, and what to do about one that is not there. */
+function tellAbout({ message, isMissing }: UpstreamError, subject: Subject | undefined): string {
+  if (!subject) return message
+  const { repository, reference } = subject
+  const name = reference ? `${repository}${reference.includes(':') ? '@' : ':'}${reference}` : repository
+  return `${message} (${name})${isMissing ? ': look whether its name is right, and the tag or digest' : ''}`
 }
 
 /** Whether the error is ours to look into, not the client's or the upstream's. */

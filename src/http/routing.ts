@@ -41,7 +41,7 @@ export class RouteTable {
     const route = this.#routes.get(placeOf(kind, method))
     if (route) return route
     if (kind !== 'unknown' || !this.knows(method)) throw this.refusal(kind, method)
-    throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 })
+    throw nothingHere()
   }
 
   /** Whether anything takes this method. */
@@ -76,4 +76,11 @@ const nouns = {
 
 function placeOf(kind: string, method: string): string {
   return `${method} ${kind}`
+}
+
+/** The answer to what no registry has, or what this one has not. */
+export function nothingHere(): RegistryError {
+  const message =
+    'there is nothing at this path: manifests, blobs, tags and referrers of a repository are below /v2/, and what lists or searches repositories (_catalog, docker search) is not served'
+  return new RegistryError('UNSUPPORTED', message, { status: 404 })
 }

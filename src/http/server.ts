@@ -126,7 +126,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     isRead = request.raw.complete || !hasBody(request.raw),
   ): void {
     const context = requestLog.of(request.raw, reply.raw)
-    const { status, headers, body, code, message } = answerError(error, context.kind)
+    const { status, headers, body, code, message } = answerError(error, context.kind, context.subject)
     context.error = error
     context.refusal = `${code}: ${message}`
     context.bytes = Buffer.byteLength(body)

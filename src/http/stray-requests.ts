@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { RegistryError } from '../oci/error.ts'
 import { clientAddress, clientKey } from './client-address.ts'
 import { Occasionally } from './occasionally.ts'
+import { nothingHere } from './routing.ts'
 
 /**
  * Requests for which there is no route. One whose path holds `/v2/` comes from a client whose mirror address is
@@ -23,7 +24,7 @@ export class StrayRequests {
   refuse({ url = '', socket }: IncomingMessage): RegistryError {
     const [path = ''] = url.split('?', 1)
     const before = path.search(/\/v2(?:\/|$)/)
-    if (before < 0) return nothing('there is nothing at this path')
+    if (before < 0) return nothingHere()
     const prefix = path.slice(0, before).slice(0, 150)
     this.#line.do(clientKey(socket), () =>
       this.#logger.warn(

@@ -64,7 +64,8 @@ async function answerGet(
   const range = isCurrent ? parseRange(header, reader.size) : undefined
   if (range === 'unsatisfiable') {
     reply.header('content-range', `bytes */${reader.size}`)
-    throw new RegistryError('SIZE_INVALID', `the blob has ${reader.size} bytes`, { status: 416 })
+    const message = `the blob has ${reader.size} bytes, and the range "${header?.slice(0, 50)}" is not among them: ask for one that is, or for the whole`
+    throw new RegistryError('SIZE_INVALID', message, { status: 416 })
   }
   const { start, end } = range ?? { start: 0, end: reader.size }
   context.blob = { size: reader.size, start }
