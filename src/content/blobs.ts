@@ -49,6 +49,8 @@ export interface OpenOptions {
   readonly size?: number | undefined
   /** For whom; undefined: for the mirror itself. */
   readonly client?: string | undefined
+  /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */
+  readonly since?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -126,7 +128,7 @@ export class Blobs implements AsyncDisposable {
    * where the client has begun too much else, or when `signal` aborts; the fill goes on.
    */
   async open(digest: Digest, source: Source, options: OpenOptions = {}): Promise<OpenedBlob> {
-    const { size: claim, client, signal } = options
+    const { size: claim, client, since, signal } = options
     let status: OpenedBlob['status'] | undefined
     let confirmedBy = nobody
     let place: Disposable | undefined
@@ -146,7 +148,7 @@ export class Blobs implements AsyncDisposable {
         if (!fill || !isFollowed) {
           place ??= this.#running.tryPlace(client)
           if (!place) {
-            place = await this.#running.placeOf(client, signal)
+            place = await this.#running.placeOf(client, { signal, since })
             continue
           }
           fill = this.#start(digest, source, { claim, place })

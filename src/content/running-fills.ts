@@ -1,4 +1,4 @@
-import { ClientSlots } from '../flow/client-slots.ts'
+import { ClientSlots, type TakeOptions } from '../flow/client-slots.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Fill } from './fill.ts'
 
@@ -7,7 +7,7 @@ export interface RunningFillsOptions {
   readonly clientFills?: number
   /** Fills that go on although nobody waits for them. */
   readonly abandonedFills?: number
-  /** Milliseconds for which one more than that waits. */
+  /** Milliseconds for which one more than that of a client waits. */
   readonly patienceMs: number
 }
 
@@ -47,8 +47,8 @@ export class RunningFills {
    * Waits until another fill of the client ends: one that hears 429 tries again at once (containerd), or goes elsewhere
    * (Docker). Throws RegistryError TOOMANYREQUESTS after some seconds, or the signal's reason.
    */
-  async placeOf(client: string | undefined, signal: AbortSignal | undefined): Promise<Disposable> {
-    const place = client === undefined ? unbounded : await this.#clients.take(client, signal)
+  async placeOf(client: string | undefined, options: TakeOptions): Promise<Disposable> {
+    const place = client === undefined ? unbounded : await this.#clients.take(client, options)
     if (place) return place
     const message =
       'as many downloads that this address has begun are under way as may be at a time (limits.perClient.fills): try again when some have ended; where many machines share the address, raise that in mirror.yml'

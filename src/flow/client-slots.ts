@@ -7,6 +7,12 @@ export interface ClientSlotsOptions {
   readonly patienceMs: number
 }
 
+export interface TakeOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds of `performance.now()`: the patience counts from then, for who has waited elsewhere before. */
+  readonly since?: number | undefined
+}
+
 /** So many places for each client: who comes first is served first, and waits for none but its own client's. */
 export class ClientSlots {
   /** Those who had to wait so far, and those among them who got no place. */
@@ -28,14 +34,16 @@ export class ClientSlots {
   }
 
   /** Takes a place, or waits for one; undefined where that takes too long. Rejects with the reason of `signal`. */
-  async take(client: string, signal?: AbortSignal): Promise<Slot | undefined> {
+  async take(client: string, { signal, since }: TakeOptions = {}): Promise<Slot | undefined> {
     signal?.throwIfAborted()
     const slot = this.tryTake(client)
     const slots = this.#byClient.get(client)
     if (slot || !slots) return slot
     this.counts.waited += 1
     const patience = new AbortController()
-    const timer = setTimeout(() => patience.abort(), this.#options.patienceMs)
+    const waitedMs = since === undefined ? 0 : performance.now() - since
+    const leftMs = Math.max(0, this.#options.patienceMs - waitedMs)
+    const timer = setTimeout(() => patience.abort(), leftMs)
     timer.unref()
     try {
       const either = signal ? AbortSignal.any([signal, patience.signal]) : patience.signal

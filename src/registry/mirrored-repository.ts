@@ -69,7 +69,7 @@ export class MirroredRepository implements Repository {
     }
   }
 
-  async blob(digest: Digest, { signal, client }: AskOptions): Promise<ServedBlob> {
+  async blob(digest: Digest, { signal, client, since }: AskOptions): Promise<ServedBlob> {
     const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
     const right = await rights.gives(this.key, digest)
     const doubt = this.#doubt(right)
@@ -81,7 +81,7 @@ export class MirroredRepository implements Repository {
     const source = new BlobSource(this.#source, digest, (error) =>
       blobQuestions.failed(this.#source, digest, error),
     )
-    const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, client, signal })
+    const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, client, since, signal })
     const confirm = async (): Promise<void> => {
       // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
       // of before the refusal is none for him, and takes back nothing.

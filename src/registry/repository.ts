@@ -15,6 +15,8 @@ export interface AskOptions {
   readonly signal?: AbortSignal | undefined
   /** For whom; bounds and turns are shared out by it. Undefined: for the mirror itself. */
   readonly client?: string | undefined
+  /** Since when it waits, in milliseconds of `performance.now()`: bounds are waited for no longer in all than one is. */
+  readonly since?: number | undefined
 }
 
 /** What is the same for all that is served. */

@@ -137,6 +137,7 @@ test('who waits too long for the end of another fill is told when to try again; 
   const refused = assert.rejects(late, (error) => {
     assert.ok(error instanceof RegistryError)
     assert.deepEqual([error.code, error.status], ['TOOMANYREQUESTS', 429])
+    assert.match(error.message, /limits\.perClient\.fills/)
     return error.retryAfterSeconds === 10
   })
   await line.pass(5000)

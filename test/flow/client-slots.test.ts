@@ -25,7 +25,7 @@ test('who waits too long gets none, who leaves rejects, and neither leaves anyth
   const slots = new ClientSlots({ perClient: 1, patienceMs: 5000 })
   const slot = await slots.take('a')
   const leaving = new AbortController()
-  const [late, left] = [slots.take('a'), slots.take('a', leaving.signal)]
+  const [late, left] = [slots.take('a'), slots.take('a', { signal: leaving.signal })]
   leaving.abort(new Error('left'))
   await assert.rejects(left, /left/)
   t.mock.timers.tick(5000)
@@ -48,4 +48,19 @@ test('a client that has gone and come back waits for its own places only once', 
     assert.equal(slots.tryTake('a'), undefined)
     second?.[Symbol.dispose]()
   }
+})
+
+test('who has waited elsewhere before has only the rest of the patience left', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  t.mock.method(performance, 'now', () => 7000)
+  const slots = new ClientSlots({ perClient: 1, patienceMs: 5000 })
+  await slots.take('a')
+  const [rest, none] = [3000, 1000].map((since) => slots.take('a', { since }))
+  t.mock.timers.tick(1)
+  assert.equal(await none, undefined, 'all of it was used up')
+  t.mock.timers.tick(998)
+  assert.equal(slots.counts.refused, 1)
+  t.mock.timers.tick(1)
+  assert.equal(await rest, undefined)
+  assert.deepEqual(slots.counts, { waited: 2, refused: 2 })
 })

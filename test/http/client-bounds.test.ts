@@ -147,6 +147,30 @@ for (const bound of ['transfers', 'fills']) {
   })
 }
 
+test('whoever waits for one bound after the other waits no longer in all', async () => {
+  await using hub = await startDockerHub()
+  const config = { 'limits.perClient.transfers': 2, 'limits.perClient.fills': 1 }
+  const patienceMs = 1000
+  await using mirror = await startMirror({ upstream: hub.url, config, patienceMs })
+  const [held, ...others] = ['held', 'one', 'two', 'three'].map((seed) =>
+    hub.addBlob('library/app', pseudoRandomBytes(100_000, seed)),
+  )
+  assert.ok(held)
+  const url = ({ digest }: { digest: string }) => `${mirror.url}/v2/library/app/blobs/${digest}`
+  using hold = hub.hold({ listener: 'cdn' }, 50_000)
+  const begun = pull(url(held))
+  await hold.reached
+  // The first one has a transfer and waits for a fill; the others wait for its transfer, and then for a fill.
+  const refused = await Promise.all(others.map((blob) => pull(url(blob))))
+  for (const { status, text, totalMs } of refused) {
+    assert.equal(status, 429)
+    assert.match(text, /limits\.perClient\.(?:transfers|fills)/)
+    assert.ok(totalMs < 1.7 * patienceMs, `${totalMs} ms`)
+  }
+  hold.release()
+  assert.equal((await begun).digest, held.digest)
+})
+
 test('who takes or sends nothing is let go: a line says why, a metric counts it, and all is given back', async () => {
   await using hub = await startDockerHub()
   await using mirror = await startMirror({

@@ -44,13 +44,15 @@ async function answerGet(
   { context, reply, repository, target }: Question<'blob'>,
 ): Promise<void> {
   const { request, signal, clientKey: client } = context
-  using turn = await transfers.take(client, signal)
+  // Not since the request came: it may have waited behind others on its connection.
+  const since = performance.now()
+  using turn = await transfers.take(client, { signal, since })
   if (turn === undefined) {
     const message =
       'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again when some have ended; where many machines share the address, raise that in mirror.yml'
     throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
   }
-  const served = await repository.blob(target.digest, { signal, client })
+  const served = await repository.blob(target.digest, { signal, client, since })
   const { reader } = served
   await using _reader = reader
   const entityTag = `"${target.digest}"`
