@@ -36,11 +36,12 @@ export async function watchOver<Value>(part: () => Promise<Value>, options: Watc
     const now = performance.now()
     if (end <= now) {
       const seconds = Math.round((now - lastBeat) / 1000)
-      const message = `no sign of life for ${seconds} s; the question goes on, so ask again in a moment`
-      const error = new UpstreamError('TIMED_OUT', upstream, message)
-      onSilence?.(error)
+      const message = `no sign of life for ${seconds} s`
+      // The promise is for those who wait for this question: whoever comes later may have another, which is not asked.
+      onSilence?.(new UpstreamError('TIMED_OUT', upstream, message))
       onSilence = undefined
-      pulse.fallSilent(error)
+      const promise = `${message}; the question goes on, so ask again in a moment`
+      pulse.fallSilent(new UpstreamError('TIMED_OUT', upstream, promise))
     }
     timer = setTimeout(look, end > now ? end - now : patienceMs)
   }

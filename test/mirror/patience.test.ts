@@ -85,7 +85,13 @@ test('two questions without a sign of life: everybody is answered at once, until
   )
   const third = await pull(mirror.url + manifestPath('c'))
   assert.deepEqual([third.status, third.totalMs < 500], [503, true])
-  assert.match(third.text, /cannot be reached: no sign of life/)
+  assert.match(
+    third.text,
+    /cannot be reached: no sign of life for 1 s; it is not asked before it answers again/,
+  )
+  assert.doesNotMatch(third.text, /goes on/, 'nothing was asked')
+  const [warned] = mirror.events('upstream cannot be reached: serving what is cached')
+  assert.equal(warned?.reason, 'no sign of life for 1 s')
   release()
   await untilServed(mirror, 'c')
 })

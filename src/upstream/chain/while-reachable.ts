@@ -60,7 +60,7 @@ export class WhileReachable implements Link, AsyncDisposable {
     const { patience, signal } = question
     if (patience) await this.#breaker.comeBack(patience.since, patience.forMs, signal)
     if (!this.isReachable) {
-      const message = `it cannot be reached: ${reasonOf(this.cause, upstream)}`
+      const message = `it cannot be reached: ${reasonOf(this.cause, upstream)}; it is not asked before it answers again`
       throw new UpstreamError('CIRCUIT_OPEN', upstream, message)
     }
     // One question says one thing: that it sent us on, or its first silence, or its failure.
