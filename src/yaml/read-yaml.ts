@@ -34,6 +34,11 @@ const deepest = 50
  * among the problems. `name` is how the file is called in them.
  */
 export function readYaml(text: string, name: string): YamlFile {
+  // What is decoded as UTF-8 and is none: UTF-16, as editors of Windows write it, has both.
+  if (/[\0\uFFFD]/.test(text)) {
+    const message = 'this file is not in UTF-8: save it again with that encoding'
+    return { values: [], problems: [{ where: `${name}:1:1`, message }] }
+  }
   const lineCounter = new LineCounter()
   const document = parseDocument(text, { lineCounter, merge: true, prettyErrors: false })
   const problems: YamlProblem[] = []

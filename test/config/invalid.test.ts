@@ -18,6 +18,10 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ],
   ['__proto__:\n  a: 1\n', '1:1 unknown key "__proto__"'],
   ['a: 1\nb: 2\n', '1:1 unknown key "a"', '2:1 unknown key "b"'],
+  // Other encodings, as they look when they are read as UTF-8.
+  ['s\0e\0r\0v\0e\0r\0:\0', '1:1 this file is not in UTF-8: save it again with that encoding'],
+  ['\uFFFD\uFFFDserver:\n', '1:1 this file is not in UTF-8: save it again with that encoding'],
+  ['# caf\uFFFD\n', '1:1 this file is not in UTF-8: save it again with that encoding'],
   // YAML.
   ['log:\n  level: info\n  level: warn\n', '3:3 the key "level" occurs twice'],
   ['log:\n\tlevel: info\n', '2:1 a tab indents this line: use spaces'],
