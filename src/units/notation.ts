@@ -27,7 +27,7 @@ const durationUnits = { w: 7 * day, d: day, h: hour, m: minute, s: second, ms: 1
 const sizeUnits = ['TiB', 'GiB', 'MiB', 'KiB', 'TB', 'GB', 'MB', 'kB'] as const
 
 const number = String.raw`(\d+(?:\.\d+)?)`
-const durationParts = Object.keys(durationUnits).map((unit) => `(?:${number}${unit})?`)
+const durationParts = Object.keys(durationUnits).map((unit) => `(?:${number} ?${unit})?`)
 
 // What the parsers below take.
 const sizePattern = `^${number}(?: ?([kKmMgGtT][iI]?)?[bB])?$`
