@@ -10,8 +10,11 @@ export interface Turn {
   readonly bytes: number
   /** Milliseconds for which those that it is for have taken nothing, so that nothing more can come. */
   readonly restingMs: number
-  /** Its turn is over, since somebody else waits. Returns whether its place is given back now, else it is kept. */
-  end(why: WhyOver): boolean
+  /**
+   * Its turn is over, since somebody else waits; `hasMore`: its client has more than its share. Returns whether its place is
+   * given back now, else it is kept.
+   */
+  end(why: WhyOver, hasMore: boolean): boolean
 }
 
 /**
@@ -152,31 +155,28 @@ export class Line {
     })
     for (const { holder, why } of over.toSorted((a, b) => a.weight - b.weight)) {
       holder.isEnding = true
-      if (holder.turn.end(why)) return true
+      if (holder.turn.end(why, hasMore(holder, claim, held))) return true
       holder.isEnding = false
     }
     return false
   }
 
-  #whyOver(
-    { turn, takenAt, client }: Holder,
-    [rank, held]: Claim,
-    heldBy: ReadonlyMap<string, number>,
-  ): WhyOver | undefined {
+  #whyOver(holder: Holder, claim: Claim, heldBy: ReadonlyMap<string, number>): WhyOver | undefined {
     const { turnMs, answerMs } = this.#options
+    const { turn, takenAt } = holder
+    const [rank] = claim
     const now = performance.now()
     if (turn.restingMs > restMs) return 'resting'
     const own = rankOf(turn)
     if (own > rank) return 'unwanted'
     if (own < rank) return undefined
-    const isMore = client !== undefined && (heldBy.get(client) ?? 0) - held > 1
     const isReceiving = turn.receivingSince !== undefined
     const ms = now - (turn.receivingSince ?? takenAt)
     const lastsMs = isReceiving ? turnMs : answerMs
     if (ms > lastsMs) return 'turn'
     if (ms < lastsMs * shortTurn) return undefined
     if (isReceiving && turn.bytes < (trickle * ms) / 1000) return 'trickle'
-    return isMore ? 'share' : undefined
+    return hasMore(holder, claim, heldBy) ? 'share' : undefined
   }
 
   /** Those who wait, the next one first. */
@@ -222,6 +222,10 @@ export class Line {
     }
     return held
   }
+}
+
+function hasMore({ client }: Holder, [, held]: Claim, heldBy: ReadonlyMap<string, number>): boolean {
+  return client !== undefined && (heldBy.get(client) ?? 0) - held > 1
 }
 
 function rankOf({ clients }: Turn): number {

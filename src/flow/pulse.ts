@@ -11,6 +11,8 @@ export class Pulse {
   readonly #followers = new Set<Pulse>()
   readonly #listeners = new Set<(reason: unknown) => void>()
   #lastBeat = performance.now()
+  #bytes = 0
+  #receivingSince: number | undefined
   #silence: { readonly reason: unknown } | undefined
 
   /** The pulse of the work that this code is a part of. */
@@ -23,16 +25,28 @@ export class Pulse {
     return this.#lastBeat
   }
 
+  /** Bytes of answers that came. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** When the first of them came, in milliseconds of `performance.now`. */
+  get receivingSince(): number | undefined {
+    return this.#receivingSince
+  }
+
   /** Does `work`, with this as its pulse. */
   run<Value>(work: () => Promise<Value>): Promise<Value> {
     return current.run(this, work)
   }
 
-  /** A sign of life: a name was found, a connection made, a byte came. */
-  beat(): void {
+  /** A sign of life: a name was found, a connection made, bytes of an answer came. */
+  beat(bytes = 0): void {
     this.#lastBeat = performance.now()
+    this.#bytes += bytes
+    if (bytes > 0) this.#receivingSince ??= this.#lastBeat
     this.#silence = undefined
-    for (const follower of this.#followers) follower.beat()
+    for (const follower of this.#followers) follower.beat(bytes)
   }
 
   /** Tells everybody who listens why nobody has to wait any more, and those who come later, until it beats again. */

@@ -29,22 +29,18 @@ export class BlobQuestions {
   async assertHas(
     repository: UpstreamRepository,
     digest: Digest,
-    { method, signal }: Asking & { readonly method?: 'HEAD' },
+    { method, ...asking }: Asking & { readonly method?: 'HEAD' },
   ): Promise<void> {
     const { upstream, name } = repository
-    await this.#ask(repository, digest, { method, signal }, async (asking) => {
+    await this.#ask(repository, digest, { method, ...asking }, async (asking) => {
       if (await upstream.hasBlob(name, digest, asking)) return undefined
       throw failureOfStatus(upstream.name, 404)
     })
   }
 
   /** The size of a blob in bytes; undefined where it has it and nobody tells. Throws as `assertHas` does. */
-  async size(
-    repository: UpstreamRepository,
-    digest: Digest,
-    { signal }: Asking,
-  ): Promise<number | undefined> {
-    return this.#ask(repository, digest, { method: 'HEAD', signal }, (asking) =>
+  async size(repository: UpstreamRepository, digest: Digest, query: Asking): Promise<number | undefined> {
+    return this.#ask(repository, digest, { method: 'HEAD', ...query }, (asking) =>
       repository.upstream.blobSize(repository.name, digest, asking),
     )
   }
@@ -71,7 +67,7 @@ export class BlobQuestions {
   #ask(
     repository: UpstreamRepository,
     digest: Digest,
-    { method, signal }: Asking & { readonly method: 'HEAD' | undefined },
+    { method, ...query }: Asking & { readonly method: 'HEAD' | undefined },
     question: (asking: Asking) => Promise<number | undefined>,
   ): Promise<number | undefined> {
     const ask = async (asking: Asking): Promise<number | undefined> => {
@@ -84,6 +80,6 @@ export class BlobQuestions {
         throw error
       }
     }
-    return this.#questions.ask(`${repository.key} ${digest} ${method}`, repository, ask, { signal })
+    return this.#questions.ask(`${repository.key} ${digest} ${method}`, repository, ask, query)
   }
 }

@@ -9,6 +9,7 @@ import type { Asker, Catalog, ManifestRecord, TagRecord } from '../storage/catal
 import { referencesOf } from '../storage/manifest-references.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { ManifestClaims } from '../upstream/manifest-query.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { FetchedManifest } from '../upstream/registry-client.ts'
 import type { Answers } from './answers.ts'
@@ -47,6 +48,7 @@ export interface ManifestsOptions {
 export class Manifests {
   readonly #options: ManifestsOptions
   readonly #questions = new SharedQuestions<MirroredManifest>()
+  readonly #claiming = new SharedQuestions<ManifestClaims>()
   readonly #kept: KeptManifests
   readonly #claims = new ClaimedTags()
 
@@ -108,9 +110,8 @@ export class Manifests {
   ): Promise<MirroredManifest | undefined> {
     const { upstream, name, key } = repository
     await this.#options.answers.throwRefusal(key, reference)
-    const claims = await unlessOdd(
-      upstream.turns.take('question', asking, (turn) => upstream.manifestClaims(name, reference, turn)),
-    )
+    const ask = (turn: Asking) => upstream.manifestClaims(name, reference, turn)
+    const claims = await unlessOdd(this.#claiming.ask(`${key} ${reference}`, repository, ask, asking))
     const { digest, mediaType, size } = claims ?? {}
     if (!digest || !isManifestMediaType(mediaType) || !size || size > maximumManifestBytes) return undefined
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
@@ -123,7 +124,7 @@ export class Manifests {
   async #getKnownTag(
     repository: UpstreamRepository,
     tag: Tag,
-    { record, kept, isGiven, signal }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
+    { record, kept, isGiven, signal, client }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
     const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
     const { key, name, upstream } = repository
@@ -131,10 +132,10 @@ export class Manifests {
     await answers.throwRefusal(key, tag)
     const check = (asking: Asking) => this.#revalidate(repository, tag, kept, asking)
     if (!isGiven || Date.now() - record.checkedAt > serveStaleMs)
-      return this.#once(repository, tag, check, { signal })
+      return this.#once(repository, tag, check, { signal, client })
     const stale = served(kept, 'stale', record.checkedAt)
     // Whoever leaves does not end it: with a copy to go on with, it is the mirror that wants to know.
-    const checking = this.#once(repository, tag, check, {})
+    const checking = this.#once(repository, tag, check, { client })
     try {
       return (await within(checking, staleAfterMs, signal)) ?? stale
     } catch (error) {

@@ -105,7 +105,7 @@ export class Referrers {
   ): Promise<MirroredReferrers> {
     const { catalog, revalidateMs, serveStaleMs, staleAfterMs, patienceMs, logger } = this.#options
     const key = keyOf(repository, subject)
-    const { isGiven, signal } = query
+    const { isGiven, signal, client } = query
     const passing = await this.#passing.get(key)
     if (passing && (isGiven || passing.referrers.length === 0))
       return { ...passing, status: passing.doubt === undefined ? 'hit' : 'stale' }
@@ -122,7 +122,8 @@ export class Referrers {
     const kind = isHere ? 'referrers' : 'unknown referrers'
     try {
       // With a list to go on with, it is the mirror that wants to know: whoever leaves does not end it.
-      const asking = this.#shared.ask(key, repository, ask, { kind, signal: usable ? undefined : signal })
+      const attended = usable ? undefined : signal
+      const asking = this.#shared.ask(key, repository, ask, { kind, client, signal: attended })
       const answer = await within(asking, usable ? staleAfterMs : patienceMs, signal)
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
@@ -141,16 +142,16 @@ export class Referrers {
   async #ask(
     repository: UpstreamRepository,
     subject: Digest,
-    { kept, usable, isGiven, isHere, signal }: Known & MirrorQuery & { readonly isHere: boolean },
+    { kept, usable, isGiven, isHere, ...asking }: Known & MirrorQuery & { readonly isHere: boolean },
     key: string,
   ): Promise<Answer> {
     const heed = (found: Found) => this.#heed(repository, key, found)
     const [api, tag] = await Promise.allSettled([
-      this.#questions.askApi(repository, subject, { isHere, signal }).then(heed),
-      this.#questions.askTag(repository, subject, { isGiven, signal }).then(heed),
+      this.#questions.askApi(repository, subject, { isHere, ...asking }).then(heed),
+      this.#questions.askTag(repository, subject, { isGiven, ...asking }).then(heed),
     ])
     // What was given up half-way is no answer.
-    signal?.throwIfAborted()
+    asking.signal?.throwIfAborted()
     if (api.status === 'rejected' && tag.status === 'rejected') throw api.reason
     const found = mergeReferrers(foundBy(api), foundBy(tag))
     const doubt = doubtOf(api) ?? doubtOf(tag) ?? lossOf(api, tag, found, kept)

@@ -56,7 +56,7 @@ export class TagLists {
   async list(
     repository: UpstreamRepository,
     page: PageQuery,
-    { isGiven, signal }: MirrorQuery,
+    { isGiven, signal, client }: MirrorQuery,
   ): Promise<MirroredTagPage> {
     const key = `${repository.key} ${page.text}`
     const kept = isGiven ? await this.#kept.get(key) : undefined
@@ -64,7 +64,7 @@ export class TagLists {
       return { ...kept, status: 'hit' }
     try {
       const ask = (asking: Asking) => this.#fetch(repository, page, key, asking)
-      return { ...(await this.#questions.ask(key, repository, ask, { signal })), status: 'miss' }
+      return { ...(await this.#questions.ask(key, repository, ask, { signal, client })), status: 'miss' }
     } catch (error) {
       if (!isGiven || !(error instanceof UpstreamError && error.isOutage)) throw error
       if (kept) return { ...kept, status: 'stale' }

@@ -53,7 +53,7 @@ export class MirroredRepository implements Repository {
 
   async manifest(
     reference: Reference,
-    { isHead, signal }: AskOptions & { readonly isHead: boolean },
+    { isHead, ...asking }: AskOptions & { readonly isHead: boolean },
   ): Promise<ServedManifest> {
     const { rights, manifests } = this.#mirror
     const isDigest = isDigestReference(reference)
@@ -62,7 +62,10 @@ export class MirroredRepository implements Repository {
     // What a tag points at is the upstream's to say: while it refuses, what it said before is not enough.
     const isGiven = isDigest ? right !== undefined : isUnrefused
     try {
-      const manifest = await manifests[isHead ? 'head' : 'get'](this.#source, reference, { isGiven, signal })
+      const manifest = await manifests[isHead ? 'head' : 'get'](this.#source, reference, {
+        isGiven,
+        ...asking,
+      })
       return { ...manifest, doubt: this.#doubt(right) }
     } catch (error) {
       throw isHead ? this.#toPusher(error, reference) : error
@@ -88,7 +91,7 @@ export class MirroredRepository implements Repository {
       const isConfirmed = source.hasAnswered || (isUnrefused && confirmedBy.has(this.key))
       const isKnown = right?.by === 'held' && isUnrefused
       if (isConfirmed && !isKnown) await blobQuestions.sent(this.#source, digest)
-      else if (!right) await blobQuestions.assertHas(this.#source, digest, { signal })
+      else if (!right) await blobQuestions.assertHas(this.#source, digest, { signal, client })
     }
     // Nobody's upstream has answered yet, and the size that a manifest told lets the headers leave: clients do not wait
     // for them as long as for bytes.
@@ -105,7 +108,7 @@ export class MirroredRepository implements Repository {
     return { reader, status, doubt }
   }
 
-  async blobStat(digest: Digest, { signal }: AskOptions): Promise<ServedBlobStat> {
+  async blobStat(digest: Digest, { signal, client }: AskOptions): Promise<ServedBlobStat> {
     const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
     const right = await rights.gives(this.key, digest)
     const stored = await blobs.stat(digest, { signal })
@@ -114,19 +117,19 @@ export class MirroredRepository implements Repository {
     if (right && size !== undefined) return { size, isStored, doubt: this.#doubt(right) }
     if (!right) await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest, 'HEAD')
-    if (isStored) await blobQuestions.assertHas(this.#source, digest, { method: 'HEAD', signal })
-    const told = isStored ? size : await blobQuestions.size(this.#source, digest, { signal })
+    if (isStored) await blobQuestions.assertHas(this.#source, digest, { method: 'HEAD', signal, client })
+    const told = isStored ? size : await blobQuestions.size(this.#source, digest, { signal, client })
     return { size: told, isStored, doubt: this.#doubt(right) }
   }
 
-  async tags(page: PageQuery, { signal }: AskOptions): Promise<ServedTagPage> {
+  async tags(page: PageQuery, asking: AskOptions): Promise<ServedTagPage> {
     const isGiven = await this.#isUnrefused()
-    return this.#mirror.tagLists.list(this.#source, page, { isGiven, signal })
+    return this.#mirror.tagLists.list(this.#source, page, { isGiven, ...asking })
   }
 
-  async referrers(subject: Digest, { signal }: AskOptions): Promise<ServedReferrers> {
+  async referrers(subject: Digest, asking: AskOptions): Promise<ServedReferrers> {
     const isGiven = await this.#isUnrefused()
-    return this.#mirror.referrers.list(this.#source, subject, { isGiven, signal })
+    return this.#mirror.referrers.list(this.#source, subject, { isGiven, ...asking })
   }
 
   /**

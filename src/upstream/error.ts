@@ -13,6 +13,8 @@ interface Meaning {
   readonly isSilence?: true
   /** Whether it may be about the method: where HEAD got this, GET decides. */
   readonly isOdd?: true
+  /** Whether it is not about the upstream, so that the message does not begin with its name. */
+  readonly isOurs?: true
 }
 
 /** What can go wrong with an upstream, and what each failure means: the one table of it (docs/errors.md). */
@@ -24,6 +26,8 @@ export const upstreamFailures = {
   /** Not asked: it was unreachable a moment ago (circuit breaker). */
   CIRCUIT_OPEN: { is: 'outage', retry: 'rest' },
   RATE_LIMITED: { is: 'outage', retry: 'rest' },
+  /** Our own side: not asked, or given up, since so many others ask. */
+  CROWDED: { is: 'outage', retry: 'rest', isOurs: true },
   /** 5xx, but for 501. */
   SERVER_ERROR: { is: 'outage', retry: 'question', isOdd: true },
   /** 401 although a token was sent, or the token was refused. */
@@ -61,7 +65,11 @@ export class UpstreamError extends Error {
       isElsewhere?: boolean
     } = {},
   ) {
-    super(`${upstream}: ${message}`, options.cause === undefined ? undefined : { cause: options.cause })
+    const { isOurs }: Meaning = upstreamFailures[code]
+    super(
+      isOurs ? message : `${upstream}: ${message}`,
+      options.cause === undefined ? undefined : { cause: options.cause },
+    )
     this.name = 'UpstreamError'
     this.code = code
     this.upstream = upstream

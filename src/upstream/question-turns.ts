@@ -1,5 +1,5 @@
+import { Line, type Turn, type WhyOver } from '../flow/line.ts'
 import { Pulse } from '../flow/pulse.ts'
-import { type Slot, Slots } from '../flow/slots.ts'
 import { UpstreamError } from './error.ts'
 import type { Asking } from './question.ts'
 
@@ -18,28 +18,46 @@ export interface QuestionTurnsOptions {
   readonly upstream: string
   /** Milliseconds after which nobody waits for a turn any more: clients give up after 30 s without headers. */
   readonly patienceMs?: number
-  /** How many wait, of each kind. */
+  /** How many of one client wait, of each kind. */
   readonly maximumWaiting?: number
+  /** Milliseconds after which a turn is over that brings next to nothing, or whose client has more than its share. */
+  readonly turnMs?: number | undefined
+}
+
+/** For whom a turn is taken: those who wait for the answer at any moment, at first whoever asks for it first. */
+export interface TurnQuery extends Asking {
+  readonly clients?: Iterable<string>
 }
 
 const defaultPatienceMs = 20_000
 const defaultMaximumWaiting = 1000
+const defaultTurnMs = 15_000
 /** Milliseconds; a second is the shortest patience. */
 const beatMs = 500
+/** Bytes a second that are next to nothing: a line of 64 kbit/s has more for each, of a large answer much more. */
+const trickle = 128
+const largeTrickle = 1024
+/** Seconds after which it is worth asking again. */
+const retryAfterSeconds = 5
 
-/** Whose turn it is to ask an upstream; whoever comes first is served first. */
+/**
+ * Whose turn it is to ask an upstream: of the client that has the fewest turns. Where others wait, a turn ends with its
+ * question for two reasons of three: it is long, it brings next to nothing, its client has more than its share.
+ */
 export class QuestionTurns {
-  readonly #upstream: string
-  readonly #patienceMs: number
-  readonly #maximumWaiting: number
-  readonly #large = new Slots(largeAtOnce)
-  readonly #lines: Readonly<Record<QuestionKind, { readonly slots: Slots; asked: number }>>
+  readonly #options: Required<QuestionTurnsOptions>
+  readonly #large: Line
+  readonly #lines: Readonly<
+    Record<QuestionKind, { readonly line: Line; readonly asked: Map<string, number> }>
+  >
 
-  constructor({ upstream, patienceMs, maximumWaiting }: QuestionTurnsOptions) {
-    this.#upstream = upstream
-    this.#patienceMs = patienceMs ?? defaultPatienceMs
-    this.#maximumWaiting = maximumWaiting ?? defaultMaximumWaiting
-    const line = (kind: QuestionKind) => ({ slots: new Slots(atOnce[kind]), asked: 0 })
+  constructor(options: QuestionTurnsOptions) {
+    const { patienceMs = defaultPatienceMs, maximumWaiting = defaultMaximumWaiting } = options
+    const { turnMs = defaultTurnMs } = options
+    this.#options = { ...options, patienceMs, maximumWaiting, turnMs }
+    const lineOf = (places: number) => new Line({ places, turnMs, answerMs: turnMs })
+    const line = (kind: QuestionKind) => ({ line: lineOf(atOnce[kind]), asked: new Map<string, number>() })
+    this.#large = lineOf(largeAtOnce)
     this.#lines = {
       question: line('question'),
       referrers: line('referrers'),
@@ -49,35 +67,48 @@ export class QuestionTurns {
 
   /**
    * Does `work` when it is its turn. A question that shows no sign of life gives its turn to the next one, and goes on.
-   * Rejects as
-   * `work` does, with UpstreamError TIMED_OUT where too many wait or it takes too long, and with the signal's reason.
+   * Rejects as `work` does, with UpstreamError CROWDED where too many wait, it takes too long, or others wait for a turn
+   * that is over, and with the signal's reason.
    */
   async take<Value>(
     kind: QuestionKind,
-    { signal }: Asking,
+    { signal, clients = [''] }: TurnQuery,
     work: (asking: Asking) => Promise<Value>,
   ): Promise<Value> {
-    const line = this.#lines[kind]
-    if (line.asked >= atOnce[kind] + this.#maximumWaiting) throw this.#tooMany()
-    line.asked += 1
+    const { line, asked } = this.#lines[kind]
+    const [client = ''] = clients
+    const own = asked.get(client) ?? 0
+    if (own >= atOnce[kind] + this.#options.maximumWaiting)
+      throw this.#crowded(`not asked, since ${own} questions of this client wait already`)
+    asked.set(client, own + 1)
     let isAsked = true
-    let slot: Slot | undefined
-    let large: Slot | undefined
+    let place: Disposable | undefined
+    let large: Disposable | undefined
     const giveUp = (): void => {
-      slot?.[Symbol.dispose]()
-      if (isAsked) line.asked -= 1
+      place?.[Symbol.dispose]()
+      if (!isAsked) return
       isAsked = false
+      const left = (asked.get(client) ?? 0) - 1
+      if (left > 0) asked.set(client, left)
+      else asked.delete(client)
     }
+    const over = new AbortController()
+    const ending = signal ? AbortSignal.any([signal, over.signal]) : over.signal
+    const turn = (least: number) =>
+      new QuestionTurn(clients, least, (reason) => over.abort(this.#crowded(reason)))
     let stopListening: (() => void) | undefined
     try {
-      slot = await this.#wait(line.slots, signal)
+      place = await this.#wait(line, turn(trickle), signal)
       // Lists of referrers are the largest, and nobody waits for them long: they keep their turn.
       if (kind === 'question') stopListening = Pulse.current?.whenSilent(giveUp)
       // A list of referrers may wait for a question, and would for ever where both waited for the other's place.
       const onLarge = async (): Promise<void> => {
-        large ??= await alive(this.#large.take(signal))
+        if (large) return
+        const one = turn(largeTrickle)
+        large = await alive(this.#large.take(one, ending))
+        one.begin()
       }
-      return await work({ signal, ...(kind === 'question' ? { onLarge } : {}) })
+      return await work({ signal: ending, client, ...(kind === 'question' ? { onLarge } : {}) })
     } finally {
       stopListening?.()
       giveUp()
@@ -85,19 +116,67 @@ export class QuestionTurns {
     }
   }
 
-  async #wait(slots: Slots, signal: AbortSignal | undefined): Promise<Slot> {
+  async #wait(line: Line, turn: QuestionTurn, signal: AbortSignal | undefined): Promise<Disposable> {
+    const { patienceMs } = this.#options
     const late = new AbortController()
-    const timer = setTimeout(() => late.abort(this.#tooMany()), this.#patienceMs).unref()
+    const lateness = `not asked, since questions that came before took longer than ${patienceMs / 1000} s`
+    const timer = setTimeout(() => late.abort(this.#crowded(lateness)), patienceMs).unref()
     try {
-      return await slots.take(signal ? AbortSignal.any([signal, late.signal]) : late.signal)
+      const place = await line.take(turn, signal ? AbortSignal.any([signal, late.signal]) : late.signal)
+      turn.begin()
+      return place
     } finally {
       clearTimeout(timer)
     }
   }
 
-  #tooMany(): UpstreamError {
-    const message = 'too many questions wait for it: ask again later'
-    return new UpstreamError('TIMED_OUT', this.#upstream, message)
+  #crowded(what: string): UpstreamError {
+    return new UpstreamError('CROWDED', this.#options.upstream, `${what}: ask again in a moment`, {
+      retryAfterSeconds,
+    })
+  }
+}
+
+/** A question's place among others. */
+class QuestionTurn implements Turn {
+  readonly restingMs = 0
+  readonly clients: Iterable<string>
+  readonly #least: number
+  readonly #onOver: (reason: string) => void
+  readonly #pulse = Pulse.current
+  readonly #bytesBefore = this.#pulse?.bytes ?? 0
+  #begunAt = performance.now()
+
+  /** `least`: bytes a second below which it brings next to nothing. */
+  constructor(clients: Iterable<string>, least: number, onOver: (reason: string) => void) {
+    this.clients = clients
+    this.#least = least
+    this.#onOver = onOver
+  }
+
+  begin(): void {
+    this.#begunAt = performance.now()
+  }
+
+  get bytes(): number {
+    return (this.#pulse?.bytes ?? 0) - this.#bytesBefore
+  }
+
+  get receivingSince(): number | undefined {
+    const since = this.#pulse?.receivingSince
+    return since === undefined ? undefined : Math.max(since, this.#begunAt)
+  }
+
+  end(why: WhyOver, hasMore: boolean): boolean {
+    const { receivingSince, bytes } = this
+    const seconds = (performance.now() - (receivingSince ?? this.#begunAt)) / 1000
+    const isTrickling = receivingSince !== undefined && bytes < this.#least * seconds
+    const isMore = hasMore || why === 'unwanted'
+    const isLong = why === 'turn'
+    if (Number(isLong) + Number(isTrickling) + Number(isMore) < 2) return false
+    const brought = receivingSince === undefined ? 'no byte' : `${bytes} bytes`
+    this.#onOver(`given up, since others wait and it brought ${brought} in ${Math.round(seconds)} s`)
+    return true
   }
 }
 

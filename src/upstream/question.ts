@@ -8,6 +8,8 @@ export type Asker = 'anyone' | 'account'
 export interface Asking {
   /** Aborts when nobody waits for the answer any more. */
   readonly signal?: AbortSignal | undefined
+  /** The client; turns are shared out by it. Undefined: the mirror itself. */
+  readonly client?: string | undefined
   /** Waits until an answer that turns out to be large may come to its end; from then on it returns at once. */
   readonly onLarge?: (() => Promise<void>) | undefined
 }

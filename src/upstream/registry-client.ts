@@ -28,9 +28,11 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly revalidateMs: number
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
-  /** See `BlobDownloadsOptions`. */
+  /** See `BlobDownloadsOptions` and `QuestionTurnsOptions`. */
   readonly turnMs?: number | undefined
   readonly documents: DocumentReader
+  /** See `SmallAnswersOptions`. */
+  readonly readMs?: number | undefined
 }
 
 /** A manifest as the upstream sent it; nobody has verified it yet. */
@@ -76,7 +78,7 @@ export class RegistryClient implements AsyncDisposable {
 
   constructor(options: RegistryClientOptions) {
     this.name = options.name
-    this.turns = new QuestionTurns({ upstream: options.name })
+    this.turns = new QuestionTurns({ upstream: options.name, turnMs: options.turnMs })
     this.#url = options.url
     this.#documents = options.documents
     const parts = { ...options, upstream: options.name }

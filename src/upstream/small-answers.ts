@@ -13,6 +13,8 @@ export interface SmallAnswersOptions extends Pick<WatchOptions, 'busyPatienceMs'
   readonly upstream: string
   readonly patienceMs: number
   readonly lineUse: LineUse
+  /** Milliseconds that one may take whose bytes come. */
+  readonly readMs?: number | undefined
   /** Whether the upstream answered when it was last needed; else nothing is tried again. */
   readonly isReachable: () => boolean
 }
@@ -46,7 +48,8 @@ export class SmallAnswers {
     for (let attempt = 0; ; attempt += 1) {
       try {
         const answer = await ask()
-        const reading = () => readBody(answer, this.#options.upstream, maximumManifestBytes, onLarge)
+        const { upstream, readMs } = this.#options
+        const reading = () => readBody(answer, upstream, maximumManifestBytes, { onLarge, readMs })
         return { answer, bytes: await watchOver(reading, this.#options) }
       } catch (error) {
         const waitMs = delaysMs[attempt]

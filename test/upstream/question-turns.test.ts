@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Pulse } from '../../src/flow/pulse.ts'
+import type { Asking } from '../../src/upstream/question.ts'
 import { QuestionTurns } from '../../src/upstream/question-turns.ts'
 
 const settled = () => new Promise(setImmediate)
@@ -71,10 +72,15 @@ test('nobody waits behind a thousand others, nor longer than clients do', async 
   await settled()
   const waiting = [turns.take('question', {}, ask), turns.take('question', {}, ask)]
   await settled()
-  const tooMany = { name: 'UpstreamError', code: 'TIMED_OUT', message: /too many questions wait/ }
-  await assert.rejects(turns.take('question', {}, ask), tooMany)
+  const own = { code: 'CROWDED', message: /^not asked, since 18 questions of this client wait/ }
+  await assert.rejects(turns.take('question', {}, ask), own)
+  const other = turns.take('question', { clients: ['other'] }, ask)
   t.mock.timers.tick(1000)
-  for (const late of waiting) await assert.rejects(late, tooMany)
+  const late = {
+    code: 'CROWDED',
+    message: /^not asked, since questions that came before took longer than 1 s/,
+  }
+  for (const one of [...waiting, other]) await assert.rejects(one, late)
   assert.equal(running.length, 16)
 })
 
@@ -128,4 +134,89 @@ test('of those whose answers are large one comes to its end at a time, and none 
   }
   await Promise.all(asked)
   await turns.take('referrers', {}, async ({ onLarge }) => assert.equal(onLarge, undefined))
+})
+
+/** Virtual time, and questions of clients, each answered at so many bytes a second. */
+function crowd(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setInterval', 'Date'] })
+  t.mock.method(performance, 'now', () => Date.now())
+  const turns = new QuestionTurns({ upstream: 'docker.io', turnMs: 1000 })
+  const asked: string[] = []
+  const ended: string[] = []
+  const ask = (client: string, { rate = 0, isLarge = false } = {}): void => {
+    const pulse = new Pulse()
+    const work = async ({ signal, onLarge }: Asking) => {
+      if (isLarge) await onLarge?.()
+      asked.push(client)
+      const over = Promise.withResolvers<never>()
+      const receiving = setInterval(() => pulse.beat(rate / 10), 100)
+      t.after(() => clearInterval(receiving))
+      signal?.addEventListener('abort', () => {
+        clearInterval(receiving)
+        over.reject(signal.reason)
+      })
+      return over.promise
+    }
+    pulse
+      .run(() => turns.take('question', { clients: [client] }, work))
+      .catch((error: Error) => ended.push(`${client}: ${error.message}`))
+  }
+  const pass = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 50) {
+      t.mock.timers.tick(50)
+      await settled()
+    }
+  }
+  return { ask, asked, ended, pass }
+}
+
+test('a client whose sixteen answers trickle gives turns to others at once, those that come well only in time', async (t) => {
+  const { ask, asked, ended, pass } = crowd(t)
+  for (let index = 0; index < 40; index += 1) ask('a', { rate: 10 })
+  await pass(250)
+  ask('b')
+  await pass(500)
+  assert.deepEqual([asked.length, asked.at(-1)], [17, 'b'])
+  assert.match(
+    ended.join(),
+    /^a: given up, since others wait and it brought \d bytes in \d s: ask again in a moment$/,
+  )
+})
+
+for (const rate of [2000, 0]) {
+  test(`a client that holds all turns at ${rate} bytes a second has them for one turn`, async (t) => {
+    const { ask, asked, pass } = crowd(t)
+    for (let index = 0; index < 40; index += 1) ask('a', { rate })
+    await pass(100)
+    ask('b')
+    await pass(700)
+    assert.equal(asked.includes('b'), false)
+    await pass(800)
+    assert.equal(asked.includes('b'), true)
+  })
+}
+
+test('of as many clients as there are turns those whose answers come well keep theirs, and one that trickles does not', async (t) => {
+  const { ask, asked, ended, pass } = crowd(t)
+  for (let index = 0; index < 15; index += 1) ask(`client ${index}`, { rate: 2000 })
+  ask('trickling', { rate: 100 })
+  await pass(100)
+  ask('b')
+  await pass(900)
+  assert.equal(asked.includes('b'), false)
+  await pass(5000)
+  assert.equal(asked.includes('b'), true)
+  assert.deepEqual(
+    ended.map((message) => message.replace(/:.*/, '')),
+    ['trickling'],
+  )
+})
+
+test('a large answer that trickles does not keep the others', async (t) => {
+  const { ask, asked, pass } = crowd(t)
+  ask('a', { rate: 500, isLarge: true })
+  await pass(100)
+  ask('b', { isLarge: true })
+  await pass(1500)
+  assert.deepEqual(asked, ['a', 'b'])
 })
