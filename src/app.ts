@@ -54,6 +54,8 @@ const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: s
 const transferMemory = 16 * 1024 * 1024
 /** Of manifests that come in, in bytes, and what one client may have of it. */
 const bodyMemory = { total: 32 * 1024 * 1024, perClient: 16 * 1024 * 1024 }
+/** Likewise of large documents on their way to clients. */
+const documentMemory = { total: 48 * 1024 * 1024, perClient: 24 * 1024 * 1024 }
 /** Milliseconds after which what is held for a client that does nothing is given back where others wait. */
 const defaultRestMs = 5000
 const defaultPatienceMs = 10_000
@@ -182,6 +184,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     pool,
     transfers,
     bodies,
+    documents: new Shares({ ...documentMemory, patienceMs, restMs }),
     logger,
     requestLog,
     metrics,

@@ -54,6 +54,11 @@ export class Shares {
     this.#free = options.total
   }
 
+  /** What one client may have. */
+  get perClient(): number {
+    return this.#options.perClient
+  }
+
   /** How many wait. */
   get waitingCount(): number {
     return this.#waiting.size

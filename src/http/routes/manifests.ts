@@ -1,15 +1,17 @@
 import type { Shares } from '../../flow/shares.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
 import { isManifestMediaType } from '../../oci/media-type.ts'
+import type { Reference } from '../../oci/reference.ts'
 import type { ServedManifest } from '../../registry/repository.ts'
 import { collectManifest } from '../collect-body.ts'
 import { describeServed } from '../describe-served.ts'
+import { type DocumentsOptions, withRoom } from '../large-answers.ts'
 import { pushingOf } from '../pushing-of.ts'
 import type { Question } from '../question.ts'
 import { refuseEncoded } from '../receive-blob.ts'
 import type { Route } from '../routing.ts'
 
-export interface ManifestRoutesOptions {
+export interface ManifestRoutesOptions extends DocumentsOptions {
   /** The bytes of all manifests that come in. */
   readonly bodies: Shares
 }
@@ -17,15 +19,27 @@ export interface ManifestRoutesOptions {
 /** Manifests by tag and by digest (distribution-spec end-3, end-7). */
 export function manifestRoutes(options: ManifestRoutesOptions): readonly Route<'manifest'>[] {
   return [
-    { kind: 'manifest', method: 'GET', action: 'pull', answer },
-    { kind: 'manifest', method: 'HEAD', action: 'pull', answer },
+    { kind: 'manifest', method: 'GET', action: 'pull', answer: (question) => answer(options, question) },
+    { kind: 'manifest', method: 'HEAD', action: 'pull', answer: (question) => answer(options, question) },
     { kind: 'manifest', method: 'PUT', action: 'push', answer: (question) => put(options, question) },
   ]
 }
 
-async function answer({ context, reply, repository, target }: Question<'manifest'>): Promise<void> {
+async function answer(
+  { documents }: ManifestRoutesOptions,
+  { context, reply, repository, target }: Question<'manifest'>,
+): Promise<void> {
   const { request, method, signal } = context
-  const manifest = await repository.manifest(target.reference, { isHead: method === 'HEAD', signal })
+  const ask = (reference: Reference) => repository.manifest(reference, { isHead: method === 'HEAD', signal })
+  const asked = {
+    ask: () => ask(target.reference),
+    bytesOf: ({ bytes }: ServedManifest) => bytes.length,
+    // By its digest it is here.
+    again: ({ bytes: _, ...described }: ServedManifest) => {
+      return async () => ({ ...described, bytes: (await ask(described.digest)).bytes })
+    },
+  }
+  const manifest = await withRoom(asked, context, documents)
   context.manifest = manifest
   const entityTag = `"${manifest.digest}"`
   reply.header('docker-content-digest', manifest.digest).header('etag', entityTag)

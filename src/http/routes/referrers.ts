@@ -4,6 +4,7 @@ import { manifestMediaTypes } from '../../oci/media-type.ts'
 import { filterReferrers, formatReferrers } from '../../oci/referrers.ts'
 import type { ServedReferrers } from '../../registry/repository.ts'
 import { describeServed } from '../describe-served.ts'
+import { type DocumentsOptions, withRoom } from '../large-answers.ts'
 import type { Question } from '../question.ts'
 import type { Route } from '../routing.ts'
 
@@ -11,18 +12,29 @@ import type { Route } from '../routing.ts'
 const skipParameter = 'skip'
 
 /** What refers to a manifest (distribution-spec end-12); always an index, with the filter applied here. */
-export const referrerRoutes: readonly Route<'referrers'>[] = [
-  { kind: 'referrers', method: 'GET', action: 'pull', answer },
-  { kind: 'referrers', method: 'HEAD', action: 'pull', answer },
-]
+export function referrerRoutes(options: DocumentsOptions): readonly Route<'referrers'>[] {
+  return (['GET', 'HEAD'] as const).map((method) => ({
+    kind: 'referrers',
+    method,
+    action: 'pull',
+    answer: (question) => answer(options, question),
+  }))
+}
 
-async function answer({ context, reply, url, target, repository }: Question<'referrers'>): Promise<void> {
+async function answer(
+  { documents }: DocumentsOptions,
+  { context, reply, url, target, repository }: Question<'referrers'>,
+): Promise<void> {
   const skip = parseSkip(url.query.get(skipParameter))
   // A "+" that nobody encoded arrives as a space, which no media type has.
   const given = url.query.getAll('artifactType').map((type) => type.replaceAll(' ', '+'))
   const artifactTypes = given.filter((type) => type !== '')
-  const served = await repository.referrers(target.digest, { signal: context.signal })
-  const { body, next } = formatReferrers(filterReferrers(served.referrers, artifactTypes), skip)
+  const ask = async () => {
+    const { referrers, ...served } = await repository.referrers(target.digest, { signal: context.signal })
+    return { served, ...formatReferrers(filterReferrers(referrers, artifactTypes), skip) }
+  }
+  const asked = { ask, bytesOf: ({ body }: { body: Uint8Array }) => body.length, again: () => ask }
+  const { served, body, next } = await withRoom(asked, context, documents)
   if (artifactTypes.length > 0) reply.header('oci-filters-applied', 'artifactType')
   if (next !== undefined) {
     const query = new URLSearchParams(url.query)
@@ -35,7 +47,7 @@ async function answer({ context, reply, url, target, repository }: Question<'ref
   reply.send(body)
 }
 
-function doubtOf({ checkedAt, doubt }: ServedReferrers): string | undefined {
+function doubtOf({ checkedAt, doubt }: Omit<ServedReferrers, 'referrers'>): string | undefined {
   if (doubt === undefined) return undefined
   const since =
     checkedAt === undefined ? 'nothing is known' : `known since ${new Date(checkedAt).toISOString()}`

@@ -58,8 +58,8 @@ export class RegistryRoutes {
       ...manifestRoutes(options),
       ...blobRoutes(options),
       ...uploadRoutes,
-      ...tagRoutes,
-      ...referrerRoutes,
+      ...tagRoutes(options),
+      ...referrerRoutes(options),
     ])
   }
 
