@@ -111,4 +111,22 @@ export const explained: readonly Explained[] = [
     becomes: "super('the client has left', {  })",
     why: 'only the log tells the cause',
   },
+  {
+    file: 'src/http/send-blob.ts',
+    line: "signal.addEventListener('abort', () => fail(signal.reason), { once: true })",
+    becomes: "signal.addEventListener('abort', () => fail(signal.reason), {  })",
+    why: 'a signal aborts once',
+  },
+  {
+    file: 'src/http/send-blob.ts',
+    line: "signal.addEventListener('abort', () => fail(signal.reason), { once: true })",
+    becomes: "signal.addEventListener('abort', () => fail(signal.reason), { once: false })",
+    why: 'a signal aborts once',
+  },
+  {
+    file: 'src/http/send-blob.ts',
+    line: 'if (bytes.length === 0) return Promise.resolve()',
+    becomes: 'if (false) return Promise.resolve()',
+    why: 'Node writes nothing for no bytes',
+  },
 ]
