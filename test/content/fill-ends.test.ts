@@ -2,7 +2,10 @@
 // that ends in the tick in which somebody comes; the mirror stops before, while and after; clients that leave first.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { told } from '../../src/content/fill-report.ts'
+import { Contradiction } from '../../src/content/size.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
@@ -142,6 +145,14 @@ test('the mirror stops while a client waits for the end of another fill: nothing
   await blobs[Symbol.asyncDispose]()
   await ends
   assert.deepEqual([late.asked, blobs.fillCount], [[], 0])
+})
+
+test('a failure of the disk is told as that, what contradicts itself as an answer of its upstream', () => {
+  const full = new StorageError('FULL', 'no room')
+  assert.equal(told(full, undefined), full)
+  const odd = told(new Contradiction(), undefined)
+  assert.ok(odd instanceof UpstreamError && odd.code === 'INVALID_RESPONSE')
+  assert.equal(told('odd', undefined).message, 'odd')
 })
 
 test('a client that has left before anything began begins nothing', async (t) => {

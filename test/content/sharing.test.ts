@@ -101,6 +101,19 @@ test('only so many go on that nobody waits for: the oldest is put off, and goes 
   assert.equal(line.blobs.fillCount, 2)
 })
 
+test('what somebody waits for does not count among what nobody does', async (t) => {
+  const line = sharedLine(t, { places: 5, abandonedFills: 1 })
+  const layers = seeds(3).map((n) => line.layer(n, 1_000_000, { piece: 10_000, everyMs: 100 }))
+  const openings = layers.map((layer) => line.open(layer, 'a'))
+  await line.pass(1000)
+  const readers = (await Promise.all(openings)).map(({ reader }) => reader)
+  await readers.pop()?.[Symbol.asyncDispose]()
+  await line.pass(100)
+  assert.equal(line.blobs.fillCount, 3)
+  for (const reader of readers) await reader[Symbol.asyncDispose]()
+  await line.settle()
+})
+
 test('a client begins so many; one more waits for the end of another, and joining is free', async (t) => {
   const line = sharedLine(t, { places: 10, clientFills: 2 })
   const slow = { piece: 10_000, everyMs: 100 }

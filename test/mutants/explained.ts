@@ -129,4 +129,10 @@ export const explained: readonly Explained[] = [
     becomes: 'if (false) return Promise.resolve()',
     why: 'Node writes nothing for no bytes',
   },
+  {
+    file: 'src/content/blobs.ts',
+    line: 'for (let look = 0; look < maximumLooks; look += 1) {',
+    becomes: 'for (let look = 0; look <= maximumLooks; look += 1) {',
+    why: 'one look more or less',
+  },
 ]
