@@ -147,6 +147,15 @@ test('the mirror stops while a client waits for the end of another fill: nothing
   assert.deepEqual([late.asked, blobs.fillCount], [[], 0])
 })
 
+test('a blob of one byte is asked for, whoever knows that', async (t) => {
+  const byte = Buffer.from('x')
+  const { reader } = await blobsOver(t, new MemoryBlobStore()).open(digestOf(byte), good('x/x', byte), {
+    size: 1,
+  })
+  assertSameBytes(await readAll(reader), byte)
+  await reader[Symbol.asyncDispose]()
+})
+
 test('a failure of the disk is told as that, what contradicts itself as an answer of its upstream', () => {
   const full = new StorageError('FULL', 'no room')
   assert.equal(told(full, undefined), full)
