@@ -281,3 +281,16 @@ for (const [code, isDamage] of [
     }
   })
 }
+
+test('a file that is removed while it is hashed gets no record', async (t) => {
+  const store = new MemoryBlobStore()
+  await fill(blobsOver(t, store), large)
+  const records = new MemoryCatalog()
+  const blobs = blobsOver(t, store, { records })
+  const reader = await blobs.openStored(digestOf(large))
+  assert.ok(reader)
+  await blobs.remove(digestOf(large), async () => true)
+  await reader.verified()
+  await reader[Symbol.asyncDispose]()
+  assert.equal(await records.blob(digestOf(large)), undefined)
+})
