@@ -97,11 +97,14 @@ export function readYaml(text: string, name: string): YamlFile {
     }
   }
 
-  for (const { pos, code, message } of [...document.errors, ...document.warnings]) {
-    report(pos[0], yamlMessage(code, message, text.slice(pos[0])))
-  }
+  const syntaxErrors = document.errors.filter(({ code }) => code !== 'DUPLICATE_KEY')
   // After a syntax error the parser guesses; complaints about its guesses would only confuse.
-  const isUsable = document.errors.every(({ code }) => code === 'DUPLICATE_KEY')
+  const guesses = syntaxErrors.slice(1)
+  for (const { pos, code, message } of [...document.errors, ...document.warnings]) {
+    if (guesses.some((guess) => guess.pos === pos)) continue
+    report(pos[0], yamlMessage(code, message, text, pos[0]))
+  }
+  const isUsable = syntaxErrors.length === 0
   if (isUsable) read(document.contents, [], 0)
   return { values, problems }
 }
@@ -119,6 +122,9 @@ export function yamlValue(text: string): unknown {
   }
 }
 
+/** Blank lines, comments and the mark of a document go before. */
+const indentedFirstKey = /^(?:[ \t]*(?:#.*)?\n|---[ \t]*\n)* +[^\s#]/
+
 function isMerge(pair: Pair): boolean {
   if (!isScalar(pair.key)) return false
   const { value, type } = pair.key
@@ -129,13 +135,20 @@ function offsetOf(node: unknown): number | undefined {
   return (node as { range?: [number, number, number] | null } | null)?.range?.[0]
 }
 
-function yamlMessage(code: string, message: string, source: string): string {
+function yamlMessage(code: string, message: string, text: string, offset: number): string {
+  const source = text.slice(offset)
   if (code === 'DUPLICATE_KEY') {
     const key = /^["']?([^"'\s:]{1,60})/.exec(source)?.[1]
     return key === undefined ? 'this key occurs twice' : `the key "${key}" occurs twice`
   }
   if (code === 'TAB_AS_INDENT') return 'a tab indents this line: use spaces'
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here ("---"): one file holds one'
+  if (/^All \w+ items must start|^Sequence item without/.test(message)) {
+    return 'this line does not begin in the column of those that it belongs to'
+  }
+  if (code === 'UNEXPECTED_TOKEN' && indentedFirstKey.test(text)) {
+    return 'this line begins further left than the first key: begin all keys of the top in the first column'
+  }
   const hint = /^:\d+/.test(source) ? ': write an address in brackets in quotes, "[::1]:5000"' : ''
   return `YAML: ${message.split('\n')[0]}${hint}`
 }

@@ -26,6 +26,18 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ['log:\n  level: info\n  level: warn\n', '3:3 the key "level" occurs twice'],
   ['log:\n\tlevel: info\n', '2:1 a tab indents this line: use spaces'],
   [
+    '# ours\n log:\n   level: info\nstorage:\n  dir: x\ncache: {}\n',
+    '4:1 this line begins further left than the first key: begin all keys of the top in the first column',
+  ],
+  [
+    'log:\n   level: info\n  format: text\n',
+    '3:1 this line does not begin in the column of those that it belongs to',
+  ],
+  [
+    'upstreams:\n  - name: docker.io\n  name: ghcr.io\n',
+    '3:1 this line does not begin in the column of those that it belongs to',
+  ],
+  [
     'log: {level: info\nstorage: {}\n',
     '2:1 YAML: Flow map in block collection must be sufficiently indented and end with a }',
   ],
