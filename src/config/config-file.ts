@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
+import { fileFailure } from '../units/file-failure.ts'
 import { UnitError } from '../units/unit-error.ts'
 import { readYaml, type YamlFile, type YamlValue } from '../yaml/read-yaml.ts'
 import { dotted, isMap } from '../yaml/value-tree.ts'
@@ -7,7 +8,7 @@ import type { Given } from './given.ts'
 import type { LoadConfigOptions } from './load.ts'
 import { ConfigError, type ConfigProblem } from './problems.ts'
 import { keysAt, settingAt } from './settings.ts'
-import { fileFailure, interpolate, textValue } from './text-value.ts'
+import { interpolate, textValue } from './text-value.ts'
 
 /** A configuration file, ready for the checks. */
 export interface ConfigFile {

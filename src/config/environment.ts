@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { registryAt } from '../names/upstream-url.ts'
+import { fileFailure } from '../units/file-failure.ts'
 import { squash, suggest } from '../units/suggestion.ts'
 import { dotted, pathOf, type ValuePath } from '../yaml/value-tree.ts'
 import type { Given } from './given.ts'
 import type { ConfigProblem } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
-import { fileFailure, textValue, withoutFinalNewline } from './text-value.ts'
+import { textValue, withoutFinalNewline } from './text-value.ts'
 
 const prefix = 'MIRROR_'
 const reservedNames = new Set(['MIRROR_CONFIG', 'MIRROR_URL', 'MIRROR_TOKEN'])

@@ -2,11 +2,12 @@ import { readFile, stat } from 'node:fs/promises'
 import { readCertificates, warnOfAuthorities, warnOfChain } from '../pem/certificates.ts'
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { PemError, type PemFile } from '../pem/pem-file.ts'
+import { fileFailure } from '../units/file-failure.ts'
 import { UnitError } from '../units/unit-error.ts'
 import { dotted, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import type { Config } from './config.ts'
 import type { Complaint } from './problems.ts'
-import { fileFailure, withoutFinalNewline } from './text-value.ts'
+import { withoutFinalNewline } from './text-value.ts'
 
 interface NamedFile extends PemFile {
   /** Permissions, as `stat` tells them. */

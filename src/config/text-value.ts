@@ -1,16 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { fileFailure } from '../units/file-failure.ts'
 import { UnitError } from '../units/unit-error.ts'
 import { yamlValue } from '../yaml/read-yaml.ts'
 import type { Setting } from './settings.ts'
-
-const meanings: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  ENOTDIR: 'no such file',
-  EISDIR: 'this is a folder, not a file',
-  EACCES: 'permission denied',
-  ELOOP: 'too many symbolic links',
-}
 
 /**
  * The value of a setting from text that came from the environment, a secret's file or a `${VARIABLE}`. YAML, so that
@@ -26,12 +19,6 @@ export function textValue(text: string, setting: Setting | undefined): unknown {
   if (value === undefined) return trimmed
   const isChanged = value === null ? trimmed !== '' : typeof value === 'number' || typeof value === 'boolean'
   return kind === 'text' && isChanged ? trimmed : value
-}
-
-/** Why a file could not be read, in words; the system's message where there are none. */
-export function fileFailure(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  return meanings[code] ?? (error instanceof Error ? error.message : String(error))
 }
 
 /** Cuts the one newline that editors and `echo` leave at the end of a file with a secret. */
