@@ -226,3 +226,15 @@ test('bytes of several ways were wrong: one after the other is taken alone', asy
   assert.equal(await next(), other)
   assert.equal(one.isGivenUp, false, 'it was wrong alone for the first time')
 })
+
+test('a fill with several ways leaves no clock behind', async (t) => {
+  const begun = t.mock.method(globalThis, 'setInterval')
+  const ended = t.mock.method(globalThis, 'clearInterval')
+  const blobs = blobsOver(t, new MemoryBlobStore(), { slowMs: 1234 })
+  const openings = ['one/x', 'other/x'].map((name) => blobs.open(digest, good(name, content)))
+  for (const { reader } of await Promise.all(openings)) await assertGives(reader)
+  await until(() => blobs.fillCount === 0)
+  const clocks = begun.mock.calls.filter(({ arguments: [, everyMs] }) => everyMs === 1234 / 4)
+  assert.equal(clocks.length, 1)
+  assert.ok(ended.mock.calls.some(({ arguments: [clock] }) => clock === clocks[0]?.result))
+})

@@ -135,4 +135,16 @@ export const explained: readonly Explained[] = [
     becomes: 'for (let look = 0; look <= maximumLooks; look += 1) {',
     why: 'one look more or less',
   },
+  {
+    file: 'src/content/recent-bytes.ts',
+    line: 'if (last && joined) last.bytes = joined',
+    becomes: 'if (false) last.bytes = joined',
+    why: 'small pieces are kept one by one: more memory, the same bytes',
+  },
+  {
+    file: 'src/content/growing.ts',
+    line: 'this.#recent?.add(start, bytes.subarray(start - position, end - position))',
+    becomes: ';',
+    why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
+  },
 ]
