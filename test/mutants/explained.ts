@@ -147,4 +147,10 @@ export const explained: readonly Explained[] = [
     becomes: ';',
     why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
   },
+  {
+    file: 'src/registry/uploads.ts',
+    line: 'if (this.#sessions.size >= maximumSessions) this.#makeRoom()',
+    becomes: 'if (this.#sessions.size > maximumSessions) this.#makeRoom()',
+    why: 'one upload more or less',
+  },
 ]

@@ -122,6 +122,15 @@ test('a layer that is named twice is sent once', (t) => {
   )
 })
 
+test('layers that were sent before their manifest was asked for are not missing', (t) => {
+  const { pulls, manifest, pullAll } = beginLedger(t)
+  manifest('latest', image, head)()
+  pullAll(image)
+  assert.equal(pulls.length, 0)
+  manifest('latest', image)()
+  assert.equal(pulls.length, 1)
+})
+
 test('two clients, and two repositories, are told apart; two behind one address are one pull', (t) => {
   const { pulls, manifest, pullAll } = beginLedger(t)
   const places = [{}, { client: '10.0.0.2' }, { repository: 'library/other' }, { upstream: 'ghcr.io' }]
