@@ -147,6 +147,24 @@ test('the mirror stops while a client waits for the end of another fill: nothing
   assert.deepEqual([late.asked, blobs.fillCount], [[], 0])
 })
 
+test('a disk that is full while nobody waits for a first byte: it is not fetched once more', async (t) => {
+  let isFull = false
+  const step = async (what: string) => {
+    if (what === 'write' && isFull) throw new StorageError('FULL', 'no room')
+  }
+  const blobs = blobsOver(t, new MemoryBlobStore({ step }))
+  const gate = Promise.withResolvers<void>()
+  const source = good('x/x', content, (at) => (at >= 200_000 ? gate.promise : Promise.resolve()))
+  const { reader } = await blobs.open(digest, source, { size: content.length })
+  await until(() => source.given === 200_000)
+  isFull = true
+  gate.resolve()
+  await assert.rejects(readAll(reader), { code: 'FULL' })
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal(source.asked.length, 1)
+})
+
 test('a blob of one byte is asked for, whoever knows that', async (t) => {
   const byte = Buffer.from('x')
   const { reader } = await blobsOver(t, new MemoryBlobStore()).open(digestOf(byte), good('x/x', byte), {
