@@ -98,6 +98,11 @@ export class RequestContext {
     return this.#gone.signal
   }
 
+  /** Who asks: what every question to a repository is told. */
+  get asker(): { readonly signal: AbortSignal; readonly client: string } {
+    return { signal: this.signal, client: this.clientKey }
+  }
+
   /** Undefined while the request is under way. */
   get ending(): Ending | undefined {
     return this.#ending

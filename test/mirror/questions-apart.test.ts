@@ -39,8 +39,8 @@ for (const [what, { path, method = 'GET', isToken = false }] of Object.entries(k
       }
       if (isTrickling && isForToken === isToken) {
         trickling += 1
-        response.write(' ')
-        const dripping = setInterval(() => response.write(' '), 50)
+        response.write(' '.repeat(50))
+        const dripping = setInterval(() => response.write(' '.repeat(50)), 50)
         return void response.once('close', () => clearInterval(dripping))
       }
       if (isForToken) return void response.end('{"token":"t"}')

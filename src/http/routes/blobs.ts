@@ -32,7 +32,7 @@ export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[]
 }
 
 async function answerHead({ context, reply, repository, target }: Question<'blob'>): Promise<void> {
-  const { size: told, isStored, doubt } = await repository.blobStat(target.digest, { signal: context.signal })
+  const { size: told, isStored, doubt } = await repository.blobStat(target.digest, context.asker)
   const size = told ?? (isDigestOfNothing(target.digest) ? 0 : undefined)
   describeBlob(reply, target.digest, { status: isStored ? 'hit' : 'miss', doubt })
   if (size !== undefined) reply.header('content-length', size)

@@ -29,8 +29,9 @@ async function answer(
   { documents }: ManifestRoutesOptions,
   { context, reply, repository, target }: Question<'manifest'>,
 ): Promise<void> {
-  const { request, method, signal } = context
-  const ask = (reference: Reference) => repository.manifest(reference, { isHead: method === 'HEAD', signal })
+  const { request, method, asker } = context
+  const ask = (reference: Reference) =>
+    repository.manifest(reference, { isHead: method === 'HEAD', ...asker })
   const asked = {
     ask: () => ask(target.reference),
     bytesOf: ({ bytes }: ServedManifest) => bytes.length,

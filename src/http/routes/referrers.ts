@@ -30,7 +30,7 @@ async function answer(
   const given = url.query.getAll('artifactType').map((type) => type.replaceAll(' ', '+'))
   const artifactTypes = given.filter((type) => type !== '')
   const ask = async () => {
-    const { referrers, ...served } = await repository.referrers(target.digest, { signal: context.signal })
+    const { referrers, ...served } = await repository.referrers(target.digest, context.asker)
     return { served, ...formatReferrers(filterReferrers(referrers, artifactTypes), skip) }
   }
   const asked = { ask, bytesOf: ({ body }: { body: Uint8Array }) => body.length, again: () => ask }

@@ -22,7 +22,7 @@ async function answer(
 ): Promise<void> {
   const page = parsePageQuery(context.request.url ?? '')
   // That the repository exists is told by its own answer, also for an empty page.
-  const ask = () => repository.tags(page, { signal: context.signal })
+  const ask = () => repository.tags(page, context.asker)
   const asked = { ask, bytesOf: bytesOfTags, again: () => ask }
   const { tags, next, ...served } = await withRoom(asked, context, documents)
   if (next !== undefined && page.n !== 0) {
