@@ -16,6 +16,7 @@ import { Documents } from './documents.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
+import type { OpenedBlob, OpenOptions } from './opened-blob.ts'
 import { whenNotBusy } from './patience.ts'
 import { RunningFills, type RunningFillsOptions } from './running-fills.ts'
 import type { Source } from './source.ts'
@@ -33,25 +34,6 @@ export interface BlobsOptions extends RunningFillsOptions {
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs?: number
   readonly logger: Logger
-}
-
-export interface OpenedBlob {
-  /** To be closed by the caller. */
-  readonly reader: BlobReader
-  /** hit: it was stored; joined: it was on its way for somebody else; miss: this request started the fill. */
-  readonly status: 'hit' | 'joined' | 'miss'
-  /** Whose upstreams have given bytes of it to the fill so far; it grows while the fill runs. */
-  readonly confirmedBy: ReadonlySet<RepositoryKey>
-}
-
-export interface OpenOptions {
-  /** Bytes, as a descriptor claims. */
-  readonly size?: number | undefined
-  /** For whom; undefined: for the mirror itself. */
-  readonly client?: string | undefined
-  /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */
-  readonly since?: number | undefined
-  readonly signal?: AbortSignal | undefined
 }
 
 const defaultSlowMs = 3000

@@ -3,7 +3,8 @@
 // once; an honest one that has nothing; small and large; the liar comes to an honest fill.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Blobs, OpenedBlob } from '../../src/content/blobs.ts'
+import type { Blobs } from '../../src/content/blobs.ts'
+import type { OpenedBlob } from '../../src/content/opened-blob.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'

@@ -3,7 +3,7 @@
 // goes on later; the same blob for two clients; a full disk with readers that take nothing, a little, all.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { OpenedBlob } from '../../src/content/blobs.ts'
+import type { OpenedBlob } from '../../src/content/opened-blob.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { assertSameBytes, readAll } from '../storage/files/storage-folder.ts'

@@ -1,0 +1,21 @@
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
+
+export interface OpenedBlob {
+  /** To be closed by the caller. */
+  readonly reader: BlobReader
+  /** hit: it was stored; joined: it was on its way for somebody else; miss: this request started the fill. */
+  readonly status: 'hit' | 'joined' | 'miss'
+  /** Whose upstreams have given bytes of it to the fill so far; it grows while the fill runs. */
+  readonly confirmedBy: ReadonlySet<RepositoryKey>
+}
+
+export interface OpenOptions {
+  /** Bytes, as a descriptor claims. */
+  readonly size?: number | undefined
+  /** For whom; undefined: for the mirror itself. */
+  readonly client?: string | undefined
+  /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */
+  readonly since?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
