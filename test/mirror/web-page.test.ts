@@ -13,7 +13,7 @@ import { listen } from '../upstream/fixtures.ts'
 const image = buildImage()
 const { bytes, digest, mediaType } = image.manifest
 const sentence =
-  /it answered with a web page: the network may want a login first, or upstreams\[\]\.url is no registry"/
+  /it answered with a web page: the network may want a login first, or upstreams\[\]\.url is no registry(?: \(library\/app[:@][^)]+\))?"/
 
 function page(type: string): RequestListener {
   return (_, response) => response.writeHead(200, { 'content-type': type }).end('<html>Welcome</html>')

@@ -42,7 +42,7 @@ for (const code of ['UNREACHABLE', 'TIMED_OUT'] as const) {
     const { link, circuit, opened } = circuitTo(t, failing(code))
     for (let count = 0; count < 2; count += 1) await assert.rejects(circuit.request(question), { code })
     assert.deepEqual([circuit.isReachable, opened], [false, ['open']])
-    const message = `docker.io: it cannot be reached: it is ${code}`
+    const message = `docker.io: it cannot be reached: it is ${code}; it is not asked before it answers again`
     await assert.rejects(circuit.request(question), { code: 'CIRCUIT_OPEN', message })
     assert.equal(link.questions.length, 2)
   })
