@@ -1,5 +1,5 @@
 import { ClientSlots, type TakeOptions } from '../flow/client-slots.ts'
-import { RegistryError } from '../oci/error.ts'
+import { tooManyRequests } from '../oci/error.ts'
 import type { Fill } from './fill.ts'
 
 export interface RunningFillsOptions {
@@ -13,8 +13,6 @@ export interface RunningFillsOptions {
 
 /** What a few machines that pull several images at a time leave behind. */
 const defaultAbandonedFills = 64
-/** Seconds after which a client that has begun too much is told to try again. */
-const retryAfterSeconds = 10
 const unbounded: Disposable = { [Symbol.dispose]: () => {} }
 
 /** All fills that have not ended, and how many of them there may be. */
@@ -52,7 +50,7 @@ export class RunningFills {
     if (place) return place
     const message =
       'as many downloads that this address has begun are under way as may be at a time (limits.perClient.fills): try again when some have ended; where many machines share the address, raise that in mirror.yml'
-    throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+    throw tooManyRequests(message)
   }
 
   /** It has `place` until it ends. */

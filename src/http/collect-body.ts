@@ -1,14 +1,12 @@
 import { untilAborted } from '../flow/abortable.ts'
 import type { Share, Shares } from '../flow/shares.ts'
-import { RegistryError } from '../oci/error.ts'
+import { RegistryError, tooManyRequests } from '../oci/error.ts'
 import { maximumManifestBytes } from '../oci/manifest.ts'
 import { receiveBlob } from './receive-blob.ts'
 import type { RequestContext } from './request-context.ts'
 
 /** Bytes of a body whose length nobody told, at first. */
 const firstBytes = 64 * 1024
-/** Seconds after which a client may try again. */
-const retryAfterSeconds = 10
 
 /** A body that is in memory as a whole. Dispose when its bytes are let go of. */
 export interface CollectedBody extends Disposable {
@@ -68,5 +66,5 @@ function tooLong(): RegistryError {
 
 function tooMany(): RegistryError {
   const message = 'as many manifests are on their way in as there is memory for: try again'
-  return new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+  return tooManyRequests(message)
 }

@@ -1,11 +1,9 @@
 import type { Share, Shares } from '../flow/shares.ts'
-import { RegistryError } from '../oci/error.ts'
+import { tooManyRequests } from '../oci/error.ts'
 import type { RequestContext } from './request-context.ts'
 
 /** Bytes; documents up to here need no room of their own: nearly all are some kilobytes. */
 const smallBytes = 128 * 1024
-/** Seconds after which a client may try again. */
-const retryAfterSeconds = 10
 
 export interface DocumentsOptions {
   /** The bytes of all large documents that are on their way to clients. */
@@ -39,7 +37,7 @@ export async function withRoom<Document>(
   const share = await room.take(context.clientKey, wait.bytes, { signal: context.signal })
   if (!share) {
     const message = 'as many large documents are on their way to clients as there is memory for: try again'
-    throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+    throw tooManyRequests(message)
   }
   hold(context, share)
   return wait.again()

@@ -61,3 +61,8 @@ export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> e
     this.allow = options.allow
   }
 }
+
+/** A bound of ours is reached (429): whoever is told so may try again in ten seconds, as long as is waited for a place. */
+export function tooManyRequests(message: string): RegistryError<'TOOMANYREQUESTS'> {
+  return new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds: 10 })
+}

@@ -1,11 +1,9 @@
 import { abortable } from '../flow/abortable.ts'
 import type { Share, Shares } from '../flow/shares.ts'
-import { RegistryError } from '../oci/error.ts'
+import { tooManyRequests } from '../oci/error.ts'
 
 /** Bytes that have to come while a turn lasts, or nothing has. */
 const someBytes = 16 * 1024
-/** Seconds after which a client may try again. */
-const retryAfterSeconds = 10
 
 export interface WritingTurnOptions {
   readonly client: string
@@ -35,7 +33,7 @@ export class WritingTurn implements Disposable {
     const share = await turns.take(client, 1, { signal })
     if (share) return new WritingTurn(turns, share)
     const message = 'as many uploads are being written as may be at a time: try again'
-    throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+    throw tooManyRequests(message)
   }
 
   /** The pieces of a body, each in its turn. */

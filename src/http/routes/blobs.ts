@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify'
 import type { ClientSlots } from '../../flow/client-slots.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
-import { RegistryError } from '../../oci/error.ts'
+import { RegistryError, tooManyRequests } from '../../oci/error.ts'
 import { type ByteRange, parseRange } from '../../oci/range.ts'
 import type { CacheStatus } from '../../registry/repository.ts'
 import type { BlobReader } from '../../storage/blob-reader.ts'
@@ -19,9 +19,6 @@ export interface BlobRoutesOptions {
   /** Transfers to one client (`limits.perClient.transfers`); what waits for its turn holds nothing meanwhile. */
   readonly transfers: ClientSlots
 }
-
-/** Seconds after which a client whose transfers are all taken may try again. */
-const retryAfterSeconds = 10
 
 /** Blobs, whole or a range of them (distribution-spec end-2). */
 export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[] {
@@ -50,7 +47,7 @@ async function answerGet(
   if (turn === undefined) {
     const message =
       'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again when some have ended; where many machines share the address, raise that in mirror.yml'
-    throw new RegistryError('TOOMANYREQUESTS', message, { retryAfterSeconds })
+    throw tooManyRequests(message)
   }
   const served = await repository.blob(target.digest, { signal, client, since })
   const { reader } = served
