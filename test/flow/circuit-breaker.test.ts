@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { CircuitBreaker } from '../../src/flow/circuit-breaker.ts'
-import { heapUsed } from '../support/heap.ts'
+import { keptByThoseWhoLeave } from '../support/heap.ts'
 
 const settled = () => new Promise(setImmediate)
 
@@ -185,18 +185,7 @@ test('thousands who wait for a dead peer and leave keep nothing of the memory', 
   const { breaker } = breakerFor(t)
   breaker.succeeded()
   failTimes(breaker, 3)
-  const leave = async (count: number): Promise<void> => {
-    for (let index = 0; index < count; index += 1) {
-      const leaving = new AbortController()
-      const left = breaker.comeBack(performance.now(), 60_000, leaving.signal)
-      leaving.abort()
-      await left.catch(() => {})
-    }
-  }
-  await leave(1000)
-  const before = heapUsed()
-  await leave(20_000)
-  const grown = heapUsed() - before
+  const grown = await keptByThoseWhoLeave((signal) => breaker.comeBack(performance.now(), 60_000, signal))
   assert.ok(grown < 1024 * 1024, `${grown} bytes`)
   await breaker[Symbol.asyncDispose]()
 })

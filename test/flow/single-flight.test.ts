@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Pulse } from '../../src/flow/pulse.ts'
 import { SingleFlight } from '../../src/flow/single-flight.ts'
-import { heapUsed } from '../support/heap.ts'
+import { keptByThoseWhoLeave } from '../support/heap.ts'
 
 test('all who ask while it runs get the result of one operation', async (t) => {
   const flights = new SingleFlight<string, object>()
@@ -153,18 +153,7 @@ test('thousands who ask for the same and leave keep nothing of the memory', { ti
   const flights = new SingleFlight<string, string>()
   const { operation, work } = anOperation()
   const staying = flights.run('a', operation)
-  const leave = async (count: number): Promise<void> => {
-    for (let index = 0; index < count; index += 1) {
-      const leaving = new AbortController()
-      const left = flights.run('a', operation, leaving.signal)
-      leaving.abort()
-      await left.catch(() => {})
-    }
-  }
-  await leave(1000)
-  const before = heapUsed()
-  await leave(20_000)
-  const grown = heapUsed() - before
+  const grown = await keptByThoseWhoLeave((signal) => flights.run('a', operation, signal))
   assert.ok(grown < 1024 * 1024, `${grown} bytes`)
   work.resolve('done')
   await staying
