@@ -159,6 +159,9 @@ function mend(database: DatabaseSync): void {
     database.exec(`DELETE FROM ${table} WHERE NOT ${isKnown}`)
   }
   database.exec(`
+    -- Without a reason it is a row of an index, such as that of when blobs were verified, whose page lies here.
+    DELETE FROM holding
+      WHERE public_at IS NULL AND account_at IS NULL AND local_at IS NULL AND pinned_at IS NULL;
     -- A manifest whose bytes are lost is not here; that its upstream gave it remains true.
     UPDATE holding SET media_type = NULL
       WHERE media_type IS NOT NULL AND digest NOT IN (SELECT digest FROM manifest);

@@ -131,6 +131,19 @@ test('a page of holdings is lost: a layer is kept where it is recorded that it w
   }
 })
 
+test('a page of any index lies where one of the holdings was: none of its rows is taken for a holding', async () => {
+  const bytes = await readFile(whole)
+  const [lost] = [...pages].find(([, name]) => name === 'holding') ?? assert.fail('has no page')
+  // The last page of each: the others lead to it, or are like it.
+  for (const [name, page] of new Map([...pages].map(([page, name]) => [name, page]))) {
+    if (name === 'holding') continue
+    const content = bytes.subarray((page - 1) * pageSize, page * pageSize)
+    const path = await damagedCopy(`index-${page}`, (path) => overwrite(path, lost, content))
+    await rebuild(path)
+    assertNoneMade(path)
+  }
+})
+
 test('whichever pages are lost, or are those of something else, a rebuild makes no right that was not there', async () => {
   const bytes = await readFile(whole)
   const page = fc.constantFrom(...pages.keys())
