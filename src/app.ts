@@ -1,11 +1,13 @@
-import { readFile, statfs } from 'node:fs/promises'
+import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import type { Config, UpstreamConfig } from './config/config.ts'
+import { catalogListeners } from './app/catalog-listeners.ts'
+import { registryClient } from './app/upstream-clients.ts'
+import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
 import { ClientSlots } from './flow/client-slots.ts'
-import { type Expiring, expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
+import { expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { BufferPool } from './http/buffer-pool.ts'
@@ -22,14 +24,14 @@ import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
 import { Uploads } from './registry/uploads.ts'
-import { type DirectoryLock, lockDirectory } from './storage/files/directory-lock.ts'
+import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
-import { type CatalogListeners, SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
+import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
 import { Certificates } from './upstream/connections/certificates.ts'
 import { LineUse } from './upstream/connections/line-use.ts'
 import { Names } from './upstream/connections/names.ts'
 import { ProxySettings } from './upstream/connections/proxy-settings.ts'
-import { RegistryClient } from './upstream/registry-client.ts'
+import type { RegistryClient } from './upstream/registry-client.ts'
 
 export interface AppOptions {
   readonly config: Config
@@ -180,7 +182,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const server = await buildServer({
     repositories,
     upstreams,
-    push: config.local.push,
+    push: config.local.push === 'off' ? 'off' : 'this-machine',
     pool,
     transfers,
     bodies,
@@ -221,80 +223,5 @@ export async function createApp(options: AppOptions): Promise<App> {
       return listener.ports
     },
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
-  }
-}
-
-/** What the clients of all upstreams share. */
-interface Ways {
-  readonly documents: DocumentReader
-  readonly tokens: Expiring<string>
-  readonly names: Names
-  readonly lineUse: LineUse
-  readonly certificates: Certificates
-  /** Of the environment. */
-  readonly proxies: ProxySettings
-}
-
-async function registryClient(
-  { name, url, username, password, ca, realms, redirects, proxy }: UpstreamConfig,
-  { config, logger, version, turnMs, busyPatienceMs }: AppOptions,
-  { documents, tokens, names, lineUse, certificates, proxies }: Ways,
-): Promise<RegistryClient> {
-  return new RegistryClient({
-    name,
-    url: new URL(url),
-    credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
-    realms,
-    redirects,
-    revalidateMs: config.cache.revalidate,
-    downloads: config.limits.downloads,
-    turnMs,
-    busyPatienceMs,
-    documents,
-    names,
-    lineUse,
-    secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
-    proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
-    stallMs: config.limits.stall,
-    patienceMs: config.limits.patience,
-    userAgent: `larder/${version}`,
-    tokens,
-    logger,
-  })
-}
-
-/** What is said of the file of the catalog. */
-function catalogListeners(store: FileBlobStore, lock: DirectoryLock, logger: Logger): CatalogListeners {
-  return {
-    // Where somebody else has the folder by now, the catalog that lies there is theirs.
-    beforePutBack: () => lock.renew(),
-    onJournalLost: () =>
-      logger.error(
-        'catalog.db-wal was removed since this process was last killed: the last changes, also such as were acknowledged, are lost; if there is a copy of the whole data folder, stop and put it back',
-      ),
-    onDamaged: (keptAs) =>
-      logger.error(
-        { keptAs },
-        'the catalog is damaged: it was set aside, and what can be read of it is in a new one',
-      ),
-    onPutBack: (keptAs) =>
-      logger.error(
-        { keptAs },
-        'catalog.db was removed or replaced while it was in use: it was put back with all that was in it; copy or change the data folder only while this process is stopped',
-      ),
-    onMigrated: (fromSchema, ms) =>
-      logger.info(
-        { fromSchema, ms: Math.round(ms) },
-        'the catalog was brought to the schema of this version: an older one cannot use it any more',
-      ),
-    onMade: () => {
-      store.counted().then(({ blobs, bytes }) => {
-        if (blobs === 0) return
-        logger.warn(
-          { blobs, bytes },
-          'there is no catalog, and the blobs of one: what was pushed here and all tags are not known any more, what was mirrored is asked for again; if there is a copy of the whole data folder, stop and put it back',
-        )
-      })
-    },
   }
 }
