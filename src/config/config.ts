@@ -65,7 +65,6 @@ export function readConfig(
 
   function readSetting({ type }: Setting, path: ValuePath, given: unknown): unknown {
     leaves.push(path)
-    if (given !== undefined && type.unprotected) complain(path, type.unprotected)
     const value = given === undefined ? type.default : given
     if (value === undefined && !type.required) return undefined
     const parsed = attempt(path, value, type.parse)

@@ -10,8 +10,6 @@ export interface Kind<T> {
   readonly examples?: readonly string[]
   /** What the setting waits for in this version, where it is checked but has no effect yet. */
   readonly reserved?: string
-  /** Why a reserved setting must not be set: somebody would rely on a protection that is not there. */
-  readonly unprotected?: string
   /** In the form of the file; undefined where the setting is off, required or derived when absent. */
   readonly default?: unknown
   readonly required?: boolean
@@ -112,19 +110,26 @@ export function count(standard: number, [minimum, maximum]: Range, words: Words)
   }
 }
 
-/** One of a few words; `later` are those of a later version, and what holds until then. */
-export function choice<const W extends string>(
-  standard: NoInfer<W>,
+/** Yes or no. */
+export function flag(standard: boolean, words: Words): Kind<boolean> {
+  return {
+    default: standard,
+    schema: { anyOf: [{ type: 'boolean' }, reference] },
+    parse: (input) => (typeof input === 'boolean' ? input : refuse('true or false', input)),
+    ...words,
+  }
+}
+
+/** One of a few words. */
+export function choice<const W extends string, const S extends W | undefined>(
+  standard: S,
   choices: readonly W[],
-  { later, ...words }: Words & { later?: { words: readonly string[]; meanwhile: string } },
-): Kind<W> {
+  words: Words,
+): Kind<W | (undefined extends S ? undefined : never)> {
   const oneOf = `one of ${choices.join(', ')}`
   const parse = (input: unknown) => {
     const word = choices.find((known) => known === input)
     if (word !== undefined) return word
-    if (later?.words.includes(String(input))) {
-      throw new UnitError(`${describeValue(input)} is not there yet, ${later.meanwhile}: expected ${oneOf}`)
-    }
     const near = typeof input === 'string' ? suggest(input, choices) : undefined
     return refuse(oneOf, input, near && `: did you mean "${near}"?`)
   }

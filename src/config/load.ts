@@ -77,7 +77,7 @@ function fromFlags(flags: Readonly<Record<string, unknown>>): Given[] {
 
 /** What waits for a later version. */
 function warningsOfReserved(given: GivenValues): ConfigProblem[] {
-  const waiting = settings.filter(({ type }) => type.reserved && !type.unprotected)
+  const waiting = settings.filter(({ type }) => type.reserved)
   const set = waiting.filter(({ path }) => given.originAt(path).source !== 'default')
   return set.map(({ path, type }) => {
     const message = `${dotted(path)} has no effect yet: it takes effect with ${type.reserved}`

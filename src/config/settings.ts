@@ -1,10 +1,24 @@
+import { parseNetwork } from '../names/networks.ts'
+import { parsePublicUrl } from '../names/public-url.ts'
 import { parseRealm } from '../names/realm.ts'
 import { parseRedirectHost } from '../names/redirect-hosts.ts'
 import { checkPattern } from '../names/repository-patterns.ts'
 import { parseProxy, parseRegistryName, parseUpstreamUrl, withoutUserinfo } from '../names/upstream-url.ts'
 import { hour, minute, second, sizes, sizesOrShares } from '../units/notation.ts'
 import type { ValuePath } from '../yaml/value-tree.ts'
-import { choice, count, duration, type Kind, list, listenAddresses, path, rate, text, unit } from './kinds.ts'
+import {
+  choice,
+  count,
+  duration,
+  flag,
+  type Kind,
+  list,
+  listenAddresses,
+  path,
+  rate,
+  text,
+  unit,
+} from './kinds.ts'
 
 const anyLength = [0, Number.MAX_SAFE_INTEGER] as const
 /** What a timer of Node takes; after a longer delay it would fire at once. */
@@ -28,6 +42,20 @@ export const table = {
   }),
   'server.shutdownGrace': duration('30s', [0, hour], {
     description: 'How long running pulls may go on after a signal to stop.',
+  }),
+  'server.publicUrl': text('the http or https URL that clients use', {
+    description:
+      'The address by which clients reach this mirror, where a web server in front of it does not tell. Default: what the client asked for.',
+    examples: ['https://mirror.example.com'],
+    read: parsePublicUrl,
+  }),
+  'server.trustProxy': list<readonly string[]>('a list of addresses or networks such as "10.0.0.2"', {
+    description:
+      'The web servers in front, by address or network, whose `Forwarded` and `X-Forwarded-*` say who asks and by which address; `unix` is whoever comes by a Unix socket. Nobody else is believed.',
+    examples: ['10.0.0.2', '172.16.0.0/12'],
+    default: [],
+    each: 'an address or a network such as "10.0.0.0/8"',
+    read: parseNetwork,
   }),
   'storage.dir': path<string>('the path of a folder', {
     description:
@@ -148,15 +176,25 @@ export const table = {
     each: 'a pattern such as "local/**"',
     read: checkPattern,
   }),
-  'local.push': choice('this-machine', ['off', 'this-machine'], {
-    description: 'Who may push; more words are to come.',
-    later: { words: ['private-networks', 'users', 'anyone'], meanwhile: 'only this machine can push so far' },
+  'local.push': choice(undefined, ['off', 'this-machine', 'private-networks', 'users', 'anyone'], {
+    description:
+      'Who may push and delete. Default: `private-networks`, and `users` once there are users (auth.htpasswd).',
+  }),
+  'local.delete': flag(true, {
+    description: 'Whether what was pushed can be deleted, and what is mirrored be forgotten.',
+  }),
+  'local.uploadTtl': duration('24h', [minute, longestTimer], {
+    description: 'After so long without a byte an unfinished upload is purged.',
+  }),
+  'local.uploadSpace': unit(sizes, '50GB', {
+    description: 'How many bytes unfinished uploads may take, all together.',
+  }),
+  'local.collectAfter': duration('24h', [minute, 365 * 24 * hour], {
+    description: 'How long a pushed blob is kept that no manifest of its repository names.',
   }),
   'auth.htpasswd': path('the path of a file', {
-    description: 'A file of users with bcrypt passwords.',
-    reserved: 'users',
-    unprotected:
-      'this version asks nobody for a password, and whoever reaches it may pull: take the setting out, and let server.listen, a firewall or a web server with a login say who reaches it',
+    description:
+      'A file of users with bcrypt passwords, as `htpasswd -B` writes it; read again when it changes.',
   }),
   'log.level': choice('info', ['error', 'warn', 'info', 'debug', 'trace'], {
     description: 'The least important events that are written.',

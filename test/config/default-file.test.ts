@@ -56,7 +56,7 @@ test('mirror.yml with every example uncommented is valid', async (t) => {
   const everything = uncomment(text, () => true)
   const { cert, key } = await selfSigned('DNS:localhost')
   const folder = await configFolder(t, {
-    // What it names is opened, and users are not there yet.
+    // What it names is opened.
     'mirror.yml': everything.replaceAll(' /certs/', ' certs/').replace(/^ *htpasswd: .*/m, ''),
     'certs/tls.crt': cert,
     'certs/tls.key': key,

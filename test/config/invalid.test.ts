@@ -111,18 +111,23 @@ const cases: readonly (readonly [string, ...string[]])[] = [
     'log:\n  format: xml\n',
     '2:11 log.format: expected one of auto, pretty, text, json, logstash, ecs; got "xml"',
   ],
-  ['local:\n  push: private\n', '2:9 local.push: expected one of off, this-machine; got "private"'],
   [
-    'local:\n  push: private-networks\n',
-    '2:9 local.push: "private-networks" is not there yet, only this machine can push so far: expected one of off, this-machine',
+    'local:\n  push: private\n',
+    '2:9 local.push: expected one of off, this-machine, private-networks, users, anyone; got "private"',
+  ],
+  ['local:\n  delete: maybe\n', '2:11 local.delete: expected true or false; got "maybe"'],
+  [
+    'server:\n  trustProxy: ["10.0.0.0/33", 127.1]\n',
+    '2:16 server.trustProxy.0: expected an address or a network such as "10.0.0.0/8"; got "10.0.0.0/33"',
+    '2:31 server.trustProxy.1: expected an address or a network such as "10.0.0.0/8"; got 127.1',
   ],
   [
-    'local:\n  push: users\n',
-    '2:9 local.push: "users" is not there yet, only this machine can push so far: expected one of off, this-machine',
+    'server:\n  publicUrl: mirror.lan\n',
+    '2:14 server.publicUrl: expected an http or https URL such as https://mirror.example.com; got "mirror.lan": begin with https://',
   ],
   [
-    'local:\n  push: anyone\n',
-    '2:9 local.push: "anyone" is not there yet, only this machine can push so far: expected one of off, this-machine',
+    'server:\n  publicUrl: https://ann:canary@mirror.lan\n',
+    '2:14 server.publicUrl: a public URL holds no user or password',
   ],
   [
     'local:\n  repositories:\n    - ok\n    - UPPER\n',

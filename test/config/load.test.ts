@@ -11,7 +11,12 @@ test('without a file everything has its default', async (t) => {
   const workingDirectory = await configFolder(t)
   const { config, file, warnings, origins } = await loadConfig({ environment: {}, workingDirectory })
   assert.deepEqual(config, {
-    server: { listen: [{ host: undefined, port: 5000 }], tls: undefined, shutdownGrace: 30_000 },
+    server: {
+      listen: [{ host: undefined, port: 5000 }],
+      tls: undefined,
+      shutdownGrace: 30_000,
+      trustProxy: [],
+    },
     storage: { dir: join(workingDirectory, 'data') },
     cache: {
       maxSize: 'auto',
@@ -34,7 +39,13 @@ test('without a file everything has its default', async (t) => {
       retries: 8,
       perClient: { connections: 1000, transfers: 500, fills: 250, stall: 300_000 },
     },
-    local: { repositories: ['*', 'local/**'], push: 'this-machine' },
+    local: {
+      repositories: ['*', 'local/**'],
+      delete: true,
+      uploadTtl: 86_400_000,
+      uploadSpace: 50_000_000_000,
+      collectAfter: 86_400_000,
+    },
     auth: {},
     log: { level: 'info', format: 'auto' },
   })
@@ -274,17 +285,6 @@ test('a password in the file is a warning that does not repeat it', async (t) =>
       message: 'upstreams.0.password in the file: prefer ${VARIABLE} or passwordFile',
     },
   ])
-})
-
-test('a protection that is not there yet refuses the start, and says what to do instead', async (t) => {
-  const htpasswd = /auth\.htpasswd: this version asks nobody for a password.*: take the setting out, and let/
-  const [inFile] = await problemsOf(load(t, 'auth: {htpasswd: users}'))
-  assert.deepEqual([inFile?.where, inFile?.severity], ['mirror.yml:1:18', 'error'])
-  assert.match(inFile?.message ?? '', htpasswd)
-  const [variable] = await problemsOf(load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '/users' } }))
-  assert.equal(variable?.where, 'environment')
-  // Empty, as compose passes on what nobody set.
-  assert.deepEqual((await load(t, '', { environment: { MIRROR_AUTH_HTPASSWD: '' } })).warnings, [])
 })
 
 test('settings that wait for a later version say so when they are set', async (t) => {
