@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
+import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
@@ -138,15 +138,22 @@ export class LocalRepository implements Repository, Pushing {
     return { referrers, status: 'hit', checkedAt: undefined }
   }
 
-  async mount(digest: Digest, from: string, asked: AskOptions = {}): Promise<boolean> {
+  async mount(
+    digest: Digest,
+    from: string | undefined,
+    { mayRead, ...asked }: AskOptions & { readonly mayRead: (name: string) => boolean },
+  ): Promise<boolean> {
     const { catalog, blobs } = this.#store
-    if (!isRepositoryName(from) || !(await blobs.stat(digest, asked))) return false
+    if (from === undefined || !isRepositoryName(from) || !mayRead(from)) return false
+    if (!(await blobs.stat(digest, asked))) return false
     const at = Date.now()
     return catalog.mount(this.key, digest, repositoryKey(localOrigin, from), { at, refusedAfter: at })
   }
 
-  async begin(): Promise<UploadState> {
-    return this.#store.uploads.begin(this.key)
+  async begin({
+    algorithm,
+  }: AskOptions & { readonly algorithm?: DigestAlgorithm | undefined } = {}): Promise<UploadState> {
+    return this.#store.uploads.begin(this.key, algorithm)
   }
 
   async upload(id: string): Promise<UploadState> {

@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
@@ -75,10 +75,17 @@ export interface UploadState {
  * where the disk takes no more.
  */
 export interface Pushing {
-  /** Whether the repository has the blob now because the local repository `from`, whatever that may be, has it. */
-  mount(digest: Digest, from: string, options: AskOptions): Promise<boolean>
-  /** Throws TOOMANYREQUESTS (429) where thousands are under way. */
-  begin(options: AskOptions): Promise<UploadState>
+  /**
+   * Whether the repository has the blob now because `from`, as the client wrote it, gives it to whoever asks; without
+   * `from` because it is given to anyone. `mayRead`: whether whoever asks may use the repository of this name.
+   */
+  mount(
+    digest: Digest,
+    from: string | undefined,
+    options: AskOptions & { readonly mayRead: (name: string) => boolean },
+  ): Promise<boolean>
+  /** `algorithm`: of the digest that is to come, where that is known. Throws TOOMANYREQUESTS (429) where thousands are under way. */
+  begin(options: AskOptions & { readonly algorithm?: DigestAlgorithm | undefined }): Promise<UploadState>
   /** Throws BLOB_UPLOAD_UNKNOWN (404) where there is no such session. */
   upload(id: string, options: AskOptions): Promise<UploadState>
   /**

@@ -28,6 +28,8 @@ export interface UploadSessionOptions {
   readonly onEnd: (end: { readonly isGone: boolean }) => void
   /** Whether it was begun this moment, and has no file yet: that is made at the first byte. */
   readonly isNew: boolean
+  /** In which its bytes are hashed as they come; where the digest turns out to be of another, once more at the end. */
+  readonly algorithm?: DigestAlgorithm | undefined
 }
 
 /** Bytes that follow those that are here; `start`: where whoever sends them believes that they go. */
@@ -50,7 +52,7 @@ export class UploadSession {
   readonly #bytes: PushedBytes
   readonly #stopped = new AbortController()
   #partial: Partial | undefined
-  #algorithm: DigestAlgorithm = 'sha256'
+  #algorithm: DigestAlgorithm
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
   #writer: Writer | undefined
@@ -59,11 +61,12 @@ export class UploadSession {
   #isOver = false
 
   constructor(options: UploadSessionOptions) {
-    const { id, repository, bytes, isNew } = options
+    const { id, repository, bytes, isNew, algorithm = 'sha256' } = options
     this.#options = options
     this.id = id
     this.repository = repository
     this.#bytes = bytes
+    this.#algorithm = algorithm
     this.#offset = isNew ? 0 : undefined
   }
 

@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import { Shares } from '../flow/shares.ts'
-import type { Digest } from '../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { SealedFile } from '../storage/partial.ts'
@@ -82,11 +82,11 @@ export class Uploads implements AsyncDisposable {
    * Its row is not waited for: where it is lost with the power, the client begins this blob again. Throws RegistryError
    * TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
    */
-  begin(repository: RepositoryKey): UploadState {
+  begin(repository: RepositoryKey, algorithm?: DigestAlgorithm): UploadState {
     this.#stopped.signal.throwIfAborted()
     if (this.#sessions.size >= maximumSessions) this.#makeRoom()
     const id = `upload-${randomUUID()}`
-    this.#add(id, repository, true)
+    this.#add(id, repository, { isNew: true, algorithm })
     void this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now()))
     return { id, offset: 0 }
   }
@@ -184,12 +184,16 @@ export class Uploads implements AsyncDisposable {
     const row = isKnown ? undefined : await this.#options.catalog.upload(id)
     this.#stopped.signal.throwIfAborted()
     // Another request may have brought it back meanwhile.
-    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository, false))
+    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository))
     if (known?.repository === repository && !this.#ended.has(id)) return known
     throw uploadUnknown()
   }
 
-  #add(id: string, repository: RepositoryKey, isNew: boolean): UploadSession {
+  #add(
+    id: string,
+    repository: RepositoryKey,
+    { isNew = false, algorithm }: Pick<Partial<UploadSessionOptions>, 'isNew' | 'algorithm'> = {},
+  ): UploadSession {
     const { bytes, remove, catalog } = this.#options
     const onEnd: UploadSessionOptions['onEnd'] = ({ isGone }) => {
       this.#sessions.delete(id)
@@ -199,7 +203,7 @@ export class Uploads implements AsyncDisposable {
       this.#ended.add(id)
       void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
     }
-    const session = new UploadSession({ id, repository, bytes, remove, onEnd, isNew })
+    const session = new UploadSession({ id, repository, bytes, remove, onEnd, isNew, algorithm })
     this.#sessions.set(id, session)
     return session
   }

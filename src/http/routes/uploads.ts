@@ -1,5 +1,11 @@
 import type { FastifyReply } from 'fastify'
-import { type Digest, isDigest, parseDigest } from '../../oci/digest.ts'
+import {
+  type Digest,
+  type DigestAlgorithm,
+  digestAlgorithm,
+  isDigest,
+  parseDigest,
+} from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { UploadState } from '../../registry/repository.ts'
 import { pushingOf } from '../pushing-of.ts'
@@ -28,11 +34,13 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   refuseEncoded(context.request)
   const push = pushingOf(question)
   const digest = digestOf(question)
-  const [mount, from] = [url.query.get('mount'), url.query.get('from')]
-  if (digest === undefined && mount !== null && isDigest(mount) && from !== null) {
-    if (await push.mount(mount, from, { signal })) return tellStored(question, mount)
+  const mount = url.query.get('mount')
+  if (digest === undefined && mount !== null && isDigest(mount)) {
+    const from = url.query.get('from') ?? undefined
+    if (await push.mount(mount, from, { signal, mayRead: () => true })) return tellStored(question, mount)
   }
-  const state = await push.begin({ signal })
+  const algorithm = algorithmOf(question)
+  const state = await push.begin({ signal, algorithm: digest ? digestAlgorithm(digest) : algorithm })
   if (digest !== undefined) {
     await push.finish(state.id, digest, receiveBlob(context), { signal, client })
     tellStored(question, digest)
@@ -76,6 +84,16 @@ async function cancel(question: Question<'upload'>): Promise<void> {
   const { context, reply, target } = question
   await pushingOf(question).cancel(target.id, { signal: context.signal })
   reply.code(204).send(null)
+}
+
+/** `?digest-algorithm=` (end-4c). Throws RegistryError DIGEST_INVALID (400). */
+function algorithmOf({ url }: Question<'uploads'>): DigestAlgorithm | undefined {
+  const given = url.query.get('digest-algorithm')
+  if (given === null || given === 'sha256' || given === 'sha512') return given ?? undefined
+  throw new RegistryError(
+    'DIGEST_INVALID',
+    `digest-algorithm is "${given.slice(0, 50)}": sha256 and sha512 are known here`,
+  )
 }
 
 /** Throws RegistryError DIGEST_INVALID (400). */
