@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
@@ -10,6 +11,7 @@ import { ClientSlots } from './flow/client-slots.ts'
 import { expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
+import { Authorizer } from './http/authorize.ts'
 import { BufferPool } from './http/buffer-pool.ts'
 import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
@@ -182,7 +184,9 @@ export async function createApp(options: AppOptions): Promise<App> {
   const server = await buildServer({
     repositories,
     upstreams,
-    push: config.local.push === 'off' ? 'off' : 'this-machine',
+    authorizer: new Authorizer({
+      rules: () => ({ push: config.local.push, hasUsers: false, hostname: hostname() }),
+    }),
     pool,
     transfers,
     bodies,

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { Repository } from '../registry/repository.ts'
+import type { Asker } from './authorize.ts'
 import type { RegistryUrl, RepositoryKind, TargetOf } from './registry-url.ts'
 import type { RequestContext } from './request-context.ts'
 
@@ -14,6 +15,8 @@ export interface Question<Asked extends Kind> {
   readonly target: TargetOf<Asked>
   /** Undefined for the base of all, which is in none. */
   readonly repository: Asked extends RepositoryKind ? Repository : undefined
+  /** Who asks, and what else whoever asks may do: read what it names beside, see what is in a list. */
+  readonly asker: Asker
 }
 
 /** Tells how an answer came about: hit, joined, miss, revalidated or stale. */

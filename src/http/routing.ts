@@ -1,11 +1,7 @@
+import { type Action, actions } from '../access/policy.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Kind, Question } from './question.ts'
 import type { RegistryTarget } from './registry-url.ts'
-
-const actions = ['pull', 'push', 'delete'] as const
-
-/** What somebody wants to do, and may be refused. */
-export type Action = (typeof actions)[number]
 
 /** One method on one kind of thing. */
 export interface Route<Asked extends Kind> {

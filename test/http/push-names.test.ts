@@ -168,7 +168,7 @@ test('only this machine may push', async (t) => {
   const listen = [':0', `unix:${socketPath}`]
   await using mirror = await startMirror({
     upstream: 'http://127.0.0.1:9',
-    config: { 'server.listen': listen },
+    config: { 'server.listen': listen, 'local.push': 'this-machine' },
   })
   for (const host of ['127.0.0.1', '127.8.9.1', '[::1]']) {
     assert.equal((await tryPush(`http://${host}:${mirror.port}`, 'app')).status, 202, host)

@@ -1,10 +1,11 @@
 import type { FastifyReply } from 'fastify'
+import type { Action } from '../../access/policy.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { isDigestReference } from '../../oci/reference.ts'
 import type { Repository } from '../../registry/repository.ts'
 import { localOrigin } from '../../storage/repository-key.ts'
-import { admit, mayPush, type PushPolicy } from '../admission.ts'
+import type { Asker, Authorizer } from '../authorize.ts'
 import {
   asAbsent,
   type RegistryTarget,
@@ -14,7 +15,7 @@ import {
 } from '../registry-url.ts'
 import type { RequestContext, Subject } from '../request-context.ts'
 import type { RequestLog } from '../request-log.ts'
-import { type Action, RouteTable } from '../routing.ts'
+import { RouteTable } from '../routing.ts'
 import { baseRoutes } from './base.ts'
 import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
 import { type ManifestRoutesOptions, manifestRoutes } from './manifests.ts'
@@ -42,7 +43,7 @@ interface RepositoryFinder {
 
 export interface RegistryRoutesOptions extends BlobRoutesOptions, ManifestRoutesOptions {
   readonly repositories: RepositoryFinder
-  readonly push: PushPolicy
+  readonly authorizer: Authorizer
   readonly requestLog: RequestLog
 }
 
@@ -66,7 +67,7 @@ export class RegistryRoutes {
   /** Answers one request. Rejects with RegistryError, UpstreamError or StorageError before anything was sent. */
   async handle(context: RequestContext, reply: FastifyReply): Promise<void> {
     const { method, kind } = context
-    const { repositories, requestLog, push } = this.#options
+    const { repositories, requestLog, authorizer } = this.#options
     if (!this.#table.knows(method)) throw this.#table.refusal(kind, method)
     const url = urlOf(context)
     if (url.prefix !== undefined && !repositories.serves(url.prefix)) {
@@ -75,12 +76,21 @@ export class RegistryRoutes {
     }
     const { target } = url
     const { action, answer } = this.#table.find(target.kind, method)
-    admit(context, action, push)
-    const repository = isInRepository(target) ? await this.#find(context, url, target, action) : undefined
+    const asker = await authorizer.admit(context, action, isInRepository(target) ? target.name : undefined)
+    const repository = isInRepository(target)
+      ? await this.#find(context, url, target, action, asker)
+      : undefined
     if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
     if (repository && isInRepository(target)) requestLog.about(context, subjectOf(target, repository))
     // The table found it by the target's kind, which TypeScript cannot see through the union.
-    await (answer as (question: unknown) => Promise<void>)({ context, reply, url, target, repository })
+    await (answer as (question: unknown) => Promise<void>)({
+      context,
+      reply,
+      url,
+      target,
+      repository,
+      asker,
+    })
   }
 
   async #find(
@@ -88,9 +98,10 @@ export class RegistryRoutes {
     url: RegistryUrl,
     target: TargetOf<RepositoryKind>,
     action: Action,
+    asker: Asker,
   ): Promise<Repository> {
-    const { repositories, push } = this.#options
-    const asked = askedBy(context, url, target, action, push)
+    const { repositories } = this.#options
+    const asked = askedBy(context, url, target, action, asker)
     const repository = await repositories.find(asked).catch((error: unknown) => {
       throw isReading(context) ? asAbsent('NAME_UNKNOWN', error) : error
     })
@@ -133,10 +144,10 @@ function askedBy(
   { namespace, prefix }: RegistryUrl,
   target: TargetOf<RepositoryKind>,
   action: Action,
-  push: PushPolicy,
+  asker: Asker,
 ): Parameters<RepositoryFinder['find']>[0] {
   // By HEAD clients ask what need not be pushed.
-  const isPusher = context.method === 'HEAD' && mayPush(context, push)
+  const isPusher = context.method === 'HEAD' && asker.may('push', target.name)
   return {
     namespace,
     prefix,

@@ -1,0 +1,150 @@
+import ipaddr from 'ipaddr.js'
+import type { Origin } from './origin.ts'
+
+export const actions = ['pull', 'push', 'delete'] as const
+
+/** What somebody wants to do in a repository, and may be refused. */
+export type Action = (typeof actions)[number]
+
+/** What a token lets its bearer do in a repository (distribution "Token Authentication": access). */
+export interface Scope {
+  /** As clients write it. */
+  readonly repository: string
+  readonly actions: readonly Action[]
+}
+
+/** Who asks. `scopes`: all that a token was given for; undefined where whoever asks has shown the password. */
+export type Who =
+  | { readonly kind: 'anyone' }
+  | { readonly kind: 'user'; readonly name: string; readonly scopes?: readonly Scope[] | undefined }
+
+export const anyone: Who = { kind: 'anyone' }
+
+/** Who may push and delete (`local.push`). */
+export type PushRule = 'off' | 'this-machine' | 'private-networks' | 'users' | 'anyone'
+
+export interface Rules {
+  /** Undefined: `users` where there are any, else `private-networks`. */
+  readonly push: PushRule | undefined
+  /** Whether anybody can log in. */
+  readonly hasUsers: boolean
+  /** What this machine is called. */
+  readonly hostname: string
+}
+
+/** What somebody wants to do, and all that is known of where it comes from. */
+export interface Wish {
+  readonly who: Who
+  readonly action: Action
+  /** As the client writes it. */
+  readonly repository: string
+  readonly origin: Origin
+  /** The `Host` header. */
+  readonly host?: string | undefined
+}
+
+/**
+ * `UNAUTHORIZED`: a login would help, or a token for this. `DENIED`: nothing would that the client can do at once.
+ * `reason`: a sentence for whoever is refused, that says who may.
+ */
+export type Decision =
+  | { readonly isAllowed: true }
+  | { readonly isAllowed: false; readonly code: 'UNAUTHORIZED' | 'DENIED'; readonly reason: string }
+
+const allowed: Decision = { isAllowed: true }
+
+/**
+ * Who may do what, from where: the one place that says so. Everybody may pull. Pushing and deleting is for those of
+ * `local.push`, and for whoever has a login; for nobody where it is off, and for no page in a browser, which sends a
+ * saved login along unasked.
+ */
+export function decide(wish: Wish, rules: Rules): Decision {
+  const { who, action, repository, origin } = wish
+  if (action === 'pull') return allowed
+  const rule = rules.push ?? (rules.hasUsers ? 'users' : 'private-networks')
+  if (rule === 'off') return denied('pushing is switched off here (local.push: off in mirror.yml)')
+  if (origin.isOfPage) return denied('nothing is pushed or deleted by a page in a browser')
+  const refusal = refusalOfAnyone(rule, wish, rules)
+  if (refusal === undefined) return allowed
+  if (who.kind === 'user') {
+    if (who.scopes === undefined || isIn(who.scopes, repository, action)) return allowed
+    return unauthorized(`the token is not one to ${action} with in ${repository}`)
+  }
+  if (!rules.hasUsers) return denied(refusal)
+  return unauthorized(rule === 'users' ? refusal : `${refusal}; or log in`)
+}
+
+function denied(reason: string): Decision {
+  return { isAllowed: false, code: 'DENIED', reason }
+}
+
+function unauthorized(reason: string): Decision {
+  return { isAllowed: false, code: 'UNAUTHORIZED', reason }
+}
+
+function isIn(scopes: readonly Scope[], repository: string, action: Action): boolean {
+  return scopes.some((scope) => scope.repository === repository && scope.actions.includes(action))
+}
+
+/** Why somebody without a login may not push, or delete; undefined where anyone like that may. */
+function refusalOfAnyone(
+  rule: Exclude<PushRule, 'off'>,
+  { action, repository, origin, host }: Wish,
+  { hostname }: Rules,
+): string | undefined {
+  if (rule === 'anyone') return undefined
+  if (rule === 'users') {
+    const deed = action === 'push' ? 'pushing to' : 'deleting in'
+    return `${deed} ${repository} needs a login: log in to this mirror first (docker login)`
+  }
+  if (origin.by === 'hidden') {
+    return 'a web server stands between that this mirror does not know, so it cannot tell who asks: name that server in server.trustProxy in mirror.yml, or push to the mirror itself'
+  }
+  return rule === 'this-machine' ? refusalOfAway(origin, host, hostname) : refusalOfOutside(origin)
+}
+
+function refusalOfAway(origin: Origin, host: string | undefined, hostname: string): string | undefined {
+  // What a proxy tells of is not this machine, whatever it says: it could say so of everybody.
+  if (origin.by !== 'direct' || !(origin.address === undefined || isLoopback(origin.address))) {
+    return 'only the machine that this mirror runs on may push to it, by 127.0.0.1, [::1] or a Unix socket (local.push: this-machine in mirror.yml): push from there'
+  }
+  if (origin.address === undefined || isOwnName(host, hostname)) return undefined
+  return 'this machine pushes to the mirror by 127.0.0.1, [::1], localhost or its own name (local.push: this-machine in mirror.yml), and by no other: a page of anywhere could have one that leads here'
+}
+
+function refusalOfOutside({ address }: Origin): string | undefined {
+  if (address === undefined || isPrivate(address)) return undefined
+  return `only private networks may push to this mirror, and ${address} is in none (local.push: private-networks in mirror.yml)`
+}
+
+/** Undefined for what is no address. */
+function parse(address: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
+  const [bare = ''] = address.split('%')
+  return ipaddr.isValid(bare) ? ipaddr.process(bare) : undefined
+}
+
+function isLoopback(address: string): boolean {
+  return parse(address)?.range() === 'loopback'
+}
+
+/**
+ * Whether an address is one of a private network: RFC 1918, RFC 4193, of the link alone, or of this machine. Not
+ * 100.64.0.0/10 (RFC 6598): behind the NAT of a provider everybody there has one.
+ */
+function isPrivate(address: string): boolean {
+  return ['private', 'uniqueLocal', 'linkLocal', 'loopback'].includes(parse(address)?.range() ?? '')
+}
+
+/**
+ * Whether a `Host` names this machine: an address, `localhost`, or what the machine is called. A name of elsewhere may
+ * lead here as well, for a page in a browser on this machine (DNS rebinding). Without one (HTTP/1.0) it is none.
+ */
+function isOwnName(host: string | undefined, hostname: string): boolean {
+  const name = host
+    ?.toLowerCase()
+    .replace(/:\d*$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+  if (name === undefined) return false
+  const own = hostname.toLowerCase()
+  return ipaddr.isValid(name) || /(?:^|\.)localhost$/.test(name) || name === own || name === own.split('.')[0]
+}
