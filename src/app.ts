@@ -13,6 +13,7 @@ import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { Authorizer } from './http/authorize.ts'
 import { BufferPool } from './http/buffer-pool.ts'
+import { Forwarding } from './http/forwarding.ts'
 import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
 import { Metrics } from './http/metrics.ts'
@@ -180,7 +181,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       },
     }),
   )
-  const requestLog = new RequestLog({ logger, metrics, ledger })
+  const forwarding = new Forwarding(config.server)
+  const requestLog = new RequestLog({ logger, metrics, ledger, forwarding })
   const server = await buildServer({
     repositories,
     upstreams,
@@ -211,7 +213,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
       const onLetGo = letGoListener(metrics, ledger)
-      const handlers = reception(server.routing, { requestLog, stallMs: perClient.stall, onLetGo })
+      const handlers = reception(server.routing, {
+        forwarding,
+        requestLog,
+        stallMs: perClient.stall,
+        onLetGo,
+      })
       const onCut = (): void => requestLog.breakOff('the mirror stopped before it was sent whole')
       const connectionsPerClient = perClient.connections
       const listener = await Listener.open(handlers, {

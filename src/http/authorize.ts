@@ -1,8 +1,5 @@
-import type { Origin } from '../access/origin.ts'
 import { type Action, anyone, decide, type Rules, type Who } from '../access/policy.ts'
 import { RegistryError } from '../oci/error.ts'
-import { isThisMachine } from './client-address.ts'
-import { forwardingHeader } from './forwarding.ts'
 import type { RequestContext } from './request-context.ts'
 
 export interface AuthorizerOptions {
@@ -38,7 +35,7 @@ export class Authorizer {
           who,
           action: wanted,
           repository: name,
-          origin: originOf(context),
+          origin: context.origin,
           host: context.request.headers.host,
         },
         rules(),
@@ -47,12 +44,4 @@ export class Authorizer {
     if (!decision.isAllowed) throw new RegistryError('DENIED', decision.reason)
     return { who, may: (wanted, name) => ask(wanted, name).isAllowed }
   }
-}
-
-function originOf({ request }: RequestContext): Origin {
-  const { socket, headers } = request
-  const isOfPage =
-    headers.origin !== undefined || /^(?:cross|same)-site$/.test(`${headers['sec-fetch-site'] ?? ''}`)
-  const isHidden = forwardingHeader(request) !== undefined || (socket.destroyed && !isThisMachine(socket))
-  return { address: socket.remoteAddress, by: isHidden ? 'hidden' : 'direct', isOfPage }
 }

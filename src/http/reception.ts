@@ -1,5 +1,6 @@
 import type { RequestListener } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Forwarding } from './forwarding.ts'
 import { frontDoor } from './front-door.ts'
 import type { Handlers } from './listener.ts'
 import type { LetGoReason } from './metrics.ts'
@@ -7,6 +8,7 @@ import type { RequestLog } from './request-log.ts'
 import { letGoOfStalled } from './stalls.ts'
 
 export interface ReceptionOptions {
+  readonly forwarding: Forwarding
   readonly requestLog: RequestLog
   /** Milliseconds without a byte after which a client is let go. */
   readonly stallMs: number
@@ -17,7 +19,7 @@ export interface ReceptionOptions {
 /** What a request meets before it is routed: the record of it, and in its turn the watch over its client and the front door. */
 export function reception(
   routing: RequestListener,
-  { requestLog, stallMs, onLetGo }: ReceptionOptions,
+  { forwarding, requestLog, stallMs, onLetGo }: ReceptionOptions,
 ): Handlers {
   const door = frontDoor(routing, (request, response, { code, message, body }) => {
     Object.assign(requestLog.of(request, response), { refusal: `${code}: ${message}`, bytes: body.length })
@@ -30,5 +32,9 @@ export function reception(
       onLetGo(stall, request.socket)
     },
   })
-  return { onArrival: (request, response) => void requestLog.of(request, response), answer }
+  const onArrival: RequestListener = (request, response) => {
+    request.url = forwarding.routedUrl(request)
+    requestLog.of(request, response)
+  }
+  return { onArrival, answer }
 }

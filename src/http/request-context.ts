@@ -1,7 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Origin } from '../access/origin.ts'
 import type { Attendance } from '../registry/ledger.ts'
 import type { CacheStatus } from '../registry/repository.ts'
 import { clientAddress, clientKey } from './client-address.ts'
+import { Forwarding, type Told } from './forwarding.ts'
+import type { PublicAddress } from './public-address.ts'
 import { isRegistryUrl, parseRegistryUrl, type RegistryTarget, type RegistryUrl } from './registry-url.ts'
 
 /** How a request ended: sent whole; the client left before; or we broke it off. */
@@ -33,6 +36,8 @@ export class RequestContext {
   readonly isForRegistry: boolean
   /** Milliseconds, of `performance.now()`. */
   readonly startedAt = performance.now()
+  /** From where it comes: nothing that is allowed by address looks anywhere else. */
+  readonly origin: Origin
   readonly client: string
   /** For whom a bound by client counts it. */
   readonly clientKey: string
@@ -59,12 +64,19 @@ export class RequestContext {
   #gone: AbortController | undefined
   readonly #url: RegistryUrl | undefined
   readonly #unreadable: unknown
+  readonly #forwarding: Forwarding
+  readonly #told: Told | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  /** `forwarding`: which proxies are believed; nobody, without it. */
+  constructor(request: IncomingMessage, response: ServerResponse, forwarding: Forwarding = new Forwarding()) {
     this.request = request
     this.response = response
-    this.client = clientAddress(request.socket)
-    this.clientKey = clientKey(request.socket)
+    this.#forwarding = forwarding
+    this.#told = forwarding.told(request)
+    this.origin = forwarding.originOf(request, this.#told)
+    const remoteAddress = this.origin.address
+    this.client = clientAddress({ remoteAddress })
+    this.clientKey = clientKey({ remoteAddress })
     const { url = '' } = request
     this.isForRegistry = isRegistryUrl(url)
     try {
@@ -82,6 +94,11 @@ export class RequestContext {
   get url(): RegistryUrl {
     if (this.#url) return this.#url
     throw this.#unreadable ?? new TypeError('this is no request for a registry')
+  }
+
+  /** What a Location, a Link or a realm in the answer begins with. */
+  get publicAddress(): PublicAddress {
+    return this.#forwarding.publicAddressOf(this.request, this.#told)
   }
 
   /** What kind of thing it asks for, as far as its URL can be read. */

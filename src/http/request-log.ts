@@ -5,7 +5,7 @@ import { RegistryError } from '../oci/error.ts'
 import type { Ledger } from '../registry/ledger.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { isUnexpected } from './errors.ts'
-import { forwardedFor } from './forwarding.ts'
+import { type Forwarding, forwardedFor } from './forwarding.ts'
 import type { Metrics } from './metrics.ts'
 import { Occasionally } from './occasionally.ts'
 import { RequestContext, type Subject } from './request-context.ts'
@@ -14,6 +14,7 @@ export interface RequestLogOptions {
   readonly logger: Logger
   readonly metrics: Metrics
   readonly ledger: Ledger
+  readonly forwarding: Forwarding
 }
 
 /** Milliseconds in which an upstream's trouble is a warning once; every failed pull is in the log all the same. */
@@ -52,7 +53,7 @@ export class RequestLog {
     const known = request as Known
     known[contextKey] ??= holdsV2.test(request.url ?? '')
       ? this.#begin(request, response)
-      : new RequestContext(request, response)
+      : new RequestContext(request, response, this.#options.forwarding)
     return known[contextKey]
   }
 
@@ -82,7 +83,7 @@ export class RequestLog {
   }
 
   #begin(request: IncomingMessage, response: ServerResponse): RequestContext {
-    const context = new RequestContext(request, response)
+    const context = new RequestContext(request, response, this.#options.forwarding)
     const { socket } = request
     let contexts = this.#sockets.get(socket)
     if (!contexts) {
@@ -121,7 +122,7 @@ export class RequestLog {
       sentBytes: bytes,
     } = context
     const { url = '' } = request
-    const asksFor = forwardedFor(request)
+    const asksFor = context.origin.by === 'told' ? undefined : forwardedFor(request)
     metrics.count({
       method,
       kind,

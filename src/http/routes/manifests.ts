@@ -74,7 +74,7 @@ async function put({ bodies }: ManifestRoutesOptions, question: Question<'manife
   if (subject !== undefined) reply.header('oci-subject', subject)
   reply
     .code(201)
-    .header('location', url.path.replace(/[^/]*$/, digest))
+    .header('location', context.publicAddress.linkTo(url.path.replace(/[^/]*$/, digest)))
     .header('docker-content-digest', digest)
     .header('content-length', 0)
     .send(null)

@@ -39,7 +39,7 @@ async function answer(
   if (next !== undefined) {
     const query = new URLSearchParams(url.query)
     query.set(skipParameter, String(next))
-    reply.header('link', formatNextLink(url.path, query.toString()))
+    reply.header('link', formatNextLink(context.publicAddress.linkTo(url.path), query.toString()))
   }
   describeServed(reply, served, doubtOf(served))
   // The type without a charset: clients compare it to the letter.

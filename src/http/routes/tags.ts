@@ -27,7 +27,8 @@ async function answer(
   const { tags, next, ...served } = await withRoom(asked, context, documents)
   if (next !== undefined && page.n !== 0) {
     const namespace = url.namespace === undefined ? [] : [`ns=${encodeURIComponent(url.namespace)}`]
-    reply.header('link', formatNextLink(url.path, [withoutNamespace(next), ...namespace].join('&')))
+    const path = context.publicAddress.linkTo(url.path)
+    reply.header('link', formatNextLink(path, [withoutNamespace(next), ...namespace].join('&')))
   }
   describeServed(reply, served, served.doubt)
   reply.type('application/json; charset=utf-8')

@@ -1,4 +1,3 @@
-import type { FastifyReply } from 'fastify'
 import {
   type Digest,
   type DigestAlgorithm,
@@ -29,7 +28,7 @@ export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
  * whoever mounts nothing.
  */
 async function begin(question: Question<'uploads'>): Promise<void> {
-  const { context, reply, url } = question
+  const { context, url } = question
   const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const push = pushingOf(question)
@@ -44,26 +43,22 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   if (digest !== undefined) {
     await push.finish(state.id, digest, receiveBlob(context), { signal, client })
     tellStored(question, digest)
-  } else tellState(reply.code(202), `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
+  } else tellState(question, 202, `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
 }
 
 async function tell(question: Question<'upload'>): Promise<void> {
-  const { context, reply, target, url } = question
-  tellState(
-    reply.code(204),
-    url.path,
-    await pushingOf(question).upload(target.id, { signal: context.signal }),
-  )
+  const { context, target, url } = question
+  tellState(question, 204, url.path, await pushingOf(question).upload(target.id, { signal: context.signal }))
 }
 
 async function append(question: Question<'upload'>): Promise<void> {
-  const { context, reply, target, url } = question
+  const { context, target, url } = question
   const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
   const state = await pushingOf(question).append(target.id, body, { start, signal, client })
-  tellState(reply.code(202), url.path, state)
+  tellState(question, 202, url.path, state)
 }
 
 async function finish(question: Question<'upload'>): Promise<void> {
@@ -122,20 +117,26 @@ function spanOf({ request }: RequestContext): { start: number | undefined; lengt
 }
 
 /** Where the session is, and how much is there. `0-0` is also said of nothing, as every registry does. */
-function tellState(reply: FastifyReply, location: string, { id, offset }: UploadState): void {
+function tellState(
+  { context, reply }: Question<'upload'> | Question<'uploads'>,
+  status: 202 | 204,
+  path: string,
+  { id, offset }: UploadState,
+): void {
   reply
-    .header('location', location)
+    .code(status)
+    .header('location', context.publicAddress.linkTo(path))
     .header('range', `0-${Math.max(0, offset - 1)}`)
     .header('docker-upload-uuid', id)
     .header('content-length', 0)
     .send(null)
 }
 
-function tellStored({ reply, url }: Pick<Question<'upload'>, 'reply' | 'url'>, digest: Digest): void {
+function tellStored({ context, reply, url }: Question<'upload'> | Question<'uploads'>, digest: Digest): void {
   const [name] = url.path.split('/blobs/uploads', 1)
   reply
     .code(201)
-    .header('location', `${name}/blobs/${digest}`)
+    .header('location', context.publicAddress.linkTo(`${name}/blobs/${digest}`))
     .header('docker-content-digest', digest)
     .header('content-length', 0)
     .send(null)
