@@ -26,6 +26,7 @@ import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
+import { RepositoryLists } from './registry/repository-lists.ts'
 import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
@@ -153,7 +154,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     patterns: config.local.repositories,
     logger,
   })
-  const repositories = new Repositories(mirror, local, upstreams)
+  const lists = new RepositoryLists({
+    catalog,
+    upstreams: upstreams.map(({ name }) => name),
+    servePrivateMs: servePrivate,
+  })
+  const repositories = new Repositories(mirror, local, lists, upstreams)
   const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits
   const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })

@@ -5,7 +5,7 @@ import type { RegistryUrl, RepositoryKind, TargetOf } from './registry-url.ts'
 import type { RequestContext } from './request-context.ts'
 
 /** The kinds of things that something can be asked of. */
-export type Kind = RepositoryKind | 'base'
+export type Kind = RepositoryKind | 'base' | 'catalog'
 
 /** A request about one kind of thing. */
 export interface Question<Asked extends Kind> {
@@ -13,7 +13,7 @@ export interface Question<Asked extends Kind> {
   readonly reply: FastifyReply
   readonly url: RegistryUrl
   readonly target: TargetOf<Asked>
-  /** Undefined for the base of all, which is in none. */
+  /** Undefined for what is in none. */
   readonly repository: Asked extends RepositoryKind ? Repository : undefined
   /** Who asks, and what else whoever asks may do: read what it names beside, see what is in a list. */
   readonly asker: Asker

@@ -12,6 +12,7 @@ export type RegistryTarget =
   | { readonly kind: 'upload'; readonly name: string; readonly id: string }
   | { readonly kind: 'tags'; readonly name: string }
   | { readonly kind: 'referrers'; readonly name: string; readonly digest: Digest }
+  | { readonly kind: 'catalog' }
   | { readonly kind: 'unknown' }
 
 /** What a URL of this kind names, such as the digest of a blob. */
@@ -74,6 +75,7 @@ function splitPath(path: string): { prefix: string | undefined; parts: string[] 
 
 function parseTarget(parts: readonly string[]): RegistryTarget {
   if (parts.length === 0 || (parts.length === 1 && parts[0] === '')) return { kind: 'base' }
+  if (parts.length === 1 && parts[0] === '_catalog') return { kind: 'catalog' }
   const [before, last] = parts.slice(-2)
   const nameParts = parts.slice(0, -2)
   const name = nameParts.join('/')

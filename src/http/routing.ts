@@ -67,6 +67,7 @@ const nouns = {
   upload: 'an upload',
   tags: 'a list of tags',
   referrers: 'a list of referrers',
+  catalog: 'the list of repositories',
   unknown: 'this address',
 } as const satisfies Record<RegistryTarget['kind'], string>
 
@@ -77,6 +78,6 @@ function placeOf(kind: string, method: string): string {
 /** The answer to what no registry has, or what this one has not. */
 export function nothingHere(): RegistryError {
   const message =
-    'there is nothing at this path: manifests, blobs, tags and referrers of a repository are below /v2/, and what lists or searches repositories (_catalog, docker search) is not served'
+    'there is nothing at this path: manifests, blobs, tags and referrers of a repository are below /v2/, and so is the list of repositories (/v2/_catalog)'
   return new RegistryError('UNSUPPORTED', message, { status: 404 })
 }

@@ -4,7 +4,7 @@ import { RegistryError } from './error.ts'
 export interface PageQuery {
   /**
    * As the client wrote it, without "?" and without `ns`: what else is in it is between it and the upstream. Only an
-   * `n` beyond what a page holds is made smaller.
+   * `n` beyond what an upstream is asked for is made smaller.
    */
   readonly text: string
   readonly n: number | undefined
@@ -13,8 +13,9 @@ export interface PageQuery {
   readonly isForeign: boolean
 }
 
-/** Entries of a page. */
-const maximumPageSize = 10_000
+/** Entries of a page: of what is here, and of what an upstream is asked for. */
+export const maximumPageSize = 100_000
+const maximumUpstreamPageSize = 10_000
 /** Characters, and parameters, of a query; an upstream's own marks are far shorter. */
 const maximumLength = 4096
 const maximumParameters = 32
@@ -35,7 +36,8 @@ export function parsePageQuery(rawUrl: string): PageQuery {
   const values = new URLSearchParams(text)
   const n = parsePageSize(values.get('n'))
   return {
-    text: n === undefined || n <= maximumPageSize ? text : withPageSize(text, maximumPageSize),
+    text:
+      n === undefined || n <= maximumUpstreamPageSize ? text : withPageSize(text, maximumUpstreamPageSize),
     n: n === undefined ? undefined : Math.min(n, maximumPageSize),
     last: values.get('last') ?? undefined,
     isForeign: passed.some((parameter) => !['n', 'last'].includes(nameOf(parameter))),

@@ -3,7 +3,7 @@ import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf } from '..
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
-import type { PageQuery } from '../oci/page-query.ts'
+import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { type Referrer, referrerOf } from '../oci/referrers.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
@@ -49,7 +49,6 @@ export interface LocalStore {
  * told that a blob is here does not send it.
  */
 const graceMs = 24 * 60 * 60_000
-const tagsOfPage = 1000
 const referrersAtOnce = 100
 /** Digests that an answer lists of what a manifest lacks: a client pushes them one by one, and there may be 30,000. */
 const missingTold = 100
@@ -110,7 +109,8 @@ export class LocalRepository implements Repository, Pushing {
     throw new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
   }
 
-  async tags({ n = tagsOfPage, last }: PageQuery): Promise<ServedTagPage> {
+  /** All of them where no number is given: few who ask so look for another page. */
+  async tags({ n = maximumPageSize, last }: PageQuery): Promise<ServedTagPage> {
     if (!(await this.#isKnown())) throw this.#unknown()
     // One more tells whether there is another page.
     const found = await this.#store.catalog.tags(this.key, {

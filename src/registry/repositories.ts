@@ -4,18 +4,26 @@ import type { LocalRepositories } from './local-repositories.ts'
 import type { Mirror } from './mirror.ts'
 import { MirroredRepository } from './mirrored-repository.ts'
 import type { Repository } from './repository.ts'
-import { type Asked, Router, withoutVersion } from './router.ts'
+import type { RepositoryLists, RepositoryPage, WantedRepositories } from './repository-lists.ts'
+import { type Asked, type AskedOfAll, Router, withoutVersion } from './router.ts'
 
 /** All repositories that a request can mean. */
 export class Repositories {
   readonly #mirror: Mirror
   readonly #local: LocalRepositories
+  readonly #lists: RepositoryLists
   readonly #router: Router<RegistryClient>
 
   /** The first upstream answers requests that name none. Throws TypeError where there is none. */
-  constructor(mirror: Mirror, local: LocalRepositories, upstreams: readonly RegistryClient[]) {
+  constructor(
+    mirror: Mirror,
+    local: LocalRepositories,
+    lists: RepositoryLists,
+    upstreams: readonly RegistryClient[],
+  ) {
     this.#mirror = mirror
     this.#local = local
+    this.#lists = lists
     this.#router = new Router(upstreams)
   }
 
@@ -52,5 +60,17 @@ export class Repositories {
     if (!upstream) return this.#local.at(name)
     const isPushable = asked.mayPush && this.#local.isPushable(asName)
     return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
+  }
+
+  /**
+   * At most `limit` repositories behind a name, under the names by which they can be asked for in the same way: where a
+   * request names an upstream, its own. Throws RegistryError as `Router.upstreamOf` does.
+   */
+  async list(
+    asked: AskedOfAll,
+    { limit, ...wanted }: Omit<WantedRepositories, 'upstream'> & { readonly limit: number },
+  ): Promise<RepositoryPage> {
+    const upstream = this.#router.upstreamOf(asked)?.name
+    return this.#lists.page({ ...wanted, upstream }, limit)
   }
 }

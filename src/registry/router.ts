@@ -17,6 +17,9 @@ export interface Asked {
   readonly isLocal?: boolean | undefined
 }
 
+/** Likewise of one that names no repository. */
+export type AskedOfAll = Pick<Asked, 'namespace' | 'prefix' | 'host'>
+
 /** A repository, and the upstream that has it; undefined: this mirror alone. */
 export interface Route<Upstream> {
   readonly upstream: Upstream | undefined
@@ -116,13 +119,27 @@ export class Router<Upstream extends { readonly name: string }> {
     throw new TypeError('the last rule finds one')
   }
 
+  /**
+   * The upstream that a request about all repositories names; undefined where it names none. Throws RegistryError as
+   * `route` does.
+   */
+  upstreamOf({ namespace, prefix, host }: AskedOfAll): Upstream | undefined {
+    const names = this.#names
+    const inPath = prefix === undefined ? undefined : names.demand(prefix, `the path /${prefix}`)
+    if (namespace === undefined) return (inPath ?? names.byHost(host))?.upstream
+    const inQuery = names.demand(namespace, `?ns=${namespace}`)
+    if (inPath && inPath.upstream !== inQuery.upstream) throw contradiction(inQuery, inPath)
+    return inQuery.upstream
+  }
+
   /** Whether an upstream goes by `name`. */
   serves(name: string): boolean {
     return this.#names.find(name, name) !== undefined
   }
 
   /** Whoever names a registry more than once means one, and it is no part of the repository's name. */
-  #settle({ upstream, by }: Named<Upstream>, { prefix, name }: Asked): Route<Upstream> {
+  #settle(found: Named<Upstream>, { prefix, name }: Asked): Route<Upstream> {
+    const { upstream } = found
     const inPath = prefix === undefined ? undefined : this.#names.demand(prefix, `the path /${prefix}`)
     const leading = leadingPart(name)
     const inName = this.#names.find(leading, `the name's first part ${leading}`)
@@ -130,16 +147,21 @@ export class Router<Upstream extends { readonly name: string }> {
     const otherInPath = inPath?.upstream === upstream ? undefined : inPath
     // A name without a dot is an owner's as well.
     const otherInName = !isLed && looksLikeRegistry(leading) ? inName : undefined
-    const contradiction = otherInPath ?? otherInName
-    if (contradiction) {
-      const message = `the request names two registries: ${by} means ${upstream.name}, ${contradiction.by} means ${contradiction.upstream.name}; name one, or the same twice`
-      throw new RegistryError('NAME_UNKNOWN', message)
-    }
+    const other = otherInPath ?? otherInName
+    if (other) throw contradiction(found, other)
     const rest = isLed ? withoutVersion(name.slice(leading.length + 1)) : name
     // As it was written: a refusal of what nobody wrote would be a riddle.
     const written = parseRepositoryName(rest)
     return { upstream, name: parseRepositoryName(this.#names.inFull(upstream, written)) }
   }
+}
+
+function contradiction(
+  found: Named<{ readonly name: string }>,
+  other: Named<{ readonly name: string }>,
+): RegistryError {
+  const message = `the request names two registries: ${found.by} means ${found.upstream.name}, ${other.by} means ${other.upstream.name}; name one, or the same twice`
+  return new RegistryError('NAME_UNKNOWN', message)
 }
 
 /** The first part of a name that has more of them, else nothing. */

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
 import type { SealedFile } from './partial.ts'
 import type { RepositoryKey } from './repository-key.ts'
 
@@ -118,6 +119,24 @@ export function notYetCounting({ at, refusedAfter }: RefusalTimes): readonly [af
   return [refusedAfter, 2 * at - refusedAfter]
 }
 
+/** Which names of repositories are wanted. */
+export interface ListedAsked extends RefusalTimes {
+  readonly origin: string
+  /** Names behind this, in the order of their bytes; it need not be one. */
+  readonly after: string
+  /** Repositories that are looked at. */
+  readonly limit: number
+  /** Is in each of the names; all where it is empty. */
+  readonly part: string
+}
+
+export interface ListedNames {
+  /** Of repositories with a manifest that was pushed, or is held for anyone by one that is not refused. */
+  readonly names: readonly RepositoryName[]
+  /** The last one that was looked at, listed or not; undefined where there are no more. */
+  readonly last: string | undefined
+}
+
 /** What is put into a local repository along with a manifest. */
 interface ManifestPut {
   readonly references: readonly ManifestReference[]
@@ -136,6 +155,8 @@ export interface CatalogReads {
   repositories(
     page: PageOf<RepositoryKey> & { readonly origin?: string | undefined },
   ): Promise<RepositoryKey[]>
+  /** The names of an origin's repositories that have something for anyone, as far as it looked for them. */
+  listed(asked: ListedAsked): Promise<ListedNames>
   /** The evidence that a repository has this content. */
   held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined>
   /**

@@ -47,7 +47,7 @@ test('what a client is told has the name of the image, and what to ask for inste
   assert.match(await told('/v2/app/manifests/1.99'), /library\/app:1\.99\): look whether its name is right/)
   const beyond = await told(`/v2/app/blobs/${digest}`, { range: 'bytes=451-' })
   assert.match(beyond, /the blob has 451 bytes, and the range .*bytes=451-.* is not among them: ask/)
-  for (const path of ['/v2/_catalog', '/v1/search?q=app', '/nothing']) {
-    assert.match(await told(path), /nothing at this path: .*\(_catalog, docker search\) is not served/)
+  for (const path of ['/v2/_catalog/x', '/nothing']) {
+    assert.match(await told(path), /nothing at this path: .* the list of repositories \(\/v2\/_catalog\)/)
   }
 })

@@ -19,6 +19,7 @@ import {
   repositoryOf,
   two,
 } from './catalog-fixtures.ts'
+import { listContract } from './catalog-lists.contract.ts'
 import { localContract } from './catalog-local.contract.ts'
 import { writeContract } from './catalog-writes.contract.ts'
 
@@ -36,6 +37,7 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: repositories apart`, () => separationContract(open))
   suite(`${name}: evidence`, () => evidenceContract(open))
   suite(`${name}: what is local`, () => localContract(open))
+  suite(`${name}: lists`, () => listContract(open))
   suite(`${name}: what is taken away`, () => collectionContract(open))
   suite(`${name}: bytes`, () => bytesContract(open))
   suite(`${name}: writes`, () => writeContract(open))

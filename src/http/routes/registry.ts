@@ -18,6 +18,7 @@ import type { RequestLog } from '../request-log.ts'
 import { RouteTable } from '../routing.ts'
 import { baseRoutes } from './base.ts'
 import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
+import { type CatalogRoutesOptions, catalogRoutes } from './catalog.ts'
 import { type ManifestRoutesOptions, manifestRoutes } from './manifests.ts'
 import { referrerRoutes } from './referrers.ts'
 import { tagRoutes } from './tags.ts'
@@ -42,7 +43,7 @@ interface RepositoryFinder {
 }
 
 export interface RegistryRoutesOptions extends BlobRoutesOptions, ManifestRoutesOptions {
-  readonly repositories: RepositoryFinder
+  readonly repositories: RepositoryFinder & CatalogRoutesOptions['repositories']
   readonly authorizer: Authorizer
   readonly requestLog: RequestLog
 }
@@ -61,6 +62,7 @@ export class RegistryRoutes {
       ...uploadRoutes,
       ...tagRoutes(options),
       ...referrerRoutes(options),
+      ...catalogRoutes(options),
     ])
   }
 

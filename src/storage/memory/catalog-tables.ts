@@ -10,7 +10,7 @@ import {
   type UploadRecord,
 } from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
-import type { RepositoryKey } from '../repository-key.ts'
+import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
 
 interface Held extends Omit<Holding, 'refusedSince'> {
   readonly repository: RepositoryKey
@@ -133,6 +133,17 @@ export class CatalogTables {
     const { refusedSince } = this.repositories.get(repository) ?? {}
     const [after, before] = notYetCounting(times)
     return refusedSince === undefined || (refusedSince > after && refusedSince < before)
+  }
+
+  /** Whether it has a manifest that was pushed, or that it holds for anyone. */
+  isListed(repository: RepositoryKey, times: RefusalTimes): boolean {
+    const isForAnyone = originOf(repository) !== localOrigin && this.counts(repository, times)
+    return [...this.holdings.values()].some(
+      (held) =>
+        held.repository === repository &&
+        held.mediaType !== undefined &&
+        (held.localAt !== undefined || (isForAnyone && held.publicAt !== undefined)),
+    )
   }
 
   /** Whether its bytes are kept whoever else needs room. */

@@ -5,6 +5,8 @@ import type {
   Catalog,
   CatalogVerbs,
   Holding,
+  ListedAsked,
+  ListedNames,
   ManifestRecord,
   NamingManifest,
   PageOf,
@@ -15,7 +17,7 @@ import type {
   TagRecord,
   UploadRecord,
 } from '../catalog.ts'
-import { nameOf, originOf, type RepositoryKey } from '../repository-key.ts'
+import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import { by, CatalogTables, keyOf } from './catalog-tables.ts'
 import { memoryVerbs } from './verbs.ts'
 
@@ -69,6 +71,21 @@ export class MemoryCatalog implements Catalog {
       .toSorted(inOrder)
       .slice(0, page.limit)
       .map(({ key }) => key)
+  }
+
+  async listed({ origin, after, limit, part, ...times }: ListedAsked): Promise<ListedNames> {
+    const names = [...this.tables.repositories.keys()]
+      .filter((key) => originOf(key) === origin)
+      .map(nameOf)
+      .filter((name) => name > after)
+      .toSorted()
+      .slice(0, limit)
+    return {
+      names: names.filter(
+        (name) => name.includes(part) && this.tables.isListed(repositoryKey(origin, name), times),
+      ),
+      last: names.length === limit ? names.at(-1) : undefined,
+    }
   }
 
   async held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined> {

@@ -31,6 +31,12 @@ export const sqliteReads: ReadsOver<Statements> = {
     return statements.all('repositoriesOf', origin, name, limit).map(keyIn)
   },
 
+  listed(statements, { origin, after, limit, part, ...times }) {
+    const row = statements.get('listed', origin, after, limit, part, ...notYetCounting(times))
+    const names = texts(row?.names) as RepositoryName[]
+    return { names, last: row?.seen === limit ? text(row.last) : undefined }
+  },
+
   held(statements, repository, digest) {
     const row = statements.get('held', ...keyed(repository), digestToBytes(digest))
     return (
@@ -69,7 +75,7 @@ export const sqliteReads: ReadsOver<Statements> = {
   },
 
   tags(statements, repository, { after = '' as Tag, limit = everything } = {}) {
-    return statements.all('tags', ...keyed(repository), after, limit).map((row) => text(row.name) as Tag)
+    return texts(statements.get('tags', ...keyed(repository), after, limit)?.names) as Tag[]
   },
 
   referrers(statements, repository, subject) {
@@ -133,6 +139,7 @@ export const sqliteReads: ReadsOver<Statements> = {
 export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType<CatalogReads[Name]>> } = {
   repository: undefined,
   repositories: [],
+  listed: { names: [], last: undefined },
   held: undefined,
   named: undefined,
   isFree: false,
@@ -198,10 +205,14 @@ function text(value: unknown): string | undefined {
   return value
 }
 
-function parsed(descriptors: unknown) {
+function parsed(list: unknown) {
   try {
-    return JSON.parse(text(descriptors) ?? '')
+    return JSON.parse(text(list) ?? '')
   } catch (error) {
     throw new DamagedRecord('a list in the catalog is none', { cause: error })
   }
+}
+
+function texts(list: unknown): string[] {
+  return parsed(list).map((value: unknown) => text(value) ?? '')
 }

@@ -109,6 +109,8 @@ function both() {
   return { database, statements, tables, run }
 }
 
+const everyName = { after: '', limit: 2, part: '', at: 30 }
+
 /** Every question with every answer, of both. */
 async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>): Promise<void> {
   const memory = new MemoryCatalog(tables)
@@ -117,6 +119,9 @@ async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>
   const questions: [keyof typeof misses, unknown[]][] = [
     ['usage', []],
     ...[undefined, 'local', 'quay.io'].map((origin) => ['repositories', [{ origin, limit: 3 }]] as never),
+    ...['local', 'quay.io'].flatMap((origin) =>
+      [0, 20].map((refusedAfter) => ['listed', [{ ...everyName, origin, refusedAfter }]] as never),
+    ),
     ...everywhere.map((after) => ['repositories', [{ after, limit: 9 }]] as never),
     ...[7, 60].flatMap((time) =>
       (['idle', 'leastRecent', 'unverified', 'staleUploads'] as const).map(

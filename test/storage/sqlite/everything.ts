@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Tag } from '../../../src/oci/reference.ts'
+import { localOrigin } from '../../../src/storage/repository-key.ts'
 import type { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { anyone, blobOf, fileOf, layerOf, manifestOf, one, repositoryOf } from '../catalog-fixtures.ts'
 
@@ -34,6 +35,9 @@ export async function record(catalog: SqliteCatalog, n: number): Promise<void> {
 export async function ask(catalog: SqliteCatalog): Promise<void> {
   await catalog.usage()
   await catalog.repositories({ limit: 1000 })
+  for (const origin of [localOrigin, 'docker.io']) {
+    await catalog.listed({ origin, after: '', limit: 1000, part: '', at: 10_000, refusedAfter: 0 })
+  }
   await catalog.idle(1e6, 1000)
   await catalog.leastRecent(1e6, 1000)
   await catalog.unverified(1e6, 1000)
