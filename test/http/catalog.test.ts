@@ -157,3 +157,13 @@ test('it can be read, and nothing else', async () => {
   }
   assert.equal((await send('GET', `${mirror.url}/v2/_catalog/x`)).status, 404)
 })
+
+test('the next page is linked by the address that clients know', async () => {
+  await using other = await startMirror({
+    upstream: hub.url,
+    config: { 'server.publicUrl': 'https://mirror.test/registry' },
+  })
+  for (const name of ['a', 'b']) await pushImage(`${other.url}/v2/${name}`, 'v1', image)
+  const { headers } = await send('GET', `${other.url}/v2/_catalog?n=1`)
+  assert.equal(headers.link, '<https://mirror.test/registry/v2/_catalog?n=1&last=a>; rel="next"')
+})

@@ -17,7 +17,11 @@ export interface CatalogRoutesOptions extends DocumentsOptions {
         readonly prefix: string | undefined
         readonly host: string | undefined
       },
-      page: { readonly after: string | undefined; readonly limit: number },
+      page: {
+        readonly after: string | undefined
+        readonly limit: number
+        readonly isAllowed: (name: string) => boolean
+      },
     ): Promise<RepositoryPage>
   }
 }
@@ -38,13 +42,14 @@ export function catalogRoutes(options: CatalogRoutesOptions): readonly Route<'ca
 
 async function answer(
   { repositories, documents }: CatalogRoutesOptions,
-  { context, reply, url }: Question<'catalog'>,
+  { context, reply, url, asker }: Question<'catalog'>,
 ): Promise<void> {
   const { n = defaultPage, last } = parsePageQuery(context.request.url ?? '')
   const limit = Math.min(n, maximumPage)
   const { namespace, prefix } = url
   const asked = { namespace, prefix, host: context.request.headers.host }
-  const ask = () => repositories.list(asked, { after: last, limit })
+  const isAllowed = (name: string) => asker.may('pull', name)
+  const ask = () => repositories.list(asked, { after: last, limit, isAllowed })
   const page = await withRoom({ ask, bytesOf, again: () => ask }, context, documents)
   const names = page.repositories.map(({ name }) => name)
   const end = names.at(-1)
@@ -54,7 +59,7 @@ async function answer(
       last: end,
       ...(namespace === undefined ? {} : { ns: namespace }),
     })
-    reply.header('link', formatNextLink(url.path, query.toString()))
+    reply.header('link', formatNextLink(context.publicAddress.linkTo(url.path), query.toString()))
   }
   reply.type('application/json; charset=utf-8')
   reply.send(JSON.stringify({ repositories: names }))
