@@ -163,7 +163,10 @@ test('the next page is linked by the address that clients know', async () => {
     upstream: hub.url,
     config: { 'server.publicUrl': 'https://mirror.test/registry' },
   })
-  for (const name of ['a', 'b']) await pushImage(`${other.url}/v2/${name}`, 'v1', image)
+  for (const name of ['alpine', 'team/app']) await pull(`${other.url}/v2/${name}/manifests/latest`)
   const { headers } = await send('GET', `${other.url}/v2/_catalog?n=1`)
-  assert.equal(headers.link, '<https://mirror.test/registry/v2/_catalog?n=1&last=a>; rel="next"')
+  assert.equal(
+    headers.link,
+    '<https://mirror.test/registry/v2/_catalog?n=1&last=docker.io%2Flibrary%2Falpine>; rel="next"',
+  )
 })
