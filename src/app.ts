@@ -22,6 +22,7 @@ import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { DocumentReader } from './oci/document-reader.ts'
 import { Ledger } from './registry/ledger.ts'
+import { LocalReferrers } from './registry/local-referrers.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { createMirror } from './registry/mirror.ts'
@@ -150,6 +151,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     catalog,
     blobs,
     documents,
+    referrers: new LocalReferrers({ catalog, documents }),
     uploads,
     patterns: config.local.repositories,
     logger,

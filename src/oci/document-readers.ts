@@ -1,6 +1,6 @@
 import { parseClaimedManifest } from './claimed-manifest.ts'
 import { parseManifest, parseTagList } from './manifest.ts'
-import { parseReferrers } from './referrers.ts'
+import { parseReferrers, referrerOf } from './referrers.ts'
 import { parseStrictManifest } from './strict-manifest.ts'
 
 /** The documents that are read whole, and may be of 4 MiB; pure functions of their bytes. */
@@ -12,6 +12,8 @@ export const documentReaders = {
   strict: parseStrictManifest,
   tags: parseTagList,
   referrers: parseReferrers,
+  /** One that refers to another one, as the list of that one shows it. */
+  referrer: referrerOf,
 }
 
 export type DocumentReaders = typeof documentReaders

@@ -53,20 +53,20 @@ export function filterReferrers(
   artifactTypes: readonly string[],
 ): readonly Referrer[] {
   if (artifactTypes.length === 0) return referrers
-  const wanted = new Set(artifactTypes.map((type) => type.toLowerCase()))
-  return referrers.filter(({ artifactType }) => wanted.has(artifactType?.toLowerCase() ?? ''))
+  return referrers.filter(({ artifactType }) => isOfType(artifactType, artifactTypes))
+}
+
+/** Whether an artifact is of one of these types; whatever it is where none is given. */
+export function isOfType(artifactType: string | undefined, wanted: readonly string[]): boolean {
+  const type = artifactType?.toLowerCase()
+  return wanted.length === 0 || wanted.some((one) => one.toLowerCase() === type)
 }
 
 /**
  * A manifest as its subject's list shows it: with its own type of artifact and annotations. Throws RegistryError
  * MANIFEST_INVALID (400) for what is no manifest.
  */
-export function referrerOf(manifest: {
-  readonly digest: Digest
-  readonly mediaType: string
-  readonly bytes: Uint8Array
-}): Referrer {
-  const { digest, mediaType, bytes } = manifest
+export function referrerOf(bytes: Uint8Array, mediaType: string, digest: Digest): Referrer {
   const { artifactType } = parseManifest(bytes, mediaType)
   const body = parseJsonObject(bytes, (problem) => new RegistryError('MANIFEST_INVALID', problem))
   const annotations = isJsonObject(body.annotations) ? onlyTexts(body.annotations) : undefined
@@ -84,28 +84,47 @@ export function referrersTag(subject: Digest): Tag {
   return `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}` as Tag
 }
 
-/**
- * The index that a client gets (end-12), from the `skip`-th referrer on. More than 4 MiB are several pages, since
- * clients read no more than that of an answer; `next` is what to skip for the next one.
- */
-export function formatReferrers(
-  referrers: readonly Referrer[],
-  skip: number,
-): { body: Buffer; next: number | undefined } {
-  const head = `{"schemaVersion":2,"mediaType":"${manifestMediaTypes.ociIndex}","manifests":[`
-  const entries: string[] = []
-  let bytes = head.length + 2
-  let next: number | undefined
-  for (let index = skip; index < referrers.length; index += 1) {
-    const entry = JSON.stringify(referrers[index])
-    bytes += Buffer.byteLength(entry) + 1
-    if (bytes > maximumManifestBytes && entries.length > 0) {
-      next = index
-      break
-    }
-    entries.push(entry)
+const indexHead = `{"schemaVersion":2,"mediaType":"${manifestMediaTypes.ociIndex}","manifests":[`
+
+/** What one answer holds of a list (end-12): clients read no more than 4 MiB of one. */
+export class ReferrerPage {
+  readonly referrers: Referrer[] = []
+  /** Of the answer. */
+  #bytes = indexHead.length + 2
+
+  /** False where it has no more room, which it has for the first one whatever its size. */
+  add(referrer: Referrer): boolean {
+    const bytes = this.#bytes + Buffer.byteLength(JSON.stringify(referrer)) + 1
+    if (bytes > maximumManifestBytes && this.referrers.length > 0) return false
+    this.#bytes = bytes
+    this.referrers.push(referrer)
+    return true
   }
-  return { body: Buffer.from(`${head}${entries.join()}]}`), next }
+}
+
+/**
+ * A page of a list that is here as a whole: from where `from` says on, which is what `next` was of the page before.
+ * Throws RegistryError PAGINATION_NUMBER_INVALID (400) for what is none.
+ */
+export function pageOfReferrers(
+  all: readonly Referrer[],
+  from: string | undefined,
+): { readonly referrers: readonly Referrer[]; readonly next: string | undefined } {
+  if (from !== undefined && !/^\d{1,7}$/.test(from)) throw noSuchPage()
+  const page = new ReferrerPage()
+  const start = Number(from ?? 0)
+  const end = all.findIndex((referrer, index) => index >= start && !page.add(referrer))
+  return { referrers: page.referrers, next: end < 0 ? undefined : String(end) }
+}
+
+/** What is told where a page is asked for that no link led to. */
+export function noSuchPage(): RegistryError {
+  return new RegistryError('PAGINATION_NUMBER_INVALID', 'there is no such page: begin with the first one')
+}
+
+/** The index that a client gets. */
+export function formatReferrers(referrers: readonly Referrer[]): Buffer {
+  return Buffer.from(`${indexHead}${referrers.map((referrer) => JSON.stringify(referrer)).join()}]}`)
 }
 
 function parseReferrer(value: unknown): Referrer | undefined {

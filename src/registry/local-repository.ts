@@ -5,12 +5,12 @@ import { RegistryError } from '../oci/error.ts'
 import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
 import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
-import { type Referrer, referrerOf } from '../oci/referrers.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import type { LocalReferrers } from './local-referrers.ts'
 import { lostOf } from './lost-bytes.ts'
 import type {
   AskOptions,
@@ -22,6 +22,7 @@ import type {
   ServedReferrers,
   ServedTagPage,
   UploadState,
+  WantedReferrers,
 } from './repository.ts'
 import type { Appending } from './upload-session.ts'
 import type { Uploads } from './uploads.ts'
@@ -30,7 +31,7 @@ import type { Uploads } from './uploads.ts'
 export interface LocalStore {
   readonly catalog: Pick<
     Catalog,
-    'held' | 'lease' | 'manifest' | 'mount' | 'naming' | 'putManifest' | 'repository' | 'tag' | 'tags'
+    'held' | 'lease' | 'manifest' | 'mount' | 'putManifest' | 'repository' | 'tag' | 'tags'
   >
   readonly blobs: {
     stat(
@@ -40,6 +41,7 @@ export interface LocalStore {
     openStored(digest: Digest): Promise<BlobReader | undefined>
   }
   readonly documents: DocumentReader
+  readonly referrers: LocalReferrers
   readonly uploads: Uploads
   readonly logger: Logger
 }
@@ -49,7 +51,6 @@ export interface LocalStore {
  * told that a blob is here does not send it.
  */
 const graceMs = 24 * 60 * 60_000
-const referrersAtOnce = 100
 /** Digests that an answer lists of what a manifest lacks: a client pushes them one by one, and there may be 30,000. */
 const missingTold = 100
 
@@ -122,20 +123,9 @@ export class LocalRepository implements Repository, Pushing {
     return { tags, next, status: 'hit' }
   }
 
-  async referrers(subject: Digest): Promise<ServedReferrers> {
-    const { catalog } = this.#store
-    const referrers: Referrer[] = []
-    let after: Digest | undefined
-    do {
-      const page = { limit: referrersAtOnce, ...(after === undefined ? {} : { after }) }
-      const naming = await catalog.naming(this.key, subject, 'subject', page)
-      for (const { manifest } of naming) {
-        const record = await this.#manifestOf(manifest)
-        if (record) referrers.push(referrerOf(record))
-      }
-      after = naming.length < referrersAtOnce ? undefined : naming.at(-1)?.manifest
-    } while (after !== undefined)
-    return { referrers, status: 'hit', checkedAt: undefined }
+  async referrers(subject: Digest, wanted: WantedReferrers): Promise<ServedReferrers> {
+    const page = await this.#store.referrers.page(this.key, subject, wanted)
+    return { ...page, status: 'hit', checkedAt: undefined }
   }
 
   async mount(

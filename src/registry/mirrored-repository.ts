@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
+import { filterReferrers, pageOfReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -17,6 +18,7 @@ import type {
   ServedManifest,
   ServedReferrers,
   ServedTagPage,
+  WantedReferrers,
 } from './repository.ts'
 import type { Right } from './rights.ts'
 import { UnconfirmedReader } from './unconfirmed-reader.ts'
@@ -127,9 +129,14 @@ export class MirroredRepository implements Repository {
     return this.#mirror.tagLists.list(this.#source, page, { isGiven, ...asking })
   }
 
-  async referrers(subject: Digest, asking: AskOptions): Promise<ServedReferrers> {
+  async referrers(
+    subject: Digest,
+    { artifactTypes, from }: WantedReferrers,
+    asking: AskOptions,
+  ): Promise<ServedReferrers> {
     const isGiven = await this.#isUnrefused()
-    return this.#mirror.referrers.list(this.#source, subject, { isGiven, ...asking })
+    const list = await this.#mirror.referrers.list(this.#source, subject, { isGiven, ...asking })
+    return { ...list, ...pageOfReferrers(filterReferrers(list.referrers, artifactTypes), from) }
   }
 
   /**

@@ -57,8 +57,19 @@ export interface ServedTagPage extends Served {
   readonly next: string | undefined
 }
 
+/** Which referrers are wanted. */
+export interface WantedReferrers {
+  /** Artifacts of one of these types; all where none is given. */
+  readonly artifactTypes: readonly string[]
+  /** Where the page begins, as the one before says; undefined: at the first one. */
+  readonly from: string | undefined
+}
+
 export interface ServedReferrers extends Served {
+  /** At most 4 MiB as JSON, but for one alone that is larger. */
   readonly referrers: readonly Referrer[]
+  /** Where the next page begins, for `from`; undefined for the last one. */
+  readonly next: string | undefined
   /** Milliseconds since the epoch at which the upstream last told; undefined where it never did, and for what is local. */
   readonly checkedAt: number | undefined
 }
@@ -131,8 +142,8 @@ export interface Repository {
   /** Fetches nothing: a client that only asks causes no download. */
   blobStat(digest: Digest, options: AskOptions): Promise<ServedBlobStat>
   tags(page: PageQuery, options: AskOptions): Promise<ServedTagPage>
-  /** All of them: filter and pages are the caller's. */
-  referrers(subject: Digest, options: AskOptions): Promise<ServedReferrers>
+  /** A page of them. */
+  referrers(subject: Digest, wanted: WantedReferrers, options: AskOptions): Promise<ServedReferrers>
   /** Undefined where nothing can be pushed. */
   readonly push: Pushing | undefined
 }

@@ -5,6 +5,7 @@ import {
   filterReferrers,
   formatReferrers,
   mergeReferrers,
+  pageOfReferrers,
   parseReferrers,
   type Referrer,
   referrersTag,
@@ -124,12 +125,27 @@ test('a list of more than 4 MiB is several pages, which together are the list', 
   }))
   const found: Referrer[] = []
   let pages = 0
-  for (let skip: number | undefined = 0; skip !== undefined; pages += 1) {
-    const page = formatReferrers(all, skip)
-    assert.ok(page.body.length <= 4 * 1024 * 1024)
-    found.push(...JSON.parse(page.body.toString()).manifests)
-    skip = page.next
-  }
+  let from: string | undefined
+  do {
+    const page = pageOfReferrers(all, from)
+    const body = formatReferrers(page.referrers)
+    assert.ok(body.length <= 4 * 1024 * 1024)
+    found.push(...JSON.parse(body.toString()).manifests)
+    from = page.next
+    pages += 1
+  } while (from !== undefined)
   assert.deepEqual(found, all)
   assert.equal(pages, 2)
+})
+
+test('a referrer that is larger than an answer is a page of its own, and a page is asked for by a link', () => {
+  const large = { ...plain, annotations: { text: 'x'.repeat(5 * 1024 * 1024) } }
+  const all = [plain, large, plain]
+  assert.deepEqual(pageOfReferrers(all, undefined), { referrers: [plain], next: '1' })
+  assert.deepEqual(pageOfReferrers(all, '1'), { referrers: [large], next: '2' })
+  assert.deepEqual(pageOfReferrers(all, '2'), { referrers: [plain], next: undefined })
+  assert.deepEqual(pageOfReferrers(all, '9'), { referrers: [], next: undefined })
+  for (const from of ['', '-1', 'x', '1.5', '12345678']) {
+    assert.throws(() => pageOfReferrers(all, from), { code: 'PAGINATION_NUMBER_INVALID', status: 400 })
+  }
 })

@@ -6,6 +6,7 @@ import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
+import { LocalReferrers } from '../../src/registry/local-referrers.ts'
 import { LocalRepository } from '../../src/registry/local-repository.ts'
 import { Uploads, type UploadsOptions } from '../../src/registry/uploads.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
@@ -37,8 +38,9 @@ export function start(
   })
   const remove = (id: string) => store.partials.remove(id)
   const uploads = new Uploads({ bytes: blobs, remove, catalog, logger, ...times })
+  const documents = new DocumentReader()
   const repository = new LocalRepository(
-    { catalog, blobs, documents: new DocumentReader(), uploads, logger },
+    { catalog, blobs, documents, referrers: new LocalReferrers({ catalog, documents }), uploads, logger },
     name,
   )
   return { store, catalog, blobs, uploads, repository, lines }

@@ -197,6 +197,6 @@ test('what is asked of it and is not there', async () => {
       'a blob is no manifest',
     )
   }
-  assert.deepEqual((await repository.referrers(digest)).referrers, [])
+  assert.deepEqual((await repository.referrers(digest, { artifactTypes: [], from: undefined })).referrers, [])
   assert.deepEqual(parts.lines, [])
 })

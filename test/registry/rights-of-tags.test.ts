@@ -78,7 +78,9 @@ test('what refers to a manifest: what its upstream tells anyone; in an outage wh
   hub.addImage('acme/app', 'latest', image)
   hub.addImage('acme/app', undefined, signature)
   const list = async (from: Rights) => {
-    const { referrers, doubt } = await from.repository('acme/app').referrers(image.manifest.digest, {})
+    const { referrers, doubt } = await from
+      .repository('acme/app')
+      .referrers(image.manifest.digest, { artifactTypes: [], from: undefined }, {})
     return { digests: referrers.map(({ digest }) => digest), isSure: doubt === undefined }
   }
   await rights.repository('acme/app').manifest(latest, { isHead: false })

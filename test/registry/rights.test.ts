@@ -260,7 +260,11 @@ test('names that are made up leave no repository', async (t) => {
     for (const method of questions) assert.equal(await rights.ask(repository, thing, method), 'absent')
   }
   await assert.rejects(repository.manifest(latest, { isHead: true }))
-  await repository.referrers(things[1]?.content.digest ?? assert.fail(), {})
+  await repository.referrers(
+    things[1]?.content.digest ?? assert.fail(),
+    { artifactTypes: [], from: undefined },
+    {},
+  )
   assert.deepEqual(await rights.catalog.repositories({ limit: 10 }), [])
 })
 

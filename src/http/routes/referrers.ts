@@ -1,7 +1,6 @@
-import { RegistryError } from '../../oci/error.ts'
 import { formatNextLink } from '../../oci/link.ts'
 import { manifestMediaTypes } from '../../oci/media-type.ts'
-import { filterReferrers, formatReferrers } from '../../oci/referrers.ts'
+import { formatReferrers } from '../../oci/referrers.ts'
 import type { ServedReferrers } from '../../registry/repository.ts'
 import { describeServed } from '../describe-served.ts'
 import { type DocumentsOptions, withRoom } from '../large-answers.ts'
@@ -9,7 +8,7 @@ import type { Question } from '../question.ts'
 import type { Route } from '../routing.ts'
 
 /** Where a page begins; only our own links have it. */
-const skipParameter = 'skip'
+const fromParameter = 'from'
 
 /** What refers to a manifest (distribution-spec end-12); always an index, with the filter applied here. */
 export function referrerRoutes(options: DocumentsOptions): readonly Route<'referrers'>[] {
@@ -25,20 +24,21 @@ async function answer(
   { documents }: DocumentsOptions,
   { context, reply, url, target, repository }: Question<'referrers'>,
 ): Promise<void> {
-  const skip = parseSkip(url.query.get(skipParameter))
+  const from = url.query.get(fromParameter) ?? undefined
   // A "+" that nobody encoded arrives as a space, which no media type has.
   const given = url.query.getAll('artifactType').map((type) => type.replaceAll(' ', '+'))
   const artifactTypes = given.filter((type) => type !== '')
   const ask = async () => {
-    const { referrers, ...served } = await repository.referrers(target.digest, context.asker)
-    return { served, ...formatReferrers(filterReferrers(referrers, artifactTypes), skip) }
+    const wanted = { artifactTypes, from }
+    const { referrers, ...served } = await repository.referrers(target.digest, wanted, context.asker)
+    return { served, body: formatReferrers(referrers) }
   }
   const asked = { ask, bytesOf: ({ body }: { body: Uint8Array }) => body.length, again: () => ask }
-  const { served, body, next } = await withRoom(asked, context, documents)
+  const { served, body } = await withRoom(asked, context, documents)
   if (artifactTypes.length > 0) reply.header('oci-filters-applied', 'artifactType')
-  if (next !== undefined) {
+  if (served.next !== undefined) {
     const query = new URLSearchParams(url.query)
-    query.set(skipParameter, String(next))
+    query.set(fromParameter, served.next)
     reply.header('link', formatNextLink(context.publicAddress.linkTo(url.path), query.toString()))
   }
   describeServed(reply, served, doubtOf(served))
@@ -52,10 +52,4 @@ function doubtOf({ checkedAt, doubt }: Omit<ServedReferrers, 'referrers'>): stri
   const since =
     checkedAt === undefined ? 'nothing is known' : `known since ${new Date(checkedAt).toISOString()}`
   return `there may be more referrers than these (${since}): ${doubt}`
-}
-
-function parseSkip(text: string | null): number {
-  if (text === null) return 0
-  if (/^\d{1,7}$/.test(text)) return Number(text)
-  throw new RegistryError('PAGINATION_NUMBER_INVALID', `${skipParameter} must be a number`)
 }
