@@ -154,6 +154,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     referrers: new LocalReferrers({ catalog, documents }),
     uploads,
     patterns: config.local.repositories,
+    collectAfterMs: config.local.collectAfter,
     logger,
   })
   const lists = new RepositoryLists({
@@ -194,6 +195,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const server = await buildServer({
     repositories,
     upstreams,
+    isDeletable: config.local.delete,
     authorizer: new Authorizer({
       rules: () => ({ push: config.local.push, hasUsers: false, hostname: hostname() }),
     }),

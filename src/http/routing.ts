@@ -48,10 +48,11 @@ export class RouteTable {
   /** That a method is not taken (405), with those that would do. */
   refusal(kind: RegistryTarget['kind'], method: string): RegistryError {
     const known = [...this.#routes.values()].filter((route) => route.kind === kind)
-    const allow = known.length === 0 ? 'GET, HEAD' : known.map((route) => route.method).join(', ')
-    const isDeleting = method === 'DELETE' && (kind === 'manifest' || kind === 'blob')
-    const message = isDeleting
-      ? `${method} is not there yet: ${nouns[kind]} cannot be deleted here; ${allow} can be asked`
+    const others = known.map((route) => route.method).filter((other) => other !== method)
+    const allow = others.length === 0 ? 'GET, HEAD' : others.join(', ')
+    const isSwitchedOff = others.length < known.length
+    const message = isSwitchedOff
+      ? `nothing can be deleted here (local.delete: false in mirror.yml); ${nouns[kind]} has ${allow}`
       : this.knows(method)
         ? `${method} cannot be done with ${nouns[kind]} here; ${allow} can`
         : `${method} is no method of a registry; ${nouns[kind]} has ${allow}`

@@ -1,5 +1,5 @@
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
-import type { Reference, Tag } from '../oci/reference.ts'
+import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import { originOf, type RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError, type UpstreamErrorCode } from '../upstream/error.ts'
 
@@ -49,6 +49,13 @@ export class Answers {
   async throwRefusal(repository: RepositoryKey, reference: Reference, method?: 'HEAD'): Promise<void> {
     const kept = await this.#refusals.get(keyOf(repository, reference, method))
     if (kept) throw new UpstreamError(kept.code, originOf(repository), kept.message)
+  }
+
+  /** What was said about a reference counts no more: its upstream is asked. */
+  async forget(repository: RepositoryKey, reference: Reference): Promise<void> {
+    if (!isDigestReference(reference)) await this.#fresh.delete(keyOf(repository, reference))
+    for (const method of ['HEAD', undefined] as const)
+      await this.#refusals.delete(keyOf(repository, reference, method))
   }
 
   /**

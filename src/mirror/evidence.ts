@@ -97,6 +97,12 @@ export class Evidence {
     await this.#given(key, digest, asked, this.#options.catalog.confirmed(key, digest, asked))
   }
 
+  /** What the catalog was told to forget is not remembered here either. */
+  forget(repository: RepositoryKey, digest: Digest): void {
+    this.#recent.delete(`${repository} ${digest}`)
+    this.#unwritten.delete(`${repository} ${digest}`)
+  }
+
   /**
    * Hears how an upstream failed to answer about content as anyone. A refusal is written down of the whole repository,
    * as is a "not found" where the list of tags, the second witness, is not found either.

@@ -40,6 +40,10 @@ export class KeptManifests {
     return undefined
   }
 
+  forget(repository: RepositoryKey, digest: Digest): void {
+    this.#memory.delete(`${repository} ${digest}`)
+  }
+
   /** Keeps it in memory. */
   set(repository: RepositoryKey, manifest: ManifestRecord): void {
     this.#memory.set(`${repository} ${manifest.digest}`, manifest)

@@ -15,7 +15,7 @@ import type { FetchedManifest } from '../upstream/registry-client.ts'
 import type { Answers } from './answers.ts'
 import { ClaimedTags } from './claimed-tags.ts'
 import type { Evidence } from './evidence.ts'
-import { KeptManifests } from './kept-manifests.ts'
+import type { KeptManifests } from './kept-manifests.ts'
 import { isOdd, unlessOdd } from './odd-answer.ts'
 import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
@@ -31,6 +31,7 @@ export interface MirroredManifest extends ManifestRecord {
 
 export interface ManifestsOptions {
   readonly catalog: Catalog
+  readonly kept: KeptManifests
   readonly evidence: Evidence
   readonly answers: Answers
   readonly documents: DocumentReader
@@ -49,12 +50,10 @@ export class Manifests {
   readonly #options: ManifestsOptions
   readonly #questions = new SharedQuestions<MirroredManifest>()
   readonly #claiming = new SharedQuestions<ManifestClaims>()
-  readonly #kept: KeptManifests
   readonly #claims = new ClaimedTags()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
-    this.#kept = new KeptManifests(options)
   }
 
   /** Throws UpstreamError where the upstream's answer is needed and it refuses or fails. */
@@ -99,7 +98,7 @@ export class Manifests {
   ): Promise<{ readonly record?: TagRecord | undefined; readonly kept?: ManifestRecord | undefined }> {
     const record = isDigestReference(reference) ? undefined : await this.#options.catalog.tag(key, reference)
     const digest = isDigestReference(reference) ? reference : record?.digest
-    return { record, kept: digest && (await this.#kept.get(key, digest)) }
+    return { record, kept: digest && (await this.#options.kept.get(key, digest)) }
   }
 
   /** The upstream's own word for what is not here. */
@@ -247,7 +246,7 @@ export class Manifests {
     const isTag = !isDigestReference(reference)
     const tag = isTag ? reference : await this.#claimedTag(key, manifest.digest)
     const at = await this.#given(repository, manifest, { parsed, tag, as: fetched.as })
-    this.#kept.set(key, manifest)
+    this.#options.kept.set(key, manifest)
     if (fetched.as !== 'anyone') throw shownToAccount(repository)
     return served(manifest, 'miss', isTag ? at : undefined)
   }

@@ -138,6 +138,12 @@ export class Referrers {
       : { ...nothingKnown, status: 'miss', doubt }
   }
 
+  /** What the catalog was told to forget is not remembered here either. */
+  async forget(repository: RepositoryKey, subject: Digest): Promise<void> {
+    this.#notHere.delete(`${repository} ${subject}`)
+    await this.#passing.delete(`${repository} ${subject}`)
+  }
+
   /** Asks both ways at once: on a line with a long round trip one after the other is felt. */
   async #ask(
     repository: UpstreamRepository,

@@ -1,8 +1,10 @@
+import { LRUCache } from 'lru-cache'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import { type PageQuery, withPageSize } from '../oci/page-query.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
@@ -35,6 +37,8 @@ const budget = {
 }
 /** Tags of one list that are kept. */
 const maximumKeptTags = 5000
+/** Repositories of which it is known that their lists were to be forgotten. */
+const maximumForgotten = 10_000
 /** The size of page that is asked for where the upstream finds the client's too large; none has a lower limit. */
 const modestPageSize = 100
 
@@ -43,6 +47,8 @@ export class TagLists {
   readonly #options: TagListsOptions
   readonly #kept: Expiring<KeptPage>
   readonly #questions = new SharedQuestions<KeptPage>()
+  /** When a repository's lists were last to be forgotten, likewise in milliseconds. */
+  readonly #forgottenAt = new LRUCache<RepositoryKey, number>({ max: maximumForgotten })
 
   constructor(options: TagListsOptions) {
     this.#options = options
@@ -59,7 +65,9 @@ export class TagLists {
     { isGiven, signal, client }: MirrorQuery,
   ): Promise<MirroredTagPage> {
     const key = `${repository.key} ${page.text}`
-    const kept = isGiven ? await this.#kept.get(key) : undefined
+    const found = isGiven ? await this.#kept.get(key) : undefined
+    const isForgotten = (found?.fetchedAt ?? 0) <= (this.#forgottenAt.get(repository.key) ?? -1)
+    const kept = isForgotten ? undefined : found
     if (kept && performance.now() - kept.fetchedAt < this.#options.revalidateMs)
       return { ...kept, status: 'hit' }
     try {
@@ -72,6 +80,11 @@ export class TagLists {
       if (cached) return { ...cached, status: 'stale' }
       throw error
     }
+  }
+
+  /** The upstream is asked for each of its pages. */
+  forget(repository: RepositoryKey): void {
+    this.#forgottenAt.set(repository, performance.now())
   }
 
   async #fetch(

@@ -16,7 +16,11 @@ export function isTag(text: string): text is Tag {
 
 /** Parses a tag or a digest from the wire. Throws RegistryError DIGEST_INVALID or TAG_INVALID (400). */
 export function parseReference(text: string): Reference {
-  if (text.includes(':')) return parseDigest(text)
+  return text.includes(':') ? parseDigest(text) : parseTag(text)
+}
+
+/** Parses a tag from the wire. Throws RegistryError TAG_INVALID (400). */
+export function parseTag(text: string): Tag {
   if (isTag(text)) return text
   throw new RegistryError(
     'TAG_INVALID',

@@ -1,15 +1,12 @@
-import type { Logger } from 'pino'
-import { type Digest, type DigestAlgorithm, digestAlgorithm, digestOf } from '../oci/digest.ts'
-import type { DocumentReader } from '../oci/document-reader.ts'
+import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { isManifestMediaType, isNondistributable, isSchema1MediaType } from '../oci/media-type.ts'
 import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
-import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
+import type { Reference, Tag } from '../oci/reference.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { Catalog, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
-import { referencesOf } from '../storage/manifest-references.ts'
+import type { Catalog, ManifestRecord } from '../storage/catalog.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import { LocalManifests, type LocalManifestsOptions } from './local-manifests.ts'
 import type { LocalReferrers } from './local-referrers.ts'
 import { lostOf } from './lost-bytes.ts'
 import type {
@@ -21,6 +18,7 @@ import type {
   ServedManifest,
   ServedReferrers,
   ServedTagPage,
+  TakenManifest,
   UploadState,
   WantedReferrers,
 } from './repository.ts'
@@ -28,31 +26,25 @@ import type { Appending } from './upload-session.ts'
 import type { Uploads } from './uploads.ts'
 
 /** What all local repositories share. */
-export interface LocalStore {
-  readonly catalog: Pick<
-    Catalog,
-    'held' | 'lease' | 'manifest' | 'mount' | 'putManifest' | 'repository' | 'tag' | 'tags'
-  >
+export interface LocalStore extends LocalManifestsOptions {
+  readonly catalog: LocalManifestsOptions['catalog'] &
+    Pick<Catalog, 'deleteBlob' | 'lease' | 'mount' | 'repository' | 'tags'>
   readonly blobs: {
     stat(
       digest: Digest,
       options?: { readonly signal?: AbortSignal | undefined },
     ): Promise<{ readonly size: number } | undefined>
     openStored(digest: Digest): Promise<BlobReader | undefined>
+    remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
   }
-  readonly documents: DocumentReader
   readonly referrers: LocalReferrers
   readonly uploads: Uploads
-  readonly logger: Logger
+  /**
+   * Milliseconds for which a blob that no manifest names is kept (`local.collectAfter`): whoever was told that it is here
+   * does not send it.
+   */
+  readonly collectAfterMs: number
 }
-
-/**
- * Milliseconds for which a blob that no manifest names is kept: long enough for the slowest push, since whoever was
- * told that a blob is here does not send it.
- */
-const graceMs = 24 * 60 * 60_000
-/** Digests that an answer lists of what a manifest lacks: a client pushes them one by one, and there may be 30,000. */
-const missingTold = 100
 
 /** A repository of this mirror alone: what was pushed to it is in it, and nobody else is ever asked. */
 export class LocalRepository implements Repository, Pushing {
@@ -60,11 +52,13 @@ export class LocalRepository implements Repository, Pushing {
   readonly name: RepositoryName
   readonly upstream = undefined
   readonly #store: LocalStore
+  readonly #manifests: LocalManifests
 
   constructor(store: LocalStore, name: RepositoryName) {
     this.key = repositoryKey(localOrigin, name)
     this.name = name
     this.#store = store
+    this.#manifests = new LocalManifests(store, this.key, name)
   }
 
   get push(): Pushing {
@@ -79,9 +73,7 @@ export class LocalRepository implements Repository, Pushing {
     reference: Reference,
     { isHead, ...asked }: AskOptions & { readonly isHead: boolean } = { isHead: false },
   ): Promise<ServedManifest> {
-    const { catalog } = this.#store
-    const digest = isDigestReference(reference) ? reference : (await catalog.tag(this.key, reference))?.digest
-    const record = digest && (await this.#manifestOf(digest))
+    const record = await this.#manifests.find(reference)
     if (!record) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
     const lost = isHead ? await this.#lostOf(record, asked) : undefined
     if (lost !== undefined) {
@@ -103,8 +95,8 @@ export class LocalRepository implements Repository, Pushing {
 
   /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
   async blobStat(digest: Digest, options?: AskOptions): Promise<ServedBlobStat> {
-    const { catalog, blobs } = this.#store
-    const isLeased = await catalog.lease(this.key, digest, Date.now(), graceMs)
+    const { catalog, blobs, collectAfterMs } = this.#store
+    const isLeased = await catalog.lease(this.key, digest, Date.now(), collectAfterMs)
     const stored = isLeased ? await blobs.stat(digest, options) : undefined
     if (stored) return { size: stored.size, isStored: true }
     throw new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
@@ -167,73 +159,36 @@ export class LocalRepository implements Repository, Pushing {
     await this.#store.uploads.cancel(this.key, id, signal)
   }
 
-  async putManifest(
-    reference: Reference,
-    { bytes, mediaType }: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
-    { client }: { readonly client?: string | undefined } = {},
-  ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }> {
-    const parsed = await this.#store.documents.read('strict', bytes, mediaType)
-    if (!isManifestMediaType(parsed.mediaType) || isSchema1MediaType(parsed.mediaType)) {
-      const message = `${parsed.mediaType} is not taken: only manifests and indexes of OCI, and of Docker's schema 2`
-      throw new RegistryError('MANIFEST_INVALID', message)
-    }
-    const digest = isDigestReference(reference)
-      ? digestOf(bytes, digestAlgorithm(reference))
-      : digestOf(bytes)
-    if (isDigestReference(reference) && digest !== reference) {
-      throw new RegistryError('DIGEST_INVALID', `the manifest has the digest ${digest}`)
-    }
-    const record = { digest, mediaType: parsed.mediaType, bytes }
-    const tags = isDigestReference(reference) ? [] : [reference]
-    const put = (references: readonly ManifestReference[]) =>
-      this.#store.catalog.putManifest(this.key, record, { references, tags, at: Date.now() })
-    const isFirst = tags.length > 0 && (await this.#store.catalog.tags(this.key, { limit: 1 })).length === 0
-    const references = referencesOf(parsed)
-    let missing = await put(references)
-    // Its layers of a vendor are kept where they were pushed, and need not be.
-    const vendors = new Set(
-      parsed.blobs.flatMap(({ digest, mediaType }) => (isNondistributable(mediaType) ? [digest] : [])),
-    )
-    if (missing.length > 0 && missing.every((one) => vendors.has(one))) {
-      const absent = new Set(missing)
-      missing = await put(references.filter(({ target }) => !absent.has(target)))
-    }
-    if (missing.length > 0) {
-      const more = missing.length > 3 ? ` and ${missing.length - 3} more` : ''
-      const message = `${this.name} lacks what the manifest names: push ${missing.slice(0, 3).join(', ')}${more} first`
-      throw new RegistryError('MANIFEST_BLOB_UNKNOWN', message, {
-        detail: missing.slice(0, missingTold).map((one) => ({ digest: one })),
-      })
-    }
-    const { logger } = this.#store
-    const upstream = localOrigin
-    if (isFirst)
-      logger.info(
-        { upstream, repository: this.name },
-        'the name belongs to this mirror alone from now on: no upstream is asked about it',
-      )
-    logger.info({ client, upstream, repository: this.name, reference, digest }, 'pushed')
-    return { digest, subject: parsed.subject?.digest }
+  putManifest(...put: Parameters<LocalManifests['put']>): Promise<TakenManifest> {
+    return this.#manifests.put(...put)
+  }
+
+  forget(reference: Reference, asked?: AskOptions): Promise<boolean> {
+    return this.#manifests.forget(reference, asked)
+  }
+
+  /** Its bytes go with it where nobody else has it. */
+  async forgetBlob(digest: Digest, { client }: AskOptions = {}): Promise<boolean> {
+    const { catalog, blobs, logger } = this.#store
+    const deleting = Promise.withResolvers<Awaited<ReturnType<Catalog['deleteBlob']>>>()
+    await blobs.remove(digest, async () => {
+      const outcome = await catalog.deleteBlob(this.key, digest)
+      deleting.resolve(outcome)
+      return outcome === 'unlink'
+    })
+    const outcome = await deleting.promise
+    if (outcome === 'needed') throw await this.#manifests.needed(digest, ['config', 'layer', 'manifest'])
+    if (outcome === 'absent') return false
+    logger.info({ client, upstream: localOrigin, repository: this.name, digest }, 'deleted')
+    return true
   }
 
   async #lostOf(manifest: ManifestRecord, asked: AskOptions): Promise<Digest | undefined> {
     const { blobs } = this.#store
     return lostOf(manifest, {
       isHere: async (digest) => (await blobs.stat(digest, asked)) !== undefined,
-      manifest: (digest) => this.#manifestOf(digest),
+      manifest: (digest) => this.#manifests.find(digest),
     })
-  }
-
-  async #manifestOf(digest: Digest): Promise<ManifestRecord | undefined> {
-    const { catalog, logger } = this.#store
-    const holding = await catalog.held(this.key, digest)
-    if (holding?.localAt === undefined) return undefined
-    const record = await catalog.manifest(this.key, digest)
-    if (record && digestOf(record.bytes, digestAlgorithm(digest)) === digest) return record
-    // A blob can be asked for as a manifest: it has no media type.
-    if (holding.mediaType !== undefined)
-      logger.error({ repository: this.key, digest }, 'a manifest that was pushed is lost: push it again')
-    return undefined
   }
 
   async #absent(code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN', what: string): Promise<RegistryError> {

@@ -4,6 +4,8 @@ import type { OpenExpiring } from '../flow/expiring.ts'
 import { Answers } from '../mirror/answers.ts'
 import { BlobQuestions } from '../mirror/blob-questions.ts'
 import { Evidence } from '../mirror/evidence.ts'
+import { Forgetting } from '../mirror/forgetting.ts'
+import { KeptManifests } from '../mirror/kept-manifests.ts'
 import { Manifests } from '../mirror/manifests.ts'
 import { Referrers } from '../mirror/referrers.ts'
 import { TagLists } from '../mirror/tag-lists.ts'
@@ -14,7 +16,7 @@ import { Rights } from './rights.ts'
 /** What all mirrored repositories share. */
 export interface Mirror {
   readonly catalog: Pick<Catalog, 'named'>
-  readonly blobs: Pick<Blobs, 'open' | 'openStored' | 'stat'>
+  readonly blobs: Pick<Blobs, 'open' | 'openStored' | 'remove' | 'stat'>
   readonly rights: Rights
   readonly evidence: Evidence
   readonly answers: Answers
@@ -22,6 +24,8 @@ export interface Mirror {
   readonly blobQuestions: BlobQuestions
   readonly tagLists: TagLists
   readonly referrers: Referrers
+  readonly forgetting: Forgetting
+  readonly logger: Logger
 }
 
 export interface MirrorOptions {
@@ -49,7 +53,10 @@ export function createMirror(options: MirrorOptions): Mirror {
   const { catalog, blobs, servePrivateMs } = options
   const evidence = new Evidence(options)
   const answers = new Answers(options)
-  const manifests = new Manifests({ ...options, evidence, answers })
+  const kept = new KeptManifests(options)
+  const manifests = new Manifests({ ...options, kept, evidence, answers })
+  const tagLists = new TagLists(options)
+  const referrers = new Referrers({ ...options, evidence, answers, manifests })
   return {
     catalog,
     blobs,
@@ -62,7 +69,9 @@ export function createMirror(options: MirrorOptions): Mirror {
       servePrivateMs,
     }),
     blobQuestions: new BlobQuestions({ evidence, answers }),
-    tagLists: new TagLists(options),
-    referrers: new Referrers({ ...options, evidence, answers, manifests }),
+    tagLists,
+    referrers,
+    forgetting: new Forgetting({ catalog, kept, evidence, answers, tagLists, referrers }),
+    logger: options.logger,
   }
 }

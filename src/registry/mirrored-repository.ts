@@ -139,6 +139,21 @@ export class MirroredRepository implements Repository {
     return { ...list, ...pageOfReferrers(filterReferrers(list.referrers, artifactTypes), from) }
   }
 
+  async forget(reference: Reference, asking: AskOptions): Promise<boolean> {
+    const isKnown = await this.#mirror.forgetting.reference(this.#source, reference)
+    if (isKnown) this.#logForgotten({ reference }, asking)
+    return isKnown
+  }
+
+  async forgetBlob(digest: Digest, asking: AskOptions): Promise<boolean> {
+    const { blobs, forgetting } = this.#mirror
+    const isKnown = await forgetting.blob(this.#source, digest, (condition) =>
+      blobs.remove(digest, condition),
+    )
+    if (isKnown) this.#logForgotten({ digest }, asking)
+    return isKnown
+  }
+
   /**
    * Clients ask by HEAD what is under the tag that they are about to push, and give up on anything but yes and no. An
    * upstream that cannot be reached keeps nobody from pushing here; who pulls asks by GET next, and hears the reason.
@@ -147,6 +162,11 @@ export class MirroredRepository implements Repository {
     if (!this.#isPushable || !(error instanceof UpstreamError) || !error.isOutage) return error
     const message = `nothing was pushed here as ${this.name}:${reference}, and its upstream cannot tell: ${error.message}`
     return new RegistryError('MANIFEST_UNKNOWN', message, { cause: error })
+  }
+
+  #logForgotten(what: object, { client }: AskOptions): void {
+    const about = { client, upstream: this.upstream, repository: this.name, ...what }
+    this.#mirror.logger.info(about, 'forgotten: its upstream is asked when somebody wants it')
   }
 
   /** Also reminds the upstream of a refusal, before it is asked. */

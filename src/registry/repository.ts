@@ -1,6 +1,6 @@
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { PageQuery } from '../oci/page-query.ts'
-import type { Reference } from '../oci/reference.ts'
+import type { Reference, Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
@@ -117,12 +117,34 @@ export interface Pushing {
   ): Promise<void>
   /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (409). */
   cancel(id: string, options: AskOptions): Promise<void>
-  /** Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are missing. */
+  /**
+   * Keeps a manifest, byte for byte, and moves all tags to it at once: those of `PushedManifest`, and `reference` where
+   * it is one. Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are
+   * missing.
+   */
   putManifest(
     reference: Reference,
-    manifest: { readonly bytes: Uint8Array; readonly mediaType: string | undefined },
-    options: AskOptions,
-  ): Promise<{ readonly digest: Digest; readonly subject: Digest | undefined }>
+    manifest: PushedManifest,
+    options: AskOptions & { readonly mover?: string | undefined },
+  ): Promise<TakenManifest>
+}
+
+/** A manifest that somebody pushes. */
+export interface PushedManifest {
+  readonly bytes: Uint8Array
+  /** The Content-Type that it came with. */
+  readonly mediaType: string | undefined
+  /** What else is to point at it (`?tag=`, distribution-spec end-7b). */
+  readonly tags?: readonly Tag[] | undefined
+}
+
+/** What became of one. */
+export interface TakenManifest {
+  readonly digest: Digest
+  /** The manifest that it is about. */
+  readonly subject: Digest | undefined
+  /** All that point at it now, each once. */
+  readonly tags: readonly Tag[]
 }
 
 /**
@@ -144,6 +166,14 @@ export interface Repository {
   tags(page: PageQuery, options: AskOptions): Promise<ServedTagPage>
   /** A page of them. */
   referrers(subject: Digest, wanted: WantedReferrers, options: AskOptions): Promise<ServedReferrers>
+  /**
+   * Takes away a tag alone, or by its digest a manifest with all its tags (distribution-spec end-9): what was pushed is
+   * deleted, what is mirrored only forgotten, so that its upstream is asked anew. False where there is none. Throws
+   * UNSUPPORTED (405) where an index that was pushed needs it.
+   */
+  forget(reference: Reference, options: AskOptions): Promise<boolean>
+  /** A blob likewise (end-10); throws UNSUPPORTED (405) where a manifest that was pushed needs it. */
+  forgetBlob(digest: Digest, options: AskOptions): Promise<boolean>
   /** Undefined where nothing can be pushed. */
   readonly push: Pushing | undefined
 }

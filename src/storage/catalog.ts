@@ -157,6 +157,8 @@ export interface CatalogReads {
   ): Promise<RepositoryKey[]>
   /** The names of an origin's repositories that have something for anyone, as far as it looked for them. */
   listed(asked: ListedAsked): Promise<ListedNames>
+  /** Whether a manifest that was pushed is in the repository. */
+  isPushed(repository: RepositoryKey): Promise<boolean>
   /** The evidence that a repository has this content. */
   held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined>
   /**
@@ -271,10 +273,20 @@ export interface CatalogVerbs {
   putManifest(repository: RepositoryKey, manifest: ManifestRecord, put: ManifestPut): Promise<Digest[]>
   /** False where there is none. Its history stays. */
   deleteTag(repository: RepositoryKey, tag: Tag): Promise<boolean>
-  /** With its tags. What nothing else in the repository names is idle from then on. False where it does not hold it. */
-  deleteManifest(repository: RepositoryKey, digest: Digest, at: number): Promise<boolean>
-  /** False where the repository does not hold it, or a manifest of the repository needs it. */
-  deleteBlob(repository: RepositoryKey, digest: Digest): Promise<boolean>
+  /**
+   * With its tags. What nothing else in the repository names is idle from then on. `needed`: it was pushed, and so was
+   * an index that lists it, so that nothing was done.
+   */
+  deleteManifest(
+    repository: RepositoryKey,
+    digest: Digest,
+    at: number,
+  ): Promise<'absent' | 'needed' | 'deleted'>
+  /**
+   * Takes a blob away from a repository. `needed`: it was pushed, and a manifest of the repository needs it, so that
+   * nothing was done. `unlink`: nobody else holds it, the record of its bytes is gone, and they may go.
+   */
+  deleteBlob(repository: RepositoryKey, digest: Digest): Promise<'absent' | 'needed' | 'kept' | 'unlink'>
   /**
    * Takes a local blob away from a repository if it has still been idle since before `cutoff` and nothing is being
    * uploaded there. `unlink`: nobody holds it, the record of its bytes is gone, and they may go.

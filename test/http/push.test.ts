@@ -210,19 +210,13 @@ test('a mount of what another repository of this mirror has needs no upload, and
   assert.equal((await pull(`${repository}/blobs/${blob.digest}`)).digest, blob.digest)
 })
 
-test('an upload is cancelled, as podman does after a mount that was refused; nothing else can be deleted yet', async () => {
+test('an upload is cancelled, as podman does after a mount that was refused', async () => {
   const url = await beginUpload(at('cancel'))
   await send('PATCH', url, { body: pseudoRandomBytes(1000, 'cancel') })
   assert.equal((await send('DELETE', url)).status, 204)
   assert.deepEqual(await stateOf(url), [404, undefined])
   const again = await send('DELETE', url)
   assert.deepEqual([again.status, again.code], [404, 'BLOB_UPLOAD_UNKNOWN'])
-  for (const path of ['manifests/v1', `blobs/${digestOf(new Uint8Array())}`]) {
-    const { status, message, headers } = await send('DELETE', `${at('cancel')}/${path}`)
-    assert.equal(status, 405)
-    assert.match(message ?? '', /cannot be deleted here/)
-    assert.doesNotMatch(headers.allow ?? '', /DELETE/)
-  }
 })
 
 test('a body that is packed on its way is refused, and the upload goes on', async () => {

@@ -20,7 +20,7 @@ test('what is refused is logged once as well, with the reason, and never as a wa
     [get('/v2/library/nothing/manifests/latest', 'Connection: close\r\n')]: 404,
     [get('/mirror.lan/v2/', 'Connection: close\r\n')]: 404,
     'POST /v2/library/app/blobs/uploads/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n': 403,
-    'DELETE /v2/library/app/manifests/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n': 405,
+    'DELETE /v2/library/app/manifests/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n': 404,
   }
   const parsed = Object.entries(refused)
   for (const [text, status] of parsed) {

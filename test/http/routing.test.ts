@@ -141,8 +141,8 @@ test('writes are refused below a path as well', async () => {
 
 const allowed: Readonly<Record<string, string>> = {
   '/v2/': 'GET, HEAD',
-  '/v2/library/app/manifests/1': 'GET, HEAD, PUT',
-  [`/v2/library/app/blobs/${image.config.digest}`]: 'GET, HEAD',
+  '/v2/library/app/manifests/1': 'GET, HEAD, PUT, DELETE',
+  [`/v2/library/app/blobs/${image.config.digest}`]: 'GET, HEAD, DELETE',
   '/v2/library/app/blobs/uploads/': 'POST',
   '/docker.io/v2/app/blobs/uploads': 'POST',
   '/v2/library/app/blobs/uploads/some-id': 'GET, PATCH, PUT, DELETE',

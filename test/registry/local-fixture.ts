@@ -40,7 +40,15 @@ export function start(
   const uploads = new Uploads({ bytes: blobs, remove, catalog, logger, ...times })
   const documents = new DocumentReader()
   const repository = new LocalRepository(
-    { catalog, blobs, documents, referrers: new LocalReferrers({ catalog, documents }), uploads, logger },
+    {
+      catalog,
+      blobs,
+      documents,
+      referrers: new LocalReferrers({ catalog, documents }),
+      uploads,
+      collectAfterMs: day,
+      logger,
+    },
     name,
   )
   return { store, catalog, blobs, uploads, repository, lines }

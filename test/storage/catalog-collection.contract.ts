@@ -36,8 +36,8 @@ export function collectionContract(open: OpenCatalog): void {
     const references = [layerOf('layer'), layerOf('shared')]
     await catalog.putManifest(app, one, { ...put, references, tags: [latest, 'v1' as Tag] })
     await catalog.putManifest(app, two, { ...put, references: [layerOf('shared')], tags: ['v2' as Tag] })
-    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
-    assert.equal(await catalog.deleteManifest(app, one.digest, 600), false)
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), 'deleted')
+    assert.equal(await catalog.deleteManifest(app, one.digest, 600), 'absent')
     for (const again of [async () => catalog, reopen]) {
       const opened = await again()
       assert.deepEqual(await opened.tags(app), ['v2'])
@@ -66,7 +66,7 @@ export function collectionContract(open: OpenCatalog): void {
     assert.equal((await catalog.held(app, one.digest))?.idleSince, undefined)
     const references = [{ target: one.digest, kind: 'layer' }] as const
     assert.deepEqual(await catalog.putManifest(app, two, { references, tags: [], at: 100 }), [])
-    assert.equal(await catalog.deleteManifest(app, one.digest, 500), true)
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), 'deleted')
     assert.equal(await catalog.manifest(app, one.digest), undefined)
     assert.equal(await catalog.lease(app, one.digest, 500, 1000), true)
     await catalog.deleteManifest(app, two.digest, 600)
@@ -76,12 +76,73 @@ export function collectionContract(open: OpenCatalog): void {
   test('a blob is deleted unless a manifest of its repository needs it', async (t) => {
     const { catalog } = await open(t)
     await push(catalog)
-    assert.equal(await catalog.deleteBlob(app, layer), false)
-    assert.equal(await catalog.deleteBlob(app, one.digest), false, 'a manifest')
+    assert.equal(await catalog.deleteBlob(app, layer), 'needed')
+    assert.equal(await catalog.deleteBlob(app, one.digest), 'absent', 'a manifest')
+    assert.equal(await catalog.deleteBlob(other, layer), 'absent')
     await catalog.deleteManifest(app, one.digest, 500)
-    assert.equal(await catalog.deleteBlob(app, layer), true)
-    assert.equal(await catalog.deleteBlob(app, layer), false)
-    assert.equal((await catalog.blob(layer))?.kept, false)
+    assert.equal(await catalog.deleteBlob(app, layer), 'unlink')
+    assert.equal(await catalog.deleteBlob(app, layer), 'absent')
+    assert.equal(await catalog.blob(layer), undefined)
+  })
+
+  test('the bytes of a deleted blob stay where another repository holds it', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.pushed(other, layer, fileOf(5), 60)
+    await catalog.confirmed(alpine, layer, anyone(1))
+    assert.equal(await catalog.deleteBlob(app, layer), 'kept')
+    assert.equal((await catalog.blob(layer))?.kept, true)
+    assert.equal(await catalog.deleteBlob(other, layer), 'kept')
+    assert.equal((await catalog.blob(layer))?.kept, false, 'it is cache now')
+    assert.equal(await catalog.deleteBlob(alpine, layer), 'unlink')
+  })
+
+  test('what is mirrored is forgotten, whatever needs it', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.confirmed(alpine, layer, anyone(1))
+    const index = [{ target: one.digest, kind: 'manifest' }] as const
+    await catalog.pulled(alpine, one, { ...anyone(1), references: [layerOf('layer')] })
+    await catalog.pulled(alpine, two, { ...anyone(1), references: index })
+    assert.equal(await catalog.deleteBlob(alpine, layer), 'kept')
+    assert.equal(await catalog.held(alpine, layer), undefined)
+    assert.equal(await catalog.deleteManifest(alpine, one.digest, 500), 'deleted')
+  })
+
+  test('a manifest that an index of its repository lists is not deleted before that', async (t) => {
+    const { catalog } = await open(t)
+    await push(catalog)
+    const references = [{ target: one.digest, kind: 'manifest' }] as const
+    await catalog.putManifest(app, two, { references, tags: ['all' as Tag], at: 100 })
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), 'needed')
+    assert.deepEqual(await catalog.tags(app), ['all', latest])
+    assert.equal(await catalog.deleteManifest(app, two.digest, 500), 'deleted')
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), 'deleted')
+  })
+
+  test('a manifest that others are about is deleted all the same', async (t) => {
+    const { catalog } = await open(t)
+    await push(catalog)
+    const references = [{ target: one.digest, kind: 'subject' }] as const
+    await catalog.putManifest(app, two, { references, tags: [], at: 100 })
+    assert.equal(await catalog.deleteManifest(app, one.digest, 500), 'deleted')
+    assert.equal((await catalog.naming(app, one.digest, 'subject', { limit: 9 })).length, 1)
+  })
+
+  test('a repository is one that was pushed to while a manifest is in it', async (t) => {
+    const { catalog, reopen } = await open(t)
+    await catalog.pulled(alpine, one, { ...anyone(1), tag: latest, references: [] })
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.pushed(app, one.digest, fileOf(9), 50)
+    for (const none of [alpine, other, app]) assert.equal(await catalog.isPushed(none), false, none)
+    await catalog.putManifest(app, one, { ...put, tags: [] })
+    assert.equal(await catalog.isPushed(app), true)
+    await catalog.putManifest(app, two, put)
+    await catalog.deleteTag(app, latest)
+    await catalog.deleteManifest(app, one.digest, 500)
+    assert.equal(await (await reopen()).isPushed(app), true)
+    const later = await reopen()
+    await later.deleteManifest(app, two.digest, 500)
+    assert.equal(await later.isPushed(app), false)
   })
 
   test('what was idle for long enough is let go, bytes and all', async (t) => {

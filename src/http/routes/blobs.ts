@@ -20,11 +20,12 @@ export interface BlobRoutesOptions {
   readonly transfers: ClientSlots
 }
 
-/** Blobs, whole or a range of them (distribution-spec end-2). */
+/** Blobs, whole or a range of them (distribution-spec end-2, end-10). */
 export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[] {
   return [
     { kind: 'blob', method: 'GET', action: 'pull', answer: (question) => answerGet(options, question) },
     { kind: 'blob', method: 'HEAD', action: 'pull', answer: answerHead },
+    { kind: 'blob', method: 'DELETE', action: 'delete', answer: forget },
   ]
 }
 
@@ -34,6 +35,12 @@ async function answerHead({ context, reply, repository, target }: Question<'blob
   describeBlob(reply, target.digest, { status: isStored ? 'hit' : 'miss', doubt })
   if (size !== undefined) reply.header('content-length', size)
   reply.send(null)
+}
+
+async function forget({ context, reply, repository, target }: Question<'blob'>): Promise<void> {
+  const isGone = await repository.forgetBlob(target.digest, context.asker)
+  if (!isGone) throw new RegistryError('BLOB_UNKNOWN', `${repository.name} has no blob ${target.digest} here`)
+  reply.code(202).send()
 }
 
 async function answerGet(

@@ -1,7 +1,8 @@
 import type { Shares } from '../../flow/shares.ts'
 import { matchesEntityTag } from '../../oci/conditional.ts'
+import { RegistryError } from '../../oci/error.ts'
 import { isManifestMediaType } from '../../oci/media-type.ts'
-import type { Reference } from '../../oci/reference.ts'
+import { parseTag, type Reference, type Tag } from '../../oci/reference.ts'
 import type { ServedManifest } from '../../registry/repository.ts'
 import { collectManifest } from '../collect-body.ts'
 import { describeServed } from '../describe-served.ts'
@@ -16,12 +17,16 @@ export interface ManifestRoutesOptions extends DocumentsOptions {
   readonly bodies: Shares
 }
 
-/** Manifests by tag and by digest (distribution-spec end-3, end-7). */
+/** Of one request; as many of the longest fit into a URL. */
+const maximumTags = 100
+
+/** Manifests by tag and by digest (distribution-spec end-3, end-7, end-9). */
 export function manifestRoutes(options: ManifestRoutesOptions): readonly Route<'manifest'>[] {
   return [
     { kind: 'manifest', method: 'GET', action: 'pull', answer: (question) => answer(options, question) },
     { kind: 'manifest', method: 'HEAD', action: 'pull', answer: (question) => answer(options, question) },
     { kind: 'manifest', method: 'PUT', action: 'push', answer: (question) => put(options, question) },
+    { kind: 'manifest', method: 'DELETE', action: 'delete', answer: forget },
   ]
 }
 
@@ -62,22 +67,39 @@ function contentTypeOf({ mediaType }: ServedManifest): string {
 }
 
 async function put({ bodies }: ManifestRoutesOptions, question: Question<'manifest'>): Promise<void> {
-  const { context, reply, target, url } = question
+  const { context, reply, target, url, asker } = question
   const { signal, request, client } = context
   refuseEncoded(request)
+  const named = tagsOf(url.query)
   using body = await collectManifest(context, bodies)
-  const manifest = { bytes: body.bytes, mediaType: request.headers['content-type'] }
-  const { digest, subject } = await pushingOf(question).putManifest(target.reference, manifest, {
-    signal,
-    client,
-  })
+  const manifest = { bytes: body.bytes, mediaType: request.headers['content-type'], tags: named }
+  const mover = asker.who.kind === 'user' ? asker.who.name : client
+  const options = { signal, client, mover }
+  const { digest, subject, tags } = await pushingOf(question).putManifest(target.reference, manifest, options)
+  if (named.length > 0) reply.header('oci-tag', tags.join(', '))
   if (subject !== undefined) reply.header('oci-subject', subject)
   reply
     .code(201)
     .header('location', context.publicAddress.linkTo(url.path.replace(/[^/]*$/, digest)))
     .header('docker-content-digest', digest)
     .header('content-length', 0)
-    .send(null)
+    .send()
+}
+
+/** `?tag=`, as often as a tag is wanted (end-7b). Throws RegistryError TAG_INVALID (400), UNSUPPORTED (414). */
+function tagsOf(query: URLSearchParams): Tag[] {
+  const given = query.getAll('tag')
+  if (given.length <= maximumTags) return given.map(parseTag)
+  const message = `at most ${maximumTags} tags are set at a time, and these are ${given.length}: push the manifest again for the others`
+  throw new RegistryError('UNSUPPORTED', message, { status: 414 })
+}
+
+async function forget({ context, reply, repository, target }: Question<'manifest'>): Promise<void> {
+  const { reference } = target
+  const isGone = await repository.forget(reference, context.asker)
+  if (!isGone)
+    throw new RegistryError('MANIFEST_UNKNOWN', `${repository.name} has no manifest ${reference} here`)
+  reply.code(202).send()
 }
 
 function doubtOf({ doubt, status, checkedAt }: ServedManifest): string | undefined {

@@ -45,6 +45,8 @@ interface RepositoryFinder {
 export interface RegistryRoutesOptions extends BlobRoutesOptions, ManifestRoutesOptions {
   readonly repositories: RepositoryFinder & CatalogRoutesOptions['repositories']
   readonly authorizer: Authorizer
+  /** Whether anything can be deleted (`local.delete`). */
+  readonly isDeletable: boolean
   readonly requestLog: RequestLog
 }
 
@@ -69,7 +71,7 @@ export class RegistryRoutes {
   /** Answers one request. Rejects with RegistryError, UpstreamError or StorageError before anything was sent. */
   async handle(context: RequestContext, reply: FastifyReply): Promise<void> {
     const { method, kind } = context
-    const { repositories, requestLog, authorizer } = this.#options
+    const { repositories, requestLog, authorizer, isDeletable } = this.#options
     if (!this.#table.knows(method)) throw this.#table.refusal(kind, method)
     const url = urlOf(context)
     if (url.prefix !== undefined && !repositories.serves(url.prefix)) {
@@ -78,6 +80,7 @@ export class RegistryRoutes {
     }
     const { target } = url
     const { action, answer } = this.#table.find(target.kind, method)
+    if (action === 'delete' && !isDeletable) throw this.#table.refusal(target.kind, method)
     const asker = await authorizer.admit(context, action, isInRepository(target) ? target.name : undefined)
     const repository = isInRepository(target)
       ? await this.#find(context, url, target, action, asker)

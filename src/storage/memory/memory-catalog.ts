@@ -88,6 +88,12 @@ export class MemoryCatalog implements Catalog {
     }
   }
 
+  async isPushed(repository: RepositoryKey): Promise<boolean> {
+    return [...this.tables.holdings.values()].some(
+      (held) => held.repository === repository && held.mediaType !== undefined && held.localAt !== undefined,
+    )
+  }
+
   async held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined> {
     const held = this.tables.holding(repository, digest)
     if (!held) return undefined

@@ -114,7 +114,9 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
 
   deleteManifest(tables, repository, digest, at) {
     check(at)
-    if (tables.holding(repository, digest)?.mediaType === undefined) return false
+    const held = tables.holding(repository, digest)
+    if (held?.mediaType === undefined) return 'absent'
+    if (held.localAt !== undefined && tables.needs(repository, digest, ['manifest'])) return 'needed'
     for (const [key, tag] of tables.tags) {
       if (tag.repository === repository && tag.digest === digest) tables.tags.delete(key)
     }
@@ -128,13 +130,14 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     tables.name(repository, digest, [], at)
     const isHeld = tables.holdersOf(digest).some(({ mediaType }) => mediaType !== undefined)
     if (!isHeld) tables.manifests.delete(digest)
-    return true
+    return 'deleted'
   },
 
   deleteBlob(tables, repository, digest) {
     const held = tables.holding(repository, digest)
-    if (!held || held.mediaType !== undefined || tables.needs(repository, digest)) return false
-    return tables.holdings.delete(keyOf(repository, digest))
+    if (!held || held.mediaType !== undefined) return 'absent'
+    if (held.localAt !== undefined && tables.needs(repository, digest)) return 'needed'
+    return letHoldingGo(tables, repository, digest)
   },
 
   letGo(tables, repository, digest, cutoff) {
@@ -142,10 +145,7 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     const { idleSince } = tables.holding(repository, digest) ?? {}
     if (idleSince === undefined || idleSince >= cutoff || tables.needs(repository, digest)) return 'kept'
     if ([...tables.uploads.values()].some((upload) => upload.repository === repository)) return 'kept'
-    tables.holdings.delete(keyOf(repository, digest))
-    const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)
-    if (isWanted || tables.isKept(digest)) return 'kept'
-    return tables.blobs.delete(digest) ? 'unlink' : 'kept'
+    return letHoldingGo(tables, repository, digest)
   },
 
   evict(tables, digest, usedBefore) {
@@ -193,6 +193,14 @@ function point(
   checkedAt: number,
 ): void {
   tables.tags.set(keyOf(repository, name), { repository, name, digest, checkedAt })
+}
+
+/** Takes a blob away from a repository, and says what becomes of the bytes. */
+function letHoldingGo(tables: CatalogTables, repository: RepositoryKey, digest: Digest): 'kept' | 'unlink' {
+  tables.holdings.delete(keyOf(repository, digest))
+  const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)
+  if (isWanted || tables.isKept(digest)) return 'kept'
+  return tables.blobs.delete(digest) ? 'unlink' : 'kept'
 }
 
 function store(

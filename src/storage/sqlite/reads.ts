@@ -37,6 +37,10 @@ export const sqliteReads: ReadsOver<Statements> = {
     return { names, last: row?.seen === limit ? text(row.last) : undefined }
   },
 
+  isPushed(statements, repository) {
+    return statements.get('isPushed', ...keyed(repository)) !== undefined
+  },
+
   held(statements, repository, digest) {
     const row = statements.get('held', ...keyed(repository), digestToBytes(digest))
     return (
@@ -140,6 +144,7 @@ export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType
   repository: undefined,
   repositories: [],
   listed: { names: [], last: undefined },
+  isPushed: false,
   held: undefined,
   named: undefined,
   isFree: false,

@@ -61,6 +61,7 @@ export class SqliteCatalog implements Catalog {
   readonly repository = this.#read('repository')
   readonly repositories = this.#read('repositories')
   readonly listed = this.#read('listed')
+  readonly isPushed = this.#read('isPushed')
   readonly held = this.#read('held')
   readonly named = this.#read('named')
   readonly isFree = this.#read('isFree')

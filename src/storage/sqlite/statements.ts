@@ -34,6 +34,8 @@ const sql = {
             WHERE repository = id AND media_type IS NOT NULL AND public_at IS NOT NULL))) AS is_listed
       FROM repository WHERE origin = ?1 AND name > ?2 ORDER BY name LIMIT ?3)`,
   repositoryId: 'SELECT id FROM repository WHERE origin = ?1 AND name = ?2',
+  isPushed: `SELECT 1 FROM holding
+    WHERE repository = ${asked} AND media_type IS NOT NULL AND local_at IS NOT NULL LIMIT 1`,
   addRepository: 'INSERT INTO repository (origin, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING',
   refuse:
     'UPDATE repository SET refused_since = ?3 WHERE origin = ?1 AND name = ?2 AND refused_since IS NULL',
@@ -73,7 +75,8 @@ const sql = {
   renewLease: 'UPDATE holding SET idle_since = ?3 WHERE repository = ?1 AND digest = ?2 AND idle_since < ?4',
   forgetManifest: 'UPDATE holding SET media_type = NULL WHERE repository = ?1 AND digest = ?2',
   letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',
-  letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL AND NOT ${isNeeded}`,
+  letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL
+      AND (local_at IS NULL OR NOT ${isNeeded})`,
   letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 AND NOT ${isNeeded}
       AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?4)`,
   idle: `SELECT origin, name, digest FROM holding CROSS JOIN repository ON id = repository
@@ -94,6 +97,8 @@ const sql = {
     WHERE repository = ${asked} AND target = ?3 AND kind = ?4 AND manifest > ?5 ORDER BY manifest LIMIT ?6`,
   isBlobOf: `SELECT 1 FROM reference
     WHERE repository = ?1 AND target = ?2 AND kind IN ('config', 'layer') LIMIT 1`,
+  isPushedChild: `SELECT 1 FROM holding WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL
+    AND EXISTS (SELECT 1 FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'manifest')`,
   targetsOf: 'SELECT target FROM reference WHERE repository = ?1 AND manifest = ?2',
   dropReferences: 'DELETE FROM reference WHERE repository = ?1 AND manifest = ?2',
   addReference: `INSERT INTO reference (repository, target, kind, manifest, size, artifact_type)

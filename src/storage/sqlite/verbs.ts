@@ -109,8 +109,9 @@ export const sqliteVerbs: VerbsOver<Statements> = {
 
   deleteManifest(statements, repository, digest, at) {
     const id = idOf(statements, repository)
-    if (id === undefined || !isManifest(statements, id, digest)) return false
+    if (id === undefined || !isManifest(statements, id, digest)) return 'absent'
     const bytes = digestToBytes(digest)
+    if (statements.get('isPushedChild', id, bytes)) return 'needed'
     statements.run('dropTagsOf', id, bytes)
     statements.run('dropReferrers', id, bytes)
     // The same digest may be a layer of another manifest.
@@ -119,22 +120,23 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     name(statements, id, digest, [], at)
     statements.run('dropManifest', bytes)
     statements.run('settleKept', bytes)
-    return true
+    return 'deleted'
   },
 
   deleteBlob(statements, repository, digest) {
     const id = idOf(statements, repository)
-    if (id === undefined || statements.run('letBlobGo', id, digestToBytes(digest)) === 0) return false
-    statements.run('settleKept', digestToBytes(digest))
-    return true
+    const bytes = digestToBytes(digest)
+    const holding = id === undefined ? undefined : statements.get('mediaType', id, bytes)
+    if (id === undefined || !holding || holding.media_type !== null) return 'absent'
+    if (statements.run('letBlobGo', id, bytes) === 0) return 'needed'
+    return settle(statements, bytes)
   },
 
   letGo(statements, repository, digest, cutoff) {
     const id = idOf(statements, repository)
     const bytes = digestToBytes(digest)
     if (id === undefined || statements.run('letIdleGo', id, bytes, cutoff, repository) === 0) return 'kept'
-    statements.run('settleKept', bytes)
-    return statements.run('dropUnheld', bytes) > 0 ? 'unlink' : 'kept'
+    return settle(statements, bytes)
   },
 
   evict(statements, digest, usedBefore) {
@@ -224,6 +226,12 @@ function point(
   if (!isMove) return
   statements.run('addTagMove', id, tag, digestToBytes(digest), at, mover ?? null)
   statements.run('trimTagMoves', id, tag)
+}
+
+/** A holding is gone: what becomes of the bytes. */
+function settle(statements: Statements, digest: Uint8Array): 'kept' | 'unlink' {
+  statements.run('settleKept', digest)
+  return statements.run('dropUnheld', digest) > 0 ? 'unlink' : 'kept'
 }
 
 function store(

@@ -4,12 +4,13 @@ import { mirror } from './0001-mirror.ts'
 import { referrers } from './0002-referrers.ts'
 import { publicAskedAt } from './0003-public-asked-at.ts'
 import { evidence } from './0004-evidence.ts'
+import { pushedManifests } from './0005-pushed-manifests.ts'
 
 /** Statements, or a function where what is stored has to be read. */
 type Migration = string | ((database: DatabaseSync) => void)
 
 /** In order; a landed one never changes. */
-const migrations: readonly Migration[] = [mirror, referrers, publicAskedAt, evidence]
+const migrations: readonly Migration[] = [mirror, referrers, publicAskedAt, evidence, pushedManifests]
 
 /** The newest schema. */
 export const newestVersion = migrations.length
