@@ -77,6 +77,7 @@ export const programs = {
   'dpkg-query': { debian: 'dpkg' },
   // Only to install the rest. Debian's is too old, and fetches this version.
   go: { debian: 'golang-go', version: '1.26.8' },
+  helm: { go: 'helm.sh/helm/v4/cmd/helm@v4.3.1' },
   ip: { debian: 'iproute2' },
   iptables: { debian: 'iptables' },
   mkfifo: { debian: 'coreutils' },

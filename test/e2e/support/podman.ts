@@ -1,5 +1,6 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type RunOptions, run } from '../../support/child-process.ts'
+import { type Finished, finish, type RunOptions, run } from '../../support/child-process.ts'
 import { type DebianSuite, suiteRoot } from './debian-suite.ts'
 import type { NoInternet } from './no-internet.ts'
 import { ownRoot } from './own-root.ts'
@@ -12,9 +13,13 @@ export type PodmanStore = AsyncDisposable & {
   /** Runs `buildah` on the same store. */
   buildah(...parameters: string[]): Promise<string>
   skopeo(...parameters: string[]): Promise<string>
+  /** Runs one of them, whatever its exit code. */
+  finish(program: StoreProgram, ...parameters: string[]): Promise<Finished>
   /** The digest of the manifest that an image came from. */
   digest(name: string): Promise<string>
 }
+
+type StoreProgram = 'podman' | 'buildah' | 'skopeo'
 
 export type PodmanOptions = {
   /** Files that they find, by their path. */
@@ -36,18 +41,35 @@ export async function podmanStore(options: PodmanOptions): Promise<PodmanStore> 
   const { path: folder } = building.use(await scratchFolder())
   const { files, internet, suite, by = [] } = options
   const root = building.use(await ownRoot({ files, ...(suite && { base: suiteRoot(suite) }) }))
-  const store = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver=vfs']
   const environment = { HOME: folder, XDG_RUNTIME_DIR: folder, ...internet?.environment }
-  const start = (program: 'podman' | 'buildah' | 'skopeo', ...parameters: string[]) =>
-    run(program, parameters, { environment, by: [...by, ...root.by], timeoutMs: 150_000 })
-  const podman = (...parameters: string[]) =>
-    start('podman', ...store, '--tmpdir', join(folder, 'tmp'), ...parameters)
+  const settings = { environment, by: [...by, ...root.by, await rememberedBlobs(folder)], timeoutMs: 150_000 }
+  const store = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver=vfs']
+  const ofStore = {
+    podman: [...store, '--tmpdir', join(folder, 'tmp')],
+    buildah: store,
+    skopeo: [],
+  }
+  const start = (program: StoreProgram, ...parameters: string[]) =>
+    run(program, [...ofStore[program], ...parameters], settings)
+  const podman = (...parameters: string[]) => start('podman', ...parameters)
   const parts = building.move()
   return {
     podman,
-    buildah: (...parameters) => start('buildah', ...store, ...parameters),
+    buildah: (...parameters) => start('buildah', ...parameters),
     skopeo: (...parameters) => start('skopeo', ...parameters),
+    finish: (program, ...parameters) => finish(program, [...ofStore[program], ...parameters], settings),
     digest: async (name) => (await podman('image', 'inspect', '--format', '{{.Digest}}', name)).trim(),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+/**
+ * What the library knows of blobs and registries has a fixed place, and a root of its own is new each time: without
+ * that it compresses each layer anew, and sends it again.
+ */
+async function rememberedBlobs(folder: string): Promise<readonly ['sh', ...string[]]> {
+  const kept = join(folder, 'cache')
+  await mkdir(kept)
+  const bind = 'mkdir -p "$1" && mount --bind "$2" "$1" && shift 2 && exec "$@"'
+  return ['sh', '-c', bind, 'sh', '/var/lib/containers/cache', kept]
 }

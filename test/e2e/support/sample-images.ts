@@ -43,6 +43,10 @@ export function helloIndex() {
   return buildIndex(images)
 }
 
+/** What somebody built and wants to push: two layers, in the media types of OCI, which layouts are made of. */
+export const ownImage = () =>
+  runnableImage({ layers: [[shellFile()], [greetingFile]], command: printGreeting })
+
 /**
  * An index as BuildKit makes it: an image of this machine's platform, and an attestation about it, which newer Docker
  * pulls as well and asks the referrers of. Another `builder`, another image.
