@@ -5,7 +5,7 @@ import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
-import type { ReferrersRecord } from '../storage/catalog.ts'
+import type { Catalog, ReferrersRecord } from '../storage/catalog.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Asking } from '../upstream/question.ts'
@@ -15,10 +15,12 @@ import {
   ReferrerQuestions,
   type ReferrerQuestionsOptions,
 } from './referrer-questions.ts'
+import { type ReferrersHereOptions, referrersHere } from './referrers-here.ts'
 import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
-export interface ReferrersOptions extends ReferrerQuestionsOptions {
+export interface ReferrersOptions extends ReferrerQuestionsOptions, ReferrersHereOptions {
+  readonly catalog: Catalog
   /** Opens the place of what is not worth one in the catalog. */
   readonly expiring: OpenExpiring
   /** Milliseconds for which a list is trusted (`cache.revalidate`). */
@@ -97,8 +99,24 @@ export class Referrers {
     this.#questions = new ReferrerQuestions(options)
   }
 
-  /** Never fails because of the upstream: where nothing is known and it does not answer, the list is empty. */
+  /**
+   * Never fails because of the upstream: where it does not answer, what is known and what is here is the list. An
+   * upstream that keeps a list of its own leaves out what it will; to others' answers what is here is added.
+   */
   async list(
+    repository: UpstreamRepository,
+    subject: Digest,
+    query: MirrorQuery,
+  ): Promise<MirroredReferrers> {
+    const told = await this.#told(repository, subject, query)
+    const isWhole = told.doubt === undefined && repository.upstream.shortcuts.isProven('referrers-api')
+    const key = keyOf(repository, subject)
+    if (isWhole || !query.isGiven || !(await this.#isServable(repository, key))) return told
+    const here = await referrersHere(this.#options, repository.key, subject)
+    return { ...told, referrers: mergeReferrers(told.referrers, here) }
+  }
+
+  async #told(
     repository: UpstreamRepository,
     subject: Digest,
     query: MirrorQuery,
