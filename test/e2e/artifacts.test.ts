@@ -91,5 +91,12 @@ test('oras and regctl attach, find, fetch and delete what refers to an image', {
     )
     assert.match(copied, new RegExp(digest))
   })
+
+  await t.test('a signature that is deleted is not found any more', async () => {
+    await tool('oras', 'manifest', 'delete', '--force', '--plain-http', `${name}@${digest}`)
+    const found = await tool('oras', 'discover', '--plain-http', '--format', 'json', `${name}:v1`)
+    assert.doesNotMatch(found, new RegExp(digest))
+    assert.match(found, /vnd\.example\.signature/)
+  })
   assert.deepEqual(internet.attempts, [])
 })

@@ -8,7 +8,7 @@ import { livesAndGoes } from './support/pushed-life.ts'
 import { pushers } from './support/pushers.ts'
 
 for (const kind of pushers) {
-  test(`${kind.name} pushes, pushes again, adds a tag, and pulls`, {
+  test(`${kind.name} pushes, pushes again, adds a tag, pulls and deletes`, {
     timeout: 120_000,
   }, async (t) => {
     if (!meets(t, { programs: [...kind.programs, 'busybox'], root: kind.needsRoot ?? false })) return

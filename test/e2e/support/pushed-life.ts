@@ -9,7 +9,7 @@ import { ownImage } from './sample-images.ts'
 
 /**
  * The life of an image that exists only here, as one program lives it: pushed, pushed once more, under a second tag,
- * pulled. The API is asked as well, since what a program says of itself proves little.
+ * pulled, deleted. The API is asked as well, since what a program says of itself proves little.
  */
 export async function livesAndGoes(t: TestContext, kind: PusherKind, larder: LarderProcess): Promise<void> {
   const image = ownImage()
@@ -56,6 +56,22 @@ export async function livesAndGoes(t: TestContext, kind: PusherKind, larder: Lar
     succeeded(await pusher.pull('app:0.2.0'))
     assert.deepEqual(await tags(), ['0.1.0', '0.2.0'])
   })
+
+  await t.test('what is deleted cannot be pulled from then on', async () => {
+    const digest = await digestOf('0.1.0')
+    if (pusher.remove) succeeded(await pusher.remove('app:0.2.0'))
+    else assert.equal((await send('DELETE', `${repository}/manifests/0.2.0`)).status, 202)
+    failed(await pusher.pull('app:0.2.0'))
+    if (kind.removes === 'manifest') {
+      assert.equal(await tags(), 404)
+    } else {
+      succeeded(await pusher.pull('app:0.1.0'))
+      assert.deepEqual(await tags(), ['0.1.0'])
+      assert.equal((await send('DELETE', `${repository}/manifests/${digest}`)).status, 202)
+    }
+    failed(await pusher.pull('app:0.1.0'))
+    assert.equal((await head(digest)).status, 404)
+  })
   assert.deepEqual(pusher.attempts, [])
 }
 
@@ -63,4 +79,10 @@ export async function livesAndGoes(t: TestContext, kind: PusherKind, larder: Lar
 export function succeeded(finished: Finished): Finished {
   assert.equal(finished.code, 0, finished.stderr + finished.stdout)
   return finished
+}
+
+/** Asserts that a program ended with another code than 0; returns what it said. */
+export function failed({ code, stdout, stderr }: Finished): string {
+  assert.notEqual(code, 0, stderr + stdout)
+  return stderr + stdout
 }
