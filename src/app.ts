@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { Logins } from './access/logins.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
@@ -16,6 +17,7 @@ import { BufferPool } from './http/buffer-pool.ts'
 import { Forwarding } from './http/forwarding.ts'
 import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
+import { addLoginMetrics } from './http/login-metrics.ts'
 import { Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
@@ -163,6 +165,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     servePrivateMs: servePrivate,
   })
   const repositories = new Repositories(mirror, local, lists, upstreams)
+  const logins = building.use(await Logins.open({ htpasswd: config.auth.htpasswd, directory, logger }))
   const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits
   const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })
@@ -181,6 +184,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       return { free: bavail * bsize, size: blocks * bsize }
     },
   })
+  addLoginMetrics(metrics, logins)
   const ledger = building.use(
     new Ledger({
       idleMs: pullIdleMs,
@@ -196,9 +200,8 @@ export async function createApp(options: AppOptions): Promise<App> {
     repositories,
     upstreams,
     isDeletable: config.local.delete,
-    authorizer: new Authorizer({
-      rules: () => ({ push: config.local.push, hasUsers: false, hostname: hostname() }),
-    }),
+    authorizer: new Authorizer({ rules: { push: config.local.push, hostname: hostname() }, logins }),
+    logins,
     pool,
     transfers,
     bodies,

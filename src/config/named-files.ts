@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
+import { parseHtpasswd, type Users } from '../access/htpasswd.ts'
 import { readCertificates, warnOfAuthorities, warnOfChain } from '../pem/certificates.ts'
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
 import { PemError, type PemFile } from '../pem/pem-file.ts'
@@ -20,7 +21,7 @@ const largestFile = 16 * 1024 * 1024
 const mountedSecret = /^(?:\/var)?\/run\/secrets\//
 
 /**
- * Opens every file that the values name: certificates, keys, authorities, passwords. The values need not be whole:
+ * Opens every file that the values name: certificates, keys, authorities, passwords, users. The values need not be whole:
  * what is wrong with the files is told beside all else that is wrong. `refused` are dotted paths whose value cannot
  * stay. Returns the configuration with its passwords. Never throws for what the file system says.
  */
@@ -55,6 +56,7 @@ export async function readNamedFiles(
     const key = readKey(file)
     if (chain) checkPair(chain, key)
   })
+  await open(['auth', 'htpasswd'], readUsers, warnOfReaders)
   const upstreams = []
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
     await open(['upstreams', index, 'ca'], readCertificates, warnOfAuthorities)
@@ -76,6 +78,16 @@ async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedF
   }
 }
 
+/** Whatever is wrong with a line keeps the whole file from being used. */
+function readUsers({ name, bytes }: NamedFile): Users {
+  try {
+    return parseHtpasswd(bytes.toString('utf8'))
+  } catch (error) {
+    if (!(error instanceof UnitError)) throw error
+    throw new UnitError(`${name}: ${error.message}`, { cause: error })
+  }
+}
+
 /** A newline at its end is cut. */
 function readPassword({ name, bytes }: NamedFile): string {
   const password = withoutFinalNewline(bytes.toString('utf8'))
@@ -83,7 +95,7 @@ function readPassword({ name, bytes }: NamedFile): string {
   return password
 }
 
-function warnOfReaders(_password: string, { name, mode }: NamedFile): string | undefined {
+function warnOfReaders(_secret: unknown, { name, mode }: NamedFile): string | undefined {
   const isClosed = (mode & 0o004) === 0 || mountedSecret.test(name)
   return isClosed ? undefined : `${name} can be read by every user of this machine: chmod 600 it`
 }

@@ -50,7 +50,7 @@ export const upstreamAnswers = {
 export function answerError(error: unknown, kind: RegistryTarget['kind'], subject?: Subject): ErrorAnswer {
   const known = toRegistryError(error, kind)
   const message = error instanceof UpstreamError ? tellAbout(error, subject) : known.message
-  const { code, detail, status, retryAfterSeconds, allow } = known
+  const { code, detail, status, retryAfterSeconds, allow, challenge } = known
   return {
     code,
     message,
@@ -61,6 +61,7 @@ export function answerError(error: unknown, kind: RegistryTarget['kind'], subjec
       'cache-control': 'no-store',
       ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
       ...(allow === undefined ? {} : { allow }),
+      ...(challenge === undefined ? {} : { 'www-authenticate': challenge }),
     },
     body: JSON.stringify({ errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] }),
   }

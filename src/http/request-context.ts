@@ -41,6 +41,8 @@ export class RequestContext {
   readonly client: string
   /** For whom a bound by client counts it. */
   readonly clientKey: string
+  /** Who has logged in; nobody else's name is kept. */
+  user: string | undefined
   subject: Subject | undefined
   /** How the request stands in the ledger of pulls, where it is of one. */
   attendance: Attendance | undefined

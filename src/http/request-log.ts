@@ -118,6 +118,7 @@ export class RequestLog {
       status,
       durationMs,
       client,
+      user,
       ending,
       sentBytes: bytes,
     } = context
@@ -146,6 +147,7 @@ export class RequestLog {
       ...troubleOf(context),
       ms: Math.round(durationMs),
       client,
+      ...(user !== undefined && { user }),
       ...(asksFor !== undefined && { forwardedFor: asksFor }),
       agent: request.headers['user-agent'],
     }

@@ -15,9 +15,10 @@ import { drain, hasBody } from './receive-blob.ts'
 import { healthRoutes } from './routes/health.ts'
 import { type PagesOptions, pages } from './routes/pages.ts'
 import { RegistryRoutes, type RegistryRoutesOptions } from './routes/registry.ts'
+import { type TokenRoutesOptions, tokenRoutes } from './routes/token.ts'
 import { StrayRequests } from './stray-requests.ts'
 
-export interface ServerOptions extends RegistryRoutesOptions {
+export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions {
   readonly upstreams: PagesOptions['upstreams']
   readonly metrics: Metrics
   readonly logger: Logger
@@ -54,7 +55,7 @@ const drained = { bytes: 256 * 1024 * 1024, ms: 2000 } as const
 const maximumParameterLength = 1024
 
 /**
- * The HTTP application: `/`, `/v2/`, `/healthz`, `/readyz`, `/metrics`. It listens on nothing itself: `Listener` does,
+ * The HTTP application: `/`, `/v2/`, `/token`, `/healthz`, `/readyz`, `/metrics`. It listens on nothing itself: `Listener` does,
  * and tests use `inject`.
  */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
@@ -107,6 +108,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   app.route({ method: otherMethods, url: '/*', onRequest: answerFirst, handler: answerFirst })
   await app.register(healthRoutes, options)
   await app.register(pages, options)
+  await app.register(tokenRoutes, options)
   return app
 
   /** An answer that comes before the body is whole may be lost with the connection, so a small rest is read first. */

@@ -17,6 +17,7 @@ export const registryErrors = {
   SIZE_INVALID: [400, 416],
   TAG_INVALID: [400],
   TOOMANYREQUESTS: [429, 503],
+  UNAUTHORIZED: [401],
   UNAVAILABLE: [503, 500, 502, 504, 507],
   UNKNOWN: [500, 502],
   UNSUPPORTED: [405, 400, 404, 408, 413, 414, 415, 431],
@@ -40,6 +41,8 @@ export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> e
   readonly retryAfterSeconds: number | undefined
   /** The methods that would do, for a 405 (RFC 9110 10.2.1). */
   readonly allow: string | undefined
+  /** How to log in, for a 401 (RFC 9110 11.6.1). */
+  readonly challenge: string | undefined
 
   constructor(
     code: Code,
@@ -49,6 +52,7 @@ export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> e
       detail?: unknown
       retryAfterSeconds?: number
       allow?: string
+      challenge?: string
       cause?: unknown
     } = {},
   ) {
@@ -59,6 +63,7 @@ export class RegistryError<Code extends RegistryErrorCode = RegistryErrorCode> e
     this.detail = options.detail
     this.retryAfterSeconds = options.retryAfterSeconds
     this.allow = options.allow
+    this.challenge = options.challenge
   }
 }
 

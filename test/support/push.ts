@@ -49,19 +49,27 @@ export async function send(method: string, url: string | URL, options: SendOptio
   }
 }
 
+/** Headers by which whoever pushes logs in. */
+export type LoginHeaders = Readonly<Record<string, string>>
+
 /** Begins an upload and returns its URL. `repository`: such as `http://127.0.0.1:5000/v2/app`. */
-export async function beginUpload(repository: string): Promise<string> {
-  const begun = await send('POST', `${repository}/blobs/uploads/`)
+export async function beginUpload(repository: string, headers: LoginHeaders = {}): Promise<string> {
+  const begun = await send('POST', `${repository}/blobs/uploads/`, { headers })
   assert.equal(begun.status, 202, begun.text)
   return new URL(begun.headers.location ?? '', repository).href
 }
 
 /** Pushes a blob as most clients do: POST, PATCH with all of it, PUT with the digest. */
-export async function pushBlob(repository: string, { digest, bytes }: TestBlob): Promise<void> {
-  const url = await beginUpload(repository)
-  const patched = await send('PATCH', url, { body: [bytes] })
+export async function pushBlob(
+  repository: string,
+  { digest, bytes }: TestBlob,
+  headers: LoginHeaders = {},
+): Promise<void> {
+  const url = await beginUpload(repository, headers)
+  const patched = await send('PATCH', url, { headers, body: [bytes] })
   assert.equal(patched.status, 202, patched.text)
-  const put = await send('PUT', withDigest(new URL(patched.headers.location ?? '', url).href, digest))
+  const end = withDigest(new URL(patched.headers.location ?? '', url).href, digest)
+  const put = await send('PUT', end, { headers })
   assert.deepEqual([put.status, put.headers['docker-content-digest']], [201, digest], put.text)
 }
 
@@ -75,16 +83,22 @@ export async function pushManifest(
   repository: string,
   reference: string,
   { bytes, mediaType }: TestBlob,
+  headers: LoginHeaders = {},
 ): Promise<Answered> {
   return send('PUT', `${repository}/manifests/${reference}`, {
     body: bytes,
-    headers: { 'content-type': mediaType },
+    headers: { 'content-type': mediaType, ...headers },
   })
 }
 
 /** Pushes an image, blobs first. */
-export async function pushImage(repository: string, tag: string, image: TestImage): Promise<void> {
-  for (const blob of [image.config, ...image.layers]) await pushBlob(repository, blob)
-  const put = await pushManifest(repository, tag, image.manifest)
+export async function pushImage(
+  repository: string,
+  tag: string,
+  image: TestImage,
+  headers: LoginHeaders = {},
+): Promise<void> {
+  for (const blob of [image.config, ...image.layers]) await pushBlob(repository, blob, headers)
+  const put = await pushManifest(repository, tag, image.manifest, headers)
   assert.equal(put.status, 201, put.text)
 }

@@ -58,7 +58,7 @@ export class RegistryRoutes {
   constructor(options: RegistryRoutesOptions) {
     this.#options = options
     this.#table = new RouteTable([
-      ...baseRoutes,
+      ...baseRoutes(options),
       ...manifestRoutes(options),
       ...blobRoutes(options),
       ...uploadRoutes,
@@ -152,7 +152,7 @@ function askedBy(
   asker: Asker,
 ): Parameters<RepositoryFinder['find']>[0] {
   // By HEAD clients ask what need not be pushed.
-  const isPusher = context.method === 'HEAD' && asker.may('push', target.name)
+  const isPusher = context.method === 'HEAD' && asker.might('push', target.name)
   return {
     namespace,
     prefix,
