@@ -32,6 +32,10 @@ export class RouteTable {
     }
   }
 
+  get all(): readonly AnyRoute[] {
+    return [...this.#routes.values()]
+  }
+
   /** Throws RegistryError UNSUPPORTED: 404 for what is nothing, 405 with the methods that would do. */
   find(kind: RegistryTarget['kind'], method: string): AnyRoute {
     const route = this.#routes.get(placeOf(kind, method))
@@ -47,7 +51,7 @@ export class RouteTable {
 
   /** That a method is not taken (405), with those that would do. */
   refusal(kind: RegistryTarget['kind'], method: string): RegistryError {
-    const known = [...this.#routes.values()].filter((route) => route.kind === kind)
+    const known = this.all.filter((route) => route.kind === kind)
     const others = known.map((route) => route.method).filter((other) => other !== method)
     const allow = others.length === 0 ? 'GET, HEAD' : others.join(', ')
     const isSwitchedOff = others.length < known.length

@@ -45,7 +45,13 @@ async function postToken({ url }: TestMirror, form: Record<string, string>): Pro
 
 function given(answered: Answered): Given {
   const { status, text, message } = answered
-  const { token = '', access_token, scope = '', expires_in, issued_at } = status === 200 ? JSON.parse(text) : {}
+  const {
+    token = '',
+    access_token,
+    scope = '',
+    expires_in,
+    issued_at,
+  } = status === 200 ? JSON.parse(text) : {}
   if (status === 200) {
     assert.equal(token, access_token)
     assert.ok(expires_in >= 60)
@@ -69,10 +75,7 @@ test('/v2/: open while there are no users, then a challenge until a token or a l
     send(method, `${mirror.url}/v2/`, { headers })
   const refused = await ask()
   assert.deepEqual([refused.status, refused.code], [401, 'UNAUTHORIZED'])
-  assert.equal(
-    refused.headers['www-authenticate'],
-    `Bearer realm="${mirror.url}/token",service="larder"`,
-  )
+  assert.equal(refused.headers['www-authenticate'], `Bearer realm="${mirror.url}/token",service="larder"`)
   assert.equal((await ask({}, 'HEAD')).status, 401)
   assert.equal((await ask(ann)).status, 200)
   assert.equal((await ask(basic('ann', 'wrong'))).status, 401)
@@ -81,7 +84,11 @@ test('/v2/: open while there are no users, then a challenge until a token or a l
   assert.match(bad.headers['www-authenticate'] ?? '', /error="invalid_token"/)
   for (const { token } of [await askToken(mirror, []), await askToken(mirror, [], ann)])
     assert.equal((await ask(bearer(token))).status, 200)
-  for (const headers of [{ authorization: 'Basic Og==' }, { authorization: 'Digest x' }, { authorization: '' }])
+  for (const headers of [
+    { authorization: 'Basic Og==' },
+    { authorization: 'Digest x' },
+    { authorization: '' },
+  ])
     assert.equal((await ask(headers)).status, 401)
 })
 
@@ -100,7 +107,10 @@ test('pulls are open; pushes and deletes need the login, by Basic or by a token 
   assert.equal((await begin(mirror, 'app', bearer(token))).status, 202)
   const other = await begin(mirror, 'apple', bearer(token))
   assert.equal(other.status, 401)
-  assert.match(other.headers['www-authenticate'] ?? '', /scope="repository:apple:pull,push",error="insufficient_scope"/)
+  assert.match(
+    other.headers['www-authenticate'] ?? '',
+    /scope="repository:apple:pull,push",error="insufficient_scope"/,
+  )
   const deleted = await send('DELETE', `${mirror.url}/v2/app/manifests/v1`, { headers: bearer(token) })
   if (deleted.status !== 405) {
     assert.equal(deleted.status, 401, 'a token to push with is none to delete with')
@@ -181,7 +191,11 @@ test('no password, token or foreign name is anywhere afterwards; who has logged 
     await askToken(mirror, ['repository:library/alpine:pull'], hub),
     await askToken(mirror, [], hub),
     await askToken(mirror, ['repository:app:push'], basic('ann', 'canary-typo')),
-    await postToken(mirror, { grant_type: 'refresh_token', refresh_token: 'canary-refresh', scope: 'repository:a:push' }),
+    await postToken(mirror, {
+      grant_type: 'refresh_token',
+      refresh_token: 'canary-refresh',
+      scope: 'repository:a:push',
+    }),
     await postToken(mirror, { grant_type: 'password', username: 'canary-hubuser', password: 'canary-p' }),
   ].map(({ answered }) => answered.text)
   for (const headers of [hub, ann, bearer(token), basic('ann', 'canary-typo'), bearer('canary-token')]) {
@@ -195,7 +209,10 @@ test('no password, token or foreign name is anywhere afterwards; who has logged 
     assert.ok(!text.includes(token))
   }
   const lines = mirror.events('request').filter(({ method, status }) => method === 'POST' && status === 202)
-  assert.deepEqual(lines.map(({ user }) => user), ['ann', 'ann'])
+  assert.deepEqual(
+    lines.map(({ user }) => user),
+    ['ann', 'ann'],
+  )
   const asked = mirror.events('request').filter(({ url }) => `${url}`.startsWith('/v2/app/tags'))
   assert.ok(asked.length === 5 && asked.every(({ user }) => user === undefined), 'a pull has no user')
 })

@@ -15,7 +15,7 @@ import {
 } from '../registry-url.ts'
 import type { RequestContext, Subject } from '../request-context.ts'
 import type { RequestLog } from '../request-log.ts'
-import { RouteTable } from '../routing.ts'
+import { type AnyRoute, RouteTable } from '../routing.ts'
 import { baseRoutes } from './base.ts'
 import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
 import { type CatalogRoutesOptions, catalogRoutes } from './catalog.ts'
@@ -66,6 +66,11 @@ export class RegistryRoutes {
       ...referrerRoutes(options),
       ...catalogRoutes(options),
     ])
+  }
+
+  /** All that can be asked, and what that lets somebody do. */
+  get all(): readonly AnyRoute[] {
+    return this.#table.all
   }
 
   /** Answers one request. Rejects with RegistryError, UpstreamError or StorageError before anything was sent. */
