@@ -102,7 +102,7 @@ test('a good configuration is 0 and says what was read', async (t) => {
   const { out, code } = await runIn(t, 'cache: {revalidate: 1m}', ['check', '--strict'], {
     MIRROR_LOG_LEVEL: 'warn',
   })
-  assert.match(out, /^ok: .*mirror\.yml \(25 defaults, 1 from file, 1 from environment\)\n$/)
+  assert.match(out, /^ok: .*mirror\.yml \(29 defaults, 1 from file, 1 from environment\)\n$/)
   assert.equal(code, 0)
   const empty = await configFolder(t)
   const none = await run(empty, ['check'])
