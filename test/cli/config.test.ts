@@ -109,7 +109,7 @@ test('a good configuration is 0 and says what was read', async (t) => {
   assert.deepEqual(
     [none.out, none.code],
     [
-      `ok: no configuration file (27 defaults, 0 from file, 0 from environment)
+      `ok: no configuration file (31 defaults, 0 from file, 0 from environment)
 looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
 `,
       0,
