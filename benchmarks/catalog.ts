@@ -163,7 +163,12 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
     ],
     ['the next 100 to evict', 'an index', 2000, () => () => catalog.leastRecent(any(1_000_000) + 3000, 100)],
     ['the next 100 to verify', 'an index', 2000, () => () => catalog.unverified(any(1_000_000) + 3000, 100)],
-    ['the next 256 to collect', 'an index', 2000, () => () => catalog.idle(any(2 * idle) + 600, 256)],
+    [
+      'the next 256 to collect',
+      'an index',
+      2000,
+      () => () => catalog.idle(any(2 * idle) + 600, { limit: 256 }),
+    ],
     ['all bytes in use', 'a walk', 3, () => () => catalog.usage()],
   ]
   const measured: string[][] = []

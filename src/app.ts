@@ -23,6 +23,7 @@ import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { DocumentReader } from './oci/document-reader.ts'
+import { Collector } from './registry/collector.ts'
 import { Ledger } from './registry/ledger.ts'
 import { LocalReferrers } from './registry/local-referrers.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
@@ -159,6 +160,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     collectAfterMs: config.local.collectAfter,
     logger,
   })
+  const collector = building.use(
+    new Collector({ catalog, bytes: blobs, graceMs: config.local.collectAfter, logger }),
+  )
+  collector.start()
   const lists = new RepositoryLists({
     catalog,
     upstreams: upstreams.map(({ name }) => name),
@@ -179,6 +184,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     fills: blobs.fills,
     buffersInUse: () => pool.inUse,
     stored: () => store.stored,
+    collected: collector.collected,
     disk: async () => {
       const { bavail, blocks, bsize } = await statfs(directory)
       return { free: bavail * bsize, size: blocks * bsize }

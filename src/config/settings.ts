@@ -189,7 +189,7 @@ export const table = {
   'local.uploadSpace': unit(sizes, '50GB', {
     description: 'How many bytes unfinished uploads may take, all together.',
   }),
-  'local.collectAfter': duration('24h', [minute, 365 * 24 * hour], {
+  'local.collectAfter': duration('24h', [second, 365 * 24 * hour], {
     description: 'How long a pushed blob is kept that no manifest of its repository names.',
   }),
   'auth.htpasswd': path('the path of a file', {

@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { PullOutcome } from '../registry/pull.ts'
+import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
 
 /** What became of the fills from one upstream so far. */
 interface FillCounts {
@@ -8,24 +9,6 @@ interface FillCounts {
   readonly failed: number
   readonly stopped: number
   readonly resumes: number
-}
-
-/** An upstream, as far as it is measured. */
-interface MeasuredUpstream {
-  readonly name: string
-  readonly isReachable: boolean
-  /** Undefined where there is no account. */
-  readonly isAccountRefused: boolean | undefined
-  /** Of pulls, as it last told. */
-  readonly rateLimit:
-    | { readonly limit?: number | undefined; readonly remaining?: number | undefined }
-    | undefined
-  readonly counters: {
-    readonly blobBytes: number
-    readonly tokens: number
-    /** By method, kind and status, with spaces between them. */
-    readonly requests: ReadonlyMap<string, number>
-  }
 }
 
 export interface MetricsSources {
@@ -42,6 +25,8 @@ export interface MetricsSources {
   readonly buffersInUse: () => number
   /** What is stored, as far as it was counted. */
   readonly stored: () => { readonly bytes: number; readonly blobs: number }
+  /** What was collected so far of what was pushed. */
+  readonly collected: { readonly bytes: number; readonly blobs: number }
   /** Bytes of the disk that holds the data folder. */
   readonly disk: () => Promise<{ readonly free: number; readonly size: number }>
 }
@@ -170,6 +155,23 @@ function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
       }
     },
   })
+  const { collected } = sources
+  const collectedSoFar = (name: string, help: string, read: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset()
+        this.inc(read())
+      },
+    })
+  collectedSoFar(
+    'larder_collected_blobs_total',
+    'Pushed blobs that were removed since no manifest had named them for long enough',
+    () => collected.blobs,
+  )
+  collectedSoFar('larder_collected_bytes_total', 'Bytes of these', () => collected.bytes)
   gauge('larder_cache_bytes', 'Bytes of the blobs that are stored', () => sources.stored().bytes)
   gauge('larder_cache_blobs', 'Blobs that are stored', () => sources.stored().blobs)
   gauge(
@@ -220,79 +222,5 @@ function addFillMetrics(registers: Registry[], { fills }: MetricsSources): void 
     'Times that fetching a blob went on in the middle, after a cut, a turn of others or a restart',
     [],
     ({ resumes }, add) => add({}, resumes),
-  )
-}
-
-function addUpstreamMetrics(registers: Registry[], upstreams: readonly MeasuredUpstream[]): void {
-  const perUpstream = (
-    name: string,
-    help: string,
-    read: (upstream: MeasuredUpstream) => number | undefined,
-  ) =>
-    new Gauge({
-      name,
-      help,
-      labelNames: ['upstream'],
-      registers,
-      collect() {
-        for (const upstream of upstreams) {
-          const value = read(upstream)
-          if (value !== undefined) this.set({ upstream: upstream.name }, value)
-        }
-      },
-    })
-  perUpstream('larder_upstream_reachable', '1 while the upstream answers', ({ isReachable }) =>
-    Number(isReachable),
-  )
-  perUpstream(
-    'larder_upstream_credentials_refused',
-    '1 while the upstream refuses the configured user name and password',
-    ({ isAccountRefused }) => (isAccountRefused === undefined ? undefined : Number(isAccountRefused)),
-  )
-  perUpstream(
-    'larder_upstream_ratelimit_limit',
-    'Pulls that the upstream allows in a window',
-    (upstream) => upstream.rateLimit?.limit,
-  )
-  perUpstream(
-    'larder_upstream_ratelimit_remaining',
-    'Pulls that are left of them',
-    (upstream) => upstream.rateLimit?.remaining,
-  )
-  const counter = <Label extends string>(
-    name: string,
-    help: string,
-    labelNames: Label[],
-    read: (upstream: MeasuredUpstream, add: (labels: Record<Label, string>, value: number) => void) => void,
-  ) =>
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset()
-        for (const upstream of upstreams) read(upstream, (labels, value) => this.inc(labels, value))
-      },
-    })
-  counter(
-    'larder_upstream_received_bytes_total',
-    'Bytes of blobs that came over the line',
-    ['upstream'],
-    (upstream, add) => add({ upstream: upstream.name }, upstream.counters.blobBytes),
-  )
-  counter('larder_upstream_tokens_total', 'Tokens fetched', ['upstream'], (upstream, add) =>
-    add({ upstream: upstream.name }, upstream.counters.tokens),
-  )
-  counter(
-    'larder_upstream_requests_total',
-    'Requests to the registry, redirects to its storage not counted apart',
-    ['upstream', 'method', 'kind', 'status'],
-    (upstream, add) => {
-      for (const [request, count] of upstream.counters.requests) {
-        const [method = '', kind = '', status = ''] = request.split(' ')
-        add({ upstream: upstream.name, method, kind, status }, count)
-      }
-    },
   )
 }

@@ -1,8 +1,9 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
-import type { RepositoryName } from '../oci/repository-name.ts'
+import type { ListedAsked, ListedNames } from './listed-names.ts'
 import type { SealedFile } from './partial.ts'
+import type { RefusalTimes } from './refusal-times.ts'
 import type { RepositoryKey } from './repository-key.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
@@ -90,6 +91,8 @@ export interface UploadRecord {
   readonly id: string
   readonly repository: RepositoryKey
   /** Milliseconds since the epoch. */
+  readonly begunAt: number
+  /** Milliseconds since the epoch. */
   readonly touchedAt: number
 }
 
@@ -99,42 +102,18 @@ export interface NamingManifest {
   readonly artifactType: string | undefined
 }
 
+/** A local blob that no manifest of its repository names. */
+export interface IdleBlob {
+  readonly repository: RepositoryKey
+  readonly digest: Digest
+  /** Milliseconds since the epoch. */
+  readonly idleSince: number
+}
+
 /** At most so many, behind the last one of the page before. */
 export interface PageOf<Last> {
   readonly after?: Last | undefined
   readonly limit: number
-}
-
-/**
- * Two times in milliseconds since the epoch: now, and from when on a refusal of a repository does not count yet. One that
- * lies as far ahead of now, or further, counts: a clock that was set back makes no refusal young for as long.
- */
-export interface RefusalTimes {
-  readonly at: number
-  readonly refusedAfter: number
-}
-
-/** Between which times a repository must have been refused for that not to count yet; both are exclusive. */
-export function notYetCounting({ at, refusedAfter }: RefusalTimes): readonly [after: number, before: number] {
-  return [refusedAfter, 2 * at - refusedAfter]
-}
-
-/** Which names of repositories are wanted. */
-export interface ListedAsked extends RefusalTimes {
-  readonly origin: string
-  /** Names behind this, in the order of their bytes; it need not be one. */
-  readonly after: string
-  /** Repositories that are looked at. */
-  readonly limit: number
-  /** Is in each of the names; all where it is empty. */
-  readonly part: string
-}
-
-export interface ListedNames {
-  /** Of repositories with a manifest that was pushed, or is held for anyone by one that is not refused. */
-  readonly names: readonly RepositoryName[]
-  /** The last one that was looked at, listed or not; undefined where there are no more. */
-  readonly last: string | undefined
 }
 
 /** What is put into a local repository along with a manifest. */
@@ -197,10 +176,9 @@ export interface CatalogReads {
   /** All bytes that are here. A walk through all of them: to be asked once. */
   usage(): Promise<{ readonly blobs: number; readonly bytes: number }>
   /** What may be let go: local blobs that have been idle since before this, the longest first. */
-  idle(
-    before: number,
-    limit: number,
-  ): Promise<{ readonly repository: RepositoryKey; readonly digest: Digest }[]>
+  idle(before: number, page: PageOf<IdleBlob>): Promise<IdleBlob[]>
+  /** Bytes that may go and are not known to have gone: a kill may have come between. By digest. */
+  removals(page: PageOf<Digest>): Promise<Digest[]>
   /** What may be evicted: blobs that nobody keeps, last used before this, the longest ago first. */
   leastRecent(before: number, limit: number): Promise<{ readonly digest: Digest; readonly size: number }[]>
   /** Blobs last verified before this, the longest ago first. */
@@ -288,12 +266,17 @@ export interface CatalogVerbs {
    */
   deleteBlob(repository: RepositoryKey, digest: Digest): Promise<'absent' | 'needed' | 'kept' | 'unlink'>
   /**
-   * Takes a local blob away from a repository if it has still been idle since before `cutoff` and nothing is being
-   * uploaded there. `unlink`: nobody holds it, the record of its bytes is gone, and they may go.
+   * Takes a local blob away from a repository if at `at` it has been idle for more than `graceMs`, and already had when
+   * each upload to that repository began that is under way: a push may last longer than the grace. `unlink`: nobody
+   * holds it any more, the record of its bytes is gone, and they may go.
    */
-  letGo(repository: RepositoryKey, digest: Digest, cutoff: number): Promise<'kept' | 'unlink'>
+  letGo(repository: RepositoryKey, digest: Digest, at: number, graceMs: number): Promise<'kept' | 'unlink'>
   /** Removes the record of bytes that nobody keeps if they were last used before this: true, and they may go. */
   evict(digest: Digest, usedBefore: number): Promise<boolean>
+  /** Whether bytes that might go once may still: they have no record, and nobody keeps them. */
+  mayGo(digest: Digest): Promise<boolean>
+  /** Bytes have gone, or stay for somebody after all: they are among `removals` no more. */
+  removed(digests: readonly Digest[]): Promise<void>
   /** A push begins. Its repository need not be known, and is not thereby. */
   beginUpload(id: string, repository: RepositoryKey, at: number): Promise<void>
   /** False where there is no such upload. */
@@ -307,19 +290,3 @@ export interface CatalogVerbs {
  * which bytes are here. Every implementation passes `test/storage/catalog.contract.ts`.
  */
 export interface Catalog extends CatalogReads, CatalogVerbs, AsyncDisposable {}
-
-/** The verbs as what runs at once, and as a whole or not at all, over some store. */
-export type VerbsOver<Store> = {
-  readonly [Verb in keyof CatalogVerbs]: (
-    store: Store,
-    ...parameters: Parameters<CatalogVerbs[Verb]>
-  ) => Awaited<ReturnType<CatalogVerbs[Verb]>>
-}
-
-/** The questions likewise. */
-export type ReadsOver<Store> = {
-  readonly [Name in keyof CatalogReads]: (
-    store: Store,
-    ...parameters: Parameters<CatalogReads[Name]>
-  ) => Awaited<ReturnType<CatalogReads[Name]>>
-}

@@ -58,7 +58,7 @@ async function keep(world: World, { digest, bytes }: Layer): Promise<void> {
 export async function collect(world: World, { digest }: Layer, repository = app): Promise<void> {
   await world.door.remove(
     digest,
-    async () => (await world.catalog.letGo(repository, digest, now - graceMs)) === 'unlink',
+    async () => (await world.catalog.letGo(repository, digest, now, graceMs)) === 'unlink',
   )
 }
 

@@ -178,6 +178,7 @@ const aboutOneDigest: ReadonlySet<string> = new Set([
   'held',
   'lease',
   'letGo',
+  'mayGo',
   'mount',
   'pushed',
   'sealed',

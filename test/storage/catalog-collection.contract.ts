@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tag } from '../../src/oci/reference.ts'
+import type { IdleBlob } from '../../src/storage/catalog.ts'
 import {
   alpine,
   anyone,
@@ -150,15 +151,15 @@ export function collectionContract(open: OpenCatalog): void {
     await catalog.pushed(app, layer, fileOf(5), 50)
     await catalog.pushed(other, blobOf('x'), fileOf(5), 40)
     const [first, second] = [
-      { repository: other, digest: blobOf('x') },
-      { repository: app, digest: layer },
+      { repository: other, digest: blobOf('x'), idleSince: 40 },
+      { repository: app, digest: layer, idleSince: 50 },
     ]
-    assert.deepEqual(await catalog.idle(51, 10), [first, second])
-    assert.deepEqual(await catalog.idle(50, 10), [first])
-    assert.deepEqual(await catalog.idle(51, 1), [first])
-    assert.equal(await catalog.letGo(app, layer, 50), 'kept')
-    assert.equal(await catalog.letGo(app, layer, 51), 'unlink')
-    assert.equal(await catalog.letGo(app, layer, 51), 'kept')
+    assert.deepEqual(await catalog.idle(51, { limit: 10 }), [first, second])
+    assert.deepEqual(await catalog.idle(50, { limit: 10 }), [first])
+    assert.deepEqual(await catalog.idle(51, { limit: 1 }), [first])
+    assert.equal(await catalog.letGo(app, layer, 1050, 1000), 'kept')
+    assert.equal(await catalog.letGo(app, layer, 1051, 1000), 'unlink')
+    assert.equal(await catalog.letGo(app, layer, 1051, 1000), 'kept')
     assert.equal(await catalog.held(app, layer), undefined)
     assert.equal(await catalog.blob(layer), undefined)
   })
@@ -168,21 +169,81 @@ export function collectionContract(open: OpenCatalog): void {
     await catalog.pushed(app, layer, fileOf(5), 50)
     await catalog.pushed(other, layer, fileOf(5), 60)
     await catalog.confirmed(alpine, layer, anyone(1))
-    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
+    assert.equal(await catalog.letGo(app, layer, 100, 0), 'kept')
     assert.equal((await catalog.blob(layer))?.kept, true)
-    assert.equal(await catalog.letGo(other, layer, 100), 'kept')
+    assert.equal(await catalog.letGo(other, layer, 100, 0), 'kept')
     assert.equal((await catalog.blob(layer))?.kept, false)
     assert.equal(await catalog.evict(layer, 100), true)
   })
 
-  test('nothing is let go of a repository into which something is being uploaded', async (t) => {
+  test('idle blobs come in pages, of whatever repository and however many of one moment', async (t) => {
+    const { catalog } = await open(t)
+    const all: IdleBlob[] = []
+    for (const [n, repository] of [app, other, app, other, app].entries()) {
+      const idleSince = n < 3 ? 40 : 50
+      await catalog.pushed(repository, blobOf(`${n}`), fileOf(5), idleSince)
+      all.push({ repository, digest: blobOf(`${n}`), idleSince })
+    }
+    for (const limit of [1, 2, 3, 9]) {
+      const found: IdleBlob[] = []
+      for (let after: IdleBlob | undefined; ; after = found.at(-1)) {
+        const page = await catalog.idle(51, { limit, after })
+        assert.ok(page.length <= limit)
+        if (page.length === 0) break
+        found.push(...page)
+      }
+      assert.deepEqual(found, await catalog.idle(51, { limit: 9 }), `${limit} at a time`)
+      assert.deepEqual(new Set(found.map((one) => one.digest)), new Set(all.map((one) => one.digest)))
+    }
+    // Where the last one of a page has gone meanwhile, the next ones come all the same.
+    const [first, ...others] = await catalog.idle(51, { limit: 9 })
+    assert.equal(await catalog.letGo(first?.repository ?? app, first?.digest ?? layer, 100, 0), 'unlink')
+    assert.deepEqual(await catalog.idle(51, { limit: 9, after: first }), others)
+  })
+
+  test('what was promised when an upload to the repository began is let go of only after it', async (t) => {
     const { catalog, reopen } = await open(t)
     await catalog.pushed(app, layer, fileOf(5), 50)
-    await catalog.beginUpload('u', app, 60)
-    assert.equal(await catalog.letGo(app, layer, 100), 'kept')
-    assert.equal(await (await reopen()).letGo(app, layer, 100), 'kept')
+    await catalog.beginUpload('u', app, 150)
+    await catalog.touchUpload('u', 9000)
+    assert.equal(await catalog.letGo(app, layer, 10_000, 100), 'kept')
+    assert.equal(await (await reopen()).letGo(app, layer, 10_000, 100), 'kept')
     const later = await reopen()
     await later.endUpload('u')
-    assert.equal(await later.letGo(app, layer, 100), 'unlink')
+    assert.equal(await later.letGo(app, layer, 10_000, 100), 'unlink')
+  })
+
+  test('what was past its grace when all uploads to the repository began is no promise: it is let go', async (t) => {
+    const { catalog } = await open(t)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    await catalog.beginUpload('u', app, 151)
+    await catalog.beginUpload('of another repository', other, 60)
+    assert.equal(await catalog.letGo(app, layer, 10_000, 100), 'unlink')
+  })
+
+  test('bytes that may go are remembered until they are gone, and may not where they are somebody’s again', async (t) => {
+    const { catalog, reopen } = await open(t)
+    const cached = blobOf('cached')
+    await catalog.sealed(cached, fileOf(1), 1)
+    await catalog.pushed(app, layer, fileOf(5), 50)
+    assert.equal(await catalog.mayGo(layer), false, 'nobody has let it go')
+    assert.equal(await catalog.letGo(app, layer, 100, 0), 'unlink')
+    assert.equal(await catalog.evict(cached, 100), true)
+    const both = [layer, cached].toSorted()
+    for (const again of [async () => catalog, reopen]) {
+      const opened = await again()
+      assert.deepEqual(await opened.removals({ limit: 9 }), both)
+      assert.deepEqual(await opened.removals({ limit: 1 }), both.slice(0, 1))
+      assert.deepEqual(await opened.removals({ limit: 9, after: both[0] }), both.slice(1))
+      for (const one of both) assert.equal(await opened.mayGo(one), true)
+    }
+    const later = await reopen()
+    await later.pushed(other, layer, fileOf(5), 60)
+    assert.equal(await later.mayGo(layer), false, 'it has a record')
+    await later.gone(layer)
+    assert.equal(await later.mayGo(layer), false, 'somebody keeps it')
+    await later.removed(both)
+    assert.deepEqual(await later.removals({ limit: 9 }), [])
+    assert.equal(await later.mayGo(cached), false)
   })
 }

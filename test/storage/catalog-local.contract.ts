@@ -36,7 +36,7 @@ export function localContract(open: OpenCatalog): void {
       assert.deepEqual(pick(await opened.held(app, one.digest)), { localAt: 100, idleSince: undefined })
       assert.deepEqual(await opened.tag(app, latest), { digest: one.digest, checkedAt: 100 })
       assert.ok(await opened.manifest(app, one.digest))
-      assert.deepEqual(await opened.idle(1e12, 10), [])
+      assert.deepEqual(await opened.idle(1e12, { limit: 10 }), [])
     }
   })
 
@@ -154,7 +154,7 @@ export function localContract(open: OpenCatalog): void {
     assert.equal((await catalog.held(app, layer))?.idleSince, 0, 'not worth a write')
     assert.equal(await catalog.lease(app, layer, 15 * minute + 1, 60 * minute), true)
     assert.equal((await catalog.held(app, layer))?.idleSince, 15 * minute + 1)
-    assert.equal(await catalog.letGo(app, layer, 15 * minute + 1), 'kept')
+    assert.equal(await catalog.letGo(app, layer, 15 * minute + 1, 0), 'kept')
   })
 
   test('no lease for what is another’s, only confirmed, or without its bytes; none makes idle what is needed', async (t) => {
@@ -175,7 +175,12 @@ export function localContract(open: OpenCatalog): void {
     await catalog.beginUpload('one', app, 10)
     await catalog.beginUpload('two', other, 5)
     const later = await reopen()
-    assert.deepEqual(await later.upload('one'), { id: 'one', repository: app, touchedAt: 10 })
+    assert.deepEqual(await later.upload('one'), {
+      id: 'one',
+      repository: app,
+      begunAt: 10,
+      touchedAt: 10,
+    })
     assert.deepEqual(
       (await later.staleUploads(11, 10)).map(({ id }) => id),
       ['two', 'one'],

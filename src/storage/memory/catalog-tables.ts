@@ -1,15 +1,15 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import {
-  type Holding,
-  type ManifestReference,
-  notYetCounting,
-  type ReferrersRecord,
-  type RefusalTimes,
-  type TagRecord,
-  type UploadRecord,
+import type {
+  Holding,
+  IdleBlob,
+  ManifestReference,
+  ReferrersRecord,
+  TagRecord,
+  UploadRecord,
 } from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
+import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
 
 interface Held extends Omit<Holding, 'refusedSince'> {
@@ -45,6 +45,7 @@ export class CatalogTables {
   readonly referrers = new Map<string, ReferrersRecord>()
   readonly blobs = new Map<Digest, Stored>()
   readonly uploads = new Map<string, UploadRecord>()
+  readonly removals = new Set<Digest>()
 
   /** Makes the repository known; a yes to anyone ends its being refused. */
   know(repository: RepositoryKey, isYesToAnyone = false): void {
@@ -153,21 +154,29 @@ export class CatalogTables {
     )
   }
 
+  /** Removes the record of bytes, which may go then. False where there is none. */
+  dropBlob(digest: Digest): boolean {
+    if (this.blobs.has(digest)) this.removals.add(digest)
+    return this.blobs.delete(digest)
+  }
+
   /** Blobs that were used or verified before a time, the longest ago first. */
   blobsBefore(time: 'usedAt' | 'verifiedAt', before: number): Stored[] {
     return [...this.blobs.values()].filter((row) => row[time] < before).toSorted(by(time, 'digest'))
   }
 
-  /** Local blobs idle since before a time, the longest first. */
-  idleBefore(before: number): Held[] {
+  /** Local blobs idle since before a time, the longest first, behind one of them. */
+  idleBefore(before: number, after?: IdleBlob): IdleBlob[] {
+    const inOrder = (one: IdleBlob, other: IdleBlob) =>
+      one.idleSince - other.idleSince ||
+      this.#idOf(one.repository) - this.#idOf(other.repository) ||
+      by<IdleBlob>('digest')(one, other)
     return [...this.holdings.values()]
-      .filter(({ idleSince }) => idleSince !== undefined && idleSince < before)
-      .toSorted(
-        (one, other) =>
-          (one.idleSince ?? 0) - (other.idleSince ?? 0) ||
-          this.#idOf(one.repository) - this.#idOf(other.repository) ||
-          by<Held>('digest')(one, other),
+      .flatMap(({ repository, digest, idleSince }) =>
+        idleSince !== undefined && idleSince < before ? [{ repository, digest, idleSince }] : [],
       )
+      .filter((idle) => after === undefined || inOrder(idle, after) > 0)
+      .toSorted(inOrder)
   }
 
   #idOf(repository: RepositoryKey): number {

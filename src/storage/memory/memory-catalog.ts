@@ -5,18 +5,18 @@ import type {
   Catalog,
   CatalogVerbs,
   Holding,
-  ListedAsked,
-  ListedNames,
+  IdleBlob,
   ManifestRecord,
   NamingManifest,
   PageOf,
   ReferenceKind,
   ReferrersRecord,
-  RefusalTimes,
   RepositoryRecord,
   TagRecord,
   UploadRecord,
 } from '../catalog.ts'
+import type { ListedAsked, ListedNames } from '../listed-names.ts'
+import type { RefusalTimes } from '../refusal-times.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import { by, CatalogTables, keyOf } from './catalog-tables.ts'
 import { memoryVerbs } from './verbs.ts'
@@ -48,6 +48,8 @@ export class MemoryCatalog implements Catalog {
   readonly deleteBlob = this.#verb('deleteBlob')
   readonly letGo = this.#verb('letGo')
   readonly evict = this.#verb('evict')
+  readonly mayGo = this.#verb('mayGo')
+  readonly removed = this.#verb('removed')
   readonly beginUpload = this.#verb('beginUpload')
   readonly touchUpload = this.#verb('touchUpload')
   readonly endUpload = this.#verb('endUpload')
@@ -160,9 +162,13 @@ export class MemoryCatalog implements Catalog {
     return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
   }
 
-  async idle(before: number, limit: number) {
-    const rows = this.tables.idleBefore(before).slice(0, limit)
-    return rows.map(({ repository, digest }) => ({ repository, digest }))
+  async idle(before: number, { after, limit }: PageOf<IdleBlob>): Promise<IdleBlob[]> {
+    return this.tables.idleBefore(before, after).slice(0, limit)
+  }
+
+  async removals({ after, limit }: PageOf<Digest>): Promise<Digest[]> {
+    const behind = [...this.tables.removals].filter((one) => after === undefined || one > after)
+    return behind.toSorted().slice(0, limit)
   }
 
   async leastRecent(before: number, limit: number) {

@@ -1,7 +1,9 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Asked, ManifestReference, RefusalTimes, VerbsOver } from '../catalog.ts'
+import type { Asked, ManifestReference } from '../catalog.ts'
+import type { VerbsOver } from '../catalog-over.ts'
 import type { SealedFile } from '../partial.ts'
+import type { RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { type CatalogTables, keyOf } from './catalog-tables.ts'
 
@@ -140,11 +142,16 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     return letHoldingGo(tables, repository, digest)
   },
 
-  letGo(tables, repository, digest, cutoff) {
-    check(cutoff)
+  letGo(tables, repository, digest, at, graceMs) {
+    check(at)
+    check(graceMs)
     const { idleSince } = tables.holding(repository, digest) ?? {}
-    if (idleSince === undefined || idleSince >= cutoff || tables.needs(repository, digest)) return 'kept'
-    if ([...tables.uploads.values()].some((upload) => upload.repository === repository)) return 'kept'
+    if (idleSince === undefined || idleSince >= at - graceMs || tables.needs(repository, digest))
+      return 'kept'
+    const isPromised = [...tables.uploads.values()].some(
+      (upload) => upload.repository === repository && upload.begunAt <= idleSince + graceMs,
+    )
+    if (isPromised) return 'kept'
     return letHoldingGo(tables, repository, digest)
   },
 
@@ -152,12 +159,20 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     check(usedBefore)
     const row = tables.blobs.get(digest)
     if (!row || row.usedAt >= usedBefore || tables.isKept(digest)) return false
-    return tables.blobs.delete(digest)
+    return tables.dropBlob(digest)
+  },
+
+  mayGo(tables, digest) {
+    return tables.removals.has(digest) && !tables.blobs.has(digest) && !tables.isKept(digest)
+  },
+
+  removed(tables, digests) {
+    for (const digest of digests) tables.removals.delete(digest)
   },
 
   beginUpload(tables, id, repository, at) {
     check(at)
-    tables.uploads.set(id, { id, repository, touchedAt: at })
+    tables.uploads.set(id, { id, repository, touchedAt: at, begunAt: at })
   },
 
   touchUpload(tables, id, at) {
@@ -200,7 +215,7 @@ function letHoldingGo(tables: CatalogTables, repository: RepositoryKey, digest: 
   tables.holdings.delete(keyOf(repository, digest))
   const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)
   if (isWanted || tables.isKept(digest)) return 'kept'
-  return tables.blobs.delete(digest) ? 'unlink' : 'kept'
+  return tables.dropBlob(digest) ? 'unlink' : 'kept'
 }
 
 function store(

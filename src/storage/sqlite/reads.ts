@@ -1,13 +1,9 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
-import {
-  type CatalogReads,
-  type ManifestReference,
-  notYetCounting,
-  type ReadsOver,
-  type UploadRecord,
-} from '../catalog.ts'
+import type { CatalogReads, ManifestReference, UploadRecord } from '../catalog.ts'
+import type { ReadsOver } from '../catalog-over.ts'
+import { notYetCounting } from '../refusal-times.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
@@ -115,9 +111,27 @@ export const sqliteReads: ReadsOver<Statements> = {
     return { blobs: number(row?.blobs), bytes: number(row?.bytes) }
   },
 
-  idle(statements, before, limit) {
-    const rows = statements.all('idle', before, limit)
-    return rows.map((row) => ({ repository: keyIn(row), digest: digestFromBytes(row.digest) }))
+  idle(statements, before, { after, limit }) {
+    const rows = after
+      ? statements.all(
+          'idleAfter',
+          before,
+          limit,
+          ...keyed(after.repository),
+          after.idleSince,
+          digestToBytes(after.digest),
+        )
+      : statements.all('idle', before, limit)
+    return rows.map((row) => ({
+      repository: keyIn(row),
+      digest: digestFromBytes(row.digest),
+      idleSince: number(row.idle_since),
+    }))
+  },
+
+  removals(statements, { after, limit }) {
+    const behind = after === undefined ? new Uint8Array() : digestToBytes(after)
+    return statements.all('removals', behind, limit).map((row) => digestFromBytes(row.digest))
   },
 
   leastRecent(statements, before, limit) {
@@ -156,6 +170,7 @@ export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType
   blob: undefined,
   usage: { blobs: 0, bytes: 0 },
   idle: [],
+  removals: [],
   leastRecent: [],
   unverified: [],
   upload: undefined,
@@ -190,6 +205,7 @@ function uploadIn(row: SqlRow): UploadRecord {
   return {
     id: text(row.id) ?? '',
     repository: text(row.repository) as RepositoryKey,
+    begunAt: number(row.begun_at),
     touchedAt: number(row.touched_at),
   }
 }

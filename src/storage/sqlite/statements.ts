@@ -77,10 +77,13 @@ const sql = {
   letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',
   letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL
       AND (local_at IS NULL OR NOT ${isNeeded})`,
-  letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 AND NOT ${isNeeded}
-      AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?4)`,
-  idle: `SELECT origin, name, digest FROM holding CROSS JOIN repository ON id = repository
+  letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 - ?4 AND NOT ${isNeeded}
+      AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?5 AND begun_at <= idle_since + ?4)`,
+  idle: `SELECT origin, name, digest, idle_since FROM holding CROSS JOIN repository ON id = repository
     WHERE idle_since < ?1 ORDER BY idle_since, repository, digest LIMIT ?2`,
+  idleAfter: `SELECT origin, name, digest, idle_since FROM holding CROSS JOIN repository ON id = repository
+    WHERE idle_since >= ?5 AND (idle_since, repository, digest) > (?5, ${asked.replace('?1', '?3').replace('?2', '?4')}, ?6)
+      AND idle_since < ?1 ORDER BY idle_since, repository, digest LIMIT ?2`,
 
   // Manifests and what they name.
   manifest: `SELECT bytes, coalesce(
@@ -146,12 +149,20 @@ const sql = {
   dropUnheld: `DELETE FROM blob WHERE digest = ?1 AND kept = 0
     AND NOT EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND public_at IS NOT NULL)`,
 
+  // Bytes that may go.
+  addRemoval: 'INSERT INTO removal (digest) VALUES (?1) ON CONFLICT DO NOTHING',
+  removals: 'SELECT digest FROM removal WHERE digest > ?1 ORDER BY digest LIMIT ?2',
+  mayGo: `SELECT 1 FROM removal WHERE digest = ?1
+    AND NOT EXISTS (SELECT 1 FROM blob WHERE digest = ?1) AND NOT ${isKept}`,
+  endRemoval: 'DELETE FROM removal WHERE digest = ?1',
+
   // Uploads.
-  upload: 'SELECT id, repository, touched_at FROM upload WHERE id = ?1',
+  upload: 'SELECT id, repository, begun_at, touched_at FROM upload WHERE id = ?1',
   staleUploads:
-    'SELECT id, repository, touched_at FROM upload WHERE touched_at < ?1 ORDER BY touched_at, id LIMIT ?2',
-  beginUpload: `INSERT INTO upload (id, repository, touched_at) VALUES (?1, ?2, ?3)
-    ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at`,
+    'SELECT id, repository, begun_at, touched_at FROM upload WHERE touched_at < ?1 ORDER BY touched_at, id LIMIT ?2',
+  beginUpload: `INSERT INTO upload (id, repository, touched_at, begun_at) VALUES (?1, ?2, ?3, ?3)
+    ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at,
+      begun_at = excluded.begun_at`,
   touchUpload: 'UPDATE upload SET touched_at = ?2 WHERE id = ?1',
   endUpload: 'DELETE FROM upload WHERE id = ?1',
 } as const

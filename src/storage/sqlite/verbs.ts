@@ -1,13 +1,9 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import {
-  type Asked,
-  type ManifestReference,
-  notYetCounting,
-  type RefusalTimes,
-  type VerbsOver,
-} from '../catalog.ts'
+import type { Asked, ManifestReference } from '../catalog.ts'
+import type { VerbsOver } from '../catalog-over.ts'
 import type { SealedFile } from '../partial.ts'
+import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
 import { keyed } from './reads.ts'
@@ -132,15 +128,24 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     return settle(statements, bytes)
   },
 
-  letGo(statements, repository, digest, cutoff) {
+  letGo(statements, repository, digest, at, graceMs) {
     const id = idOf(statements, repository)
     const bytes = digestToBytes(digest)
-    if (id === undefined || statements.run('letIdleGo', id, bytes, cutoff, repository) === 0) return 'kept'
+    if (id === undefined || statements.run('letIdleGo', id, bytes, at, graceMs, repository) === 0)
+      return 'kept'
     return settle(statements, bytes)
   },
 
   evict(statements, digest, usedBefore) {
-    return statements.run('evict', digestToBytes(digest), usedBefore) > 0
+    return goes(statements, 'evict', digestToBytes(digest), usedBefore)
+  },
+
+  mayGo(statements, digest) {
+    return statements.get('mayGo', digestToBytes(digest)) !== undefined
+  },
+
+  removed(statements, digests) {
+    for (const digest of digests) statements.run('endRemoval', digestToBytes(digest))
   },
 
   beginUpload(statements, id, repository, at) {
@@ -231,7 +236,7 @@ function point(
 /** A holding is gone: what becomes of the bytes. */
 function settle(statements: Statements, digest: Uint8Array): 'kept' | 'unlink' {
   statements.run('settleKept', digest)
-  return statements.run('dropUnheld', digest) > 0 ? 'unlink' : 'kept'
+  return goes(statements, 'dropUnheld', digest) ? 'unlink' : 'kept'
 }
 
 function store(
@@ -242,6 +247,18 @@ function store(
   at: number,
 ): void {
   statements.run(statement, digestToBytes(digest), size, mtime, inode, at)
+}
+
+/** Removes the record of bytes where the statement has it so; they may go then. */
+function goes(
+  statements: Statements,
+  statement: 'dropUnheld' | 'evict',
+  digest: Uint8Array,
+  ...parameters: number[]
+): boolean {
+  if (statements.run(statement, digest, ...parameters) === 0) return false
+  statements.run('addRemoval', digest)
+  return true
 }
 
 /** Whether a repository gives a digest to anyone. */

@@ -82,8 +82,10 @@ function stepsOf(pushed: readonly RepositoryKey[], pulled: readonly RepositoryKe
     step('deleteTag', any, tag),
     step('deleteManifest', any, digest, at),
     step('deleteBlob', any, digest),
-    step('letGo', any, digest, at),
+    step('letGo', any, digest, at, fc.nat(40)),
     step('evict', digest, at),
+    step('mayGo', digest),
+    step('removed', fc.array(digest, { maxLength: 3 })),
     step('beginUpload', fc.constantFrom(...ids), local, at),
     step('touchUpload', fc.constantFrom(...ids), at),
     step('endUpload', fc.constantFrom(...ids)),
@@ -124,10 +126,13 @@ async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>
     ),
     ...everywhere.map((after) => ['repositories', [{ after, limit: 9 }]] as never),
     ...[7, 60].flatMap((time) =>
-      (['idle', 'leastRecent', 'unverified', 'staleUploads'] as const).map(
-        (name) => [name, [time, 4]] as never,
-      ),
+      (['leastRecent', 'unverified', 'staleUploads'] as const).map((name) => [name, [time, 4]] as never),
     ),
+    ...[7, 60].flatMap((time) => [
+      ['idle', [time, { limit: 4 }]] as never,
+      ...tables.idleBefore(time).map((after) => ['idle', [time, { after, limit: 4 }]] as never),
+    ]),
+    ...pages.map((page) => ['removals', [page]] as never),
     ...ids.map((id) => ['upload', [id]] as never),
     ...digests.flatMap(
       (one) =>
@@ -222,7 +227,7 @@ test('what a client was told is here stays for three quarters of the grace', () 
         try {
           for (const before of chosen) run(before)
           const isHere = run({ verb: 'lease', parameters: [app, one, told, graceMs] })
-          run({ verb: 'letGo', parameters: [app, one, told + later - graceMs] })
+          run({ verb: 'letGo', parameters: [app, one, told + later, graceMs] })
           run({ verb: 'evict', parameters: [one, told + later] })
           const put = { references: [{ target: one, kind: 'layer' as const }], tags: [], at: told + later }
           const lacking = run({ verb: 'putManifest', parameters: [app, manifestOf('{"new":1}'), put] })

@@ -38,7 +38,7 @@ export async function ask(catalog: SqliteCatalog): Promise<void> {
   for (const origin of [localOrigin, 'docker.io']) {
     await catalog.listed({ origin, after: '', limit: 1000, part: '', at: 10_000, refusedAfter: 0 })
   }
-  await catalog.idle(1e6, 1000)
+  await catalog.idle(1e6, { limit: 1000 })
   await catalog.leastRecent(1e6, 1000)
   await catalog.unverified(1e6, 1000)
   await catalog.staleUploads(1e6, 1000)
@@ -75,7 +75,7 @@ export async function change(catalog: SqliteCatalog): Promise<void> {
     await catalog.endUpload(`upload ${n}`)
     await catalog.evict(blobOf(`config ${n}`), 1e6)
     await catalog.gone(blobOf(`config ${n}`))
-    await catalog.letGo(localAt(n), blobOf(`idle ${n}`), 1e6)
+    await catalog.letGo(localAt(n), blobOf(`idle ${n}`), 1e6, 1000)
     await catalog.deleteBlob(localAt(n + 1), blobOf(`layer ${n}`))
   }
 }

@@ -5,12 +5,20 @@ import { referrers } from './0002-referrers.ts'
 import { publicAskedAt } from './0003-public-asked-at.ts'
 import { evidence } from './0004-evidence.ts'
 import { pushedManifests } from './0005-pushed-manifests.ts'
+import { collection } from './0006-collection.ts'
 
 /** Statements, or a function where what is stored has to be read. */
 type Migration = string | ((database: DatabaseSync) => void)
 
 /** In order; a landed one never changes. */
-const migrations: readonly Migration[] = [mirror, referrers, publicAskedAt, evidence, pushedManifests]
+const migrations: readonly Migration[] = [
+  mirror,
+  referrers,
+  publicAskedAt,
+  evidence,
+  pushedManifests,
+  collection,
+]
 
 /** The newest schema. */
 export const newestVersion = migrations.length
