@@ -90,10 +90,7 @@ export class LocalManifests {
     const about = { client, upstream: localOrigin, repository: this.#name }
     logger.info({ ...about, reference }, 'deleted')
     if (!(await catalog.isPushed(this.#key)))
-      logger.info(
-        about,
-        "no manifest that was pushed is left: the name is its upstream's again, unless it is set aside",
-      )
+      logger.info(about, 'nothing that was pushed is left under the name')
     return true
   }
 

@@ -27,21 +27,26 @@ export class LocalRepositories {
 
   /**
    * Whether a name means a repository of this mirror alone: whoever pushes means one wherever that is possible, whoever
-   * pulls only where something was pushed. A push that came to nothing does not take a name from its upstream: there is
-   * a tag, or this very digest. Names that a pattern such as `local/**` sets aside are never an upstream's, which is not
-   * to hear what is worked on here.
+   * pulls only while a manifest that was pushed is in it, or where it has this very digest. A push that came to nothing
+   * does not take a name from its upstream, and the deletion of the last manifest gives it back; that of the last tag does
+   * not. Names that a pattern such
+   * as `local/**` sets aside are never an upstream's, which is not to hear what is worked on here.
    */
   async isMeant(
     name: string,
-    { isPushing, digest }: { isPushing: boolean; digest: Digest | undefined },
+    { isPushing, digest }: { readonly isPushing: boolean; readonly digest: Digest | undefined },
   ): Promise<boolean> {
     if (!isRepositoryName(name) || !this.isPushable(name)) return false
     if (isPushing || this.#isSetAside(name)) return true
     const { catalog } = this.#options
     const key = repositoryKey(localOrigin, name)
-    if ((await catalog.repository(key)) === undefined) return false
-    if ((await catalog.tags(key, { limit: 1 })).length > 0) return true
+    if (await catalog.isPushed(key)) return true
     return digest !== undefined && (await catalog.held(key, digest)) !== undefined
+  }
+
+  /** Whether something was pushed under a name, if only a blob: there may be a push under way. */
+  async isKnown(name: RepositoryName): Promise<boolean> {
+    return (await this.#options.catalog.repository(repositoryKey(localOrigin, name))) !== undefined
   }
 
   /** The repository of this name; there need be nothing in it. */

@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
+import { isRepositoryName } from '../oci/repository-name.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 import type { LocalRepositories } from './local-repositories.ts'
 import type { Mirror } from './mirror.ts'
@@ -58,8 +59,20 @@ export class Repositories {
     const isLocal = await this.#local.isMeant(asName, asked)
     const { upstream, name } = this.#router.route({ ...asked, isLocal })
     if (!upstream) return this.#local.at(name)
-    const isPushable = asked.mayPush && this.#local.isPushable(asName)
+    const isPushable = await this.#isAboutToBePushed(asName, asked)
     return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
+  }
+
+  /**
+   * Whether a name that is mirrored yet may be asked for by somebody who pushes: some ask for a digest before they send
+   * anything, all others send the blobs first.
+   */
+  async #isAboutToBePushed(
+    name: string,
+    { mayPush, digest }: { readonly mayPush: boolean; readonly digest: Digest | undefined },
+  ): Promise<boolean> {
+    if (!mayPush || !isRepositoryName(name) || !this.#local.isPushable(name)) return false
+    return digest !== undefined || this.#local.isKnown(name)
   }
 
   /**
