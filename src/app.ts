@@ -28,6 +28,7 @@ import { Ledger } from './registry/ledger.ts'
 import { LocalReferrers } from './registry/local-referrers.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
+import { LostBytes } from './registry/lost-bytes.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
 import { RepositoryLists } from './registry/repository-lists.ts'
@@ -157,6 +158,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     referrers: new LocalReferrers({ catalog, documents }),
     uploads,
     patterns: config.local.repositories,
+    lost: new LostBytes({ blobs, documents }),
     collectAfterMs: config.local.collectAfter,
     logger,
   })

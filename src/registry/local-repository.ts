@@ -4,11 +4,11 @@ import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { Catalog, ManifestRecord } from '../storage/catalog.ts'
+import type { Catalog } from '../storage/catalog.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import { LocalManifests, type LocalManifestsOptions } from './local-manifests.ts'
 import type { LocalReferrers } from './local-referrers.ts'
-import { lostOf } from './lost-bytes.ts'
+import type { LostBytes } from './lost-bytes.ts'
 import type {
   AskOptions,
   Pushing,
@@ -38,6 +38,7 @@ export interface LocalStore extends LocalManifestsOptions {
     remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
   }
   readonly referrers: LocalReferrers
+  readonly lost: LostBytes
   readonly uploads: Uploads
   /**
    * Milliseconds for which a blob that no manifest names is kept (`local.collectAfter`): whoever was told that it is here
@@ -71,11 +72,13 @@ export class LocalRepository implements Repository, Pushing {
    */
   async manifest(
     reference: Reference,
-    { isHead, ...asked }: AskOptions & { readonly isHead: boolean } = { isHead: false },
+    { isHead, signal }: AskOptions & { readonly isHead: boolean } = { isHead: false },
   ): Promise<ServedManifest> {
     const record = await this.#manifests.find(reference)
     if (!record) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
-    const lost = isHead ? await this.#lostOf(record, asked) : undefined
+    const find = (digest: Digest) => this.#manifests.find(digest)
+    const around = { repository: this.key, find, signal }
+    const lost = isHead ? await this.#store.lost.of(record, around) : undefined
     if (lost !== undefined) {
       const message = `the bytes of ${lost}, which ${reference} of ${this.name} needs, are lost: push the image again`
       throw new RegistryError('MANIFEST_UNKNOWN', message)
@@ -181,14 +184,6 @@ export class LocalRepository implements Repository, Pushing {
     if (outcome === 'absent') return false
     logger.info({ client, upstream: localOrigin, repository: this.name, digest }, 'deleted')
     return true
-  }
-
-  async #lostOf(manifest: ManifestRecord, asked: AskOptions): Promise<Digest | undefined> {
-    const { blobs } = this.#store
-    return lostOf(manifest, {
-      isHere: async (digest) => (await blobs.stat(digest, asked)) !== undefined,
-      manifest: (digest) => this.#manifests.find(digest),
-    })
   }
 
   async #absent(code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN', what: string): Promise<RegistryError> {

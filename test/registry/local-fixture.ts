@@ -8,6 +8,7 @@ import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { LocalReferrers } from '../../src/registry/local-referrers.ts'
 import { LocalRepository } from '../../src/registry/local-repository.ts'
+import { LostBytes } from '../../src/registry/lost-bytes.ts'
 import { Uploads, type UploadsOptions } from '../../src/registry/uploads.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -24,7 +25,10 @@ export const digest = digestOf(content)
 export function start(
   store = new MemoryBlobStore(),
   catalog: Catalog = new MemoryCatalog(),
-  times: Pick<UploadsOptions, 'patienceMs' | 'silentMs'> = {},
+  {
+    wholeMs = 0,
+    ...times
+  }: Pick<UploadsOptions, 'patienceMs' | 'silentMs'> & { readonly wholeMs?: number } = {},
 ) {
   const lines: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
@@ -46,6 +50,7 @@ export function start(
       documents,
       referrers: new LocalReferrers({ catalog, documents }),
       uploads,
+      lost: new LostBytes({ blobs, documents, wholeMs }),
       collectAfterMs: day,
       logger,
     },

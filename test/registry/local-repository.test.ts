@@ -10,6 +10,7 @@ import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { buildImage, buildIndex } from '../support/images.ts'
+import { until } from '../support/settle.ts'
 import {
   content,
   contentOf,
@@ -199,4 +200,30 @@ test('what is asked of it and is not there', async () => {
   }
   assert.deepEqual((await repository.referrers(digest, { artifactTypes: [], from: undefined })).referrers, [])
   assert.deepEqual(parts.lines, [])
+})
+
+test('what was found whole is not looked at with each HEAD, and again after a while', async () => {
+  const image = buildImage({ seed: 'whole', layers: [1000, 2000] })
+  for (const wholeMs of [60_000, 20]) {
+    const parts = start(undefined, undefined, { wholeMs })
+    await pushImage(parts, image)
+    let looks = 0
+    const { stat } = parts.store
+    parts.store.stat = (digest) => {
+      looks += 1
+      return stat.call(parts.store, digest)
+    }
+    const head = () => parts.repository.manifest(tag, { isHead: true })
+    for (let round = 0; round < 20; round += 1) assert.equal((await head()).digest, image.manifest.digest)
+    if (wholeMs > 1000) {
+      assert.equal(looks, 3)
+      continue
+    }
+    await parts.store.delete(image.config.digest)
+    parts.blobs.documents.forget(image.config.digest)
+    await until(() => head().then(() => false, fails('MANIFEST_UNKNOWN', 404)))
+    // What is not whole is looked at each time.
+    await pushBlob(parts, image.config.bytes)
+    assert.equal((await head()).digest, image.manifest.digest)
+  }
 })
