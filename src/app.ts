@@ -22,6 +22,7 @@ import { Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
+import { ToldRequests } from './http/told-requests.ts'
 import { DocumentReader } from './oci/document-reader.ts'
 import { Collector } from './registry/collector.ts'
 import { Ledger } from './registry/ledger.ts'
@@ -216,6 +217,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     documents: new Shares({ ...documentMemory, patienceMs, restMs }),
     logger,
     requestLog,
+    toldRequests: new ToldRequests(perClient.connections),
     metrics,
     probe: async () => {
       lock.renew()
@@ -247,6 +249,7 @@ export async function createApp(options: AppOptions): Promise<App> {
         tls,
         graceMs,
         connectionsPerClient,
+        proxies: forwarding.proxies,
         onCut,
         onLetGo,
         logger,

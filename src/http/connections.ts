@@ -3,10 +3,13 @@ import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import { clientKey } from './client-address.ts'
 import { Occasionally } from './occasionally.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 export interface ConnectionsOptions {
   /** Connections that one client may have at a time (`limits.perClient.connections`). */
   readonly perClient: number
+  /** Those whose connections are not bounded: their clients' requests are (`ToldRequests`). */
+  readonly proxies: TrustedProxies
   /** Hears of each that was closed for it. */
   readonly onRefused: (socket: Socket) => void
   readonly logger: Logger
@@ -30,7 +33,8 @@ export class Connections {
   }
 
   #admits(socket: Socket): boolean {
-    const { perClient, onRefused, logger } = this.#options
+    const { perClient, proxies, onRefused, logger } = this.#options
+    if (proxies.has(socket.remoteAddress)) return true
     const client = clientKey(socket)
     const count = (this.#open.get(client) ?? 0) + 1
     if (count > perClient) {

@@ -108,17 +108,23 @@ export class Forwarding {
   }
 
   /**
-   * The URL of a request as it is routed: without the path of the public address, or what a trusted proxy says to have
-   * taken off, where the proxy has left it there.
+   * The URL of a request as it is routed: without the path of the public address, where the web server has left it
+   * there. What X-Forwarded-Prefix says is left alone: a web server that passes on its client's own would let
+   * `/x/metrics` through to what it keeps at `/metrics`.
    */
-  routedUrl(request: IncomingMessage): string {
-    const { url = '' } = request
-    const prefixes = [this.#publicPath, this.told(request)?.prefix ?? '']
-    const prefix = prefixes.find(
-      (one) => one !== '' && url.startsWith(one) && /^[/?]?$/.test(url.charAt(one.length)),
-    )
-    if (prefix === undefined) return url
-    return url.slice(prefix.length).replace(/^(?!\/)/, '/')
+  routedUrl({ url = '' }: IncomingMessage): string {
+    const path = this.#publicPath
+    if (path === '' || !url.startsWith(path) || !/^[/?]?$/.test(url.charAt(path.length))) return url
+    return url.slice(path.length).replace(/^(?!\/)/, '/')
+  }
+
+  /**
+   * The header by which somebody says that it asks for others, where nobody is trusted; undefined where there is none.
+   * Who forwards for the clients' side (`Via`) is no web server in front.
+   */
+  unheededHeader({ headers }: IncomingMessage): string | undefined {
+    const names = ['x-forwarded-for', 'forwarded', 'x-forwarded-proto', 'x-real-ip']
+    return this.proxies.isEmpty ? names.find((name) => headers[name] !== undefined) : undefined
   }
 }
 

@@ -13,6 +13,7 @@ import { Connections } from './connections.ts'
 import type { LetGoReason } from './metrics.ts'
 import { Pipelining } from './pipelining.ts'
 import { removeStaleSocket } from './stale-socket.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 import { refuseUnreadable } from './unreadable-requests.ts'
 import { WrongScheme } from './wrong-scheme.ts'
 
@@ -24,6 +25,8 @@ export interface ListenerOptions {
   readonly graceMs: number
   /** Connections that one client may have at a time. */
   readonly connectionsPerClient: number
+  /** Those who may have any number of them. */
+  readonly proxies: TrustedProxies
   /** Milliseconds in which the headers of a request have to come: nobody honest is slower with a few hundred bytes. */
   readonly headersMs?: number | undefined
   /** Called when the grace is over, just before the connections that are still there are destroyed. */
@@ -92,6 +95,7 @@ export class Listener implements AsyncDisposable {
     )
     const connections = new Connections({
       perClient: options.connectionsPerClient,
+      proxies: options.proxies,
       onRefused: (socket) => onLetGo('connections', socket),
       logger,
     })

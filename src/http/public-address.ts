@@ -55,7 +55,8 @@ function hostOf(told: Told | undefined): string | undefined {
 }
 
 function plain(host: string | undefined): string | undefined {
-  return host !== undefined && plainHost.test(host) ? host : undefined
+  const isGood = host !== undefined && plainHost.test(host) && URL.canParse(`http://${host}`)
+  return isGood ? host : undefined
 }
 
 /** For whoever names no host (HTTP/1.0). */

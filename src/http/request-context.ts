@@ -103,6 +103,11 @@ export class RequestContext {
     return this.#forwarding.publicAddressOf(this.request, this.#told)
   }
 
+  /** The host that the client wrote, as it or a trusted proxy says. */
+  get host(): string | undefined {
+    return this.#told?.host ?? this.request.headers.host
+  }
+
   /** What kind of thing it asks for, as far as its URL can be read. */
   get kind(): RegistryTarget['kind'] {
     return this.#url?.target.kind ?? 'unknown'

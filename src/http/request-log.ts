@@ -36,6 +36,7 @@ export class RequestLog {
   readonly #sockets = new Map<Socket, Set<RequestContext>>()
   readonly #bounds = new Occasionally()
   readonly #warnedAt = new Map<string, number>()
+  #isProxyTold = false
 
   constructor(options: RequestLogOptions) {
     this.#options = options
@@ -84,6 +85,7 @@ export class RequestLog {
 
   #begin(request: IncomingMessage, response: ServerResponse): RequestContext {
     const context = new RequestContext(request, response, this.#options.forwarding)
+    this.#warnOfProxy(context)
     const { socket } = request
     let contexts = this.#sockets.get(socket)
     if (!contexts) {
@@ -162,6 +164,18 @@ export class RequestLog {
     const { message } = error
     this.#bounds.do(`${clientKey} ${message}`, () =>
       this.#options.logger.warn({ client, reason: message }, 'a client takes more than one may have'),
+    )
+  }
+
+  /** Once: it is a setting that is missing, or a client that plays with us. */
+  #warnOfProxy({ request, client }: RequestContext): void {
+    const { forwarding, logger } = this.#options
+    const header = this.#isProxyTold ? undefined : forwarding.unheededHeader(request)
+    if (header === undefined) return
+    this.#isProxyTold = true
+    logger.warn(
+      { client, header },
+      'a web server says that it asks for somebody else, and is not believed: put its address into server.trustProxy, or all who come through it count as one client, and none of them can push without a login',
     )
   }
 

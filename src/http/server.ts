@@ -17,10 +17,12 @@ import { type PagesOptions, pages } from './routes/pages.ts'
 import { RegistryRoutes, type RegistryRoutesOptions } from './routes/registry.ts'
 import { type TokenRoutesOptions, tokenRoutes } from './routes/token.ts'
 import { StrayRequests } from './stray-requests.ts'
+import type { ToldRequests } from './told-requests.ts'
 
 export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions {
   readonly upstreams: PagesOptions['upstreams']
   readonly metrics: Metrics
+  readonly toldRequests: ToldRequests
   readonly logger: Logger
   /** Rejects where the store cannot be used. */
   readonly probe: () => Promise<void>
@@ -84,7 +86,9 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     options.logger,
     options.upstreams.map(({ name }) => name),
   )
-  app.setNotFoundHandler((request, reply) => sendError(strayRequests.refuse(request.raw), request, reply))
+  app.setNotFoundHandler((request, reply) =>
+    sendError(strayRequests.refuse(requestLog.of(request.raw, reply.raw)), request, reply),
+  )
   // Every body that Fastify sends passes here; blobs are sent by a pump, which counts for itself.
   app.addHook('onSend', (request, reply, payload, done) => {
     const context = requestLog.of(request.raw, reply.raw)
@@ -95,6 +99,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   const registry = new RegistryRoutes(options)
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const context = requestLog.of(request.raw, reply.raw)
+    options.toldRequests.enter(context)
     if (context.isForRegistry) await registry.handle(context, reply)
     else reply.callNotFound()
   }

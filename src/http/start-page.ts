@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto'
 
 /** What the first page tells, in either form. */
 export interface StartPage {
-  /** Such as `http://192.168.1.20:5000`, as the reader's client wrote it. */
-  readonly origin: string
-  /** The same without the scheme. */
-  readonly host: string
+  /** Such as `http://192.168.1.20:5000`, as the reader's client wrote it; a path may stand behind it. */
+  readonly url: string
   /** In the order of the configuration. */
   readonly upstreams: readonly { readonly name: string; readonly isReachable: boolean }[]
 }
@@ -44,6 +42,7 @@ export const startPagePolicy = [
 
 /** The page for a browser. Everything that is not ours is escaped. */
 export function startPageHtml(page: StartPage): string {
+  const path = escapeHtml(pathOf(page))
   const recipes = recipesFor(page).map(
     ({ title, hint, text }) =>
       `<h2>${escapeHtml(title)}</h2>\n<p>${withCode(hint)}</p>\n<pre tabindex="0" aria-label="${escapeHtml(title)}">${escapeHtml(text)}</pre>`,
@@ -53,7 +52,7 @@ export function startPageHtml(page: StartPage): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Larder at ${escapeHtml(page.host)}</title>
+<title>Larder at ${escapeHtml(hostOf(page))}</title>
 <style>${style}</style>
 </head>
 <body>
@@ -62,7 +61,7 @@ export function startPageHtml(page: StartPage): string {
 <p>${withCode(summaryOf(page))}</p>
 ${recipes.join('\n')}
 <h2>Read on</h2>
-<p><a href="/healthz">/healthz</a>: it is alive. <a href="/readyz">/readyz</a>: its store can be used. <a href="/metrics">/metrics</a>: figures for Prometheus.</p>
+<p><a href="${path}/healthz">/healthz</a>: it is alive. <a href="${path}/readyz">/readyz</a>: its store can be used. <a href="${path}/metrics">/metrics</a>: figures for Prometheus.</p>
 <p class="soft">${withCode(documents)}</p>
 </main>
 </body>
@@ -78,15 +77,16 @@ export function startPageText(page: StartPage): string {
   return [
     `Larder works. ${summaryOf(page)}\n`,
     ...recipes,
-    `Read on: ${page.origin}/healthz, /readyz, /metrics. ${documents}\n`,
+    `Read on: ${page.url}/healthz, /readyz, /metrics. ${documents}\n`,
   ].join('\n')
 }
 
 const documents =
   'Other clients, other registries, what to do when something fails: `docs/clients.md`, `docs/routing.md` and `docs/operating.md` of the project.'
 
-function summaryOf({ upstreams, host }: StartPage): string {
-  const served = upstreams.map(({ name, isReachable }) =>
+function summaryOf(page: StartPage): string {
+  const host = hostOf(page)
+  const served = page.upstreams.map(({ name, isReachable }) =>
     isReachable ? name : `${name} (which cannot be reached at the moment: what is here is served)`,
   )
   const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local.`
@@ -95,9 +95,11 @@ function summaryOf({ upstreams, host }: StartPage): string {
     : what
 }
 
-function recipesFor({ origin, host, upstreams }: StartPage): Recipe[] {
-  const names = upstreams.map(({ name }) => name)
-  const isSecure = origin.startsWith('https:')
+function recipesFor(page: StartPage): Recipe[] {
+  const { url } = page
+  const host = hostOf(page)
+  const names = page.upstreams.map(({ name }) => name)
+  const isSecure = url.startsWith('https:')
   const hub = 'docker.io'
   const image =
     names[0] === hub
@@ -116,27 +118,36 @@ function recipesFor({ origin, host, upstreams }: StartPage): Recipe[] {
       .map((reference) => `docker pull ${reference}`)
       .join('\n'),
   }
-  if (!names.includes(hub)) return [direct]
+  // The first part of a reference is a host alone: what stands behind it is a repository's name.
+  const isBelowPath = pathOf(page) !== ''
+  if (!names.includes(hub)) return isBelowPath ? [] : [direct]
   const insecure = isSecure ? '' : '\ninsecure = true'
   const location = names[0] === hub ? host : `${host}/${hub}`
-  return [
-    {
-      title: 'Docker',
-      hint: 'In `/etc/docker/daemon.json`, then `sudo systemctl reload docker`. From then on `docker pull debian:bookworm-slim` comes from here, and from Docker Hub itself while this mirror is off.',
-      text: `{ "registry-mirrors": ["${names[0] === hub ? origin : `${origin}/${hub}`}"] }`,
-    },
-    direct,
-    {
-      title: 'Podman, Buildah, Skopeo, CRI-O',
-      hint: 'In `/etc/containers/registries.conf.d/50-larder.conf`:',
-      text: `[[registry]]\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "${location}"${insecure}`,
-    },
-    {
-      title: 'containerd',
-      hint: 'In `/etc/containerd/certs.d/docker.io/hosts.toml`; from containerd 2.2 on, add `"referrers"` to the capabilities.',
-      text: `server = "https://registry-1.docker.io"\n\n[host."${origin}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"`,
-    },
-  ]
+  const docker: Recipe = {
+    title: 'Docker',
+    hint: 'In `/etc/docker/daemon.json`, then `sudo systemctl reload docker`. From then on `docker pull debian:bookworm-slim` comes from here, and from Docker Hub itself while this mirror is off.',
+    text: `{ "registry-mirrors": ["${names[0] === hub ? url : `${url}/${hub}`}"] }`,
+  }
+  const podman: Recipe = {
+    title: 'Podman, Buildah, Skopeo, CRI-O',
+    hint: 'In `/etc/containers/registries.conf.d/50-larder.conf`:',
+    text: `[[registry]]\nlocation = "docker.io"\n\n[[registry.mirror]]\nlocation = "${location}"${insecure}`,
+  }
+  const containerd: Recipe = {
+    title: 'containerd',
+    hint: 'In `/etc/containerd/certs.d/docker.io/hosts.toml`; from containerd 2.2 on, add `"referrers"` to the capabilities.',
+    text: `server = "https://registry-1.docker.io"\n\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"`,
+  }
+  return isBelowPath ? [docker, containerd] : [docker, direct, podman, containerd]
+}
+
+function hostOf({ url }: StartPage): string {
+  return new URL(url).host
+}
+
+/** Without a slash at its end; empty where the mirror has an address of its own. */
+function pathOf({ url }: StartPage): string {
+  return new URL(url).pathname.replace(/\/$/, '')
 }
 
 function isLoopback(host: string): boolean {

@@ -1,8 +1,7 @@
-import type { IncomingMessage } from 'node:http'
 import type { Logger } from 'pino'
 import { RegistryError } from '../oci/error.ts'
-import { clientAddress, clientKey } from './client-address.ts'
 import { Occasionally } from './occasionally.ts'
+import type { RequestContext } from './request-context.ts'
 import { nothingHere } from './routing.ts'
 
 /**
@@ -17,18 +16,18 @@ export class StrayRequests {
   /** `served`: the names of the upstreams. */
   constructor(logger: Logger, served: readonly string[]) {
     this.#logger = logger
-    this.#advice = `write the mirror's address without a path, or with one of these as path: ${served.map((name) => `/${name}`).join(', ')}`
+    this.#advice = `write the mirror's address without a path, or with one of these as path: ${served.map((name) => `/${name}`).join(', ')}; where a web server in front has a path of its own, server.publicUrl in mirror.yml names it`
   }
 
   /** The answer to such a request. */
-  refuse({ url = '', socket }: IncomingMessage): RegistryError {
+  refuse({ request: { url = '' }, client, clientKey }: RequestContext): RegistryError {
     const [path = ''] = url.split('?', 1)
     const before = path.search(/\/v2(?:\/|$)/)
     if (before < 0) return nothingHere()
     const prefix = path.slice(0, before).slice(0, 150)
-    this.#line.do(clientKey(socket), () =>
+    this.#line.do(clientKey, () =>
       this.#logger.warn(
-        { client: clientAddress(socket), path: prefix },
+        { client, path: prefix },
         `a client asks below a path that is not served: ${this.#advice}`,
       ),
     )

@@ -259,7 +259,6 @@ test('a path that the web server leaves there is not routed', () => {
   ] as const) {
     assert.equal(look([], {}, { url }, publicUrl).routed, routed, url)
     const headers = { ...told, 'x-forwarded-prefix': '/house/registry' }
-    assert.equal(look(trusted, headers, { url }).routed, routed, url)
-    assert.equal(look([], headers, { url }).routed, url, 'a stranger’s word')
+    assert.equal(look(trusted, headers, { url }).routed, url, 'no client gets past the rules of a web server')
   }
 })

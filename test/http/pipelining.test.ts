@@ -13,6 +13,7 @@ import { test } from 'node:test'
 import { pino } from 'pino'
 import { Listener } from '../../src/http/listener.ts'
 import { Pipelining } from '../../src/http/pipelining.ts'
+import { TrustedProxies } from '../../src/http/trusted-proxies.ts'
 import { pull } from '../support/client.ts'
 import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { until } from '../support/settle.ts'
@@ -221,6 +222,7 @@ test('headers that do not come whole are waited for a while, and a whole request
       graceMs: 0,
       headersMs: 300,
       connectionsPerClient: 1000,
+      proxies: new TrustedProxies([]),
       onCut: () => {},
       onLetGo: (reason) => letGo.push(reason),
       logger: pino({ level: 'silent' }),

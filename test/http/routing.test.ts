@@ -196,7 +196,7 @@ test('a client with a wrong path in its mirror address: the log says what to wri
     const { status, text, headers } = await pull(`${own.url}/some/mirror${round}/v2/library/app/manifests/1`)
     assert.equal(status, 404)
     assert.match(String(headers['content-type']), /^application\/json/)
-    assert.match(JSON.parse(text).errors[0].message, /below \/some\/mirror\d+: write .* \/docker\.io$/)
+    assert.match(JSON.parse(text).errors[0].message, /below \/some\/mirror\d+: write .* \/docker\.io; where a web server .*server\.publicUrl/)
   }
   const lines = own.log().split('\n')
   const told = lines.filter((line) => line.includes('below a path that is not served'))

@@ -162,7 +162,7 @@ function askedBy(
     namespace,
     prefix,
     name: target.name,
-    host: context.request.headers.host,
+    host: context.host,
     digest: digestOf(target),
     isPushing: action === 'push' || (isPusher && target.kind === 'blob'),
     mayPush: isPusher,
