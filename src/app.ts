@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
+import { hubSearch } from './app/hub-search.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
@@ -33,6 +34,7 @@ import { LostBytes } from './registry/lost-bytes.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Repositories } from './registry/repositories.ts'
 import { RepositoryLists } from './registry/repository-lists.ts'
+import { Search } from './registry/search.ts'
 import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
@@ -172,7 +174,14 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams: upstreams.map(({ name }) => name),
     servePrivateMs: servePrivate,
   })
-  const repositories = new Repositories(mirror, local, lists, upstreams)
+  const search = new Search({
+    lists,
+    local,
+    upstream: await hubSearch(upstreams, expiring, options, ways, building),
+    staleAfterMs: staleAfter,
+    patienceMs,
+  })
+  const repositories = new Repositories(mirror, local, lists, search, upstreams)
   const logins = building.use(await Logins.open({ htpasswd: config.auth.htpasswd, directory, logger }))
   const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits

@@ -22,6 +22,7 @@ const allowed: Record<string, readonly string[]> = {
     'content',
     'storage',
     'upstream',
+    'names',
     'flow',
     'oci',
   ],

@@ -7,7 +7,9 @@ import type { Certificates } from '../upstream/connections/certificates.ts'
 import type { LineUse } from '../upstream/connections/line-use.ts'
 import type { Names } from '../upstream/connections/names.ts'
 import { ProxySettings } from '../upstream/connections/proxy-settings.ts'
+import type { TransportOptions } from '../upstream/connections/transport.ts'
 import { RegistryClient } from '../upstream/registry-client.ts'
+import { SearchClient } from '../upstream/search-client.ts'
 
 /** What the clients of all upstreams share. */
 export interface Ways {
@@ -22,21 +24,44 @@ export interface Ways {
 
 /** The client of one upstream. Throws where its certificates cannot be read. */
 export async function registryClient(
-  { name, url, username, password, ca, realms, redirects, proxy }: UpstreamConfig,
-  { config, logger, version, turnMs, busyPatienceMs }: AppOptions,
-  { documents, tokens, names, lineUse, certificates, proxies }: Ways,
+  upstream: UpstreamConfig,
+  options: AppOptions,
+  ways: Ways,
 ): Promise<RegistryClient> {
+  const { name, username, password, realms } = upstream
+  const { config, logger, turnMs, busyPatienceMs } = options
   return new RegistryClient({
+    ...(await wayTo(upstream, options, ways)),
     name,
-    url: new URL(url),
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
-    redirects,
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
     turnMs,
     busyPatienceMs,
-    documents,
+    documents: ways.documents,
+    tokens: ways.tokens,
+    logger,
+  })
+}
+
+/** What searches it. Throws likewise. */
+export async function searchClient(
+  upstream: UpstreamConfig,
+  options: AppOptions,
+  ways: Ways,
+): Promise<SearchClient> {
+  return new SearchClient({ ...(await wayTo(upstream, options, ways)), upstream: upstream.name })
+}
+
+async function wayTo(
+  { url, ca, redirects, proxy }: UpstreamConfig,
+  { config, version }: AppOptions,
+  { names, lineUse, certificates, proxies }: Ways,
+): Promise<Omit<TransportOptions, 'upstream'>> {
+  return {
+    url: new URL(url),
+    redirects,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
@@ -44,7 +69,5 @@ export async function registryClient(
     stallMs: config.limits.stall,
     patienceMs: config.limits.patience,
     userAgent: `larder/${version}`,
-    tokens,
-    logger,
-  })
+  }
 }

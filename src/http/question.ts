@@ -5,7 +5,7 @@ import type { RegistryUrl, RepositoryKind, TargetOf } from './registry-url.ts'
 import type { RequestContext } from './request-context.ts'
 
 /** The kinds of things that something can be asked of. */
-export type Kind = RepositoryKind | 'base' | 'catalog'
+export type Kind = RepositoryKind | 'base' | 'catalog' | 'ping' | 'search'
 
 /** A request about one kind of thing. */
 export interface Question<Asked extends Kind> {

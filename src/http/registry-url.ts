@@ -3,7 +3,7 @@ import { RegistryError, type RegistryErrorCode } from '../oci/error.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { percentDecode } from './percent-decode.ts'
 
-/** What a URL below `/v2/` asks for. `name` is as the client wrote it: an upstream's name may lead it. */
+/** What a URL below `/v2/`, or `/v1/` where somebody searches, asks for. `name` is as the client wrote it: an upstream's name may lead it. */
 export type RegistryTarget =
   | { readonly kind: 'base' }
   | { readonly kind: 'manifest'; readonly name: string; readonly reference: Reference }
@@ -13,6 +13,8 @@ export type RegistryTarget =
   | { readonly kind: 'tags'; readonly name: string }
   | { readonly kind: 'referrers'; readonly name: string; readonly digest: Digest }
   | { readonly kind: 'catalog' }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'search' }
   | { readonly kind: 'unknown' }
 
 /** What a URL of this kind names, such as the digest of a blob. */
@@ -32,9 +34,12 @@ export interface RegistryUrl {
   readonly query: URLSearchParams
 }
 
-/** Whether a raw URL is one of a registry: `/v2/...`, or the same below one more part. */
+/** What `docker search` asks (Docker's registry API v1), of which nothing else is here. */
+const searching = /^(?:\/([^/?]+))?\/v1\/(?:_(ping)|(search))(?:\?|$)/
+
+/** Whether a raw URL is one of a registry: `/v2/...`, `/v1/search`, or the same below one more part. */
 export function isRegistryUrl(rawUrl: string): boolean {
-  return /^(?:\/[^/?]+)?\/v2(?:[/?]|$)/.test(rawUrl)
+  return /^(?:\/[^/?]+)?\/v2(?:[/?]|$)/.test(rawUrl) || searching.test(rawUrl)
 }
 
 /**
@@ -49,14 +54,28 @@ export function parseRegistryUrl(rawUrl: string): RegistryUrl {
   const query = new URLSearchParams(mark < 0 ? '' : rawUrl.slice(mark + 1))
   const namespaces = [...new Set(query.getAll('ns'))]
   if (namespaces.length > 1) throw new RegistryError('NAME_INVALID', 'ns is given more than once')
-  const { prefix, parts } = splitPath(path)
+  const { prefix, target } = partsOf(path)
   if (prefix?.includes('/')) {
     throw new RegistryError(
       'NAME_INVALID',
       'what stands in front of /v2/ is one name, without a slash, escaped or not',
     )
   }
-  return { target: parseTarget(parts), path, prefix, namespace: namespaces[0], query }
+  return { target: target(), path, prefix, namespace: namespaces[0], query }
+}
+
+/** What stands in front, and what is asked for, which throws as `parseRegistryUrl`. */
+function partsOf(path: string): {
+  readonly prefix: string | undefined
+  readonly target: () => RegistryTarget
+} {
+  const [isSearching, before, ping] = searching.exec(path) ?? []
+  if (isSearching !== undefined) {
+    const prefix = before === undefined ? undefined : percentDecode(before)
+    return { prefix, target: () => ({ kind: ping === undefined ? 'search' : 'ping' }) }
+  }
+  const { prefix, parts } = splitPath(path)
+  return { prefix, target: () => parseTarget(parts) }
 }
 
 /** The parts behind `/v2/`, and what stands in front of it. */

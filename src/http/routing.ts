@@ -73,6 +73,8 @@ const nouns = {
   tags: 'a list of tags',
   referrers: 'a list of referrers',
   catalog: 'the list of repositories',
+  ping: 'this address',
+  search: 'a search',
   unknown: 'this address',
 } as const satisfies Record<RegistryTarget['kind'], string>
 

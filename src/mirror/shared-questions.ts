@@ -20,7 +20,7 @@ export class SharedQuestions<Answer> {
    */
   async ask(
     key: string,
-    { upstream }: UpstreamRepository,
+    { upstream }: { readonly upstream: Pick<UpstreamRepository['upstream'], 'turns'> },
     question: (asking: Asking) => Promise<Answer>,
     { signal, client = '', kind = 'question' }: Asking & { readonly kind?: QuestionKind },
   ): Promise<Answer> {

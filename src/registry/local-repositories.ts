@@ -17,12 +17,16 @@ export class LocalRepositories {
   /** Whether a name can be pushed. */
   readonly isPushable: (name: string) => boolean
   readonly #isSetAside: (name: string) => boolean
+  /** Whether names that begin with this part are set aside. */
+  readonly #leadsSetAside: (part: string) => boolean
 
   constructor(options: LocalRepositoriesOptions) {
     this.#options = options
     this.patterns = options.patterns
     this.isPushable = matcherOf(options.patterns)
-    this.#isSetAside = matcherOf(options.patterns.filter(isSetAside))
+    const setAside = options.patterns.filter(isSetAside)
+    this.#isSetAside = matcherOf(setAside)
+    this.#leadsSetAside = matcherOf(setAside.map((pattern) => pattern.split('/', 1).join()))
   }
 
   /**
@@ -47,6 +51,13 @@ export class LocalRepositories {
   /** Whether something was pushed under a name, if only a blob: there may be a push under way. */
   async isKnown(name: RepositoryName): Promise<boolean> {
     return (await this.#options.catalog.repository(repositoryKey(localOrigin, name))) !== undefined
+  }
+
+  /** Whether a name, or the beginning of one, is this mirror's alone: nobody else is to hear it. */
+  async isOwn(name: string): Promise<boolean> {
+    const [leading = '', ...more] = name.split('/')
+    if (this.#isSetAside(name) || (more.length > 0 && this.#leadsSetAside(leading))) return true
+    return isRepositoryName(name) && this.isKnown(name)
   }
 
   /** The repository of this name; there need be nothing in it. */

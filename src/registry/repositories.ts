@@ -4,15 +4,17 @@ import type { RegistryClient } from '../upstream/registry-client.ts'
 import type { LocalRepositories } from './local-repositories.ts'
 import type { Mirror } from './mirror.ts'
 import { MirroredRepository } from './mirrored-repository.ts'
-import type { Repository } from './repository.ts'
+import type { AskOptions, Repository } from './repository.ts'
 import type { RepositoryLists, RepositoryPage, WantedRepositories } from './repository-lists.ts'
 import { type Asked, type AskedOfAll, Router, withoutVersion } from './router.ts'
+import type { Search, SearchResult } from './search.ts'
 
 /** All repositories that a request can mean. */
 export class Repositories {
   readonly #mirror: Mirror
   readonly #local: LocalRepositories
   readonly #lists: RepositoryLists
+  readonly #search: Search
   readonly #router: Router<RegistryClient>
 
   /** The first upstream answers requests that name none. Throws TypeError where there is none. */
@@ -20,11 +22,13 @@ export class Repositories {
     mirror: Mirror,
     local: LocalRepositories,
     lists: RepositoryLists,
+    search: Search,
     upstreams: readonly RegistryClient[],
   ) {
     this.#mirror = mirror
     this.#local = local
     this.#lists = lists
+    this.#search = search
     this.#router = new Router(upstreams)
   }
 
@@ -85,5 +89,14 @@ export class Repositories {
   ): Promise<RepositoryPage> {
     const upstream = this.#router.upstreamOf(asked)?.name
     return this.#lists.page({ ...wanted, upstream }, limit)
+  }
+
+  /** What has a term in its name, the best first, under names as `list` has them. Throws RegistryError as `list` does. */
+  async search(
+    term: string,
+    asked: AskedOfAll,
+    options: AskOptions & Pick<WantedRepositories, 'isAllowed'>,
+  ): Promise<SearchResult[]> {
+    return this.#search.find(term, { ...options, upstream: this.#router.upstreamOf(asked)?.name })
   }
 }

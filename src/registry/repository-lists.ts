@@ -96,7 +96,11 @@ export class RepositoryLists {
     limit: number,
   ): AsyncGenerator<ListedRepository> {
     const { catalog, servePrivateMs } = this.#options
-    const asked = { origin, part, limit: Math.min(limit + 1, lookedAtOnce) }
+    // Of a name that its upstream's leads, the part that is its own.
+    const ownPart = prefix !== '' && part.startsWith(prefix) ? part.slice(prefix.length) : part
+    // A page of all is there at once; what has to be looked for may be anywhere.
+    const atOnce = part === '' ? Math.min(limit + 1, lookedAtOnce) : lookedAtOnce
+    const asked = { origin, part: ownPart, limit: atOnce }
     let after: string | undefined = from
     while (after !== undefined) {
       const at = Date.now()

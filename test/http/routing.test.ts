@@ -196,7 +196,10 @@ test('a client with a wrong path in its mirror address: the log says what to wri
     const { status, text, headers } = await pull(`${own.url}/some/mirror${round}/v2/library/app/manifests/1`)
     assert.equal(status, 404)
     assert.match(String(headers['content-type']), /^application\/json/)
-    assert.match(JSON.parse(text).errors[0].message, /below \/some\/mirror\d+: write .* \/docker\.io; where a web server .*server\.publicUrl/)
+    assert.match(
+      JSON.parse(text).errors[0].message,
+      /below \/some\/mirror\d+: write .* \/docker\.io; where a web server .*server\.publicUrl/,
+    )
   }
   const lines = own.log().split('\n')
   const told = lines.filter((line) => line.includes('below a path that is not served'))
@@ -206,7 +209,7 @@ test('a client with a wrong path in its mirror address: the log says what to wri
 
 test("a path that is nobody's: 404, and no line in the log", async () => {
   await using own = await startMirror({ upstream: 'http://127.0.0.1:9' })
-  for (const path of ['/nothing', '/v1/_ping', '/v22/', '/v2x', '/V2/', '/nothing?x=/v2/']) {
+  for (const path of ['/nothing', '/v1/', '/v1/_ping/x', '/v1/searching', '/v22/', '/v2x', '/V2/', '/nothing?x=/v2/']) {
     assert.equal((await pull(`${own.url}${path}`)).status, 404, path)
   }
   assert.ok(!own.log().includes('not served'))

@@ -21,6 +21,11 @@ export class HubContent {
     return created
   }
 
+  /** Of all repositories. */
+  names(): readonly string[] {
+    return [...this.#repositories.keys()].sort()
+  }
+
   has(name: string): boolean {
     return this.#repositories.has(name)
   }

@@ -44,6 +44,24 @@ export class HubRegistry {
     this.#pulls.set(account, (this.#options.quota ?? 0) - remaining)
   }
 
+  /** As index.docker.io answers `docker search`: its official images without library/. */
+  #search(asked: URLSearchParams): unknown {
+    const [query, n] = [asked.get('q') ?? '', Number(asked.get('n') ?? 25)]
+    const results = this.#options.content
+      .names()
+      .filter((name) => name.includes(query))
+      .slice(0, n)
+      .map((name) => ({
+        name: name.replace(/^library\//, ''),
+        description: `All about ${name}`,
+        star_count: 7,
+        is_official: name.startsWith('library/'),
+        is_automated: false,
+        is_trusted: false,
+      }))
+    return { num_pages: 1, num_results: results.length, page: 1, page_size: n, query, results }
+  }
+
   async handle(exchange: Exchange): Promise<void> {
     const url = new URL(exchange.record.url, 'http://registry')
     const path = url.pathname
@@ -51,6 +69,7 @@ export class HubRegistry {
       /^\/v2\/(.+?)\/(manifests|blobs|referrers)\/([^/]+)$/.exec(path) ??
       /^\/v2\/(.+?)\/(tags)\/list$/.exec(path) ??
       []
+    if (path === '/v1/search') return exchange.sendJson(200, this.#search(url.searchParams))
     const caller = this.#authenticate(exchange, name)
     if (caller === undefined) return
     if (path === '/v2/' || path === '/v2') return exchange.sendJson(200, {})

@@ -81,12 +81,11 @@ function wayOf({ ca, proxyEnvironment = {} }: Way) {
   }
 }
 
-/** A transport to `url`, disposed of with the test. */
-export function transportTo(
-  t: TestContext,
+/** The way to `url`. */
+export function transportOptions(
   url: string,
   options: Partial<TransportOptions> & Way = {},
-): Transport {
+): TransportOptions {
   const defaults = {
     upstream: 'docker.io',
     stallMs: 5000,
@@ -94,7 +93,16 @@ export function transportTo(
     userAgent: 'larder/test',
     url: new URL(url),
   }
-  const transport = new Transport({ ...defaults, ...wayOf(options), ...options })
+  return { ...defaults, ...wayOf(options), ...options }
+}
+
+/** A transport to `url`, disposed of with the test. */
+export function transportTo(
+  t: TestContext,
+  url: string,
+  options: Partial<TransportOptions> & Way = {},
+): Transport {
+  const transport = new Transport(transportOptions(url, options))
   t.after(() => transport[Symbol.dispose]())
   return transport
 }

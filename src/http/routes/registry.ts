@@ -21,6 +21,7 @@ import { type BlobRoutesOptions, blobRoutes } from './blobs.ts'
 import { type CatalogRoutesOptions, catalogRoutes } from './catalog.ts'
 import { type ManifestRoutesOptions, manifestRoutes } from './manifests.ts'
 import { referrerRoutes } from './referrers.ts'
+import { type SearchRoutesOptions, searchRoutes } from './search.ts'
 import { tagRoutes } from './tags.ts'
 import { uploadRoutes } from './uploads.ts'
 
@@ -43,7 +44,9 @@ interface RepositoryFinder {
 }
 
 export interface RegistryRoutesOptions extends BlobRoutesOptions, ManifestRoutesOptions {
-  readonly repositories: RepositoryFinder & CatalogRoutesOptions['repositories']
+  readonly repositories: RepositoryFinder &
+    CatalogRoutesOptions['repositories'] &
+    SearchRoutesOptions['repositories']
   readonly authorizer: Authorizer
   /** Whether anything can be deleted (`local.delete`). */
   readonly isDeletable: boolean
@@ -65,6 +68,7 @@ export class RegistryRoutes {
       ...tagRoutes(options),
       ...referrerRoutes(options),
       ...catalogRoutes(options),
+      ...searchRoutes(options),
     ])
   }
 

@@ -1,0 +1,112 @@
+import { ClientSlots } from '../flow/client-slots.ts'
+import type { UpstreamSearch } from '../mirror/upstream-search.ts'
+import { looksLikeRegistry } from '../names/host.ts'
+import { tooManyRequests } from '../oci/error.ts'
+import type { FoundRepository } from '../oci/search-results.ts'
+import { localOrigin } from '../storage/repository-key.ts'
+import type { LocalRepositories } from './local-repositories.ts'
+import type { AskOptions } from './repository.ts'
+import type { ListedRepository, RepositoryLists, WantedRepositories } from './repository-lists.ts'
+
+export interface SearchOptions {
+  readonly lists: RepositoryLists
+  readonly local: Pick<LocalRepositories, 'isOwn'>
+  /** Undefined where no upstream is Docker Hub. */
+  readonly upstream: UpstreamSearch | undefined
+  /** Milliseconds that the upstream is waited for where something was found here (`cache.staleAfter`), and where nothing was. */
+  readonly staleAfterMs: number
+  readonly patienceMs: number
+}
+
+/** What was found, under a name by which it can be pulled from here in the way in which it was asked for. */
+export interface SearchResult extends Omit<FoundRepository, 'name'> {
+  readonly name: string
+}
+
+/** Whose repositories are searched, and for whom. */
+type Searched = AskOptions & Pick<WantedRepositories, 'upstream' | 'isAllowed'>
+
+/** Results of what is here. */
+const maximumHere = 1000
+/** Searches of one client at a time: each is a walk through all names. */
+const atOnce = 2
+
+/**
+ * Finds repositories by a part of their names: what was pushed, what is cached, and what Docker Hub finds. It hears no
+ * name that is this mirror's alone.
+ */
+export class Search {
+  readonly #options: SearchOptions
+  readonly #turns: ClientSlots
+
+  constructor(options: SearchOptions) {
+    this.#options = options
+    this.#turns = new ClientSlots({ perClient: atOnce, patienceMs: options.patienceMs })
+  }
+
+  /** The best first. Throws RegistryError TOOMANYREQUESTS (429) where a client searches more than it may at a time. */
+  async find(text: string, asked: Searched): Promise<SearchResult[]> {
+    // As it stands in `docker search HOST/library/app:1`.
+    const term = text
+      .trim()
+      .toLowerCase()
+      .replace(/[:@][^/]*$/, '')
+    const here = await this.#here(term, asked)
+    const found = await this.#upstreams(term, here, asked)
+    return merged(here, found, asked.upstream === undefined ? this.#options.upstream?.name : undefined)
+  }
+
+  async #here(term: string, asked: Searched): Promise<ListedRepository[]> {
+    using turn = await this.#turns.take(asked.client ?? '', asked)
+    if (!turn) throw tooManyRequests('a client searches for too much at a time: try again')
+    const { upstream, isAllowed } = asked
+    const { repositories } = await this.#options.lists.page({ upstream, isAllowed, part: term }, maximumHere)
+    return repositories.toSorted((one, other) => rankOf(one, term) - rankOf(other, term))
+  }
+
+  async #upstreams(
+    term: string,
+    here: readonly ListedRepository[],
+    { upstream: only, signal, client }: Searched,
+  ): Promise<readonly FoundRepository[]> {
+    const { upstream, local, staleAfterMs, patienceMs } = this.#options
+    if (!upstream || (only !== undefined && only !== upstream.name)) return []
+    const isLed = term.startsWith(`${upstream.name}/`)
+    const wanted = isLed ? term.slice(upstream.name.length + 1) : term
+    if (wanted === '') return []
+    if (!isLed && only === undefined) {
+      const isElsewhere = wanted.includes('/') && looksLikeRegistry(wanted.split('/', 1).join())
+      const isOwn = here.some((one) => one.origin === localOrigin && `/${one.name}`.endsWith(`/${wanted}`))
+      if (isElsewhere || isOwn || (await local.isOwn(wanted))) return []
+    }
+    return upstream.find(wanted, { signal, client, patienceMs: here.length > 0 ? staleAfterMs : patienceMs })
+  }
+}
+
+/** A whole name, or the end of one, before what begins with the term, and that before the rest; what was pushed first. */
+function rankOf({ name, origin }: ListedRepository, term: string): number {
+  const slashed = `/${name}`
+  const fit = slashed.endsWith(`/${term}`) ? 0 : slashed.includes(`/${term}`) ? 1 : 2
+  return 2 * fit + (origin === localOrigin ? 0 : 1)
+}
+
+/** What is here has the upstream's words where it has any. `prefix`: the name that leads those of the upstream. */
+function merged(
+  here: readonly ListedRepository[],
+  found: readonly FoundRepository[],
+  prefix: string | undefined,
+): SearchResult[] {
+  const led = found.map(({ name, ...rest }) => {
+    // As Docker Hub tells of its official images, which it keeps under library/.
+    const inFull = name.includes('/') ? name : `library/${name}`
+    return { ...rest, name: prefix === undefined ? inFull : `${prefix}/${inFull}` }
+  })
+  const byName = new Map<string, SearchResult>(led.map((result) => [result.name, result]))
+  const ours = here.map(({ name, origin }) => {
+    const told = byName.get(name)
+    byName.delete(name)
+    const description = origin === localOrigin ? 'pushed to this mirror' : `cached from ${origin}`
+    return { stars: 0, isOfficial: false, ...told, name, description: told?.description || description }
+  })
+  return [...ours, ...byName.values()]
+}
