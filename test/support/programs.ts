@@ -78,6 +78,7 @@ export const programs = {
   // Only to install the rest. Debian's is too old, and fetches this version.
   go: { debian: 'golang-go', version: '1.26.8' },
   helm: { go: 'helm.sh/helm/v4/cmd/helm@v4.3.1' },
+  htpasswd: { debian: 'apache2-utils' },
   ip: { debian: 'iproute2' },
   iptables: { debian: 'iptables' },
   mkfifo: { debian: 'coreutils' },

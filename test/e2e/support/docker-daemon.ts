@@ -1,3 +1,4 @@
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { ChildServer, type Finished, finish, type RunOptions, run } from '../../support/child-process.ts'
@@ -24,6 +25,8 @@ export type DockerDaemonOptions = {
   readonly release?: DockerRelease
   /** What starts it: a network of its own, where no proxy is needed to keep it in. */
   readonly by?: RunOptions['by']
+  /** Who is logged in at Docker Hub, as `docker login` keeps it. */
+  readonly hubLogin?: { readonly user: string; readonly password: string }
   /** Milliseconds that a command may take; 60 s unless set. */
   readonly timeoutMs?: number
 }
@@ -76,7 +79,8 @@ export async function startDockerDaemon(options: DockerDaemonOptions): Promise<D
       ...(suite === undefined && { beside }),
     }),
   )
-  // HOME: no one's login is sent along.
+  // HOME: no one's login is sent along but that of the test.
+  if (options.hubLogin) await writeHubLogin(folder, options.hubLogin)
   const cli = { environment: { HOME: folder }, timeoutMs: options.timeoutMs ?? 60_000 }
   await server.ready(
     async () => (await finish('docker', ['--host', socket, 'version'], cli)).code === 0,
@@ -89,4 +93,15 @@ export async function startDockerDaemon(options: DockerDaemonOptions): Promise<D
     tryDocker: (...parameters) => finish('docker', ['--host', socket, ...parameters], cli),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   }
+}
+
+/** Writes what `docker login` would, were the Hub there to ask. */
+async function writeHubLogin(
+  home: string,
+  { user, password }: { user: string; password: string },
+): Promise<void> {
+  const auth = Buffer.from(`${user}:${password}`).toString('base64')
+  await mkdir(join(home, '.docker'))
+  const config = JSON.stringify({ auths: { 'https://index.docker.io/v1/': { auth } } })
+  await writeFile(join(home, '.docker', 'config.json'), config)
 }

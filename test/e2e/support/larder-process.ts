@@ -51,6 +51,8 @@ export type LarderProcess = AsyncDisposable & {
   readonly host: string
   /** What it said to the person who started it. */
   readonly stderr: string
+  /** All that it wrote. */
+  log(): string
   /** What it logged about requests below /v2/ so far. */
   requests(): readonly LoggedRequest[]
   /** What it logged about the pulls of images so far. */
@@ -100,6 +102,7 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
     get stderr() {
       return server.stderr
     },
+    log: () => server.stdout + server.stderr,
     requests: () => loggedEvents(server.stdout).filter(({ msg }) => msg === 'request') as LoggedRequest[],
     pulls: () => loggedEvents(server.stdout).filter(({ outcome }) => outcome !== undefined) as LoggedPull[],
     metric,

@@ -33,6 +33,8 @@ export interface PusherKind {
   readonly needsRoot?: true
   /** It stores a login without trying it: a wrong one shows with the first push. */
   readonly believesLogins?: true
+  /** It says that it was refused, and not why. */
+  readonly hidesReasons?: true
   /** What it pushes, where that is not the image byte for byte. */
   readonly pushes?: 'the image, compressed anew' | 'something else'
   /** What its command takes away: the manifest behind the tag, with all other tags of it, or the tag alone. */
@@ -106,6 +108,7 @@ const crane: PusherKind = {
 const regctl: PusherKind = {
   name: 'regctl',
   programs: ['regctl'],
+  hidesReasons: true,
   removes: 'tag',
   start: (host, image) =>
     pusherOf(image, async ({ home, layout, finish }) => {
