@@ -83,10 +83,11 @@ export class Search {
   }
 }
 
-/** A whole name, or the end of one, before what begins with the term, and that before the rest; what was pushed first. */
+/** A whole name, or the end of one, before what has a word that begins with the term; what was pushed before the rest. */
 function rankOf({ name, origin }: ListedRepository, term: string): number {
   const slashed = `/${name}`
-  const fit = slashed.endsWith(`/${term}`) ? 0 : slashed.includes(`/${term}`) ? 1 : 2
+  const begins = ['/', '-', '_', '.'].some((before) => slashed.includes(before + term))
+  const fit = slashed.endsWith(`/${term}`) ? 0 : begins ? 1 : 2
   return 2 * fit + (origin === localOrigin ? 0 : 1)
 }
 

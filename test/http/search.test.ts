@@ -77,8 +77,8 @@ test('what was pushed, what is cached and what the Hub finds, the best first', a
   const more = await search('q=ap')
   assert.deepEqual(more.names, [
     'app',
-    'docker.io/team/app',
     'zoo-app',
+    'docker.io/team/app',
     'docker.io/library/apple',
     'docker.io/team/application',
   ])
@@ -149,7 +149,7 @@ test('what is no part of a name finds nothing here, and is nothing to fear', asy
 test('a Hub that is slow holds up what is here for cache.staleAfter, and has its say the next time', async () => {
   await using other = await start({ config: { 'cache.staleAfter': '50ms' } })
   using hold = hub.hold({ path: /v1\/search/ })
-  assert.deepEqual((await search('q=ap', other)).names, ['app', 'docker.io/team/app', 'zoo-app'])
+  assert.deepEqual((await search('q=ap', other)).names, ['app', 'zoo-app', 'docker.io/team/app'])
   hold.release()
   await until(async () => (await search('q=ap', other)).names.length === 5)
   assert.deepEqual(heard(), ['ap'])
@@ -167,7 +167,7 @@ for (const [kind, fault] of [
     await using other = await start()
     using _ = { [Symbol.dispose]: () => hub.clearFaults() }
     hub.fault({ path: /v1\/search/ }, fault)
-    assert.deepEqual((await search('q=ap', other)).names, ['app', 'docker.io/team/app', 'zoo-app'])
+    assert.deepEqual((await search('q=ap', other)).names, ['app', 'zoo-app', 'docker.io/team/app'])
     assert.deepEqual((await search('q=app-of', other)).names, [])
     assert.deepEqual(heard(), ['ap'])
     assert.equal(other.events('the upstream could not be searched: what is here is told').length, 1)
