@@ -60,6 +60,8 @@ export interface AppOptions {
   readonly pullIdleMs?: number
   /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
   readonly patienceMs?: number
+  /** See `UsersFileOptions`. */
+  readonly usersSettleMs?: number | undefined
 }
 
 /** Of tokens. */
@@ -182,7 +184,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     patienceMs,
   })
   const repositories = new Repositories(mirror, local, lists, search, upstreams)
-  const logins = building.use(await Logins.open({ htpasswd: config.auth.htpasswd, directory, logger }))
+  const { htpasswd } = config.auth
+  const logins = building.use(
+    await Logins.open({ htpasswd, settleMs: options.usersSettleMs, directory, logger }),
+  )
   const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits
   const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })

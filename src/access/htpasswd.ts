@@ -6,6 +6,8 @@ export type Users = ReadonlyMap<string, string>
 /** The work of one check doubles with each: at 14 it takes a second on a small machine. */
 const maximumCost = 14
 const maximumNameLength = 255
+/** Of such a file, in bytes. */
+export const largestFile = 1024 * 1024
 /** Problems that are told at once. */
 const maximumTold = 5
 
@@ -30,6 +32,7 @@ const otherFormats: readonly (readonly [RegExp, string])[] = [
  * repeated, since it may be a password.
  */
 export function parseHtpasswd(text: string): Users {
+  if (Buffer.byteLength(text) > largestFile) throw new UnitError('larger than 1 MiB')
   const users = new Map<string, string>()
   const lineOf = new Map<string, number>()
   const problems: string[] = []

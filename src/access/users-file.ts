@@ -4,7 +4,7 @@ import { abortable } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import { fileFailure } from '../units/file-failure.ts'
 import { UnitError } from '../units/unit-error.ts'
-import { parseHtpasswd, type Users } from './htpasswd.ts'
+import { largestFile, parseHtpasswd, type Users } from './htpasswd.ts'
 
 export interface UsersFileOptions {
   readonly logger: Logger
@@ -14,7 +14,6 @@ export interface UsersFileOptions {
   readonly settleMs?: number | undefined
 }
 
-const largestFile = 1024 * 1024
 /** Within so many milliseconds of a change another one may leave the times of a file as they are. */
 const coarsestClockMs = 2100
 /** Milliseconds that a login waits for a look at the file: it may lie on a file server that is away. */

@@ -56,7 +56,11 @@ export async function readNamedFiles(
     const key = readKey(file)
     if (chain) checkPair(chain, key)
   })
-  await open(['auth', 'htpasswd'], readUsers, warnOfReaders)
+  await open(['auth', 'htpasswd'], readUsers, warnOfUsers)
+  if (config.local?.push === 'users' && config.auth?.htpasswd === undefined) {
+    const message = 'nobody can push or delete: there are no users without auth.htpasswd'
+    complaints.push({ path: ['local', 'push'], severity: 'warning', message })
+  }
   const upstreams = []
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
     await open(['upstreams', index, 'ca'], readCertificates, warnOfAuthorities)
@@ -93,6 +97,10 @@ function readPassword({ name, bytes }: NamedFile): string {
   const password = withoutFinalNewline(bytes.toString('utf8'))
   if (password === '') throw new UnitError(`${name} is empty`)
   return password
+}
+
+function warnOfUsers(users: Users, file: NamedFile): string | undefined {
+  return users.size === 0 ? `${file.name} has no user yet` : warnOfReaders(users, file)
 }
 
 function warnOfReaders(_secret: unknown, { name, mode }: NamedFile): string | undefined {

@@ -21,6 +21,7 @@ async function withUsers(t: TestContext, config: Record<string, unknown> = {}) {
   const mirror = await startMirror({
     upstream: 'http://127.0.0.1:9',
     config: { 'auth.htpasswd': htpasswd, ...config },
+    usersSettleMs: 20,
   })
   t.after(() => mirror[Symbol.asyncDispose]())
   return { mirror, htpasswd }

@@ -25,6 +25,8 @@ export type MirrorOptions = {
   readonly pullIdleMs?: number
   /** Milliseconds that a client waits for the headers of a blob. */
   readonly patienceMs?: number
+  /** Milliseconds after which users who are missing in their file are believed to be gone. */
+  readonly usersSettleMs?: number
 }
 
 /** A mirror in this process that listens on a free port of 127.0.0.1. Dispose to stop it. */
@@ -80,6 +82,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     version: 'test',
     turnMs: options.turnMs,
     busyPatienceMs: options.busyPatienceMs,
+    usersSettleMs: options.usersSettleMs,
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
     ...(options.patienceMs === undefined ? {} : { patienceMs: options.patienceMs }),
   })
