@@ -4,7 +4,8 @@
  * anybody, as one of another kind; users who are missing for a moment and for good; that each trouble is told once.
  */
 import assert from 'node:assert/strict'
-import { mkdir, mkdtemp, rename, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
+import { writeFileSync } from 'node:fs'
+import { mkdir, mkdtemp, rename, rm, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -67,11 +68,26 @@ test('a link that is turned to another folder, as Kubernetes does it', async (t)
   assert.equal(file.users.size, 2)
 })
 
-test('two writes within a tick of a coarse clock, with the same size and time', async (t) => {
+test('two writes within a tick of the clock, with the same size, are two', async (t) => {
   const { path, file } = await opened(t, line('ann', '10'))
+  for (let n = 0; n < 200; n += 1) {
+    const cost = n % 2 === 0 ? '11' : '12'
+    writeFileSync(path, line('ann', cost))
+    await file.refresh()
+    assert.equal(file.users.get('ann'), hash(cost), `write ${n}`)
+  }
+})
+
+test('a change that leaves size and time as they were, long after the last one', async (t) => {
+  const { path, file } = await opened(t, line('ann', '10'))
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 3_600_000 })
   for (const cost of ['11', '12', '05']) {
-    await writeFile(path, line('ann', cost))
-    await utimes(path, 1_700_000_000, 1_700_000_000)
+    const { ctimeMs } = await stat(path)
+    await until(async () => {
+      await writeFile(path, line('ann', cost))
+      await utimes(path, 1_700_000_000, 1_700_000_000)
+      return (await stat(path)).ctimeMs !== ctimeMs
+    })
     await file.refresh()
     assert.equal(file.users.get('ann'), hash(cost))
   }
@@ -98,6 +114,10 @@ test('what cannot be used leaves the users as they are, and is told once', async
   await writeFile(path, line('ann') + line('bob') + line('cid'))
   await file.refresh()
   assert.equal(names(), 'ann bob cid')
+  await rm(path)
+  await mkdir(path)
+  await file.refresh()
+  assert.equal(troubles(events).length, spoil.length + 1, 'told again once it was mended')
 })
 
 test('users who are missing: not believed of a file that is being written, and after a while they are gone', async (t) => {

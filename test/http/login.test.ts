@@ -101,6 +101,8 @@ test('pulls are open; pushes and deletes need the login, by Basic or by a token 
   const challenge = `Bearer realm="${mirror.url}/token",service="larder",scope="repository:app:pull,push"`
   assert.equal(refused.headers['www-authenticate'], challenge)
   assert.equal((await begin(mirror, 'app', ann)).status, 202)
+  const empty = await begin(mirror, 'app', { authorization: 'Basic Og==' })
+  assert.equal(empty.message, refused.message, 'podman sends an empty login for none')
   assert.equal((await begin(mirror, 'app', basic('ann', 'wrong'))).status, 401)
   assert.equal((await begin(mirror, 'app', basic('nobody', 'x'))).status, 401)
   const { token, scope } = await askToken(mirror, ['repository:app:pull,push'], ann)
