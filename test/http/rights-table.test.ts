@@ -35,6 +35,10 @@ const rows: Readonly<Record<string, readonly [Action, string]>> = {
   'HEAD referrers': ['pull', `/v2/local/app/referrers/${digest}`],
   'GET catalog': ['pull', '/v2/_catalog'],
   'HEAD catalog': ['pull', '/v2/_catalog'],
+  'GET ping': ['pull', '/v1/_ping'],
+  'HEAD ping': ['pull', '/v1/_ping'],
+  'GET search': ['pull', '/v1/search?q=app'],
+  'HEAD search': ['pull', '/v1/search?q=app'],
 }
 const ownMethods = ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND', 'QUERY']
 
