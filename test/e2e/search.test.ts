@@ -32,7 +32,9 @@ function names(printed: string, column = 0): string[] {
 
 const found = ['my-busy', 'docker.io/library/busybox', 'docker.io/team/busy']
 
-test('docker search finds what is pushed, what is cached, and what the Hub has', { timeout: 120_000 }, async (t) => {
+test('docker search finds what is pushed, what is cached, and what the Hub has', {
+  timeout: 120_000,
+}, async (t) => {
   if (!meets(t, { programs: dockerPrograms, root: true })) return
   await using s = await start()
   await using daemon = await startDockerDaemon({ files: {} })

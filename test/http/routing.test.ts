@@ -209,7 +209,16 @@ test('a client with a wrong path in its mirror address: the log says what to wri
 
 test("a path that is nobody's: 404, and no line in the log", async () => {
   await using own = await startMirror({ upstream: 'http://127.0.0.1:9' })
-  for (const path of ['/nothing', '/v1/', '/v1/_ping/x', '/v1/searching', '/v22/', '/v2x', '/V2/', '/nothing?x=/v2/']) {
+  for (const path of [
+    '/nothing',
+    '/v1/',
+    '/v1/_ping/x',
+    '/v1/searching',
+    '/v22/',
+    '/v2x',
+    '/V2/',
+    '/nothing?x=/v2/',
+  ]) {
     assert.equal((await pull(`${own.url}${path}`)).status, 404, path)
   }
   assert.ok(!own.log().includes('not served'))
