@@ -19,6 +19,11 @@ export interface Asker {
   may(action: Action, repository: string): boolean
   /** Whether somebody may, or might with a login: clients that push look first, and log in where they are told to. */
   might(action: Action, repository: string): boolean
+  /**
+   * Sends somebody for a token to pull, which anybody is given, who shows nothing and might push with a login. Throws
+   * RegistryError UNAUTHORIZED (401).
+   */
+  requireToken(repository: string): void
 }
 
 /** Where clients get tokens, below the address that they use. */
@@ -68,6 +73,12 @@ export class Authorizer {
       might: (wanted, name) => {
         const wish = this.decide(context, who, wanted, name)
         return wish.isAllowed || wish.code === 'UNAUTHORIZED'
+      },
+      requireToken: (name) => {
+        const wish = this.decide(context, who, 'push', name)
+        if (wish.isAllowed || wish.code === 'DENIED' || credentialsOf(context.request) !== undefined) return
+        const message = `whoever may push is asked for a token before ${name} tells what it has`
+        throw this.#unauthorized(context, message, { repository: name, actions: scopeOf.pull }, undefined)
       },
     }
   }

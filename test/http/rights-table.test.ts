@@ -108,6 +108,9 @@ for (const [rule, refused] of [
         if (place.endsWith(' base')) {
           const isWrong = ['nobody', 'wrong password', 'unknown user', 'no token'].includes(role)
           assert.equal(status, isWrong ? 401 : 200, cell)
+        } else if (place === 'HEAD blob' && role === 'nobody') {
+          // Whoever might push is sent for a token, which anybody is given.
+          assert.equal(status, refused === 401 ? 401 : 404, cell)
         } else if (action === 'pull') assert.ok(isIn, cell)
         else if (rule === 'off') assert.equal(status, /wrong|unknown/.test(role) ? 401 : 403, cell)
         else if (role === 'page with a password') assert.equal(status, 403, cell)

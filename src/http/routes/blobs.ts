@@ -29,7 +29,11 @@ export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[]
   ]
 }
 
-async function answerHead({ context, reply, repository, target }: Question<'blob'>): Promise<void> {
+async function answerHead(question: Question<'blob'>): Promise<void> {
+  const { context, reply, repository, target, asker } = question
+  // containerd looks before it logs in. Where everything is here but the tag, it would be told by the manifest alone
+  // that it has to, and wait for ever (decision 0030).
+  if (repository.push) asker.requireToken(target.name)
   const { size: told, isStored, doubt } = await repository.blobStat(target.digest, context.asker)
   const size = told ?? (isDigestOfNothing(target.digest) ? 0 : undefined)
   describeBlob(reply, target.digest, { status: isStored ? 'hit' : 'miss', doubt })
