@@ -14,7 +14,8 @@ async function filled(keys: readonly (readonly [origin: string, name: string])[]
     const repository = repositoryOf(origin, name)
     await (origin === localOrigin ? push(catalog, repository) : pull(catalog, repository))
   }
-  return new RepositoryLists({ catalog, upstreams, servePrivateMs: 0 })
+  const isPushable = (name: string) => !name.startsWith('no-more/')
+  return new RepositoryLists({ catalog, upstreams, isPushable, servePrivateMs: 0 })
 }
 
 /** All names, page by page. */
@@ -103,4 +104,17 @@ test('a page holds up nobody for long, however many repositories it has to look 
   clearInterval(other)
   assert.deepEqual(page, { repositories: [], hasMore: false })
   assert.ok(turns > 0)
+})
+
+test('what was pushed under a name that means an upstream by now is not listed', async () => {
+  const lists = await filled([
+    [localOrigin, 'no-more/app'],
+    [localOrigin, 'nz'],
+    ['docker.io', 'no-more/app'],
+  ])
+  const { repositories } = await lists.page({}, 10)
+  assert.deepEqual(
+    repositories.map(({ name }) => name),
+    ['docker.io/no-more/app', 'nz'],
+  )
 })
