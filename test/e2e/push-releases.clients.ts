@@ -1,41 +1,52 @@
-// Newer releases of Docker, on both of their stores: what they push, and how they log in. With the containerd store
+// Newer releases of Docker, on both of their stores, and of containerd: what they push, and how they log in. With the containerd store
 // containerd's pusher does it, which asks nothing of `/v2/` and learns of the login from the refusal.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { meets } from '../support/programs.ts'
+import { type ContainerdRelease, meetsContainerd } from './support/containerd.ts'
 import { type DockerRelease, meetsDocker } from './support/docker-daemon.ts'
 import { startLarder } from './support/larder-process.ts'
 import { logsIn } from './support/logged-in.ts'
 import { htpasswdFile } from './support/logins.ts'
 import { livesAndGoes } from './support/pushed-life.ts'
-import { dockerPusher } from './support/pushers.ts'
+import { containerdPusher, dockerPusher } from './support/pushers.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
 const alice = { user: 'alice', password: 'correct horse battery staple' }
-const releases = [
+const docker = [
   ['26.1', false],
   ['28.5', false],
   ['28.5', true],
   ['29', false],
   ['29', true],
 ] as const satisfies readonly (readonly [DockerRelease, boolean])[]
+const containerd = ['1.7', '2.1', '2.4'] as const satisfies readonly ContainerdRelease[]
 
-for (const [release, containerdStore] of releases) {
-  const kind = dockerPusher(release, containerdStore)
+const cases = [
+  ...docker.map(([release, store]) => ({
+    kind: dockerPusher(release, store),
+    isThere: (t: TestContext) => meetsDocker(t, release),
+  })),
+  ...containerd.map((release) => ({
+    kind: containerdPusher(release),
+    isThere: (t: TestContext) => meetsContainerd(t, release),
+  })),
+]
 
+for (const { kind, isThere } of cases) {
   test(`${kind.name} pushes, pushes again, adds a tag, pulls and deletes`, {
     timeout: 120_000,
   }, async (t) => {
-    if (!meetsDocker(t, release) || !meets(t, { programs: ['busybox', 'skopeo'] })) return
+    if (!isThere(t) || !meets(t, { programs: [...kind.programs, 'busybox'] })) return
     await using hub = await startDockerHub()
     await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: hub.url }] })
     await livesAndGoes(t, kind, larder)
   })
 
   test(`${kind.name}: right, wrong and no login`, { timeout: 120_000 }, async (t) => {
-    if (!meetsDocker(t, release) || !meets(t, { programs: ['busybox', 'skopeo', 'htpasswd'] })) return
+    if (!isThere(t) || !meets(t, { programs: [...kind.programs, 'busybox', 'htpasswd'] })) return
     await using hub = await startDockerHub()
     await using scratch = await scratchFolder()
     const users = join(scratch.path, 'users')

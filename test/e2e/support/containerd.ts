@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { ChildServer, finish, type RunOptions, run } from '../../support/child-process.ts'
+import { ChildServer, type Finished, finish, type RunOptions, run } from '../../support/child-process.ts'
 import { meets, type ProgramName } from '../../support/programs.ts'
 import { type DebianSuite, meetsSuite, suiteRoot } from './debian-suite.ts'
 import type { NoInternet } from './no-internet.ts'
@@ -11,6 +11,8 @@ import { scratchFolder } from './scratch-folder.ts'
 export type Containerd = AsyncDisposable & {
   /** Runs `ctr` against it; rejects where it exits with another code than 0. */
   ctr(...parameters: string[]): Promise<string>
+  /** Runs `ctr` against it, whatever its exit code. */
+  tryCtr(...parameters: string[]): Promise<Finished>
   /** Pulls with `ctr` by the hosts.toml below /etc/containerd/certs.d. */
   pull(name: string): Promise<string>
   /** The digest that an image was pulled by. */
@@ -80,6 +82,7 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
   const parts = building.move()
   return {
     ctr,
+    tryCtr: (...parameters) => finish(ctrName, ['--address', socket, ...parameters], settings),
     pull: (name) => ctr('images', 'pull', '--hosts-dir', '/etc/containerd/certs.d', name),
     async digest(name) {
       const [line = ''] = (await ctr('images', 'list', `name==${name}`)).split('\n').slice(1)

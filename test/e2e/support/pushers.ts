@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { type Finished, finish } from '../../support/child-process.ts'
 import type { TestImage } from '../../support/images.ts'
 import type { ProgramName } from '../../support/programs.ts'
+import { type ContainerdRelease, containerdPrograms, startContainerd } from './containerd.ts'
 import { type DockerRelease, dockerPrograms, startDockerDaemon } from './docker-daemon.ts'
 import { type NoInternet, startNoInternet } from './no-internet.ts'
 import { writeLayout } from './oci-layout.ts'
@@ -274,9 +275,48 @@ export function dockerPusher(release: DockerRelease = 'machine', containerdStore
   }
 }
 
+/** containerd has no login: each command is told of it. */
+export function containerdPusher(release: ContainerdRelease = 'machine'): PusherKind {
+  return {
+    name: `containerd ${release}`,
+    programs: [...containerdPrograms, 'tar'],
+    needsRoot: true,
+    believesLogins: true,
+    hidesReasons: true,
+    start: (host, image) =>
+      pusherOf(image, async ({ home, layout, internet, finish, own }) => {
+        const { ctr, tryCtr } = own(await startContainerd({ release, internet, files: {} }))
+        const archive = join(home, 'image.tar')
+        await finish('tar', '--create', '--file', archive, '--directory', layout, '.')
+        await ctr('images', 'import', '--base-name', 'image', archive)
+        let user: readonly string[] = []
+        const said = (change: () => void) => async () => {
+          change()
+          return { code: 0, stdout: '', stderr: '' }
+        }
+        return {
+          login: (name, password) =>
+            said(() => {
+              user = ['--user', `${name}:${password}`]
+            })(),
+          logout: said(() => {
+            user = []
+          }),
+          push: (name) => tryCtr('images', 'push', '--plain-http', ...user, `${host}/${name}`, 'image:v1'),
+          digestIn: async () => undefined,
+          async pull(name) {
+            await tryCtr('images', 'remove', '--sync', `${host}/${name}`)
+            return tryCtr('images', 'pull', '--plain-http', `${host}/${name}`)
+          },
+        }
+      }),
+  }
+}
+
 /** Those that every run of the tests drives, each in one release. */
 export const pushers: readonly PusherKind[] = [
   dockerPusher(),
+  containerdPusher(),
   ofStore('podman'),
   ofStore('buildah'),
   skopeo,
