@@ -35,7 +35,8 @@ async function askedFor(hub: DockerHub, url: string, method = 'GET') {
   hub.reset()
   const { status, digest: got, text } = await pull(url, { method })
   const asked = hub.find({ listener: 'registry' }).map((request) => request.method)
-  return { status, digest: got, text, asked: asked.length }
+  const gets = asked.filter((one) => one === 'GET').length
+  return { status, digest: got, text, asked: asked.length, gets }
 }
 
 async function remove(url: string): Promise<number> {
@@ -80,11 +81,20 @@ test('a manifest is forgotten with its tags and its referrers, by GET and HEAD, 
   ] as const) {
     assert.equal((await askedFor(hub, url, method)).asked, 0)
     assert.equal(await remove(`${repository}/manifests/${digest}`), 202)
-    const { status, asked } = await askedFor(hub, url, method)
-    assert.deepEqual([status, asked > 0], [200, true], url)
+    const { status, gets } = await askedFor(hub, url, method)
+    assert.deepEqual([status, gets > 0], [200, true], url)
     for (const path of ['latest', 'v1', digest]) await pull(`${repository}/manifests/${path}`)
     await pull(list)
   }
+})
+
+test('what is known to refer to something that was never pulled is forgotten as well', async (t) => {
+  const { hub, repository } = await start(t)
+  const list = `${repository}/referrers/${digest}`
+  await pull(list)
+  assert.equal((await askedFor(hub, list)).asked, 0)
+  assert.equal(await remove(`${repository}/manifests/${digest}`), 404)
+  assert.ok((await askedFor(hub, list)).asked > 0)
 })
 
 test('the list of tags is asked for again once one is forgotten', async (t) => {
@@ -119,16 +129,17 @@ test('bytes that another repository has stay, and are not given before the upstr
   hub.addImage('library/other', 'latest', image)
   const [layer] = image.layers
   assert.ok(layer)
-  const [one, other] = ['app', 'other'].map(
-    (name) => `${mirror.url}/v2/library/${name}/blobs/${layer.digest}`,
-  )
-  assert.ok(one && other)
-  for (const url of [one, other]) assert.equal((await pull(url)).digest, layer.digest)
-  assert.equal(await remove(one), 202)
-  assert.equal((await askedFor(hub, other)).asked, 0)
-  const again = await askedFor(hub, one)
-  assert.deepEqual([again.digest, again.asked > 0], [layer.digest, true])
-  assert.equal(hub.count({ listener: 'cdn', method: 'GET' }), 0, 'its bytes are here')
+  for (const path of [`blobs/${layer.digest}`, `manifests/${digest}`]) {
+    const [one, other] = ['app', 'other'].map((name) => `${mirror.url}/v2/library/${name}/${path}`)
+    assert.ok(one && other)
+    const { digest: theSame } = await pull(one)
+    for (const url of [one, one, other, other]) assert.equal((await pull(url)).digest, theSame)
+    assert.equal(await remove(one), 202)
+    const again = await askedFor(hub, one)
+    assert.deepEqual([again.digest, again.asked > 0], [theSame, true], path)
+    assert.equal(hub.count({ listener: 'cdn', method: 'GET' }), 0, 'its bytes are here')
+    assert.equal((await askedFor(hub, other)).asked, 0)
+  }
   assert.equal((await send('HEAD', `${repository}/manifests/latest`)).status, 200)
 })
 

@@ -222,6 +222,7 @@ test('what was found whole is not looked at with each HEAD, and again after a wh
     await parts.store.delete(image.config.digest)
     parts.blobs.documents.forget(image.config.digest)
     await until(() => head().then(() => false, fails('MANIFEST_UNKNOWN', 404)))
+    await assert.rejects(head(), fails('MANIFEST_UNKNOWN', 404))
     // What is not whole is looked at each time.
     await pushBlob(parts, image.config.bytes)
     assert.equal((await head()).digest, image.manifest.digest)
