@@ -32,6 +32,7 @@ import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { LostBytes } from './registry/lost-bytes.ts'
 import { createMirror } from './registry/mirror.ts'
+import { Mounts } from './registry/mounts.ts'
 import { Repositories } from './registry/repositories.ts'
 import { RepositoryLists } from './registry/repository-lists.ts'
 import { Search } from './registry/search.ts'
@@ -153,7 +154,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
   })
   const uploads = building.use(
-    new Uploads({ bytes: blobs, remove: (id) => store.partials.remove(id), catalog, patienceMs, logger }),
+    new Uploads({
+      bytes: blobs,
+      files: store.writers,
+      catalog,
+      patienceMs,
+      ttlMs: config.local.uploadTtl,
+      space: config.local.uploadSpace,
+      logger,
+    }),
   )
   uploads.start()
   const local = new LocalRepositories({
@@ -164,6 +173,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     uploads,
     patterns: config.local.repositories,
     lost: new LostBytes({ blobs, documents }),
+    mounts: new Mounts({
+      catalog,
+      blobs,
+      keyOf: (name, digest) => repositories.keyOf(name, digest),
+      servePrivateMs: servePrivate,
+    }),
     collectAfterMs: config.local.collectAfter,
     logger,
   })
@@ -184,7 +199,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     staleAfterMs: staleAfter,
     patienceMs,
   })
-  const repositories = new Repositories(mirror, local, lists, search, upstreams)
+  const repositories: Repositories = new Repositories(mirror, local, lists, search, upstreams)
   const { htpasswd } = config.auth
   const logins = building.use(
     await Logins.open({ htpasswd, settleMs: options.usersSettleMs, directory, logger }),

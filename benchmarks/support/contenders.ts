@@ -50,6 +50,17 @@ export const dockerRegistry: Contender = {
     }),
 }
 
+/** The same, as a registry that takes pushes and has no upstream. */
+export const dockerRegistryAlone: Contender = {
+  name: dockerRegistry.name,
+  start: () =>
+    ServerProcess.start(async ({ port, directory }) => {
+      const file = join(directory, 'config.yml')
+      await writeFile(file, registryConfig({ port, directory }))
+      return { program: 'docker-registry', arguments: ['serve', file] }
+    }),
+}
+
 /** The first line of what it says about itself; undefined where it is not installed. */
 export async function dockerRegistryVersion(): Promise<string | undefined> {
   if (pathOf('docker-registry') === undefined) return undefined
@@ -64,7 +75,7 @@ function registryConfig({
 }: {
   port: number
   directory: string
-  upstream: string
+  upstream?: string
 }): string {
   return JSON.stringify({
     version: '0.1',
@@ -74,7 +85,7 @@ function registryConfig({
       delete: { enabled: true },
     },
     http: { addr: `127.0.0.1:${port}` },
-    proxy: { remoteurl: upstream },
+    ...(upstream !== undefined && { proxy: { remoteurl: upstream } }),
   })
 }
 

@@ -183,7 +183,7 @@ export const table = {
   'local.delete': flag(true, {
     description: 'Whether what was pushed can be deleted, and what is mirrored be forgotten.',
   }),
-  'local.uploadTtl': duration('24h', [minute, longestTimer], {
+  'local.uploadTtl': duration('24h', [second, longestTimer], {
     description: 'After so long without a byte an unfinished upload is purged.',
   }),
   'local.uploadSpace': unit(sizes, '50GB', {

@@ -9,6 +9,7 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
+import type { BlobWriter } from '../storage/blob-writer.ts'
 import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { BlobRecords } from './blob-records.ts'
@@ -150,29 +151,29 @@ export class Blobs implements AsyncDisposable {
   }
 
   /**
-   * Opens the partial of a push: to be ended by the caller, by `seal` or its own methods. Throws RegistryError UNAVAILABLE
+   * Opens what a push writes to: to be ended by the caller, by `seal` or its own methods. Throws RegistryError UNAVAILABLE
    * while the mirror stops, and StorageError.
    */
-  async openPartial(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<Partial> {
+  async openWriter(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<BlobWriter> {
     this.#throwIfStopped()
-    return whenNotBusy(() => this.#options.store.partials.open({ id, algorithm }), signal)
+    return whenNotBusy(() => this.#options.store.writers.open({ id, algorithm }), signal)
   }
 
   /**
-   * Verifies and publishes a partial, and records it before anybody can remove it. A fill of the same digest takes the
-   * rest of its bytes from it. Throws what `Partial.verify` and `Partial.seal` throw, and what `record` throws: then
+   * Verifies and publishes what was pushed, and records it before anybody can remove it. A fill of the same digest takes the
+   * rest of its bytes from it. Throws what `BlobWriter.verify` and `BlobWriter.seal` throw, and what `record` throws: then
    * the bytes are stored, and nothing speaks for them.
    */
   async seal(
-    partial: Partial,
+    writer: Pick<BlobWriter, 'verify' | 'seal'>,
     digest: Digest,
     record: (file: SealedFile) => Promise<void>,
   ): Promise<SealedFile> {
-    await partial.verify(digest)
+    await writer.verify(digest)
     // Guards against this order: (1) an eviction's transaction takes the record of the digest away. (2) The file is
     // renamed to its place, and recorded. (3) The eviction unlinks the new file.
     const file = await this.#lock.run(digest, async () => {
-      const sealed = await whenNotBusy(() => partial.seal(digest))
+      const sealed = await whenNotBusy(() => writer.seal(digest))
       await record(sealed)
       return sealed
     })

@@ -43,7 +43,7 @@ export class IdleUploads implements Disposable {
     this.wake(session)
     // Another request that came meanwhile ends later than this.
     if (!session.isIdle) return
-    const closing = session.putAside(new Error('nobody has gone on with this upload for a while'))
+    const closing = session.putAside()
     void bestEffort(closing, (err) =>
       this.#logger.warn({ err, upload: session.id }, 'the file of an upload could not be closed'),
     )

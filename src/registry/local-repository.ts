@@ -2,13 +2,14 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
-import { isRepositoryName, type RepositoryName } from '../oci/repository-name.ts'
+import type { RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import { LocalManifests, type LocalManifestsOptions } from './local-manifests.ts'
 import type { LocalReferrers } from './local-referrers.ts'
 import type { LostBytes } from './lost-bytes.ts'
+import type { Mounts } from './mounts.ts'
 import type {
   AskOptions,
   Pushing,
@@ -28,7 +29,7 @@ import type { Uploads } from './uploads.ts'
 /** What all local repositories share. */
 export interface LocalStore extends LocalManifestsOptions {
   readonly catalog: LocalManifestsOptions['catalog'] &
-    Pick<Catalog, 'deleteBlob' | 'lease' | 'mount' | 'repository' | 'tags'>
+    Pick<Catalog, 'deleteBlob' | 'lease' | 'repository' | 'tags'>
   readonly blobs: {
     stat(
       digest: Digest,
@@ -39,6 +40,7 @@ export interface LocalStore extends LocalManifestsOptions {
   }
   readonly referrers: LocalReferrers
   readonly lost: LostBytes
+  readonly mounts: Pick<Mounts, 'mount'>
   readonly uploads: Uploads
   /**
    * Milliseconds for which a blob that no manifest names is kept (`local.collectAfter`): whoever was told that it is here
@@ -123,16 +125,8 @@ export class LocalRepository implements Repository, Pushing {
     return { ...page, status: 'hit', checkedAt: undefined }
   }
 
-  async mount(
-    digest: Digest,
-    from: string | undefined,
-    { mayRead, ...asked }: AskOptions & { readonly mayRead: (name: string) => boolean },
-  ): Promise<boolean> {
-    const { catalog, blobs } = this.#store
-    if (from === undefined || !isRepositoryName(from) || !mayRead(from)) return false
-    if (!(await blobs.stat(digest, asked))) return false
-    const at = Date.now()
-    return catalog.mount(this.key, digest, repositoryKey(localOrigin, from), { at, refusedAfter: at })
+  async mount(...[digest, from, options]: Parameters<Pushing['mount']>): Promise<boolean> {
+    return this.#store.mounts.mount(this.key, digest, from, options)
   }
 
   async begin({

@@ -1,5 +1,7 @@
 import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName } from '../oci/repository-name.ts'
+import { localOrigin, type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 import type { LocalRepositories } from './local-repositories.ts'
 import type { Mirror } from './mirror.ts'
@@ -65,6 +67,19 @@ export class Repositories {
     if (!upstream) return this.#local.at(name)
     const isPushable = await this.#isAboutToBePushed(asName, asked)
     return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
+  }
+
+  /** Which repository a name means, as whoever pulls `digest` by it; undefined for what can be none. */
+  async keyOf(name: string, digest: Digest): Promise<RepositoryKey | undefined> {
+    const asName = withoutVersion(name)
+    const isLocal = await this.#local.isMeant(asName, { isPushing: false, digest })
+    try {
+      const route = this.#router.route({ name: asName, isLocal })
+      return repositoryKey(route.upstream?.name ?? localOrigin, route.name)
+    } catch (error) {
+      if (error instanceof RegistryError) return undefined
+      throw error
+    }
   }
 
   /**

@@ -115,7 +115,7 @@ export interface Pushing {
     body: AsyncIterable<Uint8Array>,
     options: AskOptions & { readonly start?: number | undefined },
   ): Promise<void>
-  /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (409). */
+  /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416). */
   cancel(id: string, options: AskOptions): Promise<void>
   /**
    * Keeps a manifest, byte for byte, and moves all tags to it at once: those of `PushedManifest`, and `reference` where

@@ -1,21 +1,23 @@
 import { untilAborted } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
+import { gathered } from '../flow/gathered.ts'
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import type { BlobWriter } from '../storage/blob-writer.ts'
 import { StorageError } from '../storage/error.ts'
-import type { Partial, SealedFile } from '../storage/partial.ts'
+import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { AskOptions } from './repository.ts'
 
 /** The bytes of blobs, as far as pushing them needs. */
 export interface PushedBytes {
   /** What an earlier attempt left under `id`, else a new one. May wait, until `signal` aborts. */
-  openPartial(id: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<Partial>
+  openWriter(id: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<BlobWriter>
   /**
-   * Verifies and publishes what is in the partial, and records it, as one step to whoever removes bytes. Throws
-   * RegistryError DIGEST_INVALID where it is something else; the partial is then as it was.
+   * Verifies and publishes what was written, and records it, as one step to whoever removes bytes. Throws
+   * RegistryError DIGEST_INVALID where it is something else; it is then as it was.
    */
-  seal(partial: Partial, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
+  seal(writer: BlobWriter, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
 }
 
 export interface UploadSessionOptions {
@@ -24,10 +26,18 @@ export interface UploadSessionOptions {
   readonly bytes: PushedBytes
   /** Removes its file, which is not open. */
   readonly remove: (id: string) => Promise<void>
-  /** It has come to its end, a good or a bad one. `isGone`: nothing of it is left on the disk. */
-  readonly onEnd: (end: { readonly isGone: boolean }) => void
-  /** Whether it was begun this moment, and has no file yet: that is made at the first byte. */
-  readonly isNew: boolean
+  /** Throws RegistryError where so many bytes more are not to be had. */
+  readonly take: (session: UploadSession, bytes: number) => Promise<void>
+  /** Bytes to be written at a time. */
+  readonly pieceBytes: () => number
+  /** It has come to its end: with a blob, without one, or without one and with something left on the disk. */
+  readonly onEnd: (end: 'sealed' | 'gone' | 'left') => void
+  /** Bytes of its file, 0 where it has none yet: that is made at the first byte. Undefined where only the disk knows. */
+  readonly size: number | undefined
+  /** Milliseconds since the epoch of what came last. */
+  readonly usedAt?: number | undefined
+  /** Resolves when it is recorded that there is this upload; never rejects. */
+  readonly recorded?: Promise<void> | undefined
   /** In which its bytes are hashed as they come; where the digest turns out to be of another, once more at the end. */
   readonly algorithm?: DigestAlgorithm | undefined
 }
@@ -47,27 +57,26 @@ export class UploadSession {
   readonly id: string
   readonly repository: RepositoryKey
   /** Milliseconds since the epoch. */
-  usedAt = Date.now()
+  usedAt: number
   readonly #options: UploadSessionOptions
   readonly #bytes: PushedBytes
   readonly #stopped = new AbortController()
-  #partial: Partial | undefined
   #algorithm: DigestAlgorithm
+  #file: BlobWriter | undefined
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
   #writer: Writer | undefined
-  /** Its file is being closed. */
-  #closing: Promise<void> | undefined
   #isOver = false
 
   constructor(options: UploadSessionOptions) {
-    const { id, repository, bytes, isNew, algorithm = 'sha256' } = options
+    const { id, repository, bytes, size, usedAt = Date.now(), algorithm = 'sha256' } = options
     this.#options = options
     this.id = id
     this.repository = repository
     this.#bytes = bytes
     this.#algorithm = algorithm
-    this.#offset = isNew ? 0 : undefined
+    this.#offset = size
+    this.usedAt = usedAt
   }
 
   /** Whether no request writes to it. */
@@ -77,12 +86,17 @@ export class UploadSession {
 
   /** Whether its file is open. */
   get isOpen(): boolean {
-    return this.#partial !== undefined
+    return this.#file?.isOpen === true
+  }
+
+  /** Bytes that are here, as far as that is known. */
+  get size(): number {
+    return this.#offset ?? 0
   }
 
   /** Whether there is nothing of it on the disk. */
   get isEmpty(): boolean {
-    return this.#partial === undefined && this.#offset === 0
+    return this.#file === undefined && this.#offset === 0
   }
 
   /** Bytes that are here. */
@@ -96,12 +110,17 @@ export class UploadSession {
 
   /**
    * Writes what `body` brings behind what is here, as it comes, and returns how much that is then, in bytes. What came
-   * before `body` failed stays. Throws RegistryError BLOB_UPLOAD_INVALID: 416 where `start` is another place, 409 where
-   * another request is writing. After a StorageError other than BUSY it has ended and its bytes are gone: a disk that is
+   * before `body` failed stays. Throws RegistryError BLOB_UPLOAD_INVALID (416) where `start` is another place, or another
+   * request is writing. After a StorageError other than BUSY it has ended and its bytes are gone: a disk that is
    * full is not kept full by what cannot be finished.
    */
   async append(body: AsyncIterable<Uint8Array>, options: Appending): Promise<number> {
-    return this.#alone(options.signal, () => this.#write(body, options))
+    return this.#alone(options.signal, async () => {
+      const offset = await this.#write(body, options)
+      // A process that is killed finds the bytes by this.
+      await this.#options.recorded
+      return offset
+    })
   }
 
   /**
@@ -114,18 +133,21 @@ export class UploadSession {
     options: Appending & { readonly record: (file: SealedFile) => Promise<void> },
   ): Promise<void> {
     await this.#alone(options.signal, async () => {
+      this.#algorithm = digestAlgorithm(digest)
       await this.#write(body, options)
-      const partial = await this.#onDisk(() => this.#open(digestAlgorithm(digest)))
+      const file = await this.#onDisk(() => this.#open())
+      let end: 'sealed' | 'gone' = 'gone'
       try {
-        await this.#bytes.seal(partial, digest, options.record)
+        await this.#bytes.seal(file, digest, options.record)
+        end = 'sealed'
       } catch (error) {
-        await partial.discard(new Error('the upload was not what it was said to be', { cause: error }))
+        await file.discard(new Error('the upload was not what it was said to be', { cause: error }))
         throw error
       } finally {
-        this.#partial = undefined
+        this.#file = undefined
         this.#isOver = true
-        this.#options.onEnd({ isGone: true })
-        await partial[Symbol.asyncDispose]()
+        this.#options.onEnd(end)
+        await file[Symbol.asyncDispose]()
       }
     })
   }
@@ -138,30 +160,14 @@ export class UploadSession {
   /** Ends the request that writes to it, and closes its file, which stays for the next process. Nothing goes on after. */
   async stop(reason: Error): Promise<void> {
     this.#stopped.abort(reason)
-    while (this.#writer ?? this.#closing) await (this.#writer?.ended ?? this.#closing)?.catch(() => {})
-    await this.putAside(reason)
+    while (this.#writer) await this.#writer.ended.catch(() => {})
+    await this.#file?.suspend(reason)
+    this.#file = undefined
   }
 
-  /** Closes its file, which stays for whoever goes on. */
-  async putAside(reason: Error): Promise<void> {
-    if (!this.#partial) return
-    // The disk tells again: what it was told last may not have reached it.
-    this.#offset = undefined
-    const closing = this.pause(reason)
-    await this.#hold({ isThere: () => false, ended: closing }, closing)
-  }
-
-  /** Closes its file between two pieces of the request that writes to it: the next one opens it again. */
-  async pause(reason: Error): Promise<void> {
-    const partial = this.#partial
-    if (!partial) return
-    this.#partial = undefined
-    this.#closing = partial.suspend(reason)
-    try {
-      await this.#closing
-    } finally {
-      this.#closing = undefined
-    }
+  /** Closes its file, which stays for whoever goes on in this process. */
+  async putAside(): Promise<void> {
+    await this.#file?.rest()
   }
 
   async #write(body: AsyncIterable<Uint8Array>, { start, signal }: Appending): Promise<number> {
@@ -171,26 +177,24 @@ export class UploadSession {
       const message = `the upload has ${offset} bytes, and the next ones go there, not to ${start}`
       throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 416 })
     }
-    for await (const piece of untilAborted(body, this.#stopped.signal)) {
-      signal?.throwIfAborted()
-      await this.#onDisk(async () => (this.#partial ?? (await this.#open())).write(offset, piece))
-      offset += piece.length
+    const { take, pieceBytes } = this.#options
+    for await (const pieces of untilAborted(gathered(body, { limit: pieceBytes }), this.#stopped.signal)) {
+      const bytes = pieces.reduce((sum, { length }) => sum + length, 0)
+      await take(this, bytes)
+      await this.#onDisk(async () => (await this.#open()).append(pieces))
+      offset += bytes
       this.#offset = offset
       this.usedAt = Date.now()
+      signal?.throwIfAborted()
     }
     return offset
   }
 
-  /** The file; opened once, and once more where the digest turns out to be of the other algorithm. */
-  async #open(algorithm: DigestAlgorithm = this.#algorithm): Promise<Partial> {
-    await this.#closing?.catch(() => {})
-    if (this.#partial && algorithm === this.#algorithm) return this.#partial
-    await this.#partial?.suspend(new Error('its bytes are hashed in another way'))
-    this.#partial = undefined
-    this.#algorithm = algorithm
-    this.#partial = await this.#bytes.openPartial(this.id, algorithm, this.#stopped.signal)
-    this.#offset = this.#partial.present.presentUntil(0)
-    return this.#partial
+  async #open(): Promise<BlobWriter> {
+    if (this.#file) return this.#file
+    this.#file = await this.#bytes.openWriter(this.id, this.#algorithm, this.#stopped.signal)
+    this.#offset = this.#file.size
+    return this.#file
   }
 
   async #onDisk<Value>(work: () => Promise<Value>): Promise<Value> {
@@ -206,16 +210,16 @@ export class UploadSession {
   }
 
   async #drop(reason: Error): Promise<void> {
-    const partial = this.#partial
-    this.#partial = undefined
+    const file = this.#file
+    this.#file = undefined
     this.#isOver = true
-    let isGone = false
+    let end: 'gone' | 'left' = 'left'
     try {
-      await partial?.discard(reason)
+      await file?.discard(reason)
       await this.#options.remove(this.id)
-      isGone = true
+      end = 'gone'
     } finally {
-      this.#options.onEnd({ isGone })
+      this.#options.onEnd(end)
     }
   }
 
@@ -228,12 +232,12 @@ export class UploadSession {
    * refused: the bytes of two would mix.
    */
   async #alone<Value>(signal: AbortSignal | undefined, work: () => Promise<Value>): Promise<Value> {
-    while (this.#writer ?? this.#closing) {
-      if (this.#writer?.isThere()) {
+    while (this.#writer) {
+      if (this.#writer.isThere()) {
         const message = 'another request is writing to this upload: wait for its end, or begin another upload'
-        throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 409 })
+        throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 416 })
       }
-      await (this.#writer?.ended ?? this.#closing)?.catch(() => {})
+      await this.#writer.ended.catch(() => {})
     }
     // What it waited for was the end of the upload, whose answer the client did not wait for.
     if (this.#isOver) throw uploadUnknown()

@@ -5,6 +5,7 @@ import { IntervalJob } from '../flow/interval-job.ts'
 import { Shares } from '../flow/shares.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import type { BlobWriters } from '../storage/blob-writer.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
@@ -17,12 +18,12 @@ import {
   type UploadSessionOptions,
   uploadUnknown,
 } from './upload-session.ts'
+import { makePlace, makeRoom } from './upload-space.ts'
 import { WritingTurn } from './writing-turn.ts'
 
 export interface UploadsOptions {
   readonly bytes: PushedBytes
-  /** Removes the file of an upload. */
-  readonly remove: (id: string) => Promise<void>
+  readonly files: Pick<BlobWriters, 'list' | 'remove'>
   readonly catalog: Pick<
     Catalog,
     'beginUpload' | 'touchUpload' | 'endUpload' | 'upload' | 'staleUploads' | 'pushed'
@@ -32,20 +33,23 @@ export interface UploadsOptions {
   readonly patienceMs?: number | undefined
   /** Milliseconds without bytes after which a turn to write is given to others who wait. */
   readonly silentMs?: number | undefined
+  /** Milliseconds without bytes after which nobody comes back for an upload (`local.uploadTtl`). */
+  readonly ttlMs?: number | undefined
+  /** Bytes that all of them may have together (`local.uploadSpace`). */
+  readonly space?: number | undefined
+  /** Milliseconds without bytes after which an upload makes room for somebody who is at work. */
+  readonly idleMs?: number | undefined
 }
 
-/** Milliseconds after which nobody comes back for an upload. */
-const staleMs = 24 * 60 * 60_000
-const sweepEveryMs = 60_000
+const defaultTtlMs = 24 * 60 * 60_000
+const maximumSweepMs = 60_000
 const sweptAtOnce = 100
-/** Uploads that are not at their end. */
-const maximumSessions = 4096
-/** Uploads that are written to at a time: each has two files open, and pulls need descriptors too. Others wait. */
+/** Uploads that are written to at a time: each has a file open, and pulls need descriptors too. Others wait. */
 const writing = { total: 128, perClient: 64 } as const
 const defaultPatienceMs = 10_000
 const defaultSilentMs = 1000
-/** Milliseconds after which one that has brought no byte makes room for another: clients begin some to see whether they may. */
-const emptyMs = 60_000
+/** Bytes of all uploads that wait to be written, about, and what one has of it. */
+const gathering = { total: 16 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 } as const
 
 /**
  * The blobs on their way in from clients (distribution-spec "Pushing blobs"). An upload survives a restart: its row
@@ -53,6 +57,7 @@ const emptyMs = 60_000
  */
 export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions
+  readonly #ttlMs: number
   readonly #sessions = new Map<string, UploadSession>()
   /** Ended, and the row is about to go. */
   readonly #ended = new Set<string>()
@@ -61,33 +66,39 @@ export class Uploads implements AsyncDisposable {
   readonly #recording = new Set<Promise<void>>()
   readonly #turns: Shares
   readonly #stopped = new AbortController()
+  #writers = 0
+  #adopting: Promise<void> = Promise.resolve()
 
   constructor(options: UploadsOptions) {
     this.#options = options
     const { patienceMs = defaultPatienceMs, silentMs: restMs = defaultSilentMs } = options
+    this.#ttlMs = options.ttlMs ?? defaultTtlMs
     this.#turns = new Shares({ ...writing, patienceMs, restMs })
     this.#idle = new IdleUploads(options.logger)
     this.#sweeper = new IntervalJob(() => this.sweep(Date.now()), {
-      intervalMs: sweepEveryMs,
+      intervalMs: Math.min(maximumSweepMs, this.#ttlMs / 4),
       onError: (error) => options.logger.error({ err: error }, 'old uploads could not be looked through'),
     })
   }
 
-  /** Sweeps every minute from now on. */
+  /** Goes on with what earlier processes left, and sweeps now and then from now on. */
   start(): void {
+    this.#adopting = bestEffort(this.#adopt(), (error) =>
+      this.#options.logger.error({ err: error }, 'the uploads of before could not be looked through'),
+    )
     this.#sweeper.start()
   }
 
   /**
-   * Its row is not waited for: where it is lost with the power, the client begins this blob again. Throws RegistryError
-   * TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
+   * Its row is not waited for: where it is lost before its first bytes are acknowledged, the client begins this blob again.
+   * Throws RegistryError TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
    */
   begin(repository: RepositoryKey, algorithm?: DigestAlgorithm): UploadState {
     this.#stopped.signal.throwIfAborted()
-    if (this.#sessions.size >= maximumSessions) this.#makeRoom()
+    makePlace(this.#sessions)
     const id = `upload-${randomUUID()}`
-    this.#add(id, repository, { isNew: true, algorithm })
-    void this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now()))
+    const recorded = this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now()))
+    this.#add(id, repository, { size: 0, algorithm, recorded })
     return { id, offset: 0 }
   }
 
@@ -107,7 +118,6 @@ export class Uploads implements AsyncDisposable {
     const offset = await this.#inTurn(repository, id, body, options, (session, pieces) =>
       session.append(pieces, options),
     )
-    void this.#recorded(this.#options.catalog.touchUpload(id, Date.now()))
     return { id, offset }
   }
 
@@ -120,7 +130,7 @@ export class Uploads implements AsyncDisposable {
     options: Appending,
   ): Promise<void> {
     const { catalog } = this.#options
-    const record = (file: SealedFile) => catalog.pushed(repository, digest, file, Date.now())
+    const record = (file: SealedFile) => catalog.pushed(repository, digest, file, Date.now(), id)
     await this.#inTurn(repository, id, body, options, (session, pieces) =>
       session.finish(digest, pieces, { ...options, record }),
     )
@@ -134,15 +144,17 @@ export class Uploads implements AsyncDisposable {
 
   /** Removes what nobody came back for. `now`: milliseconds since the epoch. */
   async sweep(now: number): Promise<void> {
-    const { catalog, remove } = this.#options
-    for (const { id } of await catalog.staleUploads(now - staleMs, sweptAtOnce)) {
+    const { catalog, files } = this.#options
+    const before = now - this.#ttlMs
+    for (const session of this.#sessions.values())
+      if (session.isIdle && session.usedAt <= before) await this.#letGo(session)
+    for (const { id } of await catalog.staleUploads(before, sweptAtOnce)) {
       const session = this.#sessions.get(id)
-      if (session) {
-        if (session.isIdle && now - session.usedAt >= staleMs) await session.cancel()
-        continue
+      if (session) await catalog.touchUpload(id, session.usedAt)
+      else {
+        await files.remove(id)
+        await catalog.endUpload(id)
       }
-      await remove(id)
-      await catalog.endUpload(id)
     }
   }
 
@@ -151,6 +163,7 @@ export class Uploads implements AsyncDisposable {
     const reason = new RegistryError('UNAVAILABLE', message)
     this.#stopped.abort(reason)
     await this.#sweeper[Symbol.asyncDispose]()
+    await this.#adopting
     this.#idle[Symbol.dispose]()
     const stopping = [...this.#sessions.values()].map((session) =>
       bestEffort(session.stop(reason), (err) =>
@@ -173,10 +186,15 @@ export class Uploads implements AsyncDisposable {
     const signal = left ? AbortSignal.any([left, stopped]) : stopped
     using turn = await WritingTurn.take(this.#turns, client, signal)
     const session = await this.#find(repository, id)
-    const pause = (reason: Error): Promise<void> => session.pause(reason)
-    return await this.#during(session, () =>
-      write(session, turn.during(body, { client, signal, stopped, pause })),
-    )
+    const pause = (): Promise<void> => session.putAside()
+    this.#writers += 1
+    try {
+      return await this.#during(session, () =>
+        write(session, turn.during(body, { client, signal, stopped, pause })),
+      )
+    } finally {
+      this.#writers -= 1
+    }
   }
 
   async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {
@@ -184,7 +202,7 @@ export class Uploads implements AsyncDisposable {
     const row = isKnown ? undefined : await this.#options.catalog.upload(id)
     this.#stopped.signal.throwIfAborted()
     // Another request may have brought it back meanwhile.
-    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository))
+    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository, { size: undefined }))
     if (known?.repository === repository && !this.#ended.has(id)) return known
     throw uploadUnknown()
   }
@@ -192,32 +210,48 @@ export class Uploads implements AsyncDisposable {
   #add(
     id: string,
     repository: RepositoryKey,
-    { isNew = false, algorithm }: Pick<Partial<UploadSessionOptions>, 'isNew' | 'algorithm'> = {},
+    known: Pick<UploadSessionOptions, 'size' | 'algorithm' | 'usedAt' | 'recorded'>,
   ): UploadSession {
-    const { bytes, remove, catalog } = this.#options
-    const onEnd: UploadSessionOptions['onEnd'] = ({ isGone }) => {
+    const { bytes, files, catalog, space, idleMs } = this.#options
+    const onEnd: UploadSessionOptions['onEnd'] = (end) => {
       this.#sessions.delete(id)
       this.#idle.wake(session)
-      // What a broken disk does not let go is tried again when it is old.
-      if (!isGone) return
+      // What a broken disk does not let go is tried again when it is old; and the row of a blob went when it was recorded.
+      if (end !== 'gone') return
       this.#ended.add(id)
       void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
     }
-    const session = new UploadSession({ id, repository, bytes, remove, onEnd, isNew, algorithm })
+    const session = new UploadSession({
+      id,
+      repository,
+      bytes,
+      remove: (of) => files.remove(of),
+      take: (asking, count) => makeRoom(this.#sessions, asking, count, { space, idleMs }),
+      pieceBytes: () => Math.max(gathering.least, Math.min(gathering.most, gathering.total / this.#writers)),
+      onEnd,
+      ...known,
+    })
     this.#sessions.set(id, session)
     return session
   }
 
-  /** Throws RegistryError TOOMANYREQUESTS where nothing can be let go. */
-  #makeRoom(): void {
-    const before = Date.now() - emptyMs
-    for (const session of this.#sessions.values()) {
-      if (!session.isIdle || !session.isEmpty || session.usedAt > before) continue
-      void bestEffort(session.cancel(), () => {})
-      return
+  /** What earlier processes left: with a row it can be gone on with, without one nobody finds it. */
+  async #adopt(): Promise<void> {
+    const { files, catalog } = this.#options
+    for (const { id, size, touchedAt: usedAt } of await files.list()) {
+      if (this.#stopped.signal.aborted) return
+      if (this.#sessions.has(id)) continue
+      const row = await catalog.upload(id)
+      if (this.#sessions.has(id)) continue
+      if (row) this.#add(id, row.repository, { size, usedAt })
+      else await files.remove(id)
     }
-    const message = `${maximumSessions} uploads are under way here: finish or cancel some of them, or wait until they are a day old`
-    throw new RegistryError('TOOMANYREQUESTS', message)
+  }
+
+  async #letGo(session: UploadSession): Promise<void> {
+    await bestEffort(session.cancel(), (err) =>
+      this.#options.logger.warn({ err, upload: session.id }, 'an old upload could not be removed'),
+    )
   }
 
   async #during<Value>(session: UploadSession, work: () => Promise<Value>): Promise<Value> {

@@ -11,7 +11,7 @@ export interface WritingTurnOptions {
   /** Aborts when nothing is read any more, whatever the client may still send. */
   readonly stopped: AbortSignal
   /** Called before the turn is given back: the file of the upload is to be closed, for a while. */
-  readonly pause: (reason: Error) => Promise<void>
+  readonly pause: () => Promise<void>
 }
 
 /**
@@ -82,7 +82,7 @@ export class WritingTurn implements Disposable {
       over.removeEventListener('abort', onOver)
     }
     try {
-      await pause(new Error('its client sends nothing, and others wait'))
+      await pause()
     } finally {
       this.#share?.[Symbol.dispose]()
       this.#share = undefined

@@ -1,5 +1,6 @@
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
+import type { BlobWriters } from './blob-writer.ts'
 import type { Partial, SealedFile } from './partial.ts'
 
 /** How much is stored. */
@@ -21,6 +22,7 @@ export interface BlobStore extends AsyncDisposable {
   /** What is stored in all, as far as it was counted since the start. */
   readonly stored: StoredTotal
   readonly partials: Partials
+  readonly writers: BlobWriters
   /** What is recorded of a stored blob's file; undefined where it is not stored. */
   stat(digest: Digest): Promise<SealedFile | undefined>
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */

@@ -153,6 +153,8 @@ export interface CatalogReads {
    * Looked for in the 16 in which it was last confirmed.
    */
   isFree(digest: Digest, times: RefusalTimes): Promise<boolean>
+  /** Local repositories that have this content, those first that became known first. */
+  localHolders(digest: Digest, limit: number): Promise<RepositoryKey[]>
   /**
    * The bytes of a manifest where they are here, whoever holds it: no right. The media type is this repository's, else
    * that of some other one.
@@ -227,8 +229,14 @@ export interface CatalogVerbs {
   used(digests: readonly Digest[], at: number): Promise<void>
   /** The bytes are not here any more. */
   gone(digest: Digest): Promise<void>
-  /** Bytes were pushed and are sealed: they are here, and the repository holds them. */
-  pushed(repository: RepositoryKey, digest: Digest, file: SealedFile, at: number): Promise<void>
+  /** Bytes were pushed and are sealed: they are here, and the repository holds them. `upload`: which has ended thereby. */
+  pushed(
+    repository: RepositoryKey,
+    digest: Digest,
+    file: SealedFile,
+    at: number,
+    upload?: string | undefined,
+  ): Promise<void>
   /**
    * A local repository gets a blob of another one, or one that is free. False where the bytes are not here, or it is
    * not `from`'s to give to anyone.

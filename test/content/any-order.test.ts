@@ -158,12 +158,12 @@ test('in whatever order: no wrong body to the end, everybody is answered, no byt
         let isPushed = false
         const push = async (n: number) => {
           await turn('a push comes')
-          const partial = await blobs.openPartial(`push-${n}`, 'sha256').catch((error) => {
+          const partial = await blobs.openWriter(`push-${n}`, 'sha256').catch((error) => {
             // Only after a stop.
             assert.equal(error.code, 'UNAVAILABLE')
           })
           if (!partial) return
-          await partial.write(0, content)
+          await partial.append([content])
           await blobs.seal(partial, digest, (file) => records.sealed(digest, file, Date.now()))
           isPushed = true
         }

@@ -122,7 +122,7 @@ test('the mirror stops: what runs is kept, who waits is told, and nothing is beg
   const late = good('late/x', content)
   await assert.rejects(blobs.open(digest, late), { code: 'UNAVAILABLE' })
   assert.deepEqual(late.asked, [])
-  await assert.rejects(blobs.openPartial('upload-1', 'sha256'), { code: 'UNAVAILABLE' })
+  await assert.rejects(blobs.openWriter('upload-1', 'sha256'), { code: 'UNAVAILABLE' })
   assert.equal(blobs.fillCount, 0)
   assert.deepEqual(
     (await store.partials.list()).map(({ bytes }) => bytes),

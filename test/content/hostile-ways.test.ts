@@ -127,8 +127,8 @@ test('a push completes a blob in the middle of its fill and is removed at once: 
     },
   }))
   const { reader } = await blobs.open(digest, source)
-  const push = await blobs.openPartial('push', 'sha256')
-  await push.write(0, content)
+  const push = await blobs.openWriter('push', 'sha256')
+  await push.append([content])
   await blobs.seal(push, digest, async () => {})
   await blobs.remove(digest, async () => true)
   gate.resolve()
@@ -147,8 +147,8 @@ test('a damaged file is replaced while it is checked: who reads the damaged one 
   })
   const blobs = blobsOver(t, store)
   const push = async () => {
-    const partial = await blobs.openPartial('push', 'sha256')
-    await partial.write(0, content)
+    const partial = await blobs.openWriter('push', 'sha256')
+    await partial.append([content])
     await blobs.seal(partial, digest, async () => {})
   }
   await push()

@@ -166,8 +166,8 @@ test('a push completes a blob in the middle of its fill: the rest does not cross
   const reading = assertGives(opened.reader)
   await until(() => source.given === half)
   const recorded: number[] = []
-  const push = await blobs.openPartial('push', 'sha256')
-  await push.write(0, content)
+  const push = await blobs.openWriter('push', 'sha256')
+  await push.append([content])
   const file = await blobs.seal(push, digest, async ({ size }) => void recorded.push(size))
   await reading
   assert.equal(source.given, half)
@@ -195,8 +195,8 @@ test('what an interrupted fill left goes when a push brings the blob', async (t)
   await stopping
   assert.equal((await store.partials.list()).length, 1)
   const blobs = blobsOver(t, store)
-  const push = await blobs.openPartial('push', 'sha256')
-  await push.write(0, content)
+  const push = await blobs.openWriter('push', 'sha256')
+  await push.append([content])
   await blobs.seal(push, digest, async () => {})
   assert.deepEqual(await store.partials.list(), [])
 })
@@ -204,8 +204,8 @@ test('what an interrupted fill left goes when a push brings the blob', async (t)
 test('a push of wrong bytes is refused, and the fill goes on', async (t: TestContext) => {
   const blobs = blobsOver(t, new MemoryBlobStore())
   const opened = await blobs.open(digest, good('x/x', content))
-  const push = await blobs.openPartial('push', 'sha256')
-  await push.write(0, rubbish)
+  const push = await blobs.openWriter('push', 'sha256')
+  await push.append([rubbish])
   await assert.rejects(
     blobs.seal(push, digest, async () => assert.fail()),
     { code: 'DIGEST_INVALID' },

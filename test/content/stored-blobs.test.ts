@@ -238,8 +238,8 @@ test('a record stays where a push has just put the file that was missed', async 
   await store.delete(digest)
   push = async () => {
     push = async () => {}
-    const partial = await blobs.openPartial('upload-1', 'sha256')
-    await partial.write(0, large)
+    const partial = await blobs.openWriter('upload-1', 'sha256')
+    await partial.append([large])
     await blobs.seal(partial, digest, (file) => catalog.pushed(keyOf('x/x'), digest, file, Date.now()))
   }
   assert.equal(await blobs.openStored(digest), undefined)

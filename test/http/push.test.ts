@@ -11,7 +11,7 @@ import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { blobOf, buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
-import { beginUpload, pushBlob, pushImage, send, withDigest } from '../support/push.ts'
+import { beginUpload, pushImage, send, withDigest } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 import { connected } from './request-log-fixture.ts'
 
@@ -170,46 +170,6 @@ test('a blob in the PUT alone, in the POST alone, of no bytes, and under sha512'
   }
 })
 
-test('a mount is answered by an upload, as the specification lets who mounts nothing', async () => {
-  const repository = at('mount')
-  const blob = blobOf(pseudoRandomBytes(1000, 'mount'))
-  const wanted = `${repository}/blobs/uploads/?mount=${encodeURIComponent(blob.digest)}`
-  for (const query of ['&from=app', '&from=library/app', '', '&from=Not%20a%20name']) {
-    const { status, headers } = await send('POST', wanted + query)
-    assert.equal(status, 202, query)
-    const put = withDigest(new URL(headers.location ?? '', repository).href, blob.digest)
-    assert.equal((await send('PUT', put, { body: blob.bytes })).status, 201)
-  }
-  const single = await send('POST', withDigest(`${repository}/blobs/uploads/`, blob.digest), {
-    body: pseudoRandomBytes(1000, 'other'),
-  })
-  assert.deepEqual([single.status, single.code], [400, 'DIGEST_INVALID'])
-})
-
-test('a mount of what another repository of this mirror has needs no upload, and one of anything else does', async () => {
-  const blob = blobOf(pseudoRandomBytes(1000, 'mounted'))
-  await pushBlob(at('mount-from'), blob)
-  const repository = at('mount-to')
-  const mount = (query: string) => send('POST', `${repository}/blobs/uploads/?mount=${query}`)
-  for (const query of [
-    `${blob.digest}&from=mount-other`,
-    `${blob.digest}&from=Not%20a%20name`,
-    `${blob.digest}&from=`,
-    blob.digest,
-    'no-digest&from=mount-from',
-    `${digestOf(blob.bytes.subarray(1))}&from=mount-from`,
-  ]) {
-    assert.equal((await mount(query)).status, 202, query)
-  }
-  assert.equal((await send('HEAD', `${repository}/blobs/${blob.digest}`)).status, 404)
-  const mounted = await mount(`${blob.digest}&from=mount-from`)
-  assert.deepEqual(
-    [mounted.status, mounted.headers.location, mounted.headers['docker-content-digest']],
-    [201, `/v2/mount-to/blobs/${blob.digest}`, blob.digest],
-  )
-  assert.equal((await pull(`${repository}/blobs/${blob.digest}`)).digest, blob.digest)
-})
-
 test('an upload is cancelled, as podman does after a mount that was refused', async () => {
   const url = await beginUpload(at('cancel'))
   await send('PATCH', url, { body: pseudoRandomBytes(1000, 'cancel') })
@@ -294,7 +254,7 @@ test('two who write to one upload: the second is refused, and the blob of the fi
     ['PUT', withDigest(url, blob.digest)],
   ] as const) {
     const second = await send(method, address, { body: pseudoRandomBytes(1000, 'intruder') })
-    assert.deepEqual([second.status, second.code], [409, 'BLOB_UPLOAD_INVALID'])
+    assert.deepEqual([second.status, second.code], [416, 'BLOB_UPLOAD_INVALID'])
   }
   more.resolve()
   assert.equal((await first).status, 202)

@@ -2,10 +2,10 @@ import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { Line } from '../../src/flow/line.ts'
 import { RegistryError } from '../../src/oci/error.ts'
+import type { BlobWriter } from '../../src/storage/blob-writer.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
-import type { Partial } from '../../src/storage/partial.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { alpine, app, repositoryOf } from '../storage/catalog-fixtures.ts'
 import type { Loss } from './search.ts'
@@ -264,16 +264,16 @@ class FillPlay {
   async #push(): Promise<void> {
     const { digest, bytes } = this.#layer
     await this.stage.step('begins')
-    let partial: Partial | undefined
+    let writer: BlobWriter | undefined
     try {
-      partial = await this.#blobs.openPartial('upload-1', 'sha256')
-      await partial.write(0, bytes)
-      await this.#blobs.seal(partial, digest, (file) => this.#catalog.pushed(app, digest, file, Date.now()))
+      writer = await this.#blobs.openWriter('upload-1', 'sha256')
+      await writer.append([bytes])
+      await this.#blobs.seal(writer, digest, (file) => this.#catalog.pushed(app, digest, file, Date.now()))
     } catch (error) {
       const isStopped = this.#play.stops && error instanceof RegistryError && error.code === 'UNAVAILABLE'
       if (!isStopped && !(error instanceof StorageError))
         this.problems.push(`a push was told ${String(error)}`)
-      await partial?.discard(error as Error).catch(() => {})
+      await writer?.discard(error as Error).catch(() => {})
     }
   }
 

@@ -9,6 +9,7 @@ import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { LocalReferrers } from '../../src/registry/local-referrers.ts'
 import { LocalRepository } from '../../src/registry/local-repository.ts'
 import { LostBytes } from '../../src/registry/lost-bytes.ts'
+import { Mounts } from '../../src/registry/mounts.ts'
 import { Uploads, type UploadsOptions } from '../../src/registry/uploads.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -27,8 +28,10 @@ export function start(
   catalog: Catalog = new MemoryCatalog(),
   {
     wholeMs = 0,
-    ...times
-  }: Pick<UploadsOptions, 'patienceMs' | 'silentMs'> & { readonly wholeMs?: number } = {},
+    ...bounds
+  }: Pick<UploadsOptions, 'patienceMs' | 'silentMs' | 'ttlMs' | 'space' | 'idleMs'> & {
+    readonly wholeMs?: number
+  } = {},
 ) {
   const lines: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
@@ -40,8 +43,7 @@ export function start(
     patienceMs: 1000,
     logger,
   })
-  const remove = (id: string) => store.partials.remove(id)
-  const uploads = new Uploads({ bytes: blobs, remove, catalog, logger, ...times })
+  const uploads = new Uploads({ bytes: blobs, files: store.writers, catalog, logger, ...bounds })
   const documents = new DocumentReader()
   const repository = new LocalRepository(
     {
@@ -51,6 +53,7 @@ export function start(
       referrers: new LocalReferrers({ catalog, documents }),
       uploads,
       lost: new LostBytes({ blobs, documents, wholeMs }),
+      mounts: new Mounts({ catalog, blobs, keyOf: async () => undefined, servePrivateMs: day }),
       collectAfterMs: day,
       logger,
     },

@@ -96,8 +96,8 @@ export class Rights {
 
   /** Stores bytes, of which nobody says whose they are. */
   async keep({ digest, bytes }: TestBlob): Promise<void> {
-    const partial = await this.blobs.openPartial(`test-${digest.slice(7, 20)}`, 'sha256')
-    await partial.write(0, bytes)
+    const partial = await this.blobs.openWriter(`test-${digest.slice(7, 20)}`, 'sha256')
+    await partial.append([bytes])
     await this.blobs.seal(partial, digest, (file) => this.catalog.sealed(digest, file, Date.now()))
   }
 

@@ -130,8 +130,8 @@ const { digest } = blob.content
 /** How the bytes of the blob came, other than by the repository that is asked. */
 const deliveries: Readonly<Record<string, (rights: Rights) => Promise<void>>> = {
   'lay here, and nobody knows since when': (rights) => rights.keep(blob.content),
-  'were left whole, and not sealed, by an earlier process': async ({ blobs }) => {
-    const partial = await blobs.openPartial(partialId(digest), 'sha256')
+  'were left whole, and not sealed, by an earlier process': async ({ store }) => {
+    const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
     await partial.write(0, blob.content.bytes)
     await partial.suspend(new Error('it stopped'))
   },
@@ -140,8 +140,8 @@ const deliveries: Readonly<Record<string, (rights: Rights) => Promise<void>>> = 
     assert.equal(await rights.ask(rights.repository('acme/secret'), blob, 'GET'), 'given')
   },
   'were pushed': async (rights) => {
-    const partial = await rights.blobs.openPartial('pushed', 'sha256')
-    await partial.write(0, blob.content.bytes)
+    const partial = await rights.blobs.openWriter('pushed', 'sha256')
+    await partial.append([blob.content.bytes])
     await rights.blobs.seal(partial, digest, (file) =>
       rights.catalog.pushed(pushed, digest, file, Date.now()),
     )

@@ -27,17 +27,20 @@ test('a stop ends who waits for a client, and who waits for a descriptor; nothin
   }
   let isBusy = false
   const store = new MemoryBlobStore()
-  const partials = { ...store.partials }
-  Object.assign(store.partials, {
-    open: async (...asked: Parameters<typeof partials.open>) => {
-      if (isBusy) throw new StorageError('BUSY', 'no descriptor')
-      return partials.open(...asked)
+  const { writers } = store
+  Object.defineProperty(store, 'writers', {
+    value: {
+      ...writers,
+      open: async (...asked: Parameters<typeof writers.open>) => {
+        if (isBusy) throw new StorageError('BUSY', 'no descriptor')
+        return writers.open(...asked)
+      },
     },
   })
   const parts = start(store)
   const [waiting, late] = [await parts.repository.begin(), await parts.repository.begin()]
   const first = parts.repository.append(waiting.id, never, {})
-  await until(async () => (await partials.find(waiting.id))?.bytes === 60_000)
+  await until(async () => (await writers.list()).find(({ id }) => id === waiting.id)?.size === 60_000)
   isBusy = true
   const second = parts.repository.append(late.id, pieces(content), {})
   const ended = Promise.allSettled([first, second])

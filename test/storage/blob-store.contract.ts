@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
+import { blobWriterContract } from './blob-writer.contract.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 import { partialContract } from './partial.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
@@ -46,6 +47,7 @@ export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: partials`, () => {
     partialContract(async (t) => (await open(t)).store.partials.open({ id: 'one', algorithm: 'sha256' }))
   })
+  suite(`${name}: writers`, () => blobWriterContract(open))
   suite(`${name}: sealing`, () => partialSealContract(open))
   suite(`${name}: views of a partial`, () => partialViewContract(open))
   suite(`${name}: partials that end and go on`, () => partialResumeContract(open))

@@ -28,7 +28,7 @@ export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
  * whoever mounts nothing.
  */
 async function begin(question: Question<'uploads'>): Promise<void> {
-  const { context, url } = question
+  const { context, url, asker } = question
   const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const push = pushingOf(question)
@@ -36,7 +36,8 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   const mount = url.query.get('mount')
   if (digest === undefined && mount !== null && isDigest(mount)) {
     const from = url.query.get('from') ?? undefined
-    if (await push.mount(mount, from, { signal, mayRead: () => true })) return tellStored(question, mount)
+    const mayRead = (name: string): boolean => asker.may('pull', name)
+    if (await push.mount(mount, from, { signal, mayRead })) return tellStored(question, mount)
   }
   const algorithm = algorithmOf(question)
   const state = await push.begin({ signal, algorithm: digest ? digestAlgorithm(digest) : algorithm })
@@ -78,7 +79,7 @@ async function finish(question: Question<'upload'>): Promise<void> {
 async function cancel(question: Question<'upload'>): Promise<void> {
   const { context, reply, target } = question
   await pushingOf(question).cancel(target.id, { signal: context.signal })
-  reply.code(204).send(null)
+  reply.code(204).send()
 }
 
 /** `?digest-algorithm=` (end-4c). Throws RegistryError DIGEST_INVALID (400). */
@@ -129,7 +130,7 @@ function tellState(
     .header('range', `0-${Math.max(0, offset - 1)}`)
     .header('docker-upload-uuid', id)
     .header('content-length', 0)
-    .send(null)
+    .send()
 }
 
 function tellStored({ context, reply, url }: Question<'upload'> | Question<'uploads'>, digest: Digest): void {
@@ -139,5 +140,5 @@ function tellStored({ context, reply, url }: Question<'upload'> | Question<'uplo
     .header('location', context.publicAddress.linkTo(`${name}/blobs/${digest}`))
     .header('docker-content-digest', digest)
     .header('content-length', 0)
-    .send(null)
+    .send()
 }

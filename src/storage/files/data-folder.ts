@@ -12,6 +12,7 @@ const places = {
   'catalog.db-shm': 'file',
   blobs: 'folder',
   partial: 'folder',
+  upload: 'folder',
 } as const
 
 /**

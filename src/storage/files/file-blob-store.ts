@@ -15,9 +15,12 @@ import {
 import { dirname, join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
 import type { BlobStore, Partials, StoredBlob, StoredTotal } from '../blob-store.ts'
+import type { BlobWriters } from '../blob-writer.ts'
 import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
+import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import type { PartialHooks } from './file-partial.ts'
 import { FilePartials } from './file-partials.ts'
 import { sealedFile } from './sealed-file.ts'
 import { StoredCount } from './stored-count.ts'
@@ -31,21 +34,22 @@ const reserveBytes = 4 * 1024 * 1024
 const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /**
- * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, and the layout's
- * version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that. What is
+ * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, what clients send as
+ * `upload/<id>`, and the layout's version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that. What is
  * not a plain file under a digest's name is no blob. Folders that somebody removes at run time are made again.
  */
 export class FileBlobStore implements BlobStore {
   readonly #directory: string
   readonly #partials: FilePartials
+  readonly #writers: FileBlobWriters
   readonly #count: StoredCount
   #counted: Promise<void> = Promise.resolve()
 
   private constructor(directory: string) {
     this.#directory = directory
-    this.#partials = new FilePartials(join(directory, 'partial'), (path, digest) =>
-      this.#publish(path, digest),
-    )
+    const publish: PartialHooks['publish'] = (...file) => this.#publish(...file)
+    this.#partials = new FilePartials(join(directory, 'partial'), publish)
+    this.#writers = new FileBlobWriters(join(directory, 'upload'), publish)
     this.#count = new StoredCount(join(directory, 'blobs'))
   }
 
@@ -84,6 +88,10 @@ export class FileBlobStore implements BlobStore {
     return this.#partials
   }
 
+  get writers(): BlobWriters {
+    return this.#writers
+  }
+
   async stat(digest: Digest): Promise<SealedFile | undefined> {
     const looking = absentIfMissing(lstat(this.#pathOf(digest), { bigint: true }))
     const stats = await asStorageError(`${digest} could not be looked at`, looking)
@@ -118,8 +126,8 @@ export class FileBlobStore implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#count[Symbol.asyncDispose]()
-    if (this.#partials.openCount > 0) {
-      throw new Error('a partial is still open: its owner must end it first')
+    if (this.#partials.openCount + this.#writers.openCount > 0) {
+      throw new Error('a partial or an upload is still open: its owner must end it first')
     }
   }
 
@@ -196,9 +204,8 @@ export class FileBlobStore implements BlobStore {
     return bavail * bsize - reserve + (partial?.blocks ?? 0) * 512
   }
 
-  async #publish(path: string, digest: Digest): Promise<void> {
+  async #publish(path: string, digest: Digest, size: number): Promise<void> {
     await this.#count.change(folderOf(digest), async () => {
-      const { size } = await stat(path)
       const before = (await this.stat(digest))?.size
       await this.#rename(path, digest, before === undefined)
       return { bytes: size - (before ?? 0), blobs: before === undefined ? 1 : 0 }
@@ -208,10 +215,13 @@ export class FileBlobStore implements BlobStore {
   async #rename(path: string, digest: Digest, isNew: boolean): Promise<void> {
     const target = this.#pathOf(digest)
     const folder = dirname(target)
-    const firstMade = await mkdir(folder, { recursive: true })
-    // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
     // They are opened first: where descriptors are short, nothing has happened yet.
-    await using opened = await openFolders(folder, firstMade ? dirname(firstMade) : folder)
+    await using opened = await openFolders(folder, folder).catch(async (error: unknown) => {
+      if (fileErrorCode(error) !== 'ENOENT') throw error
+      const firstMade = await mkdir(folder, { recursive: true })
+      // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
+      return openFolders(folder, firstMade ? dirname(firstMade) : folder)
+    })
     await rename(path, target).catch(async (error: unknown) => {
       // A folder in place of the blob, which nobody but a careless hand has made.
       if (fileErrorCode(error) !== 'EISDIR') throw error

@@ -13,11 +13,11 @@ import { sealedFile } from './sealed-file.ts'
 import { SharedFile } from './shared-file.ts'
 import { SyncPolicy } from './sync-policy.ts'
 
-/** What the store does for its partials. */
+/** What the store does for its partials and writers. */
 export interface PartialHooks {
-  /** Moves the file at `path` to its place under `digest`, durably. */
-  readonly publish: (path: string, digest: Digest) => Promise<void>
-  /** The partial is no longer open. */
+  /** Moves the file at `path`, of `size` bytes, to its place under `digest`, durably. */
+  readonly publish: (path: string, digest: Digest, size: number) => Promise<void>
+  /** It is no longer open. */
   readonly onEnd: () => void
 }
 
@@ -218,7 +218,7 @@ export class FilePartial implements Partial {
     await handle.datasync()
     const sealed = sealedFile(await handle.stat({ bigint: true }))
     if (sealed.size !== total) throw new StorageError('BROKEN', `partial ${this.id} became shorter`)
-    await this.#hooks.publish(this.#path, digest)
+    await this.#hooks.publish(this.#path, digest, total)
     return sealed
   }
 

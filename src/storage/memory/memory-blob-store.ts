@@ -7,11 +7,13 @@ import type {
   StoredBlob,
   StoredTotal,
 } from '../blob-store.ts'
+import type { BlobWriter, BlobWriterOptions, BlobWriters } from '../blob-writer.ts'
 import { StorageError } from '../error.ts'
 import type { Partial, SealedFile } from '../partial.ts'
 import { assertPartialId } from '../partial-id.ts'
 import { Ranges } from '../ranges.ts'
-import { copyOf, MemoryFile, MemoryPartial } from './memory-partial.ts'
+import { MemoryBlobWriter } from './memory-blob-writer.ts'
+import { copyOf, MemoryFile, type MemoryHooks, MemoryPartial } from './memory-partial.ts'
 
 export interface MemoryBlobStoreOptions {
   /** Bytes that it holds in all. */
@@ -47,7 +49,9 @@ export class MemoryBlobStore implements BlobStore {
   /** Removed, and no folder was synced for that: a power cut may bring them back. */
   readonly #unlinked = new Map<Digest, Entry>()
   readonly #partials = new Map<string, MemoryFile>()
-  readonly #open = new Set<string>()
+  readonly #openPartials = new Set<string>()
+  readonly #uploads = new Map<string, MemoryFile>()
+  readonly #openUploads = new Set<string>()
   readonly #options: MemoryBlobStoreOptions
   readonly #now: () => number
   #inodes = 0
@@ -73,9 +77,23 @@ export class MemoryBlobStore implements BlobStore {
       list: async () => [...this.#partials.keys()].toSorted().flatMap((id) => this.#found(id) ?? []),
       remove: async (id) => {
         assertPartialId(id)
-        if (this.#open.has(id)) throw new Error(`partial ${id} is open`)
+        if (this.#openPartials.has(id)) throw new Error(`partial ${id} is open`)
         await this.#step('unlink')
         this.#partials.delete(id)
+      },
+    }
+  }
+
+  get writers(): BlobWriters {
+    return {
+      open: (options) => this.#openWriter(options),
+      list: async () =>
+        [...this.#uploads].map(([id, { present, mtime }]) => ({ id, size: present.total, touchedAt: mtime })),
+      remove: async (id) => {
+        assertPartialId(id)
+        if (this.#openUploads.has(id)) throw new Error(`upload ${id} is open already`)
+        await this.#step('unlink')
+        this.#uploads.delete(id)
       },
     }
   }
@@ -135,7 +153,8 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#open.size > 0) throw new Error('a partial is still open: its owner must end it first')
+    if (this.#openPartials.size + this.#openUploads.size > 0)
+      throw new Error('a partial or an upload is still open: its owner must end it first')
   }
 
   /** Damages a stored blob as a bad disk or a careless hand does: its file is another one, or only its bytes differ. */
@@ -155,8 +174,12 @@ export class MemoryBlobStore implements BlobStore {
     later.#inodes = this.#inodes
     this.#hasCrashed = true
     for (const [id, file] of this.#partials) {
-      const isGone = kind === 'power' && this.#open.has(id) && !keeps()
+      const isGone = kind === 'power' && this.#openPartials.has(id) && !keeps()
       if (!isGone) later.#partials.set(id, file.remains(remaining(file, kind, keeps)))
+    }
+    for (const [id, file] of this.#uploads) {
+      // What is in the file is there, however it was cut.
+      if (kind === 'killed' || keeps()) later.#uploads.set(id, file.remains(copyOf(file.present)))
     }
     for (const [digest, entry] of this.#blobs) {
       const isThere = kind === 'killed' || entry.isDurable || keeps()
@@ -174,27 +197,41 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   async #openPartial({ id, algorithm }: PartialOptions): Promise<Partial> {
+    const [file, hooks] = await this.#open(id, this.#partials, this.#openPartials)
+    return new MemoryPartial(id, algorithm, file, hooks)
+  }
+
+  async #openWriter({ id }: BlobWriterOptions): Promise<BlobWriter> {
+    return new MemoryBlobWriter(id, ...(await this.#open(id, this.#uploads, this.#openUploads)))
+  }
+
+  async #open(
+    id: string,
+    files: Map<string, MemoryFile>,
+    open: Set<string>,
+  ): Promise<[MemoryFile, MemoryHooks]> {
     assertPartialId(id)
-    if (this.#open.has(id)) throw new Error(`partial ${id} is open already`)
-    this.#open.add(id)
+    if (open.has(id)) throw new Error(`${id} is open already`)
+    open.add(id)
     try {
       await this.#step('open-partial')
     } catch (error) {
-      this.#open.delete(id)
+      open.delete(id)
       throw error
     }
-    const file = this.#partials.get(id) ?? this.#newFile()
-    this.#partials.set(id, file)
-    return new MemoryPartial(id, algorithm, file, {
+    const file = files.get(id) ?? this.#newFile()
+    files.set(id, file)
+    const hooks: MemoryHooks = {
       step: (name) => this.#step(name),
       now: this.#now,
       take: (bytes) => {
         if (bytes > this.#free) throw new StorageError('FULL', 'the memory store is full')
       },
       publish: (digest) => this.#publish(id, file, digest),
-      remove: () => this.#partials.delete(id),
-      onEnd: () => this.#open.delete(id),
-    })
+      remove: () => files.delete(id),
+      onEnd: () => open.delete(id),
+    }
+    return [file, hooks]
   }
 
   async #publish(id: string, file: MemoryFile, digest: Digest): Promise<void> {
@@ -203,6 +240,7 @@ export class MemoryBlobStore implements BlobStore {
     const durable = before?.isDurable ? before : (before?.before ?? this.#unlinked.get(digest))
     const entry = { file, partialId: id, isDurable: false, before: durable }
     this.#partials.delete(id)
+    this.#uploads.delete(id)
     this.#blobs.set(digest, entry)
     try {
       await this.#step('sync-folder')
@@ -226,7 +264,8 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   get #free(): number {
-    const partial = [...this.#partials.values()].reduce((sum, { present }) => sum + present.total, 0)
+    const under = [...this.#partials.values(), ...this.#uploads.values()]
+    const partial = under.reduce((sum, { present }) => sum + present.total, 0)
     return (this.#options.room ?? Number.POSITIVE_INFINITY) - this.stored.bytes - partial
   }
 

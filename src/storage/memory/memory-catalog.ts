@@ -113,6 +113,11 @@ export class MemoryCatalog implements Catalog {
     return this.tables.isFree(digest, times)
   }
 
+  async localHolders(digest: Digest, limit: number): Promise<RepositoryKey[]> {
+    const holders = this.tables.holdersOf(digest).filter(({ localAt }) => localAt !== undefined)
+    return holders.slice(0, limit).map(({ repository }) => repository)
+  }
+
   async manifest(repository: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined> {
     const bytes = this.tables.manifests.get(digest)
     const holders = [this.tables.holding(repository, digest), ...this.tables.holdersOf(digest)]

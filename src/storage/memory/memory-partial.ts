@@ -64,8 +64,8 @@ export function copyOf(ranges: ReadonlyRanges): Ranges {
   return copy
 }
 
-/** What the store does for its partials. */
-interface Hooks {
+/** What the store does for its partials and writers. */
+export interface MemoryHooks {
   /** Before a step that a disk can fail at, or that a crash can come before. */
   readonly step: (name: string) => Promise<void>
   readonly now: () => number
@@ -85,12 +85,12 @@ export class MemoryPartial implements Partial {
   readonly keptFrom = 0
   readonly #algorithm: DigestAlgorithm
   readonly #file: MemoryFile
-  readonly #hooks: Hooks
+  readonly #hooks: MemoryHooks
   #failure: Error | undefined
   #isSealing = false
   #hasEnded = false
 
-  constructor(id: string, algorithm: DigestAlgorithm, file: MemoryFile, hooks: Hooks) {
+  constructor(id: string, algorithm: DigestAlgorithm, file: MemoryFile, hooks: MemoryHooks) {
     this.id = id
     this.#algorithm = algorithm
     this.#file = file

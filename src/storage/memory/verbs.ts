@@ -68,8 +68,9 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     tables.blobs.delete(digest)
   },
 
-  pushed(tables, repository, digest, file, at) {
+  pushed(tables, repository, digest, file, at, upload) {
     check(at, file)
+    if (upload !== undefined) tables.uploads.delete(upload)
     tables.know(repository)
     tables.holdLocally(repository, digest, at)
     store(tables, digest, file, { usedAt: at, verifiedAt: at })

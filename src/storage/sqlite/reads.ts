@@ -61,6 +61,10 @@ export const sqliteReads: ReadsOver<Statements> = {
     return statements.get('isFree', digestToBytes(digest), ...notYetCounting(times)) !== undefined
   },
 
+  localHolders(statements, digest, limit) {
+    return statements.all('localHolders', digestToBytes(digest), limit).map(keyIn)
+  },
+
   manifest(statements, repository, digest) {
     const row = statements.get('manifest', ...keyed(repository), digestToBytes(digest))
     const mediaType = text(row?.media_type)
@@ -162,6 +166,7 @@ export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType
   held: undefined,
   named: undefined,
   isFree: false,
+  localHolders: [],
   manifest: undefined,
   tag: undefined,
   tags: [],

@@ -65,6 +65,7 @@ export class SqliteCatalog implements Catalog {
   readonly held = this.#read('held')
   readonly named = this.#read('named')
   readonly isFree = this.#read('isFree')
+  readonly localHolders = this.#read('localHolders')
   readonly manifest = this.#read('manifest')
   readonly tag = this.#read('tag')
   readonly tags = this.#read('tags')

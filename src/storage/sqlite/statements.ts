@@ -50,6 +50,8 @@ const sql = {
       ORDER BY public_at DESC, repository DESC LIMIT 16
     ) JOIN repository ON id = repository
     WHERE refused_since IS NULL OR (refused_since > ?2 AND refused_since < ?3) LIMIT 1`,
+  localHolders: `SELECT origin, name FROM holding JOIN repository ON id = repository
+    WHERE digest = ?1 AND local_at IS NOT NULL ORDER BY holding.repository LIMIT ?2`,
   givesToAnyone: `SELECT 1 FROM repository JOIN holding ON holding.repository = repository.id
     WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND (local_at IS NOT NULL
       OR (public_at IS NOT NULL AND (refused_since IS NULL OR (refused_since > ?4 AND refused_since < ?5))))`,

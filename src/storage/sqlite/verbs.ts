@@ -62,7 +62,8 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     statements.run('gone', digestToBytes(digest))
   },
 
-  pushed(statements, repository, digest, file, at) {
+  pushed(statements, repository, digest, file, at, upload) {
+    if (upload !== undefined) statements.run('endUpload', upload)
     statements.run('holdLocally', know(statements, repository), digestToBytes(digest), at)
     store(statements, 'sealed', digest, file, at)
   },

@@ -1,0 +1,78 @@
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { BlobWriter, BlobWriterOptions, BlobWriters, FoundWriter } from '../blob-writer.ts'
+import { asStorageError } from '../error.ts'
+import { assertPartialId, isPartialId } from '../partial-id.ts'
+import { FileBlobWriter } from './file-blob-writer.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import type { PartialHooks } from './file-partial.ts'
+
+/** The blobs that clients send, as files `<id>` in one folder. */
+export class FileBlobWriters implements BlobWriters {
+  readonly #folder: string
+  readonly #publish: PartialHooks['publish']
+  readonly #open = new Set<string>()
+
+  constructor(folder: string, publish: PartialHooks['publish']) {
+    this.#folder = folder
+    this.#publish = publish
+  }
+
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  async open(options: BlobWriterOptions): Promise<BlobWriter> {
+    const { id } = options
+    const path = this.#claim(id)
+    const hooks = { publish: this.#publish, onEnd: () => void this.#open.delete(id) }
+    try {
+      const opening = this.#inFolder(() => FileBlobWriter.open(path, options, hooks))
+      return await asStorageError(`upload ${id} could not be opened`, opening)
+    } catch (error) {
+      this.#open.delete(id)
+      throw error
+    }
+  }
+
+  list(): Promise<FoundWriter[]> {
+    return asStorageError('the uploads could not be listed', this.#list())
+  }
+
+  async remove(id: string): Promise<void> {
+    const path = this.#claim(id)
+    try {
+      await asStorageError(`upload ${id} could not be removed`, rm(path, { force: true }))
+    } finally {
+      this.#open.delete(id)
+    }
+  }
+
+  async #list(): Promise<FoundWriter[]> {
+    const names = (await absentIfMissing(readdir(this.#folder))) ?? []
+    const found: FoundWriter[] = []
+    for (const id of names.filter(isPartialId).toSorted()) {
+      const stats = await absentIfMissing(lstat(join(this.#folder, id)))
+      if (stats?.isFile()) found.push({ id, size: stats.size, touchedAt: Math.trunc(stats.mtimeMs) })
+    }
+    return found
+  }
+
+  /** Somebody may have removed the folder. */
+  async #inFolder<Value>(work: () => Promise<Value>): Promise<Value> {
+    try {
+      return await work()
+    } catch (error) {
+      if (fileErrorCode(error) !== 'ENOENT') throw error
+      await mkdir(this.#folder, { recursive: true })
+      return work()
+    }
+  }
+
+  #claim(id: string): string {
+    assertPartialId(id)
+    if (this.#open.has(id)) throw new Error(`upload ${id} is open already`)
+    this.#open.add(id)
+    return join(this.#folder, id)
+  }
+}
