@@ -20,8 +20,8 @@ export interface RequestLogOptions {
 /** Milliseconds in which an upstream's trouble is a warning once; every failed pull is in the log all the same. */
 const warnEveryMs = 60_000
 
-/** Also what asks for a registry's paths at a wrong place, such as `/docker.io/v2/...`. */
-const holdsV2 = /^[^?]*\/v2(?:[/?]|$)/
+/** What clients of a registry ask for, also at a wrong place such as `/docker.io/v2/...`; search; tokens. */
+const isOfClients = /^[^?]*\/(?:v2(?:[/?]|$)|v1\/|token(?:\?|$))/
 
 const contextKey = Symbol('context')
 type Known = IncomingMessage & { [contextKey]?: RequestContext }
@@ -52,7 +52,7 @@ export class RequestLog {
   /** The context of a request, begun here where it is not yet. That of another path is looked at by nobody. */
   of(request: IncomingMessage, response: ServerResponse): RequestContext {
     const known = request as Known
-    known[contextKey] ??= holdsV2.test(request.url ?? '')
+    known[contextKey] ??= isOfClients.test(request.url ?? '')
       ? this.#begin(request, response)
       : new RequestContext(request, response, this.#options.forwarding)
     return known[contextKey]

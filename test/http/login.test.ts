@@ -216,6 +216,11 @@ test('no password, token or foreign name is anywhere afterwards; who has logged 
     lines.map(({ user }) => user),
     ['ann', 'ann'],
   )
+  const tokens = mirror.events('request').filter(({ url }) => `${url}`.startsWith('/token'))
+  assert.deepEqual(
+    tokens.map(({ status, user }) => `${status} ${user}`),
+    ['200 ann', '200 undefined', '401 undefined', '401 undefined', '401 undefined', '401 undefined'],
+  )
   const asked = mirror.events('request').filter(({ url }) => `${url}`.startsWith('/v2/app/tags'))
   assert.ok(asked.length === 5 && asked.every(({ user }) => user === undefined), 'a pull has no user')
 })
