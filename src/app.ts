@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
+import { usualPushRule } from './access/policy.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { hubSearch } from './app/hub-search.ts'
 import { registryClient } from './app/upstream-clients.ts'
@@ -239,7 +240,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     repositories,
     upstreams,
     isDeletable: config.local.delete,
-    authorizer: new Authorizer({ rules: { push: config.local.push, hostname: hostname() }, logins }),
+    authorizer: new Authorizer({
+      rules: { push: config.local.push ?? usualPushRule(htpasswd !== undefined), hostname: hostname() },
+      logins,
+    }),
     logins,
     pool,
     transfers,

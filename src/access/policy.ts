@@ -24,8 +24,7 @@ export const anyone: Who = { kind: 'anyone' }
 export type PushRule = 'off' | 'this-machine' | 'private-networks' | 'users' | 'anyone'
 
 export interface Rules {
-  /** Undefined: `users` where there are any, else `private-networks`. */
-  readonly push: PushRule | undefined
+  readonly push: PushRule
   /** Whether anybody can log in. */
   readonly hasUsers: boolean
   /** What this machine is called. */
@@ -51,6 +50,14 @@ export type Decision =
   | { readonly isAllowed: true }
   | { readonly isAllowed: false; readonly code: 'UNAUTHORIZED' | 'DENIED'; readonly reason: string }
 
+/**
+ * Who may push where `local.push` does not say so: users where there is a file of them, also while nobody is in it, for
+ * nobody shall be let in by a file that lost its lines.
+ */
+export function usualPushRule(hasFileOfUsers: boolean): PushRule {
+  return hasFileOfUsers ? 'users' : 'private-networks'
+}
+
 const allowed: Decision = { isAllowed: true }
 
 /**
@@ -61,7 +68,7 @@ const allowed: Decision = { isAllowed: true }
 export function decide(wish: Wish, rules: Rules): Decision {
   const { who, action, repository, origin } = wish
   if (action === 'pull') return allowed
-  const rule = rules.push ?? (rules.hasUsers ? 'users' : 'private-networks')
+  const { push: rule, hasUsers } = rules
   if (rule === 'off') return denied('pushing is switched off here (local.push: off in mirror.yml)')
   if (origin.isOfPage) return denied('nothing is pushed or deleted by a page in a browser')
   const refusal = refusalOfAnyone(rule, wish, rules)
@@ -70,7 +77,7 @@ export function decide(wish: Wish, rules: Rules): Decision {
     if (who.scopes === undefined || isIn(who.scopes, repository, action)) return allowed
     return unauthorized(`the token is not one to ${action} with in ${repository}`)
   }
-  if (!rules.hasUsers) return denied(refusal)
+  if (!hasUsers) return denied(refusal)
   return unauthorized(rule === 'users' ? refusal : `${refusal}; or log in`)
 }
 
@@ -90,9 +97,12 @@ function isIn(scopes: readonly Scope[], repository: string, action: Action): boo
 function refusalOfAnyone(
   rule: Exclude<PushRule, 'off'>,
   { action, repository, origin, host }: Wish,
-  { hostname }: Rules,
+  { hostname, hasUsers }: Rules,
 ): string | undefined {
   if (rule === 'anyone') return undefined
+  if (rule === 'users' && !hasUsers) {
+    return 'only users may push to this mirror, and it has none yet (auth.htpasswd in mirror.yml)'
+  }
   if (rule === 'users') {
     const deed = action === 'push' ? 'pushing to' : 'deleting in'
     return `${deed} ${repository} needs a login: log in to this mirror first (docker login)`

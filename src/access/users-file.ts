@@ -29,7 +29,7 @@ interface Look {
 /**
  * The users of a file, as they are now. It is looked at again and again, by its name: editors and Kubernetes put another
  * file in its place. What cannot be read leaves the users as they were, and so does for a moment a file in which some are
- * missing: programs write such a file bit by bit, and where all are gone anybody may push.
+ * missing: programs write such a file bit by bit. One that holds nobody any more is damaged, however long.
  */
 export class UsersFile implements AsyncDisposable {
   readonly #path: string
@@ -58,7 +58,11 @@ export class UsersFile implements AsyncDisposable {
   /** Reads the file. Throws UnitError where it cannot be read, or is none of users. */
   static async open(path: string, options: UsersFileOptions): Promise<UsersFile> {
     try {
-      return new UsersFile(path, await read(path), options)
+      const file = new UsersFile(path, await read(path), options)
+      if (file.users.size === 0) {
+        options.logger.warn({ file: path }, 'the file of users holds nobody: nobody can log in')
+      }
+      return file
     } catch (error) {
       throw new UnitError(`auth.htpasswd: ${path}: ${problemOf(error)}`, { cause: error })
     }
@@ -109,6 +113,8 @@ export class UsersFile implements AsyncDisposable {
       return true
     }
     const users = parseHtpasswd(text)
+    if (users.size === 0 && this.users.size > 0)
+      throw new UnitError('it holds no user any more (a restart takes it as it is)')
     const isSmaller = [...this.#current.users.keys()].some((name) => !users.has(name))
     if (isSmaller && !this.#isSettled(text)) return false
     this.#smaller = undefined

@@ -100,7 +100,7 @@ function readPassword({ name, bytes }: NamedFile): string {
 }
 
 function warnOfUsers(users: Users, file: NamedFile): string | undefined {
-  return users.size === 0 ? `${file.name} has no user yet` : warnOfReaders(users, file)
+  return users.size === 0 ? `${file.name} holds no user yet: nobody can log in` : warnOfReaders(users, file)
 }
 
 function warnOfReaders(_secret: unknown, { name, mode }: NamedFile): string | undefined {

@@ -178,7 +178,7 @@ export const table = {
   }),
   'local.push': choice(undefined, ['off', 'this-machine', 'private-networks', 'users', 'anyone'], {
     description:
-      'Who may push and delete. Default: `private-networks`, and `users` once there are users (auth.htpasswd).',
+      'Who may push and delete. Default: `private-networks`, and `users` where auth.htpasswd is set.',
   }),
   'local.delete': flag(true, {
     description: 'Whether what was pushed can be deleted, and what is mirrored be forgotten.',

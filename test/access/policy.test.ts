@@ -1,21 +1,22 @@
 /**
- * Who may do what, from where. Every cell: each word of `local.push` and none, with and without users; pull, push,
+ * Who may do what, from where. Every cell: each word of `local.push`, with and without users; pull, push,
  * delete; anyone, a user by password, by a token for this, for less, for something else; this machine, a private
  * network, outside, a Unix socket; directly, told by a proxy, hidden by one; a page in a browser.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Origin } from '../../src/access/origin.ts'
-import { type Action, actions, anyone, decide, type PushRule, type Who } from '../../src/access/policy.ts'
+import {
+  type Action,
+  actions,
+  anyone,
+  decide,
+  type PushRule,
+  usualPushRule,
+  type Who,
+} from '../../src/access/policy.ts'
 
-const words: readonly (PushRule | undefined)[] = [
-  undefined,
-  'off',
-  'this-machine',
-  'private-networks',
-  'users',
-  'anyone',
-]
+const words: readonly PushRule[] = ['off', 'this-machine', 'private-networks', 'users', 'anyone']
 const user = (...granted: (readonly Action[])[]): Who => {
   const scopes = granted.map((some) => ({ repository: 'app', actions: some }))
   return { kind: 'user', name: 'ann', scopes }
@@ -43,7 +44,7 @@ const ways: readonly Origin['by'][] = ['direct', 'told', 'hidden']
 
 /** What the words mean, said once more and otherwise. */
 function expected(
-  word: PushRule | undefined,
+  word: PushRule,
   hasUsers: boolean,
   action: Action,
   person: string,
@@ -61,7 +62,7 @@ function expected(
     'this-machine': by === 'direct' && here,
     'private-networks': by !== 'hidden' && place !== 'public',
   }
-  if (open[word ?? (hasUsers ? 'users' : 'private-networks')]) return 'yes'
+  if (open[word]) return 'yes'
   const mine: Record<string, readonly string[]> = {
     'by password': ['push', 'delete'],
     'token for all': ['push', 'delete'],
@@ -97,7 +98,7 @@ test('every cell', () => {
                 if (!decision.isAllowed) assert.ok(decision.reason.length > 20, cell)
                 cells += 1
               }
-  assert.equal(cells, 6 * 2 * 3 * 7 * 4 * 3 * 2)
+  assert.equal(cells, 5 * 2 * 3 * 7 * 4 * 3 * 2)
 })
 
 const direct = (address: string | undefined): Origin => ({ address, by: 'direct', isOfPage: false })
@@ -106,6 +107,11 @@ const push = (origin: Origin, rule: PushRule, host?: string) =>
     { who: anyone, action: 'push', repository: 'app', origin, host },
     { push: rule, hasUsers: false, hostname: 'NAS.lan' },
   )
+
+test('who may push where nothing says so: users where there is a file of them', () => {
+  assert.equal(usualPushRule(true), 'users')
+  assert.equal(usualPushRule(false), 'private-networks')
+})
 
 test('which addresses are of private networks', () => {
   const inside = [
@@ -187,7 +193,10 @@ test('what is said to whoever is refused tells what to do', () => {
   assert.match(reasonOf(push(direct('203.0.113.9'), 'off')), /local\.push: off/)
   assert.match(reasonOf(push(direct('203.0.113.9'), 'this-machine')), /127\.0\.0\.1.*local\.push/)
   assert.match(reasonOf(push(direct('203.0.113.9'), 'private-networks')), /203\.0\.113\.9 is in none/)
-  assert.match(reasonOf(push(direct('203.0.113.9'), 'users')), /app needs a login.*docker login/)
+  const wish = { who: anyone, action: 'push', repository: 'app', origin: direct('10.0.0.1') } as const
+  const users = (hasUsers: boolean) => reasonOf(decide(wish, { push: 'users', hasUsers, hostname: 'nas' }))
+  assert.match(users(true), /app needs a login.*docker login/)
+  assert.match(users(false), /none yet.*auth\.htpasswd/)
   for (const rule of ['private-networks', 'this-machine'] as const) {
     const hidden: Origin = { address: '127.0.0.1', by: 'hidden', isOfPage: false }
     assert.match(reasonOf(push(hidden, rule)), /server\.trustProxy/)

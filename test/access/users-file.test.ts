@@ -122,7 +122,7 @@ test('what cannot be used leaves the users as they are, and is told once', async
 
 test('users who are missing: not believed of a file that is being written, and after a while they are gone', async (t) => {
   const { path, file, names } = await opened(t, line('ann') + line('bob'), 60_000)
-  for (const torn of ['', line('ann'), '# nobody\n']) {
+  for (const torn of [line('ann'), `# nobody\n${line('bob')}`, line('cid')]) {
     await writeFile(path, torn)
     for (let look = 0; look < 3; look += 1) await file.refresh()
     assert.equal(names(), 'ann bob', JSON.stringify(torn))
@@ -131,10 +131,29 @@ test('users who are missing: not believed of a file that is being written, and a
   settled.file.start()
   await writeFile(settled.path, line('bob'))
   await until(() => settled.names() === 'bob')
-  await writeFile(settled.path, '')
-  await until(() => settled.names() === '')
-  await writeFile(settled.path, line('ann'))
-  await until(() => settled.names() === 'ann')
+})
+
+test('a file that holds nobody any more is damaged, for good', async (t) => {
+  const { path, file, names, events } = await opened(t, line('ann') + line('bob'), 0)
+  for (const empty of ['', '# nobody\n', '\uFEFF', '\n\n', `#${line('ann')}`]) {
+    await writeFile(path, empty)
+    for (let look = 0; look < 5; look += 1) await file.refresh()
+    assert.equal(names(), 'ann bob', JSON.stringify(empty))
+  }
+  assert.deepEqual(troubles(events), ['it holds no user any more (a restart takes it as it is)'])
+  await writeFile(path, line('cid'))
+  await until(async () => {
+    await file.refresh()
+    return names() === 'cid'
+  })
+  const none = await opened(t, '# nobody yet\n')
+  await writeFile(none.path, '')
+  await none.file.refresh()
+  assert.deepEqual(troubles(none.events), [])
+  assert.ok(none.events.some(({ msg }) => msg === 'the file of users holds nobody: nobody can log in'))
+  await writeFile(none.path, line('ann'))
+  await none.file.refresh()
+  assert.equal(none.names(), 'ann')
 })
 
 test('a file that is none is not opened', async (t) => {

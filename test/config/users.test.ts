@@ -31,7 +31,10 @@ const config = 'auth: {htpasswd: htpasswd}'
 
 test('a good file, also one without a user', async (t) => {
   assert.deepEqual(await said(t, config, `# the house\n${userLine('ann', 'secret')}`), [])
-  assert.deepEqual(await said(t, config, '# nobody\n'), ['warning auth.htpasswd: htpasswd has no user yet'])
+  for (const nobody of ['# nobody\n', '', '\uFEFF', '\n\n'])
+    assert.deepEqual(await said(t, config, nobody), [
+      'warning auth.htpasswd: htpasswd holds no user yet: nobody can log in',
+    ])
 })
 
 test('a file that is none refuses the start, and says which line it is', async (t) => {

@@ -250,8 +250,24 @@ test('users come and go while it runs', async (t) => {
   assert.equal((await begin(mirror, 'app', ann)).status, 401, 'the old password')
   assert.equal((await begin(mirror, 'app', basic('ann', 'another'))).status, 202)
   await writeFile(htpasswd, '')
-  await until(async () => (await send('GET', `${mirror.url}/v2/`)).status === 200)
-  assert.equal((await begin(mirror, 'app')).status, 202, 'private networks push where there are no users')
+  await until(() => mirror.events().some(({ reason }) => `${reason}`.startsWith('it holds no user')))
+  assert.equal((await begin(mirror, 'app')).status, 401, 'an emptied file opens nothing')
+  assert.equal((await begin(mirror, 'app', basic('ann', 'another'))).status, 202)
+})
+
+test('a file of users without a user lets nobody push, and /v2/ is open until somebody is in it', async (t) => {
+  const htpasswd = await usersFile(t, {})
+  await using mirror = await startMirror({
+    upstream: 'http://127.0.0.1:9',
+    config: { 'auth.htpasswd': htpasswd },
+  })
+  const refused = await begin(mirror, 'app')
+  assert.deepEqual([refused.status, refused.code], [403, 'DENIED'])
+  assert.match(refused.message ?? '', /none yet.*auth\.htpasswd/)
+  assert.equal((await send('GET', `${mirror.url}/v2/`)).status, 200)
+  await writeFile(htpasswd, userLine('ann', 'canary-secret'))
+  await until(async () => (await send('GET', `${mirror.url}/v2/`)).status === 401)
+  assert.equal((await begin(mirror, 'app', ann)).status, 202)
 })
 
 test('an address that may push needs no login, and gets a token all the same', async (t) => {
