@@ -2,27 +2,30 @@
 // Clients push and pull through it, large blobs among it; links lead through it; the mirror knows who asks.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import type { IncomingHttpHeaders } from 'node:http'
 import https from 'node:https'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { run } from '../support/child-process.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { blobOf, buildImage, pseudoRandomBytes, type TestBlob } from '../support/images.ts'
 import { meets } from '../support/programs.ts'
 import { until } from '../support/settle.ts'
 import { dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
+import { htpasswdFile } from './support/logins.ts'
 import { startNoInternet } from './support/no-internet.ts'
 import { registryPrograms, startRegistry } from './support/registry-process.ts'
-import { largeImage } from './support/sample-images.ts'
+import { helloImage, largeImage } from './support/sample-images.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 import { settingsOfPage, startWebServer, type WebServer, webServerPrograms } from './support/web-server.ts'
 
 const upstreams = [{ name: 'docker.io', url: 'http://127.0.0.1:9' }]
 const image = buildImage({ seed: 'nginx', layers: [5000] })
+const alice = { user: 'alice', password: 'correct horse' }
 
 type Asked = { method?: string; headers?: Record<string, string>; body?: Uint8Array; localAddress?: string }
 type Answer = { status: number; headers: IncomingHttpHeaders; body: Buffer; url: string }
@@ -251,4 +254,69 @@ test('crane, skopeo and docker push and pull through nginx', { timeout: 180_000 
     assert.deepEqual(daemon.attempts, [])
   })
   assert.deepEqual(internet.attempts, [])
+})
+
+for (const way of ['host', 'path'] as const) {
+  test(`users log in through nginx (${way}): the address of the token service is the one that they used`, {
+    timeout: 60_000,
+  }, async (t) => {
+    if (!meets(t, { programs: [...webServerPrograms, 'htpasswd'] })) return
+    await using scratch = await scratchFolder()
+    const users = join(scratch.path, 'users')
+    await writeFile(users, await htpasswdFile([alice]))
+    const environment = { ...settingsOfPage(), MIRROR_AUTH_HTPASSWD: users }
+    await using larder = await startLarder({ upstreams, environment })
+    await using server = await startWebServer({ behind: larder.url, way })
+    const base = `https://${server.host}${way === 'path' ? '/registry' : ''}`
+    const uploads = `${base}/v2/app/blobs/uploads/`
+    for (const [method, url] of [
+      ['GET', `${base}/v2/`],
+      ['POST', uploads],
+    ] as const) {
+      const { status, headers } = await ask(server, url, { method })
+      const [, realm] = /^Bearer realm="([^"]*)"/.exec(String(headers['www-authenticate'])) ?? []
+      assert.deepEqual([status, realm], [401, `${base}/token`], url)
+    }
+    const tokenOf = async (password: string) => {
+      const basic = Buffer.from(`${alice.user}:${password}`).toString('base64')
+      const url = `${base}/token?service=larder&scope=repository:app:pull,push`
+      return ask(server, url, { headers: { authorization: `Basic ${basic}` } })
+    }
+    assert.equal((await tokenOf('wrong')).status, 401)
+    const { token } = JSON.parse((await tokenOf(alice.password)).body.toString())
+    const begun = await ask(server, uploads, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+    })
+    assert.ok(locationOf(begun).startsWith(uploads))
+  })
+}
+
+test('crane and docker log in and push through nginx', { timeout: 120_000 }, async (t) => {
+  const programs = [...webServerPrograms, ...dockerPrograms, 'crane', 'busybox', 'htpasswd'] as const
+  if (!meets(t, { programs, root: true })) return
+  await using scratch = await scratchFolder()
+  const users = join(scratch.path, 'users')
+  await writeFile(users, await htpasswdFile([alice]))
+  await using hub = await startDockerHub()
+  hub.addImage('library/hello', 'v1', helloImage())
+  const environment = { ...settingsOfPage(), MIRROR_AUTH_HTPASSWD: users }
+  await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: hub.url }], environment })
+  await using server = await startWebServer({ behind: larder.url })
+  const login = [server.host, '--username', alice.user, '--password', alice.password]
+  const own = { HOME: scratch.path, SSL_CERT_FILE: server.certificatePath }
+  const from = `${server.host}/library/hello:v1`
+  const crane = (...parameters: string[]) => run('crane', parameters, { environment: own })
+  await assert.rejects(crane('copy', from, `${server.host}/crane:v1`), /UNAUTHORIZED/)
+  await crane('auth', 'login', ...login)
+  await crane('copy', from, `${server.host}/crane:v1`)
+
+  await using daemon = await startDockerDaemon({ files: {} })
+  const { docker, tryDocker } = daemon
+  assert.equal((await tryDocker('login', ...login.slice(0, -1), 'wrong')).code, 1)
+  await docker('pull', from)
+  await docker('tag', from, `${server.host}/docker:v1`)
+  assert.equal((await tryDocker('push', `${server.host}/docker:v1`)).code, 1)
+  await docker('login', ...login)
+  await docker('push', `${server.host}/docker:v1`)
 })
