@@ -56,7 +56,7 @@ test('behind a trusted web server each of its clients has logins of its own', as
 })
 
 test('the password of a client that has left is not looked at', async (t) => {
-  const { mirror } = await slowToCheck(t, {}, 13)
+  const { mirror } = await slowToCheck(t, {}, 12)
   const sockets = Array.from({ length: 6 }, (_, n) => {
     const socket = connect({ port: mirror.port, host: '127.0.0.1' })
     socket.on('error', () => {})
