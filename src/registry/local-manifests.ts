@@ -55,7 +55,7 @@ export class LocalManifests {
   async put(
     reference: Reference,
     { bytes, mediaType, tags: others = [] }: PushedManifest,
-    { client, mover }: AskOptions & { readonly mover?: string | undefined } = {},
+    { client, user }: AskOptions & { readonly user?: string | undefined } = {},
   ): Promise<TakenManifest> {
     const { catalog, documents, logger } = this.#options
     const parsed = await documents.read('strict', bytes, mediaType)
@@ -70,8 +70,13 @@ export class LocalManifests {
     }
     const tags = [...new Set(isByDigest ? others : [reference, ...others])]
     const isFirst = !(await catalog.isPushed(this.#key))
-    await this.#record({ digest, mediaType: parsed.mediaType, bytes }, parsed, tags, mover)
-    const about = { client, upstream: localOrigin, repository: this.#name }
+    await this.#record({ digest, mediaType: parsed.mediaType, bytes }, parsed, tags, user ?? client)
+    const about = {
+      client,
+      ...(user !== undefined && { user }),
+      upstream: localOrigin,
+      repository: this.#name,
+    }
     if (isFirst)
       logger.info(about, 'the name belongs to this mirror alone from now on: no upstream is asked about it')
     for (const one of tags.length === 0 ? [digest] : tags)

@@ -120,12 +120,12 @@ export interface Pushing {
   /**
    * Keeps a manifest, byte for byte, and moves all tags to it at once: those of `PushedManifest`, and `reference` where
    * it is one. Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are
-   * missing.
+   * missing. `user`: who has logged in, for the log and the history of the tags.
    */
   putManifest(
     reference: Reference,
     manifest: PushedManifest,
-    options: AskOptions & { readonly mover?: string | undefined },
+    options: AskOptions & { readonly user?: string | undefined },
   ): Promise<TakenManifest>
 }
 

@@ -35,6 +35,7 @@ for (const kind of pushers) {
     await using scratch = await scratchFolder()
     await using larder = await startWithUsers(scratch.path, hub.url)
     await logsIn(t, kind, larder, alice)
+    assert.match(larder.log(), /"user":"alice"[^\n]*"msg":"pushed"/)
     const secrets = tracesOf(alice)
     assert.deepEqual(await filesThatHold(join(scratch.path, 'data'), secrets), [])
     assert.deepEqual(

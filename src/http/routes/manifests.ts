@@ -73,8 +73,7 @@ async function put({ bodies }: ManifestRoutesOptions, question: Question<'manife
   const named = tagsOf(url.query)
   using body = await collectManifest(context, bodies)
   const manifest = { bytes: body.bytes, mediaType: request.headers['content-type'], tags: named }
-  const mover = asker.who.kind === 'user' ? asker.who.name : client
-  const options = { signal, client, mover }
+  const options = { signal, client, user: asker.who.kind === 'user' ? asker.who.name : undefined }
   const { digest, subject, tags } = await pushingOf(question).putManifest(target.reference, manifest, options)
   if (named.length > 0) reply.header('oci-tag', tags.join(', '))
   if (subject !== undefined) reply.header('oci-subject', subject)
