@@ -6,7 +6,8 @@ import { type ParsedManifest, parseManifest } from './manifest.ts'
 /**
  * Reads a manifest that somebody wants to be kept, and passed on to clients of which each has its own parser: throws
  * RegistryError MANIFEST_INVALID (400) as `parseManifest` does, and where parsers disagree: a key that an object has
- * twice, or one that differs from a specified one by case alone, which Go's takes for it; and for what names nothing.
+ * twice, or one that differs from a specified one by case alone, which Go's takes for it, or a `schemaVersion` that is not
+ * 2; and for what names nothing.
  */
 export function parseStrictManifest(bytes: Uint8Array, contentType: string | undefined): ParsedManifest {
   const parsed = parseManifest(bytes, contentType)
@@ -14,6 +15,8 @@ export function parseStrictManifest(bytes: Uint8Array, contentType: string | und
   if (body.config == null && body.layers == null && body.manifests == null && body.fsLayers == null) {
     throw invalid('has neither a config nor layers nor manifests')
   }
+  // Some tell what it is by this number, whatever its media type says.
+  if (body.schemaVersion !== 2) throw invalid('has a schemaVersion that is not 2')
   const twice = firstDuplicate(new TextDecoder().decode(bytes))
   if (twice !== undefined) throw invalid(`has the key ${JSON.stringify(twice)} twice in one object`)
   for (const object of specifiedObjects(body)) {

@@ -140,6 +140,9 @@ test('what is no manifest is refused with the reason', async () => {
     'Layers alone': json({ ...content, layers: undefined, Layers: content.layers }),
     'a long s': json({ ...content, layerſ: [] }),
     'a Digest in a descriptor': json({ ...content, config: { ...content.config, Digest: 'x' } }),
+    'the version of schema 1': json({ ...content, schemaVersion: 1 }),
+    'no version': json({ ...content, schemaVersion: undefined }),
+    'a version in words': json({ ...content, schemaVersion: '2' }),
     'layers and manifests': json({ ...content, manifests: [] }),
   }
   for (const [what, manifest] of Object.entries(cases)) {
