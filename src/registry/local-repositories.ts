@@ -31,7 +31,8 @@ export class LocalRepositories {
 
   /**
    * Whether a name means a repository of this mirror alone: whoever pushes means one wherever that is possible, whoever
-   * pulls only while a manifest that was pushed is in it, or where it has this very digest. A push that came to nothing
+   * pulls only while a manifest that was pushed is in it, also where it could not be pushed any more, or where it has this
+   * very digest. A push that came to nothing
    * does not take a name from its upstream, and the deletion of the last manifest gives it back; that of the last tag does
    * not. Names that a pattern such
    * as `local/**` sets aside are never an upstream's, which is not to hear what is worked on here.
@@ -40,12 +41,13 @@ export class LocalRepositories {
     name: string,
     { isPushing, digest }: { readonly isPushing: boolean; readonly digest: Digest | undefined },
   ): Promise<boolean> {
-    if (!isRepositoryName(name) || !this.isPushable(name)) return false
-    if (isPushing || this.#isSetAside(name)) return true
+    if (!isRepositoryName(name)) return false
+    const isPushable = this.isPushable(name)
+    if ((isPushing && isPushable) || this.#isSetAside(name)) return true
     const { catalog } = this.#options
     const key = repositoryKey(localOrigin, name)
     if (await catalog.isPushed(key)) return true
-    return digest !== undefined && (await catalog.held(key, digest)) !== undefined
+    return isPushable && digest !== undefined && (await catalog.held(key, digest)) !== undefined
   }
 
   /** Whether something was pushed under a name, if only a blob: there may be a push under way. */
@@ -62,6 +64,6 @@ export class LocalRepositories {
 
   /** The repository of this name; there need be nothing in it. */
   at(name: RepositoryName): LocalRepository {
-    return new LocalRepository(this.#options, name)
+    return new LocalRepository(this.#options, name, { isPushable: this.isPushable(name) })
   }
 }

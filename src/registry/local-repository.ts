@@ -56,16 +56,19 @@ export class LocalRepository implements Repository, Pushing {
   readonly upstream = undefined
   readonly #store: LocalStore
   readonly #manifests: LocalManifests
+  readonly #isPushable: boolean
 
-  constructor(store: LocalStore, name: RepositoryName) {
+  /** `isPushable`: whether its name can be pushed (still). */
+  constructor(store: LocalStore, name: RepositoryName, { isPushable = true } = {}) {
     this.key = repositoryKey(localOrigin, name)
     this.name = name
     this.#store = store
+    this.#isPushable = isPushable
     this.#manifests = new LocalManifests(store, this.key, name)
   }
 
-  get push(): Pushing {
-    return this
+  get push(): Pushing | undefined {
+    return this.#isPushable ? this : undefined
   }
 
   /**

@@ -72,7 +72,7 @@ export const routingRules = [
     find: ({ host }, names) => names.byHost(host),
   },
   {
-    says: 'Something was pushed here under the name, or is being pushed, and `local.repositories` allows it, or sets the name aside: this mirror itself',
+    says: 'Something was pushed here under the name, or is being pushed as `local.repositories` allows, or that sets the name aside: this mirror itself',
     example: '/v2/my-app/manifests/1',
     find: ({ isLocal }) => (isLocal ? 'local' : undefined),
   },

@@ -4,6 +4,9 @@
  * that could be pushed and was not, with the upstream there and gone.
  */
 import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
@@ -107,4 +110,34 @@ test('an upstream that is gone keeps nobody from pushing, and is told of to whoe
   assert.equal(await head('app'), 404)
   const asked = await send('GET', `${mirror.url}/v2/app/manifests/v1`)
   assert.deepEqual([asked.status, asked.code], [503, 'UNAVAILABLE'])
+})
+
+test('what was pushed stays this mirror’s when its name cannot be pushed any more', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'larder-names-'))
+  t.after(() => rm(directory, { recursive: true, force: true }))
+  await using hub = await startDockerHub()
+  for (const name of ['library/app', 'team/app']) hub.addImage(name, 'latest', theirs)
+  const before = { 'local.repositories': ['*', 'team/*'] }
+  {
+    await using first = await startMirror({ upstream: hub.url, directory, config: before })
+    for (const name of ['app', 'team/app']) await pushImage(`${first.url}/v2/${name}`, 'v1', image)
+  }
+  await using mirror = await startMirror({
+    upstream: hub.url,
+    directory,
+    config: { 'local.repositories': ['mine/*'] },
+  })
+  for (const name of ['app', 'team/app']) {
+    const repository = `${mirror.url}/v2/${name}`
+    assert.equal((await pull(`${repository}/manifests/v1`)).digest, digest)
+    for (const path of ['manifests/latest', `blobs/${theirs.config.digest}`])
+      for (const method of ['GET', 'HEAD'])
+        assert.equal((await pull(`${repository}/${path}`, { method })).status, 404, `${method} ${name}`)
+    const { status, code, message } = await pushManifest(repository, 'v2', image.manifest)
+    assert.deepEqual([status, code], [403, 'DENIED'])
+    assert.match(message ?? '', /nothing can be pushed to .*, not any more: push under .*\(mine\/\*: /)
+  }
+  assert.equal(hub.count(), 0)
+  assert.equal((await send('DELETE', `${mirror.url}/v2/app/manifests/${digest}`)).status, 202)
+  assert.equal((await pull(`${mirror.url}/v2/app/manifests/latest`)).digest, theirs.manifest.digest)
 })

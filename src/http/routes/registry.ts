@@ -141,7 +141,10 @@ function isReading({ method }: RequestContext): boolean {
 
 /** `name`: as the client wrote it, with what names an upstream. */
 function notPushable(name: string, { upstream }: Repository, pushable: readonly string[]): RegistryError {
-  const message = `nothing can be pushed to ${name}, which is mirrored from ${upstream}: push there, or here under a name that belongs to this mirror alone (${pushable.join(', ')}: local.repositories in mirror.yml)`
+  const why =
+    upstream === undefined ? 'not any more: push' : `which is mirrored from ${upstream}: push there, or here`
+  const names = pushable.length === 0 ? 'nothing' : pushable.join(', ')
+  const message = `nothing can be pushed to ${name}, ${why} under a name that belongs to this mirror alone (${names}: local.repositories in mirror.yml)`
   return new RegistryError('DENIED', message)
 }
 
