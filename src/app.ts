@@ -60,6 +60,8 @@ export interface AppOptions {
   readonly busyPatienceMs?: number | undefined
   /** Milliseconds without a request after which a pull has ended; clients pause no longer between two blobs. */
   readonly pullIdleMs?: number
+  /** Milliseconds after the start before which nothing is collected. */
+  readonly settleMs?: number
   /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
   readonly patienceMs?: number
   /** See `UsersFileOptions`. */
@@ -184,7 +186,13 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
   })
   const collector = building.use(
-    new Collector({ catalog, bytes: blobs, graceMs: config.local.collectAfter, logger }),
+    new Collector({
+      catalog,
+      bytes: blobs,
+      graceMs: config.local.collectAfter,
+      settleMs: options.settleMs,
+      logger,
+    }),
   )
   collector.start()
   const lists = new RepositoryLists({

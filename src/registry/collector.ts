@@ -18,7 +18,7 @@ export interface CollectorOptions {
   /** Milliseconds between two runs. */
   readonly intervalMs?: number
   /** Milliseconds after the start before which nothing goes. */
-  readonly settleMs?: number
+  readonly settleMs?: number | undefined
 }
 
 /** What has gone. */

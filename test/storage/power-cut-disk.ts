@@ -1,7 +1,6 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { run } from '../support/child-process.ts'
 
 /** A disk whose power can be cut, as seen by whoever mounts it afterwards. */
@@ -20,13 +19,16 @@ export const powerCutPrograms = ['mount', 'umount', 'mkfs.xfs', 'mkfs.ext4', 'tr
 
 /**
  * An ext4 image in a file on XFS, both mounted by loop devices: a reflink copy of the image is what the disk had
- * received by then. Unmounted after the test.
+ * received by then. Unmounted by what `after` is given.
  */
-export async function powerCutDisk(t: TestContext): Promise<PowerCutDisk> {
+export async function powerCutDisk(t: {
+  readonly after: (work: () => Promise<void>) => void
+}): Promise<PowerCutDisk> {
   const base = await mkdtemp(join(tmpdir(), 'larder-power-'))
   const mounted: string[] = []
   t.after(async () => {
-    for (const folder of mounted.toReversed()) await run('umount', [folder])
+    // The loop device of one may hold the next for a moment longer.
+    for (const folder of mounted.toReversed()) await run('umount', ['--lazy', folder])
     await rm(base, { recursive: true })
   })
   const mountImage = async (image: string, folder: string): Promise<void> => {

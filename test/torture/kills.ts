@@ -1,0 +1,65 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { brokenPromises } from './checks.ts'
+import type { Client } from './client.ts'
+import { Random } from './random.ts'
+import { clientsOf, countsOf, type TortureOptions, type TortureReport } from './report.ts'
+import { TortureServers } from './server.ts'
+
+/** In one process: to load its modules is what costs most. */
+const lardersAtOnce = 3
+/** Of all kills: while it starts, in its first so many milliseconds. */
+const duringStart = { share: 0.1, ms: 500 }
+/** Answers that it lives for at most, and milliseconds behind the last one: a kill between two requests is a plain one. */
+const life = { answers: 150, ms: 8 }
+const enoughProblems = 5
+
+/**
+ * Kills Larders in the middle of their work, three in a process, again and again, and looks at what is there afterwards.
+ * Each one has a folder and clients of its own.
+ */
+export async function torturedByKills(options: TortureOptions): Promise<TortureReport> {
+  const { folder, seed, count, onRound } = options
+  const random = new Random(seed)
+  const problems: string[] = []
+  const startsMs: number[] = []
+  let answersLeft = 0
+  let enough = Promise.withResolvers<void>()
+  const onAnswered = (): void => {
+    answersLeft -= 1
+    if (answersLeft <= 0) enough.resolve()
+  }
+  const larders = Array.from({ length: lardersAtOnce }, (_, n) => ({
+    folder: join(folder, `${n}`),
+    clients: clientsOf(random, { onProblem: (problem) => problems.push(problem), onAnswered }),
+  }))
+  for (const larder of larders) await mkdir(larder.folder)
+  await using servers = new TortureServers(larders.map((larder) => larder.folder))
+  const allClients = larders.flatMap(({ clients }) => clients)
+  for (let kills = 0; kills < count && problems.length < enoughProblems; kills += lardersAtOnce) {
+    onRound?.(kills)
+    const killAfterMs = random.isLikely(duringStart.share) ? random.below(duringStart.ms) : undefined
+    const server = await servers.start(killAfterMs)
+    if (!server) continue
+    if (killAfterMs === undefined) startsMs.push(server.startMs)
+    const isAll = random.isLikely(0.1)
+    const eachOne = <Value>(work: (client: Client, url: string) => Promise<Value>) =>
+      Promise.all(
+        larders.flatMap(({ clients }, n) => clients.map((client) => work(client, server.urls[n] ?? ''))),
+      )
+    const found = await eachOne(({ shelf }, url) =>
+      brokenPromises(url, shelf, isAll ? undefined : shelf.touched),
+    )
+    problems.push(...found.flat())
+    answersLeft = 1 + random.below(life.answers)
+    enough = Promise.withResolvers()
+    const extraMs = random.next() * life.ms
+    const killing = enough.promise.then(() => sleep(extraMs)).then(() => server.kill())
+    await Promise.all([killing, eachOne((client, url) => client.work(url))])
+  }
+  const last = await servers.start()
+  for (const [n, { clients }] of larders.entries())
+    for (const { shelf } of clients) problems.push(...(await brokenPromises(last?.urls[n] ?? '', shelf)))
+  return { problems, startsMs, counts: countsOf(allClients) }
+}
