@@ -108,7 +108,7 @@ function refusalOfAnyone(
     return `${deed} ${repository} needs a login: log in to this mirror first (docker login)`
   }
   if (origin.by === 'hidden') {
-    return 'a web server stands between that this mirror does not know, so it cannot tell who asks: name that server in server.trustProxy in mirror.yml, or push to the mirror itself'
+    return 'a web server stands between, and it cannot be told for whom it asks: name it in server.trustProxy in mirror.yml and let it set X-Forwarded-For (docs/operating.md), or push to the mirror itself'
   }
   return rule === 'this-machine' ? refusalOfAway(origin, host, hostname) : refusalOfOutside(origin)
 }

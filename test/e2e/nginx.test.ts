@@ -12,8 +12,10 @@ import { run } from '../support/child-process.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { freePort } from '../support/free-port.ts'
 import { blobOf, buildImage, pseudoRandomBytes, type TestBlob } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
 import { meets } from '../support/programs.ts'
 import { until } from '../support/settle.ts'
+import { containerdPrograms, startContainerd } from './support/containerd.ts'
 import { dockerPrograms, startDockerDaemon } from './support/docker-daemon.ts'
 import { type LarderProcess, startLarder } from './support/larder-process.ts'
 import { htpasswdFile } from './support/logins.ts'
@@ -157,6 +159,22 @@ for (const [what, { edit, publicUrl }] of Object.entries({
   })
 }
 
+test('containerd pulls through nginx below a path', { timeout: 60_000 }, async (t) => {
+  if (!meets(t, { programs: [...webServerPrograms, ...containerdPrograms, 'busybox'], root: true })) return
+  await using hub = await startDockerHub()
+  const hello = helloImage()
+  hub.addImage('library/hello', 'v1', hello)
+  const upstreams = [{ name: 'docker.io', url: hub.url }]
+  await using larder = await startLarder({ upstreams, environment: settingsOfPage() })
+  await using server = await startWebServer({ behind: larder.url, way: 'path' })
+  const path = '/etc/containerd/certs.d/docker.io/hosts.toml'
+  const hosts = `server = "https://127.0.0.1:9"\n[host."https://${server.host}/registry"]\n  capabilities = ["pull", "resolve"]\n  ca = "${server.certificatePath}"\n`
+  await using internet = await startNoInternet()
+  await using containerd = await startContainerd({ files: { [path]: hosts }, internet })
+  await containerd.pull('docker.io/library/hello:v1')
+  assert.equal(await containerd.digest('docker.io/library/hello:v1'), hello.manifest.digest)
+})
+
 test('whatever a client claims, the mirror hears what nginx saw', { timeout: 60_000 }, async (t) => {
   if (!meets(t, { programs: webServerPrograms })) return
   await using larder = await startLarder({ upstreams, environment: settingsOfPage() })
@@ -181,18 +199,19 @@ test('nobody pushes through a web server that is not named, or as this machine',
 }, async (t) => {
   if (!meets(t, { programs: webServerPrograms })) return
   const bare = (config: string) => config.replaceAll(/^.*(?:proxy_set_header|proxy_http_version).*\n/gm, '')
-  for (const [environment, edit, reason] of [
+  const named = { 'server.trustProxy': ['127.0.0.1'] }
+  for (const [config, edit, reason] of [
     [{}, undefined, /server\.trustProxy/],
     [{}, bare, /server\.trustProxy/],
-    [settingsOfPage(), bare, /X-Forwarded-For|server\.trustProxy/],
-    [{ ...settingsOfPage(), MIRROR_LOCAL_PUSH: 'this-machine' }, undefined, /only the machine/],
-    [{ MIRROR_LOCAL_PUSH: 'this-machine' }, bare, /server\.trustProxy|only the machine/],
+    [named, bare, /server\.trustProxy .* X-Forwarded-For/],
+    [{ ...named, 'local.push': 'this-machine' }, undefined, /only the machine/],
+    [{ 'local.push': 'this-machine' }, bare, /server\.trustProxy/],
   ] as const) {
-    await using larder = await startLarder({ upstreams, environment })
-    await using server = await startWebServer({ behind: larder.url, ...(edit && { edit }) })
+    await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', config })
+    await using server = await startWebServer({ behind: mirror.url, ...(edit && { edit }) })
     const url = `https://${server.host}/v2/app/blobs/uploads/`
     const { status, body } = await ask(server, url, { method: 'POST' })
-    assert.equal(status, 403, JSON.stringify(environment))
+    assert.equal(status, 403, JSON.stringify(config))
     assert.match(JSON.parse(body.toString()).errors[0].message, reason)
   }
 })
