@@ -200,6 +200,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams: upstreams.map(({ name }) => name),
     isPushable: local.isPushable,
     servePrivateMs: servePrivate,
+    patienceMs,
   })
   const search = new Search({
     lists,

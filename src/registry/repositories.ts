@@ -96,14 +96,15 @@ export class Repositories {
 
   /**
    * At most `limit` repositories behind a name, under the names by which they can be asked for in the same way: where a
-   * request names an upstream, its own. Throws RegistryError as `Router.upstreamOf` does.
+   * request names an upstream, its own. Throws RegistryError as `Router.upstreamOf` and `RepositoryLists.page` do.
    */
   async list(
     asked: AskedOfAll,
     { limit, ...wanted }: Omit<WantedRepositories, 'upstream'> & { readonly limit: number },
+    options: AskOptions,
   ): Promise<RepositoryPage> {
     const upstream = this.#router.upstreamOf(asked)?.name
-    return this.#lists.page({ ...wanted, upstream }, limit)
+    return this.#lists.page({ ...wanted, upstream }, limit, options)
   }
 
   /** What has a term in its name, the best first, under names as `list` has them. Throws RegistryError as `list` does. */

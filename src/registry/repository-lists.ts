@@ -1,7 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
+import { ClientSlots } from '../flow/client-slots.ts'
+import { tooManyRequests } from '../oci/error.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import { localOrigin } from '../storage/repository-key.ts'
+import type { AskOptions } from './repository.ts'
 
 export interface RepositoryListsOptions {
   readonly catalog: Pick<Catalog, 'listed'>
@@ -11,6 +14,8 @@ export interface RepositoryListsOptions {
   readonly isPushable: (name: string) => boolean
   /** Milliseconds for which what was public is listed after its repository is refused (`cache.servePrivate`). */
   readonly servePrivateMs: number
+  /** Milliseconds that a client waits for its own lists that are being made. */
+  readonly patienceMs: number
 }
 
 /** A repository, and the name by which whoever asked can ask for it. */
@@ -38,6 +43,8 @@ export interface RepositoryPage {
   readonly hasMore: boolean
 }
 
+/** Lists of one client that are made at a time: each may be long, and is a walk through many names. */
+const atOnce = 2
 /** Repositories that are looked at at once: a millisecond or so, in which nobody else is served. */
 const lookedAtOnce = 500
 /** Behind all that begins with what stands before it. */
@@ -50,17 +57,21 @@ const behindAll = '\u{10ffff}'
  */
 export class RepositoryLists {
   readonly #options: RepositoryListsOptions
+  readonly #turns: ClientSlots
   /** What leads the names of each upstream, in the order of their bytes. */
   readonly #prefixes: readonly { readonly upstream: string; readonly prefix: string }[]
 
   constructor(options: RepositoryListsOptions) {
     this.#options = options
+    this.#turns = new ClientSlots({ perClient: atOnce, patienceMs: options.patienceMs })
     const inOrder = options.upstreams.map((upstream) => `${upstream}/`).toSorted()
     this.#prefixes = inOrder.map((prefix) => ({ prefix, upstream: prefix.slice(0, -1) }))
   }
 
-  /** At most `limit` of them. */
-  async page(wanted: WantedRepositories, limit: number): Promise<RepositoryPage> {
+  /** At most `limit` of them. Throws RegistryError TOOMANYREQUESTS (429) where a client wants too many lists at a time. */
+  async page(wanted: WantedRepositories, limit: number, asked: AskOptions = {}): Promise<RepositoryPage> {
+    using turn = await this.#turns.take(asked.client ?? '', asked)
+    if (!turn) throw tooManyRequests('a client asks for too many lists of repositories at a time: try again')
     const repositories: ListedRepository[] = []
     for await (const repository of this.#all(wanted, limit)) {
       if (wanted.isAllowed?.(repository.name) === false) continue

@@ -1,7 +1,5 @@
-import { ClientSlots } from '../flow/client-slots.ts'
 import type { UpstreamSearch } from '../mirror/upstream-search.ts'
 import { looksLikeRegistry } from '../names/host.ts'
-import { tooManyRequests } from '../oci/error.ts'
 import type { FoundRepository } from '../oci/search-results.ts'
 import { localOrigin } from '../storage/repository-key.ts'
 import type { LocalRepositories } from './local-repositories.ts'
@@ -28,8 +26,6 @@ type Searched = AskOptions & Pick<WantedRepositories, 'upstream' | 'isAllowed'>
 
 /** Results of what is here. */
 const maximumHere = 1000
-/** Searches of one client at a time: each is a walk through all names. */
-const atOnce = 2
 
 /**
  * Finds repositories by a part of their names: what was pushed, what is cached, and what Docker Hub finds. It hears no
@@ -37,14 +33,12 @@ const atOnce = 2
  */
 export class Search {
   readonly #options: SearchOptions
-  readonly #turns: ClientSlots
 
   constructor(options: SearchOptions) {
     this.#options = options
-    this.#turns = new ClientSlots({ perClient: atOnce, patienceMs: options.patienceMs })
   }
 
-  /** The best first. Throws RegistryError TOOMANYREQUESTS (429) where a client searches more than it may at a time. */
+  /** The best first. Throws RegistryError as `RepositoryLists.page` does. */
   async find(text: string, asked: Searched): Promise<SearchResult[]> {
     // As it stands in `docker search HOST/library/app:1`.
     const term = text
@@ -57,10 +51,9 @@ export class Search {
   }
 
   async #here(term: string, asked: Searched): Promise<ListedRepository[]> {
-    using turn = await this.#turns.take(asked.client ?? '', asked)
-    if (!turn) throw tooManyRequests('a client searches for too much at a time: try again')
     const { upstream, isAllowed } = asked
-    const { repositories } = await this.#options.lists.page({ upstream, isAllowed, part: term }, maximumHere)
+    const wanted = { upstream, isAllowed, part: term }
+    const { repositories } = await this.#options.lists.page(wanted, maximumHere, asked)
     return repositories.toSorted((one, other) => rankOf(one, term) - rankOf(other, term))
   }
 

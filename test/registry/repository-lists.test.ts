@@ -15,7 +15,7 @@ async function filled(keys: readonly (readonly [origin: string, name: string])[]
     await (origin === localOrigin ? push(catalog, repository) : pull(catalog, repository))
   }
   const isPushable = (name: string) => !name.startsWith('no-more/')
-  return new RepositoryLists({ catalog, upstreams, isPushable, servePrivateMs: 0 })
+  return new RepositoryLists({ catalog, upstreams, isPushable, servePrivateMs: 0, patienceMs: 50 })
 }
 
 /** All names, page by page. */
@@ -117,4 +117,26 @@ test('what was pushed under a name that means an upstream by now is not listed',
     repositories.map(({ name }) => name),
     ['docker.io/no-more/app', 'nz'],
   )
+})
+
+test('a client has two lists made at a time, whoever else asks, and waits for its own alone', async () => {
+  const gate = Promise.withResolvers<void>()
+  let running = 0
+  const listed = async () => {
+    running += 1
+    await gate.promise
+    return { names: [], last: undefined }
+  }
+  const options = { upstreams: [], isPushable: () => true, servePrivateMs: 0, patienceMs: 50 }
+  const lists = new RepositoryLists({ catalog: { listed }, ...options })
+  const held = ['one', 'one', 'other'].map((client) => lists.page({}, 10, { client }))
+  await assert.rejects(lists.page({}, 10, { client: 'one' }), { code: 'TOOMANYREQUESTS', status: 429 })
+  const leaving = new AbortController()
+  const left = lists.page({}, 10, { client: 'one', signal: leaving.signal })
+  leaving.abort(new Error('left'))
+  await assert.rejects(left, /left/)
+  assert.equal(running, 3)
+  gate.resolve()
+  await Promise.all(held)
+  assert.deepEqual(await lists.page({}, 10, { client: 'one' }), { repositories: [], hasMore: false })
 })

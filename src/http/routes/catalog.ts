@@ -3,6 +3,7 @@ import { parsePageQuery } from '../../oci/page-query.ts'
 import type { RepositoryPage } from '../../registry/repository-lists.ts'
 import { type DocumentsOptions, withRoom } from '../large-answers.ts'
 import type { Question } from '../question.ts'
+import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
 
 export interface CatalogRoutesOptions extends DocumentsOptions {
@@ -22,6 +23,7 @@ export interface CatalogRoutesOptions extends DocumentsOptions {
         readonly limit: number
         readonly isAllowed: (name: string) => boolean
       },
+      options: RequestContext['asker'],
     ): Promise<RepositoryPage>
   }
 }
@@ -49,7 +51,7 @@ async function answer(
   const { namespace, prefix } = url
   const asked = { namespace, prefix, host: context.request.headers.host }
   const isAllowed = (name: string) => asker.may('pull', name)
-  const ask = () => repositories.list(asked, { after: last, limit, isAllowed })
+  const ask = () => repositories.list(asked, { after: last, limit, isAllowed }, context.asker)
   const page = await withRoom({ ask, bytesOf, again: () => ask }, context, documents)
   const names = page.repositories.map(({ name }) => name)
   const end = names.at(-1)
