@@ -146,8 +146,10 @@ test('what is no part of a name finds nothing here, and is nothing to fear', asy
   }
 })
 
-test('a Hub that is slow holds up what is here for cache.staleAfter, and has its say the next time', async () => {
-  await using other = await start({ config: { 'cache.staleAfter': '50ms' } })
+test('a Hub that is slow holds up what is here for cache.staleAfter, and has its say the next time', {
+  timeout: 30_000,
+}, async () => {
+  await using other = await start({ config: { 'cache.staleAfter': '50ms' }, patienceMs: 600_000 })
   using hold = hub.hold({ path: /v1\/search/ })
   assert.deepEqual((await search('q=ap', other)).names, ['app', 'zoo-app', 'docker.io/team/app'])
   hold.release()
