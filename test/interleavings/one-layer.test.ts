@@ -5,6 +5,7 @@ import { catalogs } from './catalogs.ts'
 import { assertLost, assertNothingLost, enough, few } from './found.ts'
 import {
   collect,
+  deleteLayer,
   deleteManifest,
   evict,
   evictAfterALook,
@@ -29,6 +30,7 @@ const filler = (world: World) => fill(world, layer)
 const pusher = (world: World) => push(world, image)
 const otherPusher = (world: World) => push(world, image, other)
 const asker = (world: World) => pushWhatLacks(world, image)
+const layerDeleter = (world: World) => deleteLayer(world, layer)
 const deleter = (world: World) => deleteManifest(world, image)
 const reader = (world: World) => read(world, layer)
 
@@ -52,6 +54,16 @@ const needLock: Readonly<Record<string, Scene>> = {
     prepare: isIdle,
     actors: { collector, pusher, otherPusher },
   },
+  'the deletion of a layer, and a push to another repository': {
+    ...cast,
+    prepare: isIdle,
+    actors: { layerDeleter, otherPusher },
+  },
+  'the deletion of a layer, a push to another repository, and a fill': {
+    ...cast,
+    prepare: isIdle,
+    actors: { layerDeleter, otherPusher, filler },
+  },
 }
 
 /** What loses nothing anyway. */
@@ -72,6 +84,11 @@ const others: Readonly<Record<string, Scene>> = {
     ...cast,
     prepare: isPushed,
     actors: { deleter, collector, asker },
+  },
+  'the deletion of an image and of its layer, and a collection': {
+    ...cast,
+    prepare: isPushed,
+    actors: { deleter, layerDeleter, collector },
   },
 }
 

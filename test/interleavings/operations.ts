@@ -135,6 +135,14 @@ export async function deleteManifest(world: World, image: Image, repository = ap
   world.acknowledge(repository, image, false)
 }
 
+/** Somebody deletes a layer, which goes with its bytes if no other repository has it. */
+export async function deleteLayer(world: World, { digest }: Layer, repository = app): Promise<void> {
+  await world.door.remove(
+    digest,
+    async () => (await world.catalog.deleteBlob(repository, digest)) === 'unlink',
+  )
+}
+
 /** Somebody who reads a stored layer to its end, slowly. */
 export async function read(world: World, { digest, bytes }: Layer): Promise<void> {
   await world.stage.step('open', [digest])
