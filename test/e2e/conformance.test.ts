@@ -74,15 +74,14 @@ for (const { program, run, what, behind, leastPassed } of cases) {
 
 /** What is required: no kind of data is turned off, and what a suite leaves out it leaves out by itself. */
 const suites = [
-  { program: 'conformance', what: 'the program, 1.1', run: runProgram, passed: 854, skipped: 2 },
+  { what: 'the program, 1.1', run: runProgram, passed: 860, skipped: 0 },
   {
-    program: 'conformance',
     what: 'the program, development version',
     run: (options: SuiteOptions) => runProgram(options, 'dev'),
-    passed: 980,
-    skipped: 2,
+    passed: 986,
+    skipped: 0,
   },
-  { program: 'conformance-ginkgo', what: 'the older suite', run: runGinkgo, passed: 74, skipped: 5 },
+  { what: 'the older suite', run: runGinkgo, passed: 74, skipped: 5 },
 ] as const
 
 const alice = { user: 'alice', password: 'correct horse' }
