@@ -87,13 +87,17 @@ export class LocalManifests {
   /** See `Repository.forget`. */
   async forget(reference: Reference, { client }: AskOptions = {}): Promise<boolean> {
     const { catalog, logger } = this.#options
+    const digest = isDigestReference(reference)
+      ? reference
+      : (await catalog.tag(this.#key, reference))?.digest
     if (isDigestReference(reference)) {
       const outcome = await catalog.deleteManifest(this.#key, reference, Date.now())
       if (outcome === 'needed') throw await this.needed(reference, ['manifest'])
       if (outcome === 'absent') return false
     } else if (!(await catalog.deleteTag(this.#key, reference))) return false
     const about = { client, upstream: localOrigin, repository: this.#name }
-    logger.info({ ...about, reference }, 'deleted')
+    // What a tag pointed at stays, and is deleted by that.
+    logger.info({ ...about, reference, digest }, 'deleted')
     if (!(await catalog.isPushed(this.#key)))
       logger.info(about, 'nothing that was pushed is left under the name')
     return true

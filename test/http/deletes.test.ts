@@ -58,6 +58,8 @@ test('a tag is deleted alone: its manifest and other tags stay', async () => {
   for (const reference of ['v2', image.manifest.digest])
     assert.deepEqual(await statuses(`${at('tag')}/manifests/${reference}`), [200, 200], reference)
   assert.deepEqual(JSON.parse((await pull(`${at('tag')}/tags/list`)).text).tags, ['v2'])
+  const [line] = mirror.events('deleted').filter(({ repository }) => repository === 'local/tag')
+  assert.deepEqual([line?.reference, line?.digest], ['v1', image.manifest.digest])
   const again = await remove(`${at('tag')}/manifests/v1`)
   assert.deepEqual([again.status, again.code], [404, 'MANIFEST_UNKNOWN'])
   assert.match(again.message, /local\/tag has no manifest v1/)
