@@ -57,6 +57,9 @@ export interface Told {
   readonly prefix: string | undefined
 }
 
+/** Entries of a list that are looked at, from the right: nobody has so many proxies, and a header may have thousands. */
+const mostHops = 64
+
 /** A chain of proxies: whom each asks for, the nearest to us last; undefined is one that does not say it. */
 type Chain = readonly (string | undefined)[]
 
@@ -182,5 +185,6 @@ function listOf(header: string | readonly string[] | undefined): readonly string
     ? undefined
     : String(header)
         .split(',')
+        .slice(-mostHops)
         .map((entry) => entry.trim())
 }
