@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { resolve } from 'node:path'
-import { ChildServer, type Finished, finish } from '../../support/child-process.ts'
+import { ChildServer, type Finished, finish, type RunOptions } from '../../support/child-process.ts'
 import { readMetric } from '../../support/mirror.ts'
 import { until } from '../../support/settle.ts'
 import { scratchFolder } from './scratch-folder.ts'
@@ -19,6 +19,8 @@ export type LarderOptions = {
   readonly entry?: string
   /** What Node is told before that file. */
   readonly nodeOptions?: readonly string[]
+  /** As in `RunOptions`. */
+  readonly by?: RunOptions['by']
 }
 
 /** One line of the log about a request. */
@@ -83,7 +85,7 @@ export async function startLarder(options: LarderOptions = {}): Promise<LarderPr
     ...options.environment,
   }
   const program = options.entry ?? sourceEntry
-  const run = { environment, workingDirectory: scratch.path }
+  const run = { environment, workingDirectory: scratch.path, ...(options.by && { by: options.by }) }
   const server = building.use(
     ChildServer.start('node', [...(options.nodeOptions ?? []), program, 'serve'], run),
   )
