@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { constants, open } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
@@ -49,7 +49,7 @@ export class UsersFile implements AsyncDisposable {
     this.#settleMs = options.settleMs ?? 2000
     this.#current = { users: parseHtpasswd(text), text }
     this.#mark = mark
-    this.#job = new IntervalJob(() => this.#lookOnce(), {
+    this.#job = new IntervalJob((signal) => abortable(this.#lookOnce(), signal), {
       intervalMs: options.checkMs ?? 1000,
       onError: (err) => this.#logger.error({ err }, 'the file of users could not be looked at'),
     })
@@ -144,7 +144,8 @@ async function read(path: string): Promise<Look>
 async function read(path: string, known: string | undefined): Promise<Look | undefined>
 /** Undefined where it is what it was. */
 async function read(path: string, known?: string): Promise<Look | undefined> {
-  await using file = await open(path)
+  // A pipe would be waited for until somebody writes to it.
+  await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const before = await file.stat({ bigint: true })
   if (!before.isFile()) throw new UnitError('this is no regular file')
   const mark = [before.dev, before.ino, before.size, before.mtimeNs, before.ctimeNs].join(' ')

@@ -150,8 +150,8 @@ export class Authorizer {
     error?: TokenError,
   ): string {
     const parts = [`realm="${publicAddress.url}${tokenPath}"`, `service="${tokenService}"`]
-    // A name that nothing can have may hold anything.
-    if (scope && /^[\w./:-]+$/.test(scope.repository)) parts.push(`scope="${formatScope(scope)}"`)
+    // What a path names has no quotes in it (`percentDecode`).
+    if (scope) parts.push(`scope="${formatScope(scope)}"`)
     if (error !== undefined) parts.push(`error="${error}"`)
     return `Bearer ${parts.join(',')}`
   }

@@ -1,9 +1,10 @@
 /**
  * The users of a file that changes. Thought of: written anew, replaced by rename, by a symbolic link as Kubernetes does
- * it, twice within a tick of the clock with the same size and time, cut short, emptied, gone, a folder, not readable to
+ * it, twice within a tick of the clock with the same size and time, cut short, emptied, gone, a pipe, a folder, not readable to
  * anybody, as one of another kind; users who are missing for a moment and for good; that each trouble is told once.
  */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rename, rm, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -99,8 +100,9 @@ test('what cannot be used leaves the users as they are, and is told once', async
     [() => writeFile(path, line('ann') + line('bob').slice(0, 30)), /line 2 \(bob\).*cut short/],
     [() => writeFile(path, 'ann:secret\nbob:secret\n'), /line 1 \(ann\).*no bcrypt hash/],
     [() => writeFile(path, Buffer.alloc(2 * 1024 * 1024, '#')), /larger than/],
+    [() => unlink(path).then(() => void execFileSync('mkfifo', [path])), /no regular file/],
     [() => unlink(path), /no such file/],
-    [() => mkdir(path).then(() => {}), /no regular file|folder/],
+    [() => mkdir(path).then(() => {}), /no regular file/],
   ]
   for (const [index, [breaks, reason]] of spoil.entries()) {
     await breaks()

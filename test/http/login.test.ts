@@ -70,7 +70,14 @@ const begin = ({ url }: TestMirror, name: string, headers: SendOptions['headers'
 test('/v2/: open while there are no users, then a challenge until a token or a login comes', async (t) => {
   await using open = await startMirror({ upstream: 'http://127.0.0.1:9' })
   for (const headers of [{}, ann, bearer('x')])
-    assert.equal((await send('GET', `${open.url}/v2/`, { headers })).status, 200)
+    assert.deepEqual(
+      [
+        (await send('GET', `${open.url}/v2/`, { headers })).status,
+        (await begin(open, 'app', headers)).status,
+      ],
+      [200, 202],
+      'a login is not looked at where there are no users',
+    )
   const { mirror } = await withUsers(t)
   const ask = (headers: SendOptions['headers'] = {}, method = 'GET') =>
     send(method, `${mirror.url}/v2/`, { headers })
@@ -101,6 +108,14 @@ test('pulls are open; pushes and deletes need the login, by Basic or by a token 
   const challenge = `Bearer realm="${mirror.url}/token",service="larder",scope="repository:app:pull,push"`
   assert.equal(refused.headers['www-authenticate'], challenge)
   assert.equal((await begin(mirror, 'app', ann)).status, 202)
+  for (const odd of ['a%22,error=%22b', 'a%0D%0Ab', 'a%5Cb', 'a"b']) {
+    const { status, headers } = await begin(mirror, odd)
+    assert.ok(status === 400 || status === 401, `${odd} ${status}`)
+    const [, scope] = /scope="([^"]*)"/.exec(headers['www-authenticate'] ?? '') ?? []
+    assert.equal(scope, undefined, odd)
+  }
+  const old = await begin(mirror, 'app', bearer('x'))
+  assert.equal(old.headers['www-authenticate'], `${challenge},error="invalid_token"`)
   const empty = await begin(mirror, 'app', { authorization: 'Basic Og==' })
   assert.equal(empty.message, refused.message, 'podman sends an empty login for none')
   assert.equal((await begin(mirror, 'app', basic('ann', 'wrong'))).status, 401)
