@@ -65,7 +65,8 @@ export class Repositories {
     const isLocal = await this.#local.isMeant(asName, asked)
     const { upstream, name } = this.#router.route({ ...asked, isLocal })
     if (!upstream) return this.#local.at(name)
-    const isPushable = await this.#isAboutToBePushed(asName, asked)
+    // Whoever pushes may begin by any question: crane asks for the tag before it sends anything.
+    const isPushable = asked.mayPush && isRepositoryName(asName) && this.#local.isPushable(asName)
     return new MirroredRepository(this.#mirror, upstream, name, { isPushable })
   }
 
@@ -80,18 +81,6 @@ export class Repositories {
       if (error instanceof RegistryError) return undefined
       throw error
     }
-  }
-
-  /**
-   * Whether a name that is mirrored yet may be asked for by somebody who pushes: some ask for a digest before they send
-   * anything, all others send the blobs first.
-   */
-  async #isAboutToBePushed(
-    name: string,
-    { mayPush, digest }: { readonly mayPush: boolean; readonly digest: Digest | undefined },
-  ): Promise<boolean> {
-    if (!mayPush || !isRepositoryName(name) || !this.#local.isPushable(name)) return false
-    return digest !== undefined || this.#local.isKnown(name)
   }
 
   /**

@@ -103,8 +103,8 @@ test('an upstream that is gone keeps nobody from pushing, and is told of to whoe
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
   const head = async (name: string, reference = 'v1') =>
     (await send('HEAD', `${mirror.url}/v2/${name}/manifests/${reference}`)).status
-  assert.equal(await head('app'), 503, 'nothing says that somebody pushes')
-  assert.equal(await head('app', digest), 404, 'whoever pushes may begin so')
+  assert.equal(await head('app'), 404, 'crane begins with the tag')
+  assert.equal(await head('app', digest), 404, 'others with a digest')
   assert.equal(await head('owner/app', digest), 503, 'nothing can be pushed there')
   await pushBlob(`${mirror.url}/v2/app`, image.config)
   assert.equal(await head('app'), 404)
