@@ -4,7 +4,6 @@
  * anybody, as one of another kind; users who are missing for a moment and for good; that each trouble is told once.
  */
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rename, rm, stat, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,6 +11,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { UsersFile } from '../../src/access/users-file.ts'
+import { run } from '../support/child-process.ts'
 import { until } from '../support/settle.ts'
 
 const hash = (cost: string) => `$2b$${cost}$bfyUt.vbGEken3o6kwXFDuXWI017Z/zIjtAtqR5ZJ2MYKkGw2u/8i`
@@ -100,7 +100,13 @@ test('what cannot be used leaves the users as they are, and is told once', async
     [() => writeFile(path, line('ann') + line('bob').slice(0, 30)), /line 2 \(bob\).*cut short/],
     [() => writeFile(path, 'ann:secret\nbob:secret\n'), /line 1 \(ann\).*no bcrypt hash/],
     [() => writeFile(path, Buffer.alloc(2 * 1024 * 1024, '#')), /larger than/],
-    [() => unlink(path).then(() => void execFileSync('mkfifo', [path])), /no regular file/],
+    [
+      () =>
+        unlink(path)
+          .then(() => run('mkfifo', [path]))
+          .then(() => {}),
+      /no regular file/,
+    ],
     [() => unlink(path), /no such file/],
     [() => mkdir(path).then(() => {}), /no regular file/],
   ]
