@@ -1,6 +1,6 @@
 /**
  * The users of a file that changes. Thought of: written anew, replaced by rename, by a symbolic link as Kubernetes does
- * it, twice within a tick of the clock with the same size and time, cut short, emptied, gone, a pipe, a folder, not readable to
+ * it, twice within a tick of the clock with the same size and time, cut short, emptied, gone, a folder, not readable to
  * anybody, as one of another kind; users who are missing for a moment and for good; that each trouble is told once.
  */
 import assert from 'node:assert/strict'
@@ -11,7 +11,6 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { UsersFile } from '../../src/access/users-file.ts'
-import { run } from '../support/child-process.ts'
 import { until } from '../support/settle.ts'
 
 const hash = (cost: string) => `$2b$${cost}$bfyUt.vbGEken3o6kwXFDuXWI017Z/zIjtAtqR5ZJ2MYKkGw2u/8i`
@@ -100,13 +99,6 @@ test('what cannot be used leaves the users as they are, and is told once', async
     [() => writeFile(path, line('ann') + line('bob').slice(0, 30)), /line 2 \(bob\).*cut short/],
     [() => writeFile(path, 'ann:secret\nbob:secret\n'), /line 1 \(ann\).*no bcrypt hash/],
     [() => writeFile(path, Buffer.alloc(2 * 1024 * 1024, '#')), /larger than/],
-    [
-      () =>
-        unlink(path)
-          .then(() => run('mkfifo', [path]))
-          .then(() => {}),
-      /no regular file/,
-    ],
     [() => unlink(path), /no such file/],
     [() => mkdir(path).then(() => {}), /no regular file/],
   ]
