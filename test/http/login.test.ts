@@ -6,6 +6,8 @@
  */
 import assert from 'node:assert/strict'
 import { appendFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { buildImage } from '../support/images.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
@@ -308,9 +310,17 @@ test('a page in a browser pushes nothing with the login that the browser has', a
     assert.equal((await begin(mirror, 'app', { ...ann, ...page })).status, 403)
 })
 
-test('an image is pushed by a user, and pulled by anybody', async (t) => {
+test('an image is pushed by a user, who is kept as the mover of its tag, and pulled by anybody', async (t) => {
   const { mirror } = await withUsers(t)
   const { token } = await askToken(mirror, ['repository:app:push,pull'], ann)
   await pushImage(`${mirror.url}/v2/app`, 'v1', image, bearer(token))
   assert.equal((await send('GET', `${mirror.url}/v2/app/manifests/v1`)).status, 200)
+  using catalog = new DatabaseSync(join(mirror.directory, 'catalog.db'), { readOnly: true })
+  assert.deepEqual(
+    catalog
+      .prepare('SELECT name, mover FROM tag_move')
+      .all()
+      .map(({ name, mover }) => `${name} by ${mover}`),
+    ['v1 by ann'],
+  )
 })

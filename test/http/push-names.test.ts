@@ -192,6 +192,8 @@ test('only this machine may push', async (t) => {
     { origin: 'http://127.0.0.1:5000' },
     { 'sec-fetch-site': 'cross-site' },
     { 'sec-fetch-site': 'same-site' },
+    // A name of elsewhere that leads here, for a page in a browser.
+    { host: 'mirror.example.com:5000' },
   ]) {
     const { status, code } = await tryPush(mirror.url, 'app', headers as unknown as Record<string, string>)
     assert.deepEqual([status, code], [403, 'DENIED'], Object.keys(headers)[0])
