@@ -1,20 +1,19 @@
 // Newer releases of Docker, on both of their stores, and of containerd: what they push, and how they log in. With the containerd store
 // containerd's pusher does it, which asks nothing of `/v2/` and learns of the login from the refusal.
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { meets } from '../support/programs.ts'
 import { type ContainerdRelease, meetsContainerd } from './support/containerd.ts'
 import { type DockerRelease, meetsDocker } from './support/docker-daemon.ts'
+import { pullsWithHubLogin } from './support/hub-login.ts'
 import { startLarder } from './support/larder-process.ts'
 import { logsIn } from './support/logged-in.ts'
-import { htpasswdFile } from './support/logins.ts'
+import { alice, startWithUsers } from './support/logins.ts'
 import { livesAndGoes } from './support/pushed-life.ts'
 import { containerdPusher, dockerPusher } from './support/pushers.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
 
-const alice = { user: 'alice', password: 'correct horse battery staple' }
 const docker = [
   ['26.1', false],
   ['28.5', false],
@@ -49,12 +48,31 @@ for (const { kind, isThere } of cases) {
     if (!isThere(t) || !meets(t, { programs: [...kind.programs, 'busybox', 'htpasswd'] })) return
     await using hub = await startDockerHub()
     await using scratch = await scratchFolder()
-    const users = join(scratch.path, 'users')
-    await writeFile(users, await htpasswdFile([alice]))
-    await using larder = await startLarder({
-      upstreams: [{ name: 'docker.io', url: hub.url }],
-      environment: { MIRROR_AUTH_HTPASSWD: users },
-    })
+    await using larder = await startWithUsers(scratch.path, hub.url)
     await logsIn(t, kind, larder, alice)
+  })
+}
+
+for (const [release, containerdStore] of docker) {
+  const store = containerdStore ? 'containerd' : 'classic'
+  test(`Docker ${release}, ${store} store, logged in at Docker Hub, pulls through a mirror with users`, {
+    timeout: 120_000,
+  }, async (t) => {
+    if (!meetsDocker(t, release) || !meets(t, { programs: ['busybox', 'htpasswd'] })) return
+    await using hub = await startDockerHub()
+    for (const hubLogin of [
+      { user: 'somebody', password: 'a-password-of-docker-hub' },
+      { user: 'somebody', password: '', identityToken: 'a-token-of-docker-hub' },
+    ]) {
+      await using scratch = await scratchFolder()
+      await using larder = await startWithUsers(scratch.path, hub.url)
+      const mirrors = [`http://${larder.host}`]
+      const settings = {
+        'registry-mirrors': mirrors,
+        features: { 'containerd-snapshotter': containerdStore },
+      }
+      const files = { '/etc/docker/daemon.json': JSON.stringify(settings) }
+      await pullsWithHubLogin(larder, hub, { hubLogin, data: join(scratch.path, 'data'), release, files })
+    }
   })
 }

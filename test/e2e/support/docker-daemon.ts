@@ -18,6 +18,9 @@ export type DockerDaemon = AsyncDisposable & {
   tryDocker(...parameters: string[]): Promise<Finished>
 }
 
+/** A login at Docker Hub: by password, or by browser, which leaves a token that is shown by itself. */
+export type HubLogin = { readonly user: string; readonly password: string; readonly identityToken?: string }
+
 export type DockerDaemonOptions = {
   /** Files that it finds, by their path: `/etc/docker/daemon.json` and others. */
   readonly files: Readonly<Record<string, string>>
@@ -26,7 +29,7 @@ export type DockerDaemonOptions = {
   /** What starts it: a network of its own, where no proxy is needed to keep it in. */
   readonly by?: RunOptions['by']
   /** Who is logged in at Docker Hub, as `docker login` keeps it. */
-  readonly hubLogin?: { readonly user: string; readonly password: string }
+  readonly hubLogin?: HubLogin
   /** Milliseconds that a command may take; 60 s unless set. */
   readonly timeoutMs?: number
 }
@@ -96,12 +99,10 @@ export async function startDockerDaemon(options: DockerDaemonOptions): Promise<D
 }
 
 /** Writes what `docker login` would, were the Hub there to ask. */
-async function writeHubLogin(
-  home: string,
-  { user, password }: { user: string; password: string },
-): Promise<void> {
+async function writeHubLogin(home: string, { user, password, identityToken }: HubLogin): Promise<void> {
   const auth = Buffer.from(`${user}:${password}`).toString('base64')
+  const login = { auth, ...(identityToken !== undefined && { identitytoken: identityToken }) }
   await mkdir(join(home, '.docker'))
-  const config = JSON.stringify({ auths: { 'https://index.docker.io/v1/': { auth } } })
+  const config = JSON.stringify({ auths: { 'https://index.docker.io/v1/': login } })
   await writeFile(join(home, '.docker', 'config.json'), config)
 }

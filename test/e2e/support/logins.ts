@@ -1,6 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { run } from '../../support/child-process.ts'
+import { type LarderProcess, startLarder } from './larder-process.ts'
 
 /** Somebody who may push, or would like to. */
 export interface User {
@@ -8,10 +9,23 @@ export interface User {
   readonly password: string
 }
 
+export const alice: User = { user: 'alice', password: 'correct horse battery staple' }
+
 /** The lines of a file of users, as `htpasswd` writes them. Needs the program of that name. */
 export async function htpasswdFile(users: readonly User[]): Promise<string> {
   const lines = users.map(({ user, password }) => run('htpasswd', ['-nbB', user, password]))
   return (await Promise.all(lines)).map((line) => `${line.trim()}\n`).join('')
+}
+
+/** A Larder of which alice is a user, as `htpasswd` makes her one, with its data in `folder`. */
+export async function startWithUsers(folder: string, upstream: string): Promise<LarderProcess> {
+  const users = join(folder, 'users')
+  await writeFile(users, await htpasswdFile([alice]), { mode: 0o600 })
+  return startLarder({
+    directory: join(folder, 'data'),
+    upstreams: [{ name: 'docker.io', url: upstream }],
+    environment: { MIRROR_AUTH_HTPASSWD: users },
+  })
 }
 
 /** The names of the files below a folder that hold one of some words, also as Basic authentication writes it. */
@@ -28,6 +42,11 @@ export async function filesThatHold(folder: string, words: readonly string[]): P
 }
 
 /** How a login may be found: as it is, and as `Authorization: Basic` has it. */
-export function tracesOf({ user, password }: User): string[] {
-  return [password, Buffer.from(`${user}:${password}`).toString('base64')]
+export function tracesOf({
+  user,
+  password,
+  identityToken = '',
+}: User & { identityToken?: string }): string[] {
+  const basic = Buffer.from(`${user}:${password}`).toString('base64')
+  return [password, identityToken, basic].filter((text) => text !== '')
 }
