@@ -198,7 +198,6 @@ export async function createApp(options: AppOptions): Promise<App> {
   const lists = new RepositoryLists({
     catalog,
     upstreams: upstreams.map(({ name }) => name),
-    isPushable: local.isPushable,
     servePrivateMs: servePrivate,
     patienceMs,
   })

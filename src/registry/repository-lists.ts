@@ -10,8 +10,6 @@ export interface RepositoryListsOptions {
   readonly catalog: Pick<Catalog, 'listed'>
   /** The names of the upstreams. */
   readonly upstreams: readonly string[]
-  /** Whether a name means what was pushed here under it (`local.repositories`). */
-  readonly isPushable: (name: string) => boolean
   /** Milliseconds for which what was public is listed after its repository is refused (`cache.servePrivate`). */
   readonly servePrivateMs: number
   /** Milliseconds that a client waits for its own lists that are being made. */
@@ -108,7 +106,7 @@ export class RepositoryLists {
     { part = '' }: WantedRepositories,
     limit: number,
   ): AsyncGenerator<ListedRepository> {
-    const { catalog, isPushable, servePrivateMs } = this.#options
+    const { catalog, servePrivateMs } = this.#options
     // Of a name that its upstream's leads, the part that is its own.
     const ownPart = prefix !== '' && part.startsWith(prefix) ? part.slice(prefix.length) : part
     // A page of all is there at once; what has to be looked for may be anywhere.
@@ -118,10 +116,7 @@ export class RepositoryLists {
     while (after !== undefined) {
       const at = Date.now()
       const found = await catalog.listed({ ...asked, after, at, refusedAfter: at - servePrivateMs })
-      for (const name of found.names) {
-        if (origin === localOrigin && !isPushable(name)) continue
-        yield { name: prefix + name, origin, nameAtOrigin: name }
-      }
+      for (const name of found.names) yield { name: prefix + name, origin, nameAtOrigin: name }
       after = found.last
       if (after !== undefined) await setImmediate()
     }

@@ -4,6 +4,9 @@
  * upstream; what was pushed and deleted, or only begun; what the asker may not see; methods that it has not.
  */
 import assert from 'node:assert/strict'
+import { mkdtempDisposable } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
@@ -169,4 +172,21 @@ test('the next page is linked by the address that clients know', async () => {
     headers.link,
     '<https://mirror.test/registry/v2/_catalog?n=1&last=docker.io%2Flibrary%2Falpine>; rel="next"',
   )
+})
+
+test('what was pushed before local.repositories was narrowed is listed, and is there', async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), 'larder-narrowed-'))
+  const directory = folder.path
+  {
+    await using wide = await startMirror({ upstream: hub.url, directory })
+    await pushImage(`${wide.url}/v2/early`, 'v1', image)
+  }
+  await using narrow = await startMirror({
+    upstream: hub.url,
+    directory,
+    config: { 'local.repositories': ['local/**'] },
+  })
+  const { text } = await send('GET', `${narrow.url}/v2/_catalog`)
+  assert.deepEqual(JSON.parse(text), { repositories: ['early'] })
+  assert.equal((await send('GET', `${narrow.url}/v2/early/tags/list`)).status, 200)
 })

@@ -14,8 +14,7 @@ async function filled(keys: readonly (readonly [origin: string, name: string])[]
     const repository = repositoryOf(origin, name)
     await (origin === localOrigin ? push(catalog, repository) : pull(catalog, repository))
   }
-  const isPushable = (name: string) => !name.startsWith('no-more/')
-  return new RepositoryLists({ catalog, upstreams, isPushable, servePrivateMs: 0, patienceMs: 50 })
+  return new RepositoryLists({ catalog, upstreams, servePrivateMs: 0, patienceMs: 50 })
 }
 
 /** All names, page by page. */
@@ -106,19 +105,6 @@ test('a page holds up nobody for long, however many repositories it has to look 
   assert.ok(turns > 0)
 })
 
-test('what was pushed under a name that means an upstream by now is not listed', async () => {
-  const lists = await filled([
-    [localOrigin, 'no-more/app'],
-    [localOrigin, 'nz'],
-    ['docker.io', 'no-more/app'],
-  ])
-  const { repositories } = await lists.page({}, 10)
-  assert.deepEqual(
-    repositories.map(({ name }) => name),
-    ['docker.io/no-more/app', 'nz'],
-  )
-})
-
 test('a client has two lists made at a time, whoever else asks, and waits for its own alone', async () => {
   const gate = Promise.withResolvers<void>()
   let running = 0
@@ -127,7 +113,7 @@ test('a client has two lists made at a time, whoever else asks, and waits for it
     await gate.promise
     return { names: [], last: undefined }
   }
-  const options = { upstreams: [], isPushable: () => true, servePrivateMs: 0, patienceMs: 50 }
+  const options = { upstreams: [], servePrivateMs: 0, patienceMs: 50 }
   const lists = new RepositoryLists({ catalog: { listed }, ...options })
   const held = ['one', 'one', 'other'].map((client) => lists.page({}, 10, { client }))
   await assert.rejects(lists.page({}, 10, { client: 'one' }), { code: 'TOOMANYREQUESTS', status: 429 })
