@@ -30,9 +30,9 @@ export interface Collected {
 
 const pageSize = 256
 /** Blobs at a time: their records go in one commit, and the files are few enough for who reads others meanwhile. */
-const atOnce = 16
+const atOnce = 8
 /** Times as long as it has worked it rests: who pulls and pushes has the disk. */
-const restFactor = 3
+const restFactor = 7
 const shortestIntervalMs = 100
 const longestIntervalMs = 60_000
 /** Whom the start has interrupted comes back first, and a clock that was wrong at the start of the machine is set. */

@@ -7,13 +7,14 @@ import { RegistryError } from '../../src/oci/error.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { LocalReferrers } from '../../src/registry/local-referrers.ts'
-import { LocalRepository } from '../../src/registry/local-repository.ts'
+import { LocalRepository, type LocalStore } from '../../src/registry/local-repository.ts'
 import { LostBytes } from '../../src/registry/lost-bytes.ts'
 import { Mounts } from '../../src/registry/mounts.ts'
 import { Uploads, type UploadsOptions } from '../../src/registry/uploads.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
+import { localOrigin, repositoryKey } from '../../src/storage/repository-key.ts'
 import { pseudoRandomBytes, type TestImage } from '../support/images.ts'
 
 const name = 'app' as RepositoryName
@@ -45,21 +46,24 @@ export function start(
   })
   const uploads = new Uploads({ bytes: blobs, files: store.writers, catalog, logger, ...bounds })
   const documents = new DocumentReader()
-  const repository = new LocalRepository(
-    {
+  const shared: LocalStore = {
+    catalog,
+    blobs,
+    documents,
+    referrers: new LocalReferrers({ catalog, documents }),
+    uploads,
+    lost: new LostBytes({ blobs, documents, wholeMs }),
+    mounts: new Mounts({
       catalog,
       blobs,
-      documents,
-      referrers: new LocalReferrers({ catalog, documents }),
-      uploads,
-      lost: new LostBytes({ blobs, documents, wholeMs }),
-      mounts: new Mounts({ catalog, blobs, keyOf: async () => undefined, servePrivateMs: day }),
-      collectAfterMs: day,
-      logger,
-    },
-    name,
-  )
-  return { store, catalog, blobs, uploads, repository, lines }
+      keyOf: async (from) => repositoryKey(localOrigin, from as RepositoryName),
+      servePrivateMs: day,
+    }),
+    collectAfterMs: day,
+    logger,
+  }
+  const at = (of: RepositoryName) => new LocalRepository(shared, of)
+  return { store, catalog, blobs, uploads, repository: at(name), at, lines }
 }
 
 export type Parts = ReturnType<typeof start>

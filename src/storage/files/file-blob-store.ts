@@ -10,6 +10,7 @@ import {
   rm,
   stat,
   statfs,
+  unlink,
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -172,7 +173,8 @@ export class FileBlobStore implements BlobStore {
     await this.#count.change(folderOf(digest), async () => {
       const size = (await this.stat(digest))?.size
       // Whatever else lies there is in the way of the blob.
-      await rm(this.#pathOf(digest), { force: true, recursive: true })
+      if (size === undefined) await rm(this.#pathOf(digest), { force: true, recursive: true })
+      else await absentIfMissing(unlink(this.#pathOf(digest)))
       freed = size ?? 0
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })

@@ -1,0 +1,193 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { type Digest, digestHex } from '../src/oci/digest.ts'
+import { SqliteCatalog } from '../src/storage/sqlite/sqlite-catalog.ts'
+import { buildImage } from '../test/support/images.ts'
+import { pushImage } from '../test/support/push.ts'
+import { blobAt, type Filling, fillCatalog } from './support/catalog-filling.ts'
+import { describeMachine, writeResults } from './support/report.ts'
+import { markdown } from './support/table.ts'
+import { showCount, showMilliseconds } from './support/units.ts'
+
+const usage = 'npm run bench:collect -- [--quick] [--write]'
+const { values } = parseArgs({
+  options: { quick: { type: 'boolean' }, write: { type: 'boolean' }, help: { type: 'boolean' } },
+})
+const filling: Filling = {
+  repositories: values.quick ? 10_000 : 100_000,
+  blobs: 10,
+  // 1 % of them, in a tenth of the local repositories or more.
+  idle: values.quick ? 1000 : 10_000,
+  subjects: 0,
+  referrers: 0,
+  tags: 3,
+  manifestBytes: 1000,
+}
+/** The idle ones come due in so many portions, with time between them in which nothing is collected. */
+const portions = 10
+/** Milliseconds of a pause. */
+const pauseMs = 4000
+const portionSize = filling.idle / portions
+/** Milliseconds since the epoch, when they are not due for long: the n-th of the idle ones 2n after that. */
+const future = 4_000_000_000_000
+const fileBytes = 4096
+const clients = 4
+const images = 20
+/** Of the pulls, up to which one is told. */
+const shares = [0.5, 0.99, 0.999]
+
+if (values.help) process.stdout.write(`usage: ${usage}\n`)
+else await main()
+
+async function main(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'larder-collect-'))
+  try {
+    const path = join(folder, 'catalog.db')
+    await (await SqliteCatalog.open(path))[Symbol.asyncDispose]()
+    fillCatalog(path, filling, tell)
+    const idle = Array.from({ length: filling.idle }, (_, n) => blobAt(2 * n + 1, 0))
+    await writeFiles(folder, idle)
+    postpone(path)
+    const { without, meanwhile, collected, collectingMs } = await measure(folder, path)
+    const table = {
+      head: ['pulls', 'requests', 'median', 'p99', 'p99.9'],
+      rows: [
+        ['while nothing is collected', ...shown(without)],
+        ['while blobs are collected', ...shown(meanwhile)],
+        ['ratio', '', ...ratios(meanwhile, without)],
+      ],
+      notes: [
+        `${showCount(filling.repositories * filling.blobs)} blobs in the catalog, ${showCount(collected)} of them collected, with a file each, in ${portions} portions in turn with pauses; ${clients} clients pull manifests, configs and layers of 100 KB one after the other.`,
+        `A portion took ${showMilliseconds(collectingMs / portions)}.`,
+      ],
+    }
+    const text = `${describeMachine()}\n\n${markdown(table, 1)}`
+    process.stdout.write(`${text}\n`)
+    if (values.write) await writeResults(text, 'npm run bench:collect')
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+async function writeFiles(folder: string, digests: readonly Digest[]): Promise<void> {
+  tell(`writing ${digests.length} files`)
+  const bytes = Buffer.alloc(fileBytes, 'x')
+  for (const digest of digests) {
+    const hex = digestHex(digest)
+    const below = join(folder, 'blobs/sha256', hex.slice(0, 2))
+    await mkdir(below, { recursive: true })
+    await writeFile(join(below, hex), bytes)
+  }
+}
+
+function postpone(path: string): void {
+  using database = new DatabaseSync(path)
+  database.exec(`UPDATE holding SET idle_since = idle_since + ${future} WHERE idle_since IS NOT NULL`)
+}
+
+async function measure(folder: string, path: string) {
+  const child = fork(new URL('./support/collect-child.ts', import.meta.url), [folder])
+  let collected = 0
+  let isOver = Promise.withResolvers<void>()
+  const told = (line: string): void => {
+    const { msg, blobs, ms } = JSON.parse(line)
+    if (msg !== 'blobs that no manifest names were removed') return
+    collected += blobs
+    tell(`${collected} collected, in ${ms} ms`)
+    isOver.resolve()
+  }
+  child.on('message', ({ line }: { line?: string }) => line !== undefined && told(line))
+  const [without, meanwhile]: [number[], number[]] = [[], []]
+  let collectingMs = 0
+  try {
+    const [{ port }] = await once(child, 'message')
+    const paths = await pushAll(`http://127.0.0.1:${port}`)
+    tell('warming up')
+    await pullUntil(port, paths, sleep(3000))
+    using database = new DatabaseSync(path)
+    // Nobody counts the time of the update itself.
+    for (let portion = 0; portion < portions; portion += 1) {
+      without.push(...(await pullUntil(port, paths, sleep(pauseMs))))
+      isOver = Promise.withResolvers()
+      database
+        .prepare('UPDATE holding SET idle_since = ? WHERE idle_since BETWEEN ? AND ?')
+        .run(
+          Date.now() - 60_000,
+          future + 2 * portion * portionSize,
+          future + 2 * (portion + 1) * portionSize - 1,
+        )
+      const startedAt = performance.now()
+      meanwhile.push(...(await pullUntil(port, paths, isOver.promise)))
+      collectingMs += performance.now() - startedAt
+    }
+    return { without, meanwhile, collected, collectingMs }
+  } finally {
+    child.kill()
+    await once(child, 'exit')
+  }
+}
+
+/** Returns the paths that pulls ask for. */
+async function pushAll(url: string): Promise<string[]> {
+  const paths: string[] = []
+  for (let n = 0; n < images; n += 1) {
+    const image = buildImage({ layers: [100_000], seed: `pulled ${n}` })
+    const repository = `/v2/local/app-${n}`
+    await pushImage(url + repository, 'v1', image)
+    paths.push(`${repository}/manifests/v1`, `${repository}/manifests/${image.manifest.digest}`)
+    for (const { digest } of [image.config, ...image.layers]) paths.push(`${repository}/blobs/${digest}`)
+  }
+  return paths
+}
+
+async function pullUntil(port: number, paths: readonly string[], end: Promise<unknown>): Promise<number[]> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: clients })
+  const samples: number[] = []
+  let isOver = false
+  void end.then(() => {
+    isOver = true
+  })
+  const pulling = Array.from({ length: clients }, async (_, client) => {
+    for (let n = client; !isOver; n += clients + 1) {
+      const at = performance.now()
+      await get(port, paths[n % paths.length] ?? '', agent)
+      samples.push(performance.now() - at)
+    }
+  })
+  await Promise.all(pulling)
+  agent.destroy()
+  return samples
+}
+
+async function get(port: number, path: string, agent: http.Agent): Promise<void> {
+  const request = http.get({ port, path, agent })
+  const [response] = await once(request, 'response')
+  response.resume()
+  await once(response, 'end')
+  if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`)
+}
+
+function percentiles(samples: readonly number[]): number[] {
+  const sorted = samples.toSorted((one, other) => one - other)
+  return shares.map((share) => sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN)
+}
+
+function shown(samples: readonly number[]): string[] {
+  return [showCount(samples.length), ...percentiles(samples).map((ms) => `${ms.toFixed(2)} ms`)]
+}
+
+function ratios(some: readonly number[], others: readonly number[]): string[] {
+  const base = percentiles(others)
+  return percentiles(some).map((ms, index) => (ms / (base[index] ?? Number.NaN)).toFixed(2))
+}
+
+function tell(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
