@@ -31,8 +31,8 @@ export interface Collected {
 const pageSize = 256
 /** Blobs at a time: their records go in one commit, and the files are few enough for who reads others meanwhile. */
 const atOnce = 8
-/** Times as long as it has worked it rests: who pulls and pushes has the disk. */
-const restFactor = 7
+/** Times as long as it has worked it rests, and milliseconds at most: who pulls and pushes has the disk. */
+const rest = { factor: 7, longestMs: 1000 }
 const shortestIntervalMs = 100
 const longestIntervalMs = 60_000
 /** Whom the start has interrupted comes back first, and a clock that was wrong at the start of the machine is set. */
@@ -155,7 +155,8 @@ export class Collector implements AsyncDisposable {
       const startedAt = performance.now()
       const working = [this.#confirmRemoved(), ...items.slice(at, at + atOnce).map(work)]
       for (const one of await Promise.allSettled(working)) if (one.status === 'rejected') throw one.reason
-      await delay((performance.now() - startedAt) * restFactor, signal)
+      const workedMs = performance.now() - startedAt
+      await delay(Math.min(workedMs * rest.factor, rest.longestMs), signal)
     }
   }
 
