@@ -97,6 +97,7 @@ export class LocalRepository implements Repository, Pushing {
     const reader = isHeld ? await blobs.openStored(digest) : undefined
     if (reader) return { reader, status: 'hit' }
     if (!isHeld) throw await this.#absent('BLOB_UNKNOWN', `blob ${digest}`)
+    this.#store.lost.lookAgain()
     const message = `the bytes of ${digest}, which was pushed to ${this.name}, are lost: push the image again`
     throw new RegistryError('BLOB_UNKNOWN', message)
   }
@@ -107,6 +108,7 @@ export class LocalRepository implements Repository, Pushing {
     const isLeased = await catalog.lease(this.key, digest, Date.now(), collectAfterMs)
     const stored = isLeased ? await blobs.stat(digest, options) : undefined
     if (stored) return { size: stored.size, isStored: true }
+    if (isLeased) this.#store.lost.lookAgain()
     throw new RegistryError('BLOB_UNKNOWN', `${this.name} has no blob ${digest}`)
   }
 

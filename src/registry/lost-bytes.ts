@@ -59,6 +59,11 @@ export class LostBytes {
     return lost
   }
 
+  /** Bytes were found to be lost: what was whole before may not be. */
+  lookAgain(): void {
+    this.#whole?.clear()
+  }
+
   async #look(manifest: ManifestRecord, around: Around, seen: Set<Digest>): Promise<Digest | undefined> {
     seen.add(manifest.digest)
     const { blobs, manifests } = await this.#options.documents.read(

@@ -217,6 +217,15 @@ test('what was found whole is not looked at with each HEAD, and again after a wh
     for (let round = 0; round < 20; round += 1) assert.equal((await head()).digest, image.manifest.digest)
     if (wholeMs > 1000) {
       assert.equal(looks, 3)
+      for (const ask of ['blob', 'blobStat'] as const) {
+        await head()
+        await parts.store.delete(image.config.digest)
+        parts.blobs.documents.forget(image.config.digest)
+        // Whoever pulls has found it out: whoever pushes it again sends it.
+        await assert.rejects(parts.repository[ask](image.config.digest), fails('BLOB_UNKNOWN', 404))
+        await assert.rejects(head(), fails('MANIFEST_UNKNOWN', 404))
+        await pushBlob(parts, image.config.bytes)
+      }
       continue
     }
     await parts.store.delete(image.config.digest)
