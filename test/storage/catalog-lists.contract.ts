@@ -91,6 +91,20 @@ export function listContract(open: OpenCatalog): void {
     assert.deepEqual((await catalog.listed({ ...hub, refusedAfter: 6000 })).names, ['open'])
   })
 
+  test('what no tag can be is told as it is', async (t) => {
+    const { catalog } = await open(t)
+    const repository = repositoryOf(localOrigin, 'app')
+    for (const tags of [['"'], ['a', 'b","c'], ['\\', '\n', 'ä'], ['a,b', 'c']]) {
+      await catalog.putManifest(repository, one, { references: [], tags: tags as never[], at: 1 })
+      const found = (await catalog.tags(repository)) as readonly string[]
+      assert.deepEqual(
+        tags.filter((tag) => !found.includes(tag)),
+        [],
+      )
+    }
+    assert.equal((await catalog.tags(repository)).length, 8)
+  })
+
   test('a thousand tags come in order, behind anything', async (t) => {
     const { catalog } = await open(t)
     const repository = repositoryOf(localOrigin, 'app')

@@ -29,7 +29,7 @@ export const sqliteReads: ReadsOver<Statements> = {
 
   listed(statements, { origin, after, limit, part, ...times }) {
     const row = statements.get('listed', origin, after, limit, part, ...notYetCounting(times))
-    const names = texts(row?.names) as RepositoryName[]
+    const names = texts(row?.names, row?.listed) as RepositoryName[]
     return { names, last: row?.seen === limit ? text(row.last) : undefined }
   },
 
@@ -79,7 +79,8 @@ export const sqliteReads: ReadsOver<Statements> = {
   },
 
   tags(statements, repository, { after = '' as Tag, limit = everything } = {}) {
-    return texts(statements.get('tags', ...keyed(repository), after, limit)?.names) as Tag[]
+    const row = statements.get('tags', ...keyed(repository), after, limit)
+    return texts(row?.names, row?.count) as Tag[]
   },
 
   referrers(statements, repository, subject) {
@@ -239,6 +240,11 @@ function parsed(list: unknown) {
   }
 }
 
-function texts(list: unknown): string[] {
-  return parsed(list).map((value: unknown) => text(value) ?? '')
+/** A list of texts that SQLite wrote as JSON. Those without an escape are split, three times as fast as they are parsed. */
+function texts(list: unknown, count: unknown): string[] {
+  const json = text(list) ?? ''
+  const plain = json.startsWith('["') && !json.includes('\\') ? json.slice(2, -2).split('","') : undefined
+  // What is no text among them has no quotes, and is not split off.
+  if (plain !== undefined && plain.length === count) return plain
+  return parsed(json).map((value: unknown) => text(value) ?? '')
 }

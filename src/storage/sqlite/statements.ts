@@ -26,7 +26,8 @@ const sql = {
   repositoriesOf:
     'SELECT origin, name FROM repository WHERE origin = ?1 AND name > ?2 ORDER BY name LIMIT ?3',
   // The names as one text: a row for each would take four times as long, in which nobody else is served.
-  listed: `SELECT json_group_array(name) FILTER (WHERE is_listed) AS names, max(name) AS last, count(*) AS seen FROM (
+  listed: `SELECT json_group_array(name) FILTER (WHERE is_listed) AS names,
+      count(*) FILTER (WHERE is_listed) AS listed, max(name) AS last, count(*) AS seen FROM (
       SELECT name, instr(name, ?4) > 0 AND (
         EXISTS (SELECT 1 FROM holding WHERE repository = id AND media_type IS NOT NULL AND local_at IS NOT NULL)
         OR (?1 <> 'local' AND (refused_since IS NULL OR (refused_since > ?5 AND refused_since < ?6))
@@ -116,7 +117,7 @@ const sql = {
 
   // Tags.
   tag: `SELECT digest, checked_at FROM tag WHERE repository = ${asked} AND name = ?3`,
-  tags: `SELECT json_group_array(name) AS names FROM (
+  tags: `SELECT json_group_array(name) AS names, count(*) AS count FROM (
       SELECT name FROM tag WHERE repository = ${asked} AND name > ?3 ORDER BY name LIMIT ?4)`,
   isTagAt: 'SELECT 1 FROM tag WHERE repository = ?1 AND name = ?2 AND digest = ?3',
   setTag: `INSERT INTO tag (repository, name, digest, checked_at) VALUES (?1, ?2, ?3, ?4)
