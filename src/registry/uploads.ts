@@ -49,7 +49,7 @@ const writing = { total: 128, perClient: 64 } as const
 const defaultPatienceMs = 10_000
 const defaultSilentMs = 1000
 /** Bytes of all uploads that wait to be written, about, and what one has of it. */
-const gathering = { total: 16 * 1024 * 1024, least: 64 * 1024, most: 1024 * 1024 } as const
+const gathering = { total: 16 * 1024 * 1024, least: 64 * 1024, most: 256 * 1024 } as const
 
 /**
  * The blobs on their way in from clients (distribution-spec "Pushing blobs"). An upload survives a restart: its row

@@ -117,6 +117,15 @@ export function partialResumeContract(open: OpenStore): void {
     assert.equal(again.present.total, 1000)
   })
 
+  test('what this process has left is removed as well', async (t) => {
+    const { store } = await open(t)
+    const partial = await store.partials.open({ id: 'own', algorithm: 'sha256' })
+    await writeRanges(partial, [[0, 1000]])
+    await partial.suspend(stopped)
+    await store.partials.remove('own')
+    assert.deepEqual(await store.partials.list(), [])
+  })
+
   test('what was left is found, listed and removed', async (t) => {
     const { store, reopen } = await open(t)
     assert.equal(await store.partials.find('whole'), undefined)

@@ -212,7 +212,7 @@ export class FileBlobWriter implements BlobWriter {
     } catch (error) {
       throw StorageError.from(error, `upload ${this.id} could not be closed`)
     } finally {
-      this.#hooks.onEnd()
+      this.#hooks.onEnd(removes)
     }
   }
 }

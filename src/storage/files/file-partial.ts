@@ -17,8 +17,8 @@ import { SyncPolicy } from './sync-policy.ts'
 export interface PartialHooks {
   /** Moves the file at `path`, of `size` bytes, to its place under `digest`, durably. */
   readonly publish: (path: string, digest: Digest, size: number) => Promise<void>
-  /** It is no longer open. */
-  readonly onEnd: () => void
+  /** It is no longer open. `isGone`: nothing of it is left under its name. */
+  readonly onEnd: (isGone: boolean) => void
 }
 
 interface Parts {
@@ -227,6 +227,7 @@ export class FilePartial implements Partial {
     this.#failure ??= reason
     if (this.#hasEnded) return
     this.#hasEnded = true
+    let isGone = false
     try {
       // A write that goes on may still need the file, and would note what a later one must not find.
       await this.#settled()
@@ -234,10 +235,11 @@ export class FilePartial implements Partial {
       await this.#journal.close()
       await this.#file.release()
       for (const file of files) await rm(file, { force: true })
+      isGone = files.length > 0
     } catch (error) {
       throw StorageError.from(error, `partial ${this.id} could not be closed`)
     } finally {
-      this.#hooks.onEnd()
+      this.#hooks.onEnd(isGone)
     }
   }
 }

@@ -17,6 +17,8 @@ export class FilePartials implements Partials {
   readonly #publish: PartialHooks['publish']
   /** By id; undefined while it is opened or removed. */
   readonly #open = new Map<string, FilePartial | undefined>()
+  /** What there may be a file of: each blob that is pushed removes what a fill may have left of it, mostly nothing. */
+  readonly #left = new Set<string>()
 
   constructor(folder: string, publish: PartialHooks['publish']) {
     this.#folder = folder
@@ -36,8 +38,13 @@ export class FilePartials implements Partials {
     const { id } = options
     assertPartialId(id)
     const path = this.pathOf(id)
-    const hooks = { publish: this.#publish, onEnd: () => this.#open.delete(id) }
+    const onEnd = (isGone: boolean): void => {
+      this.#open.delete(id)
+      if (isGone) this.#left.delete(id)
+    }
+    const hooks = { publish: this.#publish, onEnd }
     this.#claim(id)
+    this.#left.add(id)
     try {
       const opening = this.inFolder(() => FilePartial.open(path, options, hooks))
       const partial = await asStorageError(`partial ${id} could not be opened`, opening)
@@ -58,7 +65,9 @@ export class FilePartials implements Partials {
     // 1. it begins to remove; 2. somebody opens a new one of that name; 3. the new one's file is removed.
     this.#claim(id)
     try {
+      if (!this.#left.has(id)) return
       await asStorageError(`partial ${id} could not be removed`, this.#remove(id))
+      this.#left.delete(id)
     } finally {
       this.#open.delete(id)
     }
@@ -79,6 +88,7 @@ export class FilePartials implements Partials {
       const isForgotten = Date.now() - (touchedAt ?? 0) > keptMs && !entry.isDirectory()
       // What has the place of a partial goes, a folder too; any other folder is somebody's.
       const isInTheWay = isPartialId(id) && !isWhole
+      if (isPartialId(id)) this.#left.add(id)
       if (isForgotten || isInTheWay) await rm(join(this.#folder, name), { force: true, recursive: true })
     }
   }
