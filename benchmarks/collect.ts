@@ -31,9 +31,9 @@ const filling: Filling = {
   manifestBytes: 1000,
 }
 /** The idle ones come due in so many portions, with time between them in which nothing is collected. */
-const portions = 10
-/** Milliseconds of a pause. */
-const pauseMs = 4000
+const portions = values.quick ? 20 : 50
+/** Milliseconds of the first pause; each later one takes as long as the portion before it. */
+const firstPauseMs = 2000
 const portionSize = filling.idle / portions
 /** Milliseconds since the epoch, when they are not due for long: the n-th of the idle ones 2n after that. */
 const future = 4_000_000_000_000
@@ -106,6 +106,7 @@ async function measure(folder: string, path: string) {
   child.on('message', ({ line }: { line?: string }) => line !== undefined && told(line))
   const [without, meanwhile]: [number[], number[]] = [[], []]
   let collectingMs = 0
+  let pauseMs = firstPauseMs
   try {
     const [{ port }] = await once(child, 'message')
     const paths = await pushAll(`http://127.0.0.1:${port}`)
@@ -125,7 +126,8 @@ async function measure(folder: string, path: string) {
         )
       const startedAt = performance.now()
       meanwhile.push(...(await pullUntil(port, paths, isOver.promise)))
-      collectingMs += performance.now() - startedAt
+      pauseMs = performance.now() - startedAt
+      collectingMs += pauseMs
     }
     return { without, meanwhile, collected, collectingMs }
   } finally {
