@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
 import { usualPushRule } from './access/policy.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
-import { hubSearch } from './app/hub-search.ts'
+import { listing } from './app/listing.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
@@ -35,8 +35,6 @@ import { LostBytes } from './registry/lost-bytes.ts'
 import { createMirror } from './registry/mirror.ts'
 import { Mounts } from './registry/mounts.ts'
 import { Repositories } from './registry/repositories.ts'
-import { RepositoryLists } from './registry/repository-lists.ts'
-import { Search } from './registry/search.ts'
 import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
@@ -195,19 +193,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     }),
   )
   collector.start()
-  const lists = new RepositoryLists({
-    catalog,
-    upstreams: upstreams.map(({ name }) => name),
-    servePrivateMs: servePrivate,
-    patienceMs,
-  })
-  const search = new Search({
-    lists,
-    local,
-    upstream: await hubSearch(upstreams, expiring, options, ways, building),
-    staleAfterMs: staleAfter,
-    patienceMs,
-  })
+  const { lists, search } = await listing(
+    { catalog, local, upstreams, expiring, patienceMs },
+    options,
+    ways,
+    building,
+  )
   const repositories: Repositories = new Repositories(mirror, local, lists, search, upstreams)
   const { htpasswd } = config.auth
   const logins = building.use(
