@@ -77,9 +77,10 @@ async function answer(
     const message = `a token is for ${mostRepositories} repositories at most`
     throw new RegistryError('UNSUPPORTED', message, { status: 400 })
   }
-  // Whoever asks for nothing logs in. Whoever only pulls needs no login, and the one that comes may be for elsewhere.
-  const isLogin = asked.length === 0 || scopes.some(({ actions }) => actions.some((one) => one !== 'pull'))
-  const who = login && isLogin ? await authorizer.logIn(context, login, challenge) : anyone
+  // Whoever only pulls needs no login, and the one that comes may be for elsewhere. Else somebody logs in, also who asks
+  // for nothing that there is.
+  const isPull = scopes.length > 0 && scopes.every(({ actions }) => actions.join() === 'pull')
+  const who = login && !isPull ? await authorizer.logIn(context, login, challenge) : anyone
   const granted = scopes.map((scope) => grantedOf(context, who, scope, authorizer))
   const token = await logins.issue(who, granted)
   return reply
