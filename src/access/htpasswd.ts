@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { UnitError } from '../units/unit-error.ts'
 
 /** The bcrypt hash of each user's password, by name. */
@@ -55,6 +56,11 @@ export function parseHtpasswd(text: string): Users {
     throw new UnitError(problems.slice(0, maximumTold).join('; ') + more)
   }
   return users
+}
+
+/** Of a hash, of which nothing can be told from it: the salt in it has 128 bits that nobody knows. */
+export function fingerprintOf(hash: string): string {
+  return createHash('sha256').update(hash).digest('base64url').slice(0, 22)
 }
 
 function problemOfName(name: string): string | undefined {

@@ -52,12 +52,13 @@ export class Logins implements AsyncDisposable {
     return this.#file !== undefined && this.#file.users.size > 0
   }
 
-  /** The user whose login this is; undefined where it is nobody's. Throws and rejects as `Passwords.isRight`. */
+  /** The user whose login this is; undefined where it is nobody's. Throws and rejects as `Passwords.match`. */
   async user(login: Login, options: CheckOptions): Promise<Who | undefined> {
     try {
-      const isRight = (await this.#passwords?.isRight(login, options)) ?? false
+      const fingerprint = await this.#passwords?.match(login, options)
+      const isRight = fingerprint !== undefined
       this.counts[isRight ? 'accepted' : 'refused'] += 1
-      return isRight ? { kind: 'user', name: login.user } : undefined
+      return isRight ? { kind: 'user', name: login.user, fingerprint } : undefined
     } catch (error) {
       if (error instanceof RegistryError) this.counts.crowded += 1
       throw error

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { SingleFlight } from '../flow/single-flight.ts'
 import { Slots } from '../flow/slots.ts'
 import { tooManyRequests } from '../oci/error.ts'
-import type { Users } from './htpasswd.ts'
+import { fingerprintOf, type Users } from './htpasswd.ts'
 
 export interface Login {
   readonly user: string
@@ -48,8 +48,8 @@ export async function nativeBcrypt(): Promise<PasswordsOptions['compare']> {
 
 /**
  * Whether a password is that of a user. A check costs tens of milliseconds of a processor, so that few are made at a
- * time, few may wait, and what was right is remembered for a while (what was wrong, for a moment): by a keyed hash, which is worth nothing outside this
- * process, of the password with the user's hash, so that it is forgotten when that changes.
+ * time, few may wait, and what was right is remembered for a while (what was wrong, for a moment): by a keyed hash, which
+ * is worth nothing outside this process, of the password with the user's hash, so that it is forgotten when that changes.
  */
 export class Passwords {
   readonly #options: PasswordsOptions
@@ -65,36 +65,57 @@ export class Passwords {
     this.#known = new LRUCache({ max: remembered })
   }
 
-  /** Throws RegistryError TOOMANYREQUESTS (429) where too many logins wait; rejects with the reason of `signal`. */
-  async isRight(login: Login, options: CheckOptions): Promise<boolean> {
+  /**
+   * The fingerprint of the user's hash, where the password is its: of the hash that it was compared with, which is that
+   * of the user still. Throws RegistryError TOOMANYREQUESTS (429) where too many logins wait; rejects with the reason of
+   * `signal`.
+   */
+  async match(login: Login, options: CheckOptions): Promise<string | undefined> {
     const { users, refresh } = this.#options
-    const before = users()
-    if (await this.#check(before, login, options)) return true
+    const hash = users().get(login.user)
+    const fingerprint = await this.#matching(hash, login, options)
+    if (fingerprint !== undefined) return fingerprint
     await refresh()
     // Somebody may have been added, or given another password, a moment ago.
-    const now = users()
-    if (now.get(login.user) === before.get(login.user)) return false
-    return this.#check(now, login, options)
+    const now = users().get(login.user)
+    return now === hash ? undefined : this.#matching(now, login, options)
   }
 
-  async #check(users: Users, { user, password }: Login, { client, signal }: CheckOptions): Promise<boolean> {
+  /** A login may wait for long: what was right when it came counts for nothing where the user has another hash since. */
+  async #matching(
+    hash: string | undefined,
+    login: Login,
+    options: CheckOptions,
+  ): Promise<string | undefined> {
+    if (!(await this.#check(hash, login, options)) || hash === undefined) return undefined
+    return this.#options.users().get(login.user) === hash ? fingerprintOf(hash) : undefined
+  }
+
+  async #check(
+    hash: string | undefined,
+    { user, password }: Login,
+    { client, signal }: CheckOptions,
+  ): Promise<boolean> {
     if (password === '' || password.includes('\0') || Buffer.byteLength(password) > longestPassword)
       return false
-    const known = users.get(user)
-    const hash = known ?? hashOfNobody(users)
-    if (hash === undefined) return false
     // Neither a name nor a hash has a zero byte.
-    const key = createHmac('sha256', this.#key).update(`${user}\0${hash}\0${password}`).digest('base64')
+    const key = createHmac('sha256', this.#key)
+      .update(`${user}\0${hash ?? ''}\0${password}`)
+      .digest('base64')
     const before = this.#known.get(key)
     if (before !== undefined) return before
-    const isSame = await this.#checks.run(key, (gone) => this.#compare(password, hash, client, gone), signal)
-    const isRight = isSame && known !== undefined
+    const isRight = await this.#checks.run(key, (gone) => this.#compare(password, hash, client, gone), signal)
     const { rememberMs = defaultRememberMs } = this.#options
     this.#known.set(key, isRight, { ttl: isRight ? rememberMs : Math.min(rememberMs, rememberWrongMs) })
     return isRight
   }
 
-  async #compare(password: string, hash: string, client: string, signal: AbortSignal): Promise<boolean> {
+  async #compare(
+    password: string,
+    hash: string | undefined,
+    client: string,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const ofClient = this.#clients.get(client) ?? 0
     if (ofClient >= perClient) {
       throw tooManyRequests('too many logins come from this address at a time: try again in a moment')
@@ -108,17 +129,34 @@ export class Passwords {
       using _turn = await this.#slots.take(signal).finally(() => {
         this.#waiting -= 1
       })
-      return await this.#options.compare(password, hash)
+      return await this.#work(password, hash)
     } finally {
       const left = (this.#clients.get(client) ?? 0) - 1
       if (left > 0) this.#clients.set(client, left)
       else this.#clients.delete(client)
     }
   }
+
+  /** What is wrong takes the work of the highest cost, whoever it is said to be: how long it takes tells nobody who is one. */
+  async #work(password: string, hash: string | undefined): Promise<boolean> {
+    const { compare, users } = this.#options
+    if (hash !== undefined && (await compare(password, hash))) return true
+    const highest = Math.max(0, ...[...users().values()].map(costOf))
+    if (hash === undefined) {
+      if (highest > 0) await compare(password, hashOfNobody(highest))
+      return false
+    }
+    // Each doubles the work of the one before: the one that was done and these make up that of the highest.
+    for (let cost = costOf(hash); cost < highest; cost += 1) await compare(password, hashOfNobody(cost))
+    return false
+  }
 }
 
-/** A hash that no password has, of the work that a check of a user takes: how long it takes tells nobody who is one. */
-function hashOfNobody(users: Users): string | undefined {
-  const [some] = users.values()
-  return some && `${some.slice(0, 7)}${'.'.repeat(53)}`
+function costOf(hash: string): number {
+  return Number(hash.slice(4, 6))
+}
+
+/** A hash that no password has. */
+function hashOfNobody(cost: number): string {
+  return `$2b$${String(cost).padStart(2, '0')}$${'.'.repeat(53)}`
 }

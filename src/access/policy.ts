@@ -13,10 +13,18 @@ export interface Scope {
   readonly actions: readonly Action[]
 }
 
-/** Who asks. `scopes`: all that a token was given for; undefined where whoever asks has shown the password. */
+/**
+ * Who asks. `fingerprint`: of the hash of the password that whoever asks has just shown; `scopes`: all that a token was
+ * given for, where one came instead.
+ */
 export type Who =
   | { readonly kind: 'anyone' }
-  | { readonly kind: 'user'; readonly name: string; readonly scopes?: readonly Scope[] | undefined }
+  | {
+      readonly kind: 'user'
+      readonly name: string
+      readonly fingerprint?: string | undefined
+      readonly scopes?: readonly Scope[] | undefined
+    }
 
 export const anyone: Who = { kind: 'anyone' }
 

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto'
 import { errors, jwtVerify, SignJWT } from 'jose'
-import type { Users } from './htpasswd.ts'
+import { fingerprintOf, type Users } from './htpasswd.ts'
 import { actions, anyone, type Scope, type Who } from './policy.ts'
 import { keyId, type SigningKey } from './signing-key.ts'
 
@@ -48,8 +47,7 @@ export class Tokens {
       name: repository,
       actions: allowed,
     }))
-    const hash = who.kind === 'user' ? this.#options.users().get(who.name) : undefined
-    const claims = { access, ...(hash !== undefined && { user: fingerprintOf(hash) }) }
+    const claims = { access, ...(who.kind === 'user' && { user: who.fingerprint }) }
     const seconds = Math.floor(issuedAt.getTime() / 1000)
     const text = await new SignJWT(claims)
       .setProtectedHeader({ alg: algorithm, typ: 'JWT', kid: this.#keyId })
@@ -83,11 +81,6 @@ export class Tokens {
       throw error
     }
   }
-}
-
-/** Of a hash, of which nothing can be told from it: the salt in it has 128 bits that nobody knows. */
-function fingerprintOf(hash: string): string {
-  return createHash('sha256').update(hash).digest('base64url').slice(0, 22)
 }
 
 /** As `issue` wrote them. */

@@ -1,14 +1,21 @@
 /**
  * Whether a password is right, and what that costs others. Thought of: right, wrong, nearly; hashes of PHP's and Apache's
  * kind; unknown users; 72 bytes and one more, also in characters of several bytes; a zero byte, none at all, a mebibyte;
- * what is remembered, for how long, and not when the hash changes; a user who has just been added; two at a time, a
- * full queue, one address that fills it, clients that leave before their turn.
+ * what is remembered, for how long, and not when the hash changes; a user who has just been added; one who gets another
+ * password, or is removed, while the old one is compared; hashes of several costs; two at a time, a full queue, one
+ * address that fills it, clients that leave before their turn.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import bcrypt from 'bcrypt'
-import type { Users } from '../../src/access/htpasswd.ts'
-import { nativeBcrypt, Passwords, type PasswordsOptions } from '../../src/access/passwords.ts'
+import { fingerprintOf, type Users } from '../../src/access/htpasswd.ts'
+import {
+  type CheckOptions,
+  type Login,
+  nativeBcrypt,
+  Passwords,
+  type PasswordsOptions,
+} from '../../src/access/passwords.ts'
 
 const signal = new AbortController().signal
 const at = (client: string) => ({ client, signal })
@@ -17,7 +24,7 @@ const hash = bcrypt.hashSync('secret', 4)
 function passwords(users: Record<string, string>, options: Partial<PasswordsOptions> = {}) {
   const held = new Map(Object.entries(users))
   const compared: string[] = []
-  const checks = new Passwords({
+  const matching = new Passwords({
     users: (): Users => new Map(held),
     refresh: async () => {},
     compare: async (password, of) => {
@@ -26,8 +33,11 @@ function passwords(users: Record<string, string>, options: Partial<PasswordsOpti
     },
     ...options,
   })
+  const checks = {
+    isRight: async (login: Login, asked: CheckOptions) => (await matching.match(login, asked)) !== undefined,
+  }
   const isRight = (user: string, password: string) => checks.isRight({ user, password }, at('a'))
-  return { checks, held, compared, isRight }
+  return { matching, checks, held, compared, isRight }
 }
 
 test('right and wrong, with the hashes of every program', async () => {
@@ -55,22 +65,41 @@ test('passwords that bcrypt would cut or misread are wrong without a look', asyn
   assert.equal(compared.length, before, 'nothing was compared')
 })
 
-test('who is nobody is checked all the same, against a hash of the same cost', async () => {
-  const costs: string[] = []
-  const { isRight } = passwords(
-    { ann: bcrypt.hashSync('secret', 5) },
+test('a wrong password costs the same work for everybody, and for nobody: that of the highest cost', async () => {
+  const costs: number[] = []
+  const { isRight, held } = passwords(
+    {
+      ann: bcrypt.hashSync('secret', 7),
+      bob: bcrypt.hashSync('secret', 4),
+      cid: bcrypt.hashSync('secret', 6),
+    },
     {
       compare: async (password, of) => {
-        costs.push(of.slice(0, 7))
+        costs.push(Number(of.slice(4, 6)))
         return bcrypt.compare(password, of)
       },
     },
   )
-  assert.equal(await isRight('nobody', 'secret'), false)
-  assert.equal(await isRight('nobody', ''), false)
-  assert.deepEqual(costs, ['$2b$05$'])
+  /** In rounds of the key setup. */
+  const workOf = async (user: string, password: string) => {
+    costs.length = 0
+    assert.equal(await isRight(user, password), false)
+    return costs.reduce((sum, cost) => sum + 2 ** cost, 0)
+  }
+  for (const user of ['ann', 'bob', 'cid', 'nobody', 'Ann', ''])
+    assert.equal(await workOf(user, 'wrong'), 2 ** 7, user)
+  assert.equal(await workOf('nobody', ''), 0)
+  costs.length = 0
+  assert.equal(await isRight('bob', 'secret'), true)
+  assert.deepEqual(costs, [4], 'whoever knows the password learns nothing by the time')
+  held.delete('ann')
+  for (const user of ['bob', 'cid', 'nobody', 'ann'])
+    assert.equal(await workOf(user, 'wrong again'), 2 ** 6, user)
+})
+
+test('who is nobody is nobody', async () => {
   const always = passwords({ ann: hash }, { compare: async () => true })
-  assert.equal(await always.isRight('nobody', 'secret'), false, 'nobody is nobody, whatever was compared')
+  assert.equal(await always.isRight('nobody', 'secret'), false, 'whatever was compared')
   assert.equal(await always.isRight('nobody', 'secret'), false, 'and is not remembered as somebody')
   assert.equal(await passwords({}).isRight('ann', 'secret'), false, 'where there are no users')
 })
@@ -109,8 +138,45 @@ test('somebody who was added a moment ago is let in', async () => {
   assert.equal(await isRight('bob', 'wrong'), false)
 })
 
+test('a password that is not the right one any more once it was compared is wrong', async (t) => {
+  const renewed = bcrypt.hashSync('secret', 4)
+  const changes: Record<string, (held: Map<string, string>) => void> = {
+    'another password': (held) => held.set('ann', bcrypt.hashSync('another', 4)),
+    'a user who is removed': (held) => held.delete('ann'),
+    'the same password with another hash': (held) => held.set('ann', renewed),
+    'another password, and the old one again': (held) => held.set('ann', hash),
+  }
+  for (const [name, change] of Object.entries(changes)) {
+    await t.test(name, async () => {
+      const { running, compare, turn } = heldUp()
+      const { matching, held } = passwords({ ann: hash, bob: hash }, { compare })
+      const asked = matching.match({ user: 'ann', password: 'secret' }, at('a'))
+      await turn()
+      change(held)
+      running[0]?.resolve(true)
+      await turn()
+      const now = held.get('ann')
+      running[1]?.resolve(now === renewed)
+      const expected = now === hash || now === renewed ? fingerprintOf(now) : undefined
+      assert.equal(await asked, expected)
+    })
+  }
+  await t.test('also while it is compared the second time', async () => {
+    const { running, compare, turn } = heldUp()
+    const { matching, held } = passwords({ ann: hash }, { compare })
+    const asked = matching.match({ user: 'ann', password: 'secret' }, at('a'))
+    await turn()
+    held.set('ann', renewed)
+    running[0]?.resolve(true)
+    await turn()
+    held.delete('ann')
+    running[1]?.resolve(true)
+    assert.equal(await asked, undefined)
+  })
+})
+
 /** Comparisons that end when they are told to. */
-function held() {
+function heldUp() {
   const running: PromiseWithResolvers<boolean>[] = []
   const compare = () => {
     const one = Promise.withResolvers<boolean>()
@@ -122,7 +188,7 @@ function held() {
 }
 
 test('two at a time; the same login is checked once for all who send it', async () => {
-  const { running, compare, turn } = held()
+  const { running, compare, turn } = heldUp()
   const { checks } = passwords({ ann: hash }, { compare })
   const asked = [1, 2, 3, 4].map((n) => checks.isRight({ user: 'ann', password: `p${n}` }, at(`c${n}`)))
   const same = [1, 2, 3].map(() => checks.isRight({ user: 'ann', password: 'p1' }, at('c1')))
@@ -140,7 +206,7 @@ test('two at a time; the same login is checked once for all who send it', async 
 })
 
 test('one address has eight logins at a time, and 64 wait in all; who has left waits no more', async () => {
-  const { running, compare, turn } = held()
+  const { running, compare, turn } = heldUp()
   const { checks } = passwords({ ann: hash }, { compare })
   let n = 0
   const ask = (client: string, gone = signal) => {

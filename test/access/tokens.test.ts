@@ -12,13 +12,14 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import { pino } from 'pino'
+import { fingerprintOf } from '../../src/access/htpasswd.ts'
 import type { Who } from '../../src/access/policy.ts'
 import { formatScope, parseScopes } from '../../src/access/scopes.ts'
 import { openSigningKey, type SigningKey } from '../../src/access/signing-key.ts'
 import { Tokens } from '../../src/access/tokens.ts'
 
 const hash = '$2b$10$bfyUt.vbGEken3o6kwXFDuXWI017Z/zIjtAtqR5ZJ2MYKkGw2u/8i'
-const ann: Who = { kind: 'user', name: 'ann' }
+const ann: Who = { kind: 'user', name: 'ann', fingerprint: fingerprintOf(hash) }
 const scopes = parseScopes(['repository:app:pull,push'])
 
 function newKey(): SigningKey {
@@ -115,6 +116,18 @@ test('a token ends with its user, and with the password', async () => {
   assert.equal(await some.bearerOf(text), undefined)
   users.set('ann', hash)
   assert.ok(await some.bearerOf(text))
+})
+
+test('a token is one of the password that was shown for it, and not of the one that the user has by now', async () => {
+  const { tokens: some, users } = tokens()
+  const other = hash.replace('bfy', 'bfz')
+  users.set('ann', other)
+  const { text } = await some.issue(ann, scopes)
+  assert.equal(await some.bearerOf(text), undefined)
+  const bare = await some.issue({ kind: 'user', name: 'ann' }, scopes)
+  assert.equal(await some.bearerOf(bare.text), undefined, 'no password was shown')
+  const after = await some.issue({ ...ann, fingerprint: fingerprintOf(other) }, scopes)
+  assert.ok(await some.bearerOf(after.text))
 })
 
 async function keyFolder(t: TestContext) {
