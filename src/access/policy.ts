@@ -118,7 +118,19 @@ function refusalOfAnyone(
   if (origin.by === 'hidden') {
     return 'a web server stands between, and it cannot be told for whom it asks: name it in server.trustProxy in mirror.yml and let it set X-Forwarded-For (docs/operating.md), or push to the mirror itself'
   }
+  if (origin.by === 'untold') return refusalOfUntold(origin, rule)
   return rule === 'this-machine' ? refusalOfAway(origin, host, hostname) : refusalOfOutside(origin)
+}
+
+/** `rule`: what comes by a web server is nobody on this machine. */
+function refusalOfUntold({ address }: Origin, rule: PushRule): string {
+  const isSocket = address === undefined
+  const ways = [
+    ...(rule === 'this-machine' ? [] : ['through the web server']),
+    isSocket ? 'by 127.0.0.1' : 'by a Unix socket',
+  ]
+  const peer = isSocket ? 'the Unix socket' : address
+  return `${peer} is in server.trustProxy in mirror.yml, and it is not told for whom it asks (X-Forwarded-For, docs/operating.md): push ${ways.join(' or ')}`
 }
 
 function refusalOfAway(origin: Origin, host: string | undefined, hostname: string): string | undefined {

@@ -95,12 +95,12 @@ export class Forwarding {
       headers.origin !== undefined || !['none', undefined].includes(headers['sec-fetch-site'] as string)
     const peer = peerOf(socket)
     if (told?.client !== undefined) return { address: told.client, by: 'told', isOfPage }
+    if (told !== undefined) return { address: peer, by: 'untold', isOfPage }
     // Of a connection that is closed already nothing is known; and nginx speaks HTTP/1.0 unless it is told otherwise,
     // which no client of a registry does.
     const isUnknown = peer === undefined && socket.destroyed
-    const isProxy = told !== undefined || httpVersion === '1.0' || forwardingHeader(request) !== undefined
-    const isHidden = isUnknown || isProxy
-    return { address: peer, by: isHidden ? 'hidden' : 'direct', isOfPage }
+    const isProxy = httpVersion === '1.0' || forwardingHeader(request) !== undefined
+    return { address: peer, by: isUnknown || isProxy ? 'hidden' : 'direct', isOfPage }
   }
 
   /** What links in the answer to it begin with. */

@@ -40,7 +40,7 @@ const addresses = {
   private: '192.168.1.7',
   public: '203.0.113.9',
 } as const
-const ways: readonly Origin['by'][] = ['direct', 'told', 'hidden']
+const ways: readonly Origin['by'][] = ['direct', 'told', 'untold', 'hidden']
 
 /** What the words mean, said once more and otherwise. */
 function expected(
@@ -60,7 +60,7 @@ function expected(
     users: false,
     anyone: true,
     'this-machine': by === 'direct' && here,
-    'private-networks': by !== 'hidden' && place !== 'public',
+    'private-networks': (by === 'direct' || by === 'told') && place !== 'public',
   }
   if (open[word]) return 'yes'
   const mine: Record<string, readonly string[]> = {
@@ -98,7 +98,7 @@ test('every cell', () => {
                 if (!decision.isAllowed) assert.ok(decision.reason.length > 20, cell)
                 cells += 1
               }
-  assert.equal(cells, 5 * 2 * 3 * 7 * 4 * 3 * 2)
+  assert.equal(cells, 5 * 2 * 3 * 7 * 4 * 4 * 2)
 })
 
 const direct = (address: string | undefined): Origin => ({ address, by: 'direct', isOfPage: false })
@@ -199,6 +199,20 @@ test('what is said to whoever is refused tells what to do', () => {
   assert.match(users(false), /none yet.*auth\.htpasswd/)
   for (const rule of ['private-networks', 'this-machine'] as const) {
     const hidden: Origin = { address: '127.0.0.1', by: 'hidden', isOfPage: false }
-    assert.match(reasonOf(push(hidden, rule)), /server\.trustProxy/)
+    assert.match(reasonOf(push(hidden, rule)), /name it in server\.trustProxy/)
   }
+  const untold = (address: string | undefined, rule: PushRule) =>
+    reasonOf(push({ address, by: 'untold', isOfPage: false }, rule))
+  const isIn = 'is in server.trustProxy in mirror.yml, and it is not told for whom it asks'
+  const how = '(X-Forwarded-For, docs/operating.md)'
+  for (const [address, rule, sentence] of [
+    ['::1', 'private-networks', `::1 ${isIn} ${how}: push through the web server or by a Unix socket`],
+    [
+      undefined,
+      'private-networks',
+      `the Unix socket ${isIn} ${how}: push through the web server or by 127.0.0.1`,
+    ],
+    ['::1', 'this-machine', `::1 ${isIn} ${how}: push by a Unix socket`],
+  ] as const)
+    assert.equal(untold(address, rule), sentence)
 })

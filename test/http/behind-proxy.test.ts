@@ -91,7 +91,9 @@ test('who may push is asked of the client that is told', async () => {
     await begin(mirror.url, { forwarded: 'for=192.168.1.7', 'x-forwarded-for': '203.0.113.7' }),
     403,
   )
-  assert.equal(await begin(mirror.url, {}), 403, 'a trusted proxy that names nobody')
+  const nobody = await send('POST', `${mirror.url}/v2/app/blobs/uploads/`)
+  assert.equal(nobody.status, 403, 'a trusted proxy that names nobody')
+  assert.match(nobody.message ?? '', /^127\.0\.0\.1 is in server\.trustProxy.*push through the web server/)
   await using strict = await startMirror({ upstream, config: { ...trusting, 'local.push': 'this-machine' } })
   for (const client of ['127.0.0.1', '::1', '192.168.1.7']) {
     assert.equal(await begin(strict.url, { 'x-forwarded-for': client }), 403, client)
