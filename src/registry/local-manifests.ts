@@ -9,7 +9,7 @@ import type { RepositoryName } from '../oci/repository-name.ts'
 import type { Catalog, ManifestRecord, ManifestReference, ReferenceKind } from '../storage/catalog.ts'
 import { referencesOf } from '../storage/manifest-references.ts'
 import { localOrigin, type RepositoryKey } from '../storage/repository-key.ts'
-import type { AskOptions, PushedManifest, TakenManifest } from './repository.ts'
+import type { AskOptions, PushedManifest, PushOptions, TakenManifest } from './repository.ts'
 
 export interface LocalManifestsOptions {
   readonly catalog: Pick<
@@ -55,7 +55,7 @@ export class LocalManifests {
   async put(
     reference: Reference,
     { bytes, mediaType, tags: others = [] }: PushedManifest,
-    { client, user }: AskOptions & { readonly user?: string | undefined } = {},
+    { client, user }: PushOptions = {},
   ): Promise<TakenManifest> {
     const { catalog, documents, logger } = this.#options
     const parsed = await documents.read('strict', bytes, mediaType)

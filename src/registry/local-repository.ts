@@ -13,6 +13,7 @@ import type { Mounts } from './mounts.ts'
 import type {
   AskOptions,
   Pushing,
+  PushOptions,
   Repository,
   ServedBlob,
   ServedBlobStat,
@@ -134,14 +135,14 @@ export class LocalRepository implements Repository, Pushing {
     return this.#store.mounts.mount(this.key, digest, from, options)
   }
 
-  async begin({
-    algorithm,
-  }: AskOptions & { readonly algorithm?: DigestAlgorithm | undefined } = {}): Promise<UploadState> {
-    return this.#store.uploads.begin(this.key, algorithm)
+  async begin(
+    options: PushOptions & { readonly algorithm?: DigestAlgorithm | undefined } = {},
+  ): Promise<UploadState> {
+    return this.#store.uploads.begin(this.key, options)
   }
 
-  async upload(id: string): Promise<UploadState> {
-    return this.#store.uploads.state(this.key, id)
+  async upload(id: string, options: PushOptions = {}): Promise<UploadState> {
+    return this.#store.uploads.state(this.key, id, options)
   }
 
   async append(id: string, body: AsyncIterable<Uint8Array>, options: Appending): Promise<UploadState> {
@@ -157,8 +158,8 @@ export class LocalRepository implements Repository, Pushing {
     await this.#store.uploads.finish(this.key, id, digest, body, options)
   }
 
-  async cancel(id: string, { signal }: AskOptions): Promise<void> {
-    await this.#store.uploads.cancel(this.key, id, signal)
+  async cancel(id: string, options: PushOptions): Promise<void> {
+    await this.#store.uploads.cancel(this.key, id, options)
   }
 
   putManifest(...put: Parameters<LocalManifests['put']>): Promise<TakenManifest> {

@@ -19,6 +19,12 @@ export interface AskOptions {
   readonly since?: number | undefined
 }
 
+/** Of every push. */
+export interface PushOptions extends AskOptions {
+  /** Who has logged in, if anybody. */
+  readonly user?: string | undefined
+}
+
 /** What is the same for all that is served. */
 interface Served {
   readonly status: CacheStatus
@@ -95,10 +101,13 @@ export interface Pushing {
     from: string | undefined,
     options: AskOptions & { readonly mayRead: (name: string) => boolean },
   ): Promise<boolean>
-  /** `algorithm`: of the digest that is to come, where that is known. Throws TOOMANYREQUESTS (429) where thousands are under way. */
-  begin(options: AskOptions & { readonly algorithm?: DigestAlgorithm | undefined }): Promise<UploadState>
+  /**
+   * `algorithm`: of the digest that is to come, where that is known. The session of a user is no one else's. Throws
+   * TOOMANYREQUESTS (429) where as many are under way as may be, for one client or in all.
+   */
+  begin(options: PushOptions & { readonly algorithm?: DigestAlgorithm | undefined }): Promise<UploadState>
   /** Throws BLOB_UPLOAD_UNKNOWN (404) where there is no such session. */
-  upload(id: string, options: AskOptions): Promise<UploadState>
+  upload(id: string, options: PushOptions): Promise<UploadState>
   /**
    * Appends what `body` brings. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416) where `start` is not where
    * the session stands; it goes on all the same.
@@ -106,27 +115,23 @@ export interface Pushing {
   append(
     id: string,
     body: AsyncIterable<Uint8Array>,
-    options: AskOptions & { readonly start?: number | undefined },
+    options: PushOptions & { readonly start?: number | undefined },
   ): Promise<UploadState>
   /** The last bytes, and the end of the session: the blob is here, durably. Throws DIGEST_INVALID (400), and as `append`. */
   finish(
     id: string,
     digest: Digest,
     body: AsyncIterable<Uint8Array>,
-    options: AskOptions & { readonly start?: number | undefined },
+    options: PushOptions & { readonly start?: number | undefined },
   ): Promise<void>
   /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416). */
-  cancel(id: string, options: AskOptions): Promise<void>
+  cancel(id: string, options: PushOptions): Promise<void>
   /**
    * Keeps a manifest, byte for byte, and moves all tags to it at once: those of `PushedManifest`, and `reference` where
    * it is one. Throws MANIFEST_INVALID (400), DIGEST_INVALID (400), MANIFEST_BLOB_UNKNOWN (404) with the digests that are
-   * missing. `user`: who has logged in, for the log and the history of the tags.
+   * missing. The user is for the log and the history of the tags.
    */
-  putManifest(
-    reference: Reference,
-    manifest: PushedManifest,
-    options: AskOptions & { readonly user?: string | undefined },
-  ): Promise<TakenManifest>
+  putManifest(reference: Reference, manifest: PushedManifest, options: PushOptions): Promise<TakenManifest>
 }
 
 /** A manifest that somebody pushes. */

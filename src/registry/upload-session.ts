@@ -7,7 +7,7 @@ import type { BlobWriter } from '../storage/blob-writer.ts'
 import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
-import type { AskOptions } from './repository.ts'
+import type { PushOptions } from './repository.ts'
 
 /** The bytes of blobs, as far as pushing them needs. */
 export interface PushedBytes {
@@ -23,6 +23,8 @@ export interface PushedBytes {
 export interface UploadSessionOptions {
   readonly id: string
   readonly repository: RepositoryKey
+  /** The user whose it is; undefined: whose who knows its id. */
+  readonly owner?: string | undefined
   readonly bytes: PushedBytes
   /** Removes its file, which is not open. */
   readonly remove: (id: string) => Promise<void>
@@ -43,7 +45,7 @@ export interface UploadSessionOptions {
 }
 
 /** Bytes that follow those that are here; `start`: where whoever sends them believes that they go. */
-export type Appending = AskOptions & { readonly start?: number | undefined }
+export type Appending = PushOptions & { readonly start?: number | undefined }
 
 /** Who has the session for itself. */
 interface Writer {
@@ -56,6 +58,7 @@ interface Writer {
 export class UploadSession {
   readonly id: string
   readonly repository: RepositoryKey
+  readonly #owner: string | undefined
   /** Milliseconds since the epoch. */
   usedAt: number
   readonly #options: UploadSessionOptions
@@ -69,14 +72,20 @@ export class UploadSession {
   #isOver = false
 
   constructor(options: UploadSessionOptions) {
-    const { id, repository, bytes, size, usedAt = Date.now(), algorithm = 'sha256' } = options
+    const { id, repository, owner, bytes, size, usedAt = Date.now(), algorithm = 'sha256' } = options
     this.#options = options
     this.id = id
     this.repository = repository
+    this.#owner = owner
     this.#bytes = bytes
     this.#algorithm = algorithm
     this.#offset = size
     this.usedAt = usedAt
+  }
+
+  /** Whether it is one of this repository that this user may go on with. */
+  isOf(repository: RepositoryKey, user: string | undefined): boolean {
+    return this.repository === repository && (this.#owner === undefined || this.#owner === user)
   }
 
   /** Whether no request writes to it. */

@@ -10,7 +10,7 @@ import type { Catalog } from '../storage/catalog.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { IdleUploads } from './idle-uploads.ts'
-import type { UploadState } from './repository.ts'
+import type { PushOptions, UploadState } from './repository.ts'
 import {
   type Appending,
   type PushedBytes,
@@ -93,18 +93,21 @@ export class Uploads implements AsyncDisposable {
    * Its row is not waited for: where it is lost before its first bytes are acknowledged, the client begins this blob again.
    * Throws RegistryError TOOMANYREQUESTS (429) where thousands are under way, UNAVAILABLE (503) while the mirror stops.
    */
-  begin(repository: RepositoryKey, algorithm?: DigestAlgorithm): UploadState {
+  begin(
+    repository: RepositoryKey,
+    { algorithm, user: owner }: PushOptions & { readonly algorithm?: DigestAlgorithm | undefined },
+  ): UploadState {
     this.#stopped.signal.throwIfAborted()
     makePlace(this.#sessions)
     const id = `upload-${randomUUID()}`
-    const recorded = this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now()))
-    this.#add(id, repository, { size: 0, algorithm, recorded })
+    const recorded = this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now(), owner))
+    this.#add({ id, repository, owner }, { size: 0, algorithm, recorded })
     return { id, offset: 0 }
   }
 
   /** Throws RegistryError BLOB_UPLOAD_UNKNOWN (404). */
-  async state(repository: RepositoryKey, id: string): Promise<UploadState> {
-    const session = await this.#find(repository, id)
+  async state(repository: RepositoryKey, id: string, { user }: PushOptions): Promise<UploadState> {
+    const session = await this.#find(repository, id, user)
     return this.#during(session, async () => ({ id, offset: await session.offset() }))
   }
 
@@ -137,8 +140,8 @@ export class Uploads implements AsyncDisposable {
   }
 
   /** As `Pushing.cancel`. */
-  async cancel(repository: RepositoryKey, id: string, signal?: AbortSignal): Promise<void> {
-    const session = await this.#find(repository, id)
+  async cancel(repository: RepositoryKey, id: string, { user, signal }: PushOptions): Promise<void> {
+    const session = await this.#find(repository, id, user)
     await session.cancel(signal)
   }
 
@@ -179,13 +182,13 @@ export class Uploads implements AsyncDisposable {
     repository: RepositoryKey,
     id: string,
     body: AsyncIterable<Uint8Array>,
-    { signal: left, client = '' }: Appending,
+    { signal: left, client = '', user }: Appending,
     write: (session: UploadSession, pieces: AsyncIterable<Uint8Array>) => Promise<Value>,
   ): Promise<Value> {
     const stopped = this.#stopped.signal
     const signal = left ? AbortSignal.any([left, stopped]) : stopped
     using turn = await WritingTurn.take(this.#turns, client, signal)
-    const session = await this.#find(repository, id)
+    const session = await this.#find(repository, id, user)
     const pause = (): Promise<void> => session.putAside()
     this.#writers += 1
     try {
@@ -197,19 +200,18 @@ export class Uploads implements AsyncDisposable {
     }
   }
 
-  async #find(repository: RepositoryKey, id: string): Promise<UploadSession> {
+  async #find(repository: RepositoryKey, id: string, user: string | undefined): Promise<UploadSession> {
     const isKnown = this.#sessions.has(id) || this.#ended.has(id)
     const row = isKnown ? undefined : await this.#options.catalog.upload(id)
     this.#stopped.signal.throwIfAborted()
     // Another request may have brought it back meanwhile.
-    const known = this.#sessions.get(id) ?? (row && this.#add(id, row.repository, { size: undefined }))
-    if (known?.repository === repository && !this.#ended.has(id)) return known
+    const known = this.#sessions.get(id) ?? (row && this.#add(row, { size: undefined }))
+    if (known?.isOf(repository, user) && !this.#ended.has(id)) return known
     throw uploadUnknown()
   }
 
   #add(
-    id: string,
-    repository: RepositoryKey,
+    { id, repository, owner }: Pick<UploadSessionOptions, 'id' | 'repository' | 'owner'>,
     known: Pick<UploadSessionOptions, 'size' | 'algorithm' | 'usedAt' | 'recorded'>,
   ): UploadSession {
     const { bytes, files, catalog, space, idleMs } = this.#options
@@ -224,6 +226,7 @@ export class Uploads implements AsyncDisposable {
     const session = new UploadSession({
       id,
       repository,
+      owner,
       bytes,
       remove: (of) => files.remove(of),
       take: (asking, count) => makeRoom(this.#sessions, asking, count, { space, idleMs }),
@@ -243,7 +246,7 @@ export class Uploads implements AsyncDisposable {
       if (this.#sessions.has(id)) continue
       const row = await catalog.upload(id)
       if (this.#sessions.has(id)) continue
-      if (row) this.#add(id, row.repository, { size, usedAt })
+      if (row) this.#add(row, { size, usedAt })
       else await files.remove(id)
     }
   }

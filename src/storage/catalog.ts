@@ -90,6 +90,8 @@ export interface BlobRow extends SealedFile {
 export interface UploadRecord {
   readonly id: string
   readonly repository: RepositoryKey
+  /** Who had logged in; undefined where nobody had. */
+  readonly owner: string | undefined
   /** Milliseconds since the epoch. */
   readonly begunAt: number
   /** Milliseconds since the epoch. */
@@ -285,8 +287,8 @@ export interface CatalogVerbs {
   mayGo(digest: Digest): Promise<boolean>
   /** Bytes have gone, or stay for somebody after all: they are among `removals` no more. */
   removed(digests: readonly Digest[]): Promise<void>
-  /** A push begins. Its repository need not be known, and is not thereby. */
-  beginUpload(id: string, repository: RepositoryKey, at: number): Promise<void>
+  /** A push begins. Its repository need not be known, and is not thereby. `owner`: who has logged in. */
+  beginUpload(id: string, repository: RepositoryKey, at: number, owner?: string | undefined): Promise<void>
   /** False where there is no such upload. */
   touchUpload(id: string, at: number): Promise<boolean>
   /** False where there is no such upload. */

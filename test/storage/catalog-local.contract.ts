@@ -172,15 +172,17 @@ export function localContract(open: OpenCatalog): void {
 
   test('an upload is known from its begin to its end, and makes no repository', async (t) => {
     const { catalog, reopen } = await open(t)
-    await catalog.beginUpload('one', app, 10)
+    await catalog.beginUpload('one', app, 10, 'ann')
     await catalog.beginUpload('two', other, 5)
     const later = await reopen()
     assert.deepEqual(await later.upload('one'), {
       id: 'one',
       repository: app,
+      owner: 'ann',
       begunAt: 10,
       touchedAt: 10,
     })
+    assert.equal((await later.upload('two'))?.owner, undefined)
     assert.deepEqual(
       (await later.staleUploads(11, 10)).map(({ id }) => id),
       ['two', 'one'],

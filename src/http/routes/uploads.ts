@@ -7,7 +7,7 @@ import {
 } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { UploadState } from '../../registry/repository.ts'
-import { pushingOf } from '../pushing-of.ts'
+import { pushingOf, pushOptionsOf } from '../pushing-of.ts'
 import type { Question } from '../question.ts'
 import { receiveBlob, refuseEncoded } from '../receive-blob.ts'
 import type { RequestContext } from '../request-context.ts'
@@ -29,7 +29,7 @@ export const uploadRoutes: readonly (Route<'uploads'> | Route<'upload'>)[] = [
  */
 async function begin(question: Question<'uploads'>): Promise<void> {
   const { context, url, asker } = question
-  const { signal, clientKey: client } = context
+  const pushing = pushOptionsOf(question)
   refuseEncoded(context.request)
   const push = pushingOf(question)
   const digest = digestOf(question)
@@ -37,34 +37,32 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   if (digest === undefined && mount !== null && isDigest(mount)) {
     const from = url.query.get('from') ?? undefined
     const mayRead = (name: string): boolean => asker.may('pull', name)
-    if (await push.mount(mount, from, { signal, mayRead })) return tellStored(question, mount)
+    if (await push.mount(mount, from, { ...pushing, mayRead })) return tellStored(question, mount)
   }
   const algorithm = algorithmOf(question)
-  const state = await push.begin({ signal, algorithm: digest ? digestAlgorithm(digest) : algorithm })
+  const state = await push.begin({ ...pushing, algorithm: digest ? digestAlgorithm(digest) : algorithm })
   if (digest !== undefined) {
-    await push.finish(state.id, digest, receiveBlob(context), { signal, client })
+    await push.finish(state.id, digest, receiveBlob(context), pushing)
     tellStored(question, digest)
   } else tellState(question, 202, `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
 }
 
 async function tell(question: Question<'upload'>): Promise<void> {
-  const { context, target, url } = question
-  tellState(question, 204, url.path, await pushingOf(question).upload(target.id, { signal: context.signal }))
+  const { target, url } = question
+  tellState(question, 204, url.path, await pushingOf(question).upload(target.id, pushOptionsOf(question)))
 }
 
 async function append(question: Question<'upload'>): Promise<void> {
   const { context, target, url } = question
-  const { signal, clientKey: client } = context
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  const state = await pushingOf(question).append(target.id, body, { start, signal, client })
+  const state = await pushingOf(question).append(target.id, body, { ...pushOptionsOf(question), start })
   tellState(question, 202, url.path, state)
 }
 
 async function finish(question: Question<'upload'>): Promise<void> {
   const { context, target } = question
-  const { signal, clientKey: client } = context
   const digest = digestOf(question)
   if (digest === undefined) {
     throw new RegistryError('DIGEST_INVALID', 'the end of an upload needs its digest: ?digest=sha256:...')
@@ -72,13 +70,13 @@ async function finish(question: Question<'upload'>): Promise<void> {
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  await pushingOf(question).finish(target.id, digest, body, { start, signal, client })
+  await pushingOf(question).finish(target.id, digest, body, { ...pushOptionsOf(question), start })
   tellStored(question, digest)
 }
 
 async function cancel(question: Question<'upload'>): Promise<void> {
-  const { context, reply, target } = question
-  await pushingOf(question).cancel(target.id, { signal: context.signal })
+  const { reply, target } = question
+  await pushingOf(question).cancel(target.id, pushOptionsOf(question))
   reply.code(204).send()
 }
 

@@ -171,9 +171,9 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     for (const digest of digests) tables.removals.delete(digest)
   },
 
-  beginUpload(tables, id, repository, at) {
+  beginUpload(tables, id, repository, at, owner) {
     check(at)
-    tables.uploads.set(id, { id, repository, touchedAt: at, begunAt: at })
+    tables.uploads.set(id, { id, repository, owner, touchedAt: at, begunAt: at })
   },
 
   touchUpload(tables, id, at) {

@@ -211,6 +211,7 @@ function uploadIn(row: SqlRow): UploadRecord {
   return {
     id: text(row.id) ?? '',
     repository: text(row.repository) as RepositoryKey,
+    owner: text(row.owner),
     begunAt: number(row.begun_at),
     touchedAt: number(row.touched_at),
   }

@@ -160,12 +160,12 @@ const sql = {
   endRemoval: 'DELETE FROM removal WHERE digest = ?1',
 
   // Uploads.
-  upload: 'SELECT id, repository, begun_at, touched_at FROM upload WHERE id = ?1',
+  upload: 'SELECT id, repository, owner, begun_at, touched_at FROM upload WHERE id = ?1',
   staleUploads:
-    'SELECT id, repository, begun_at, touched_at FROM upload WHERE touched_at < ?1 ORDER BY touched_at, id LIMIT ?2',
-  beginUpload: `INSERT INTO upload (id, repository, touched_at, begun_at) VALUES (?1, ?2, ?3, ?3)
+    'SELECT id, repository, owner, begun_at, touched_at FROM upload WHERE touched_at < ?1 ORDER BY touched_at, id LIMIT ?2',
+  beginUpload: `INSERT INTO upload (id, repository, touched_at, begun_at, owner) VALUES (?1, ?2, ?3, ?3, ?4)
     ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at,
-      begun_at = excluded.begun_at`,
+      begun_at = excluded.begun_at, owner = excluded.owner`,
   touchUpload: 'UPDATE upload SET touched_at = ?2 WHERE id = ?1',
   endUpload: 'DELETE FROM upload WHERE id = ?1',
 } as const

@@ -149,8 +149,8 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     for (const digest of digests) statements.run('endRemoval', digestToBytes(digest))
   },
 
-  beginUpload(statements, id, repository, at) {
-    statements.run('beginUpload', id, repository, at)
+  beginUpload(statements, id, repository, at, owner) {
+    statements.run('beginUpload', id, repository, at, owner ?? null)
   },
 
   touchUpload(statements, id, at) {
