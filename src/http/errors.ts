@@ -68,11 +68,13 @@ export function answerError(error: unknown, kind: RegistryTarget['kind'], subjec
 }
 
 /** An upstream's failure with the name of what was asked for, and what to do about one that is not there. */
-function tellAbout({ message, isMissing }: UpstreamError, subject: Subject | undefined): string {
+function tellAbout({ message, isMissing, isOutage }: UpstreamError, subject: Subject | undefined): string {
   if (!subject) return message
-  const { repository, reference } = subject
+  const { repository, reference, note } = subject
   const name = reference ? `${repository}${reference.includes(':') ? '@' : ':'}${reference}` : repository
-  return `${message} (${name})${isMissing ? ': look whether its name is right, and the tag or digest' : ''}`
+  const about = `${message} (${name})`
+  if (isMissing) return `${about}: look whether its name is right, and the tag or digest`
+  return isOutage && note !== undefined ? `${about}: ${note}` : about
 }
 
 /** Whether the error is ours to look into, not the client's or the upstream's. */

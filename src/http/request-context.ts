@@ -19,6 +19,8 @@ export interface Subject {
   readonly repository: string
   /** A tag or a digest; undefined for what is about the repository as a whole. */
   readonly reference: string | undefined
+  /** What else is to be said where its upstream does not answer. */
+  readonly note?: string | undefined
 }
 
 /** The status that is recorded where no answer was begun, as nginx has it: the client was gone before. */

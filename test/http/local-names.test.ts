@@ -13,6 +13,7 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { pushBlob, pushImage, pushManifest, send } from '../support/push.ts'
+import { until } from '../support/settle.ts'
 
 const image = buildImage({ seed: 'local names', layers: [1000] })
 const theirs = buildImage({ seed: 'their names', layers: [1000] })
@@ -110,6 +111,23 @@ test('an upstream that is gone keeps nobody from pushing, and is told of to whoe
   assert.equal(await head('app'), 404)
   const asked = await send('GET', `${mirror.url}/v2/app/manifests/v1`)
   assert.deepEqual([asked.status, asked.code], [503, 'UNAVAILABLE'])
+})
+
+test('whoever looks whether it is there, to push where nothing can be pushed, is told so though the upstream is gone', async () => {
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
+  const nameOf = (name: string) => `${mirror.url}/v2/${name}`
+  const { status } = await send('HEAD', `${nameOf('team/app')}/blobs/${digest}`)
+  await send('HEAD', `${nameOf('team/app')}/manifests/v1`)
+  const { message } = await send('GET', `${nameOf('team/app')}/manifests/v1`)
+  assert.doesNotMatch(message ?? '', /push/, 'who pulls by GET')
+  await send('HEAD', `${nameOf('app')}/manifests/v1`)
+  await until(() => mirror.events('request').length === 4)
+  const [blob, tag, , own] = mirror.events('request').map(({ error }) => `${error}`)
+  const note =
+    ': if this is a push, nothing can be pushed to team/app, which is mirrored from docker.io: push there, or here under a name that belongs to this mirror alone (*, local/**: local.repositories in mirror.yml)'
+  assert.equal(status, 503)
+  for (const error of [blob, tag]) assert.ok(error?.endsWith(note), error)
+  assert.doesNotMatch(own ?? '', /if this is a push/, 'a name that can be pushed')
 })
 
 test('what was pushed stays this mirror’s when its name cannot be pushed any more', async (t) => {

@@ -95,7 +95,10 @@ export class RegistryRoutes {
       ? await this.#find(context, url, target, action, asker)
       : undefined
     if (url.namespace !== undefined) reply.header('oci-namespace', url.namespace)
-    if (repository && isInRepository(target)) requestLog.about(context, subjectOf(target, repository))
+    if (repository && isInRepository(target)) {
+      const note = isPusher(context, target, asker) ? this.#noteToPusher(target.name, repository) : undefined
+      requestLog.about(context, { ...subjectOf(target, repository), note })
+    }
     // The table found it by the target's kind, which TypeScript cannot see through the union.
     await (answer as (question: unknown) => Promise<void>)({
       context,
@@ -120,8 +123,14 @@ export class RegistryRoutes {
       throw isReading(context) ? asAbsent('NAME_UNKNOWN', error) : error
     })
     if (action === 'push' && !repository.push)
-      throw notPushable(target.name, repository, repositories.pushable)
+      throw new RegistryError('DENIED', notPushable(target.name, repository, repositories.pushable))
     return repository
+  }
+
+  /** Whoever pushes asks what is there first, and many give up when they hear that the upstream does not answer. */
+  #noteToPusher(name: string, repository: Repository): string | undefined {
+    const { pushable } = this.#options.repositories
+    return repository.push ? undefined : `if this is a push, ${notPushable(name, repository, pushable)}`
   }
 }
 
@@ -140,12 +149,11 @@ function isReading({ method }: RequestContext): boolean {
 }
 
 /** `name`: as the client wrote it, with what names an upstream. */
-function notPushable(name: string, { upstream }: Repository, pushable: readonly string[]): RegistryError {
+function notPushable(name: string, { upstream }: Repository, pushable: readonly string[]): string {
   const why =
     upstream === undefined ? 'not any more: push' : `which is mirrored from ${upstream}: push there, or here`
   const names = pushable.length === 0 ? 'nothing' : pushable.join(', ')
-  const message = `nothing can be pushed to ${name}, ${why} under a name that belongs to this mirror alone (${names}: local.repositories in mirror.yml)`
-  return new RegistryError('DENIED', message)
+  return `nothing can be pushed to ${name}, ${why} under a name that belongs to this mirror alone (${names}: local.repositories in mirror.yml)`
 }
 
 function isInRepository(target: RegistryTarget): target is TargetOf<RepositoryKind> {
@@ -163,17 +171,21 @@ function askedBy(
   action: Action,
   asker: Asker,
 ): Parameters<RepositoryFinder['find']>[0] {
-  // By HEAD clients ask what need not be pushed.
-  const isPusher = context.method === 'HEAD' && asker.might('push', target.name)
+  const mayPush = isPusher(context, target, asker)
   return {
     namespace,
     prefix,
     name: target.name,
     host: context.host,
     digest: digestOf(target),
-    isPushing: action === 'push' || (isPusher && target.kind === 'blob'),
-    mayPush: isPusher,
+    isPushing: action === 'push' || (mayPush && target.kind === 'blob'),
+    mayPush,
   }
+}
+
+/** Whether somebody may be about to push: by HEAD clients ask what need not be pushed. */
+function isPusher({ method }: RequestContext, { name }: TargetOf<RepositoryKind>, asker: Asker): boolean {
+  return method === 'HEAD' && asker.might('push', name)
 }
 
 function digestOf(target: TargetOf<RepositoryKind>): Digest | undefined {
