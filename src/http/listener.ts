@@ -102,6 +102,8 @@ export class Listener implements AsyncDisposable {
     const wrongScheme = new WrongScheme(logger)
     for (const server of servers) {
       connections.watch(server)
+      // Whoever reads the body tells the client to send it; where nobody does, Node ends the connection with the answer.
+      server.on('checkContinue', handler)
       // An expectation that nobody knows is none that has to be met (RFC 9110 10.1.1).
       server.on('checkExpectation', handler)
       refuseUnreadable(

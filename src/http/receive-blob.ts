@@ -12,6 +12,7 @@ export async function* receiveBlob(
   context: RequestContext,
   { length = Number.POSITIVE_INFINITY }: { length?: number | undefined } = {},
 ): AsyncGenerator<Uint8Array> {
+  context.wantBody()
   // Whoever stops early still answers on this connection.
   for await (const piece of piecesOf(context.request)) {
     const wanted = piece.subarray(0, Math.max(0, length - context.receivedBytes))

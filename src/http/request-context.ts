@@ -5,6 +5,7 @@ import type { CacheStatus } from '../registry/repository.ts'
 import { clientAddress, clientKey } from './client-address.ts'
 import { Forwarding, type Told } from './forwarding.ts'
 import type { PublicAddress } from './public-address.ts'
+import { hasBody } from './receive-blob.ts'
 import { isRegistryUrl, parseRegistryUrl, type RegistryTarget, type RegistryUrl } from './registry-url.ts'
 
 /** How a request ended: sent whole; the client left before; or we broke it off. */
@@ -66,6 +67,7 @@ export class RequestContext {
   #brokenBecause: unknown
   #endedAt = 0
   #gone: AbortController | undefined
+  #isBodyHeld: boolean
   readonly #url: RegistryUrl | undefined
   readonly #unreadable: unknown
   readonly #forwarding: Forwarding
@@ -81,6 +83,7 @@ export class RequestContext {
     const remoteAddress = this.origin.address
     this.client = clientAddress({ remoteAddress })
     this.clientKey = clientKey({ remoteAddress })
+    this.#isBodyHeld = hasBody(request) && expectsContinue(request)
     const { url = '' } = request
     this.isForRegistry = isRegistryUrl(url)
     try {
@@ -113,6 +116,17 @@ export class RequestContext {
   /** What kind of thing it asks for, as far as its URL can be read. */
   get kind(): RegistryTarget['kind'] {
     return this.#url?.target.kind ?? 'unknown'
+  }
+
+  /** Whether the client keeps the body until it is told that somebody wants it (RFC 9110 10.1.1, 100 Continue). */
+  get isBodyHeld(): boolean {
+    return this.#isBodyHeld
+  }
+
+  /** Tells it so, where it waits for that: what is refused by its headers alone is not sent in vain. */
+  wantBody(): void {
+    if (this.#isBodyHeld) this.response.writeContinue()
+    this.#isBodyHeld = false
   }
 
   /** Aborts when the client is gone before the answer was sent whole. */
@@ -182,4 +196,9 @@ export class RequestContext {
     if (this.#ending !== undefined && this.#ending !== 'complete')
       this.#gone?.abort(new Error('the client has left'))
   }
+}
+
+/** As Node tells them apart. */
+function expectsContinue({ headers, httpVersion }: IncomingMessage): boolean {
+  return httpVersion === '1.1' && /(?:^|\W)100-continue(?:$|\W)/i.test(headers.expect ?? '')
 }

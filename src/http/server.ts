@@ -122,7 +122,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<void> {
-    const isRead = await drain(request.raw, drained)
+    const { isBodyHeld } = requestLog.of(request.raw, reply.raw)
+    const isRead = !isBodyHeld && (await drain(request.raw, drained))
     sendError(error, request, reply, isRead)
   }
 

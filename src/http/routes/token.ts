@@ -46,6 +46,10 @@ export async function tokenRoutes(app: FastifyInstance, options: TokenRoutesOpti
   app.route({
     method: 'POST',
     url: tokenPath,
+    preParsing: (request, reply, _, done) => {
+      contextOf(request, reply).wantBody()
+      done()
+    },
     handler: (request, reply) => {
       const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams()
       const grant = form.get('grant_type')
