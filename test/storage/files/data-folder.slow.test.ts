@@ -2,7 +2,7 @@
 // each thing that has its place there; in partial/ a folder, a pipe or a link in place of a partial,
 // of its journal, of neither; a folder that somebody keeps there.
 import assert from 'node:assert/strict'
-import { mkdir, readdir, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, symlink, utimes, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -14,8 +14,8 @@ import { storeBlob } from '../blob-store.contract.ts'
 import { storageFolder, testBytes } from './storage-folder.ts'
 
 const content = testBytes(20_000)
-const files = ['VERSION', 'lock', 'catalog.db', 'catalog.db-wal', 'catalog.db-shm']
-const folders = ['blobs', 'partial']
+const files = ['VERSION', 'lock', 'catalog.db', 'catalog.db-wal', 'catalog.db-shm', 'token.key']
+const folders = ['blobs', 'partial', 'upload']
 
 const intruders: Record<string, (path: string, t: TestContext) => Promise<unknown>> = {
   folder: (path) => mkdir(join(path, 'full'), { recursive: true }),
@@ -64,6 +64,14 @@ test('links to a file and to a folder are as good as these', async (t) => {
   await writeFile(join(elsewhere, 'VERSION'), '1\n')
   await symlink(join(elsewhere, 'VERSION'), join(folder, 'VERSION'))
   await using _mirror = await startMirror({ directory: folder })
+})
+
+test('a key that cannot be read is no reason not to start: another one takes its place', async (t) => {
+  const folder = await storageFolder(t)
+  const path = join(folder, 'token.key')
+  await writeFile(path, 'none', { mode: 0 })
+  await using _mirror = await startMirror({ directory: folder })
+  assert.match(await readFile(path, 'utf8'), /BEGIN PRIVATE KEY/)
 })
 
 test('a folder that somebody keeps in partial/ stays, however old it is', async (t) => {
