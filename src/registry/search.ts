@@ -26,6 +26,8 @@ type Searched = AskOptions & Pick<WantedRepositories, 'upstream' | 'isAllowed'>
 
 /** Results of what is here. */
 const maximumHere = 1000
+/** Of a term, each of which is looked for here: nobody searches for so many words. */
+const maximumReadings = 16
 
 /**
  * Finds repositories by a part of their names: what was pushed, what is cached, and what Docker Hub finds. It hears no
@@ -60,20 +62,48 @@ export class Search {
   async #upstreams(
     term: string,
     here: readonly ListedRepository[],
-    { upstream: only, signal, client }: Searched,
+    asked: Searched,
   ): Promise<readonly FoundRepository[]> {
-    const { upstream, local, staleAfterMs, patienceMs } = this.#options
+    const { upstream: only, signal, client } = asked
+    const { upstream, staleAfterMs, patienceMs } = this.#options
     if (!upstream || (only !== undefined && only !== upstream.name)) return []
     const isLed = term.startsWith(`${upstream.name}/`)
     const wanted = isLed ? term.slice(upstream.name.length + 1) : term
     if (wanted === '') return []
-    if (!isLed && only === undefined) {
-      const isElsewhere = wanted.includes('/') && looksLikeRegistry(wanted.split('/', 1).join())
-      const isOwn = here.some((one) => one.origin === localOrigin && `/${one.name}`.endsWith(`/${wanted}`))
-      if (isElsewhere || isOwn || (await local.isOwn(wanted))) return []
-    }
+    if (!isLed && only === undefined && (await this.#isForNobody(wanted, here, asked))) return []
     return upstream.find(wanted, { signal, client, patienceMs: here.length > 0 ? staleAfterMs : patienceMs })
   }
+
+  /** Whether a term could be meant as a name, or as the end of one, that is this mirror's alone, or another registry's. */
+  async #isForNobody(term: string, here: readonly ListedRepository[], asked: Searched): Promise<boolean> {
+    const readings = readingsOf(term)
+    if (readings.length > maximumReadings) return true
+    for (const reading of readings) {
+      if (reading.includes('/') && looksLikeRegistry(reading.split('/', 1).join())) return true
+      if (await this.#options.local.isOwn(reading)) return true
+      const named = reading === term ? here : await this.#here(reading, asked)
+      if (named.some((one) => one.origin === localOrigin && `/${one.name}`.endsWith(`/${reading}`)))
+        return true
+    }
+    return false
+  }
+}
+
+/**
+ * The names that a term could be meant as: without what no name has, of which its words are separate ones too; without
+ * superfluous slashes, and what pulls may have in front of a name; with a slash at the end as well where it has one.
+ */
+function readingsOf(term: string): string[] {
+  const slashed = term.replaceAll(/\\|%2f/g, '/')
+  const words = slashed.split(/[^a-z0-9._/-]+/)
+  const readings = [...words, words.join('')].flatMap((word) => {
+    const parts = word.split('/').filter((part) => !/^\.*$/.test(part))
+    const last = parts.length - 1
+    const begin = parts.findIndex((part, index) => index === last || !['v2', 'library'].includes(part))
+    const names = Array.from({ length: begin + 1 }, (_, index) => parts.slice(index).join('/'))
+    return word.endsWith('/') ? [...names, ...names.map((name) => `${name}/`)] : names
+  })
+  return [...new Set(readings)]
 }
 
 /** A whole name, or the end of one, before what has a word that begins with the term; what was pushed before the rest. */

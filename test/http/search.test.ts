@@ -1,6 +1,6 @@
 /**
  * `/v1/search` and `/v1/_ping` over real sockets. Thought of: what was pushed, what is cached and what the Hub finds, in
- * one list; pages; terms with a registry, a tag, letters that are none of a name; names that no upstream may hear; a Hub
+ * one list; pages; terms with a registry, a tag, letters that are none of a name; names that no upstream may hear, in odd spellings; a Hub
  * that is slow, gone, refuses, or answers something else; a chain of two mirrors; what the asker may not see.
  */
 import assert from 'node:assert/strict'
@@ -9,7 +9,7 @@ import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
 import { type MirrorOptions, startMirror, type TestMirror } from '../support/mirror.ts'
-import { pushImage, send } from '../support/push.ts'
+import { pushBlob, pushImage, send } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 
 const parts = new AsyncDisposableStack()
@@ -113,6 +113,53 @@ test("no upstream hears a name that is this mirror's alone", async () => {
   }
   assert.deepEqual(heard(), [])
   assert.deepEqual((await search('q=secret')).names, ['local/team/secret'])
+})
+
+test('nor in any spelling of one that could be meant', async () => {
+  hub.reset()
+  for (const name of ['app', 'secret', 'team/secret', 'local/team/secret', 'local/new']) {
+    const spellings = [
+      `/${name}`,
+      `//${name}`,
+      `${name}/`,
+      `/${name}/`,
+      `./${name}`,
+      `v2/${name}`,
+      `/v2/${name}/`,
+    ]
+    const others = [`library/${name}`, `V2/library/${name}`, `${name}*`, `*${name}`, `"${name}"`, `x ${name}`]
+    const more = [
+      `${name}:v1/`,
+      `${name}@sha256:0`,
+      `${name}?`,
+      `library/${name}:1`,
+      `${name.toUpperCase()}*`,
+    ]
+    for (const term of [...spellings, ...others, ...more]) await search(`q=${encodeURIComponent(term)}`)
+  }
+  const odd = [
+    'local//team',
+    'local\\team',
+    'local%2Fteam',
+    'a*pp',
+    '/local/',
+    'v2/local/te',
+    'lo*cal/new',
+    'local/*',
+  ]
+  for (const term of odd) await search(`q=${encodeURIComponent(term)}`)
+  // What somebody has begun to push.
+  await pushBlob(`${mirror.url}/v2/begun`, image.layers[0] ?? image.config)
+  for (const term of ['begun', 'begun/', 'library/begun', 'begun*']) await search(`q=${term}`)
+  await search(`q=${Array.from({ length: 20 }, (_, n) => `w${n}`).join('+')}`)
+  assert.deepEqual(heard(), [])
+})
+
+test('what only has such a name in it is searched for', async () => {
+  hub.reset()
+  const terms = ['team/app', 'library/apple', 'apple/', 'v2/apple', 'apps', 'team/application', 'web server']
+  for (const term of terms) await search(`q=${encodeURIComponent(term)}`)
+  assert.deepEqual(heard(), terms)
 })
 
 test('a name that leads with its registry means that one', async () => {
