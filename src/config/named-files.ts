@@ -11,8 +11,9 @@ import type { Complaint } from './problems.ts'
 import { withoutFinalNewline } from './text-value.ts'
 
 interface NamedFile extends PemFile {
-  /** Permissions, as `stat` tells them. */
+  /** Permissions, and to whom it belongs, as `stat` tells them. */
   readonly mode: number
+  readonly uid: number
 }
 
 /** Bytes; the largest bundles of authorities have a quarter of a megabyte. */
@@ -70,13 +71,13 @@ export async function readNamedFiles(
   return { config: { ...config, upstreams }, complaints }
 }
 
-async function readWhole(name: string, isReadOnce: boolean): Promise<Pick<NamedFile, 'bytes' | 'mode'>> {
+async function readWhole(name: string, isReadOnce: boolean): Promise<Omit<NamedFile, 'name'>> {
   try {
     const found = await stat(name)
     // It is read again when TLS starts; a pipe would then be empty, and some devices have no end.
     if (!isReadOnce && !found.isFile() && !found.isDirectory()) throw new Error('this is no regular file')
     if (found.size > largestFile) throw new Error('larger than 16 MiB')
-    return { bytes: await readFile(name), mode: found.mode }
+    return { bytes: await readFile(name), mode: found.mode, uid: found.uid }
   } catch (error) {
     throw new UnitError(`cannot read ${name}: ${fileFailure(error)}`, { cause: error })
   }
@@ -103,7 +104,12 @@ function warnOfUsers(users: Users, file: NamedFile): string | undefined {
   return users.size === 0 ? `${file.name} holds no user yet: nobody can log in` : warnOfReaders(users, file)
 }
 
-function warnOfReaders(_secret: unknown, { name, mode }: NamedFile): string | undefined {
-  const isClosed = (mode & 0o004) === 0 || mountedSecret.test(name)
-  return isClosed ? undefined : `${name} can be read by every user of this machine: chmod 600 it`
+/** What root has, or looks at, may be for a service under another user, which 600 would shut out. */
+function warnOfReaders(_secret: unknown, { name, mode, uid }: NamedFile): string | undefined {
+  if ((mode & 0o004) === 0 || mountedSecret.test(name)) return undefined
+  const isOurs = uid !== 0 && uid === process.getuid?.()
+  const advice = isOurs
+    ? 'chmod 600 it'
+    : 'give it to the user that Larder runs as and chmod 600 it, or to a group of that user and chmod 640 it'
+  return `${name} can be read by every user of this machine: ${advice}`
 }

@@ -265,7 +265,7 @@ test('passwordFile is read, and one that everybody may read is a warning', async
     warnings.map(({ where, severity }) => [where, severity]),
     [['mirror.yml:4:19', 'warning']],
   )
-  assert.match(warnings[0]?.message ?? '', /hub can be read by every user of this machine: chmod 600 it$/)
+  assert.match(warnings[0]?.message ?? '', /hub can be read by every user of this machine: .*chmod 600 it/)
   await writeFile(join(folder, 'hub'), '\n')
   assert.match((await problemsOf(loadConfig(options)))[0]?.message ?? '', /hub is empty$/)
   await writeFile(join(folder, 'mirror.yml'), text.replace('hub', 'gone'))
