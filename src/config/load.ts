@@ -7,6 +7,7 @@ import { type Given, GivenValues, type Origin, placeOf } from './given.ts'
 import { readNamedFiles } from './named-files.ts'
 import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
 import { lists, settingAt, settings } from './settings.ts'
+import { warningsOf } from './warnings.ts'
 
 /** A valid configuration and how it came about. */
 export interface LoadedConfig {
@@ -55,7 +56,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     ...(file?.problems ?? []),
     ...fromEnvironment.problems,
     ...warningsOfReserved(given),
-    ...[...ofFiles, ...complaints].map((complaint) => given.locate(complaint)),
+    ...[...ofFiles, ...warningsOf(whole), ...complaints].map((complaint) => given.locate(complaint)),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
   // A password out of a file is not among them: it would contradict its passwordFile if it were written down.

@@ -58,10 +58,6 @@ export async function readNamedFiles(
     if (chain) checkPair(chain, key)
   })
   await open(['auth', 'htpasswd'], readUsers, warnOfUsers)
-  if (config.local?.push === 'users' && config.auth?.htpasswd === undefined) {
-    const message = 'nobody can push or delete: there are no users without auth.htpasswd'
-    complaints.push({ path: ['local', 'push'], severity: 'warning', message })
-  }
   const upstreams = []
   for (const [index, upstream] of (config.upstreams ?? []).entries()) {
     await open(['upstreams', index, 'ca'], readCertificates, warnOfAuthorities)

@@ -4,3 +4,10 @@ export const dockerHub = {
   url: 'https://registry-1.docker.io',
   realm: 'https://auth.docker.io',
 } as const
+
+/** What clients call Docker Hub in `?ns=`, and people in a path. */
+export const dockerHubAliases: readonly string[] = [
+  'index.docker.io',
+  'registry-1.docker.io',
+  'registry.hub.docker.com',
+]

@@ -17,3 +17,15 @@ export function parseNetwork(text: string): string {
 function isWholeAddress(text: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(text) || ipaddr.IPv6.isValid(text)
 }
+
+/** Bits of the largest networks that somebody has for himself: 10.0.0.0/8 and fc00::/7. */
+const widest = { ipv4: 8, ipv6: 7 } as const
+
+/** Whether a network, as `parseNetwork` reads it, is a good part of all addresses. */
+export function isWiderThanAnyNetwork(network: string): boolean {
+  if (!network.includes('/')) return false
+  const [address, bits] = ipaddr.parseCIDR(network)
+  const isMapped = address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress()
+  if (isMapped && bits >= 96) return bits - 96 < widest.ipv4
+  return bits < widest[address.kind()]
+}

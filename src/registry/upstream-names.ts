@@ -1,5 +1,5 @@
 import { isIP } from 'node:net'
-import { dockerHub } from '../names/docker-hub.ts'
+import { dockerHub, dockerHubAliases } from '../names/docker-hub.ts'
 import { RegistryError } from '../oci/error.ts'
 
 /** An upstream, and by what a request named it, in words for a refusal. */
@@ -7,13 +7,6 @@ export interface Named<Upstream> {
   readonly upstream: Upstream
   readonly by: string
 }
-
-/** What clients call Docker Hub in `?ns=`, and people in a path. */
-export const dockerHubAliases: readonly string[] = [
-  'index.docker.io',
-  'registry-1.docker.io',
-  'registry.hub.docker.com',
-]
 
 /** The names that the configured upstreams go by. Case does not matter in any of them. */
 export class UpstreamNames<Upstream extends { readonly name: string }> {
