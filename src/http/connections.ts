@@ -1,8 +1,8 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
+import { Occasionally } from '../flow/occasionally.ts'
 import { clientKey } from './client-address.ts'
-import { Occasionally } from './occasionally.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 
 export interface ConnectionsOptions {

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
+import { Occasionally } from '../flow/occasionally.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Ledger } from '../registry/ledger.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { isUnexpected } from './errors.ts'
 import { type Forwarding, forwardedFor } from './forwarding.ts'
 import type { Metrics } from './metrics.ts'
-import { Occasionally } from './occasionally.ts'
 import { RequestContext, type Subject } from './request-context.ts'
 
 export interface RequestLogOptions {

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
+import { Occasionally } from '../flow/occasionally.ts'
 import { RegistryError } from '../oci/error.ts'
-import { Occasionally } from './occasionally.ts'
 import type { RequestContext } from './request-context.ts'
 import { nothingHere } from './routing.ts'
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
+import { Occasionally } from '../flow/occasionally.ts'
 import { clientAddress, clientKey } from './client-address.ts'
-import { Occasionally } from './occasionally.ts'
 import type { ProtocolError } from './unreadable-requests.ts'
 
 /** The first bytes of a TLS connection: a handshake record, of SSL 3 or any TLS. */

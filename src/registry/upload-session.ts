@@ -8,6 +8,7 @@ import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { PushOptions } from './repository.ts'
+import { UploadUse, type UploadUseOptions } from './upload-use.ts'
 
 /** The bytes of blobs, as far as pushing them needs. */
 export interface PushedBytes {
@@ -20,7 +21,7 @@ export interface PushedBytes {
   seal(writer: BlobWriter, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
 }
 
-export interface UploadSessionOptions {
+export interface UploadSessionOptions extends UploadUseOptions {
   readonly id: string
   readonly repository: RepositoryKey
   /** The user whose it is; undefined: whose who knows its id. */
@@ -36,8 +37,6 @@ export interface UploadSessionOptions {
   readonly onEnd: (end: 'sealed' | 'gone' | 'left') => void
   /** Bytes of its file, 0 where it has none yet: that is made at the first byte. Undefined where only the disk knows. */
   readonly size: number | undefined
-  /** Milliseconds since the epoch of what came last. */
-  readonly usedAt?: number | undefined
   /** Resolves when it is recorded that there is this upload; never rejects. */
   readonly recorded?: Promise<void> | undefined
   /** In which its bytes are hashed as they come; where the digest turns out to be of another, once more at the end. */
@@ -59,8 +58,7 @@ export class UploadSession {
   readonly id: string
   readonly repository: RepositoryKey
   readonly #owner: string | undefined
-  /** Milliseconds since the epoch. */
-  usedAt: number
+  readonly use: UploadUse
   readonly #options: UploadSessionOptions
   readonly #bytes: PushedBytes
   readonly #stopped = new AbortController()
@@ -72,7 +70,7 @@ export class UploadSession {
   #isOver = false
 
   constructor(options: UploadSessionOptions) {
-    const { id, repository, owner, bytes, size, usedAt = Date.now(), algorithm = 'sha256' } = options
+    const { id, repository, owner, bytes, size, algorithm = 'sha256' } = options
     this.#options = options
     this.id = id
     this.repository = repository
@@ -80,7 +78,7 @@ export class UploadSession {
     this.#bytes = bytes
     this.#algorithm = algorithm
     this.#offset = size
-    this.usedAt = usedAt
+    this.use = new UploadUse(options)
   }
 
   /** Whether it is one of this repository that this user may go on with. */
@@ -193,7 +191,6 @@ export class UploadSession {
       await this.#onDisk(async () => (await this.#open()).append(pieces))
       offset += bytes
       this.#offset = offset
-      this.usedAt = Date.now()
       signal?.throwIfAborted()
     }
     return offset
@@ -256,8 +253,8 @@ export class UploadSession {
   }
 
   async #hold<Value>(writer: Writer, working: Promise<Value>): Promise<Value> {
+    using _ = this.use.begin()
     this.#writer = writer
-    this.usedAt = Date.now()
     try {
       return await working
     } finally {

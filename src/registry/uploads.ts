@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
-import { IntervalJob } from '../flow/interval-job.ts'
 import { Shares } from '../flow/shares.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -18,16 +17,14 @@ import {
   type UploadSessionOptions,
   uploadUnknown,
 } from './upload-session.ts'
-import { makePlace, makeRoom } from './upload-space.ts'
+import { UploadSpace, type UploadSpaceOptions } from './upload-space.ts'
+import { type UploadClock, UploadSweep } from './upload-sweep.ts'
 import { WritingTurn } from './writing-turn.ts'
 
-export interface UploadsOptions {
+export interface UploadsOptions extends Pick<UploadSpaceOptions, 'space' | 'idleMs' | 'restMs'> {
   readonly bytes: PushedBytes
   readonly files: Pick<BlobWriters, 'list' | 'remove'>
-  readonly catalog: Pick<
-    Catalog,
-    'beginUpload' | 'touchUpload' | 'endUpload' | 'upload' | 'staleUploads' | 'pushed'
-  >
+  readonly catalog: Pick<Catalog, 'beginUpload' | 'endUpload' | 'upload' | 'staleUploads' | 'pushed'>
   readonly logger: Logger
   /** Milliseconds for which a turn to write is waited for. */
   readonly patienceMs?: number | undefined
@@ -35,15 +32,10 @@ export interface UploadsOptions {
   readonly silentMs?: number | undefined
   /** Milliseconds without bytes after which nobody comes back for an upload (`local.uploadTtl`). */
   readonly ttlMs?: number | undefined
-  /** Bytes that all of them may have together (`local.uploadSpace`). */
-  readonly space?: number | undefined
-  /** Milliseconds without bytes after which an upload makes room for somebody who is at work. */
-  readonly idleMs?: number | undefined
+  readonly clock?: UploadClock | undefined
 }
 
 const defaultTtlMs = 24 * 60 * 60_000
-const maximumSweepMs = 60_000
-const sweptAtOnce = 100
 /** Uploads that are written to at a time: each has a file open, and pulls need descriptors too. Others wait. */
 const writing = { total: 128, perClient: 64 } as const
 const defaultPatienceMs = 10_000
@@ -57,11 +49,12 @@ const gathering = { total: 16 * 1024 * 1024, least: 64 * 1024, most: 256 * 1024 
  */
 export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions
-  readonly #ttlMs: number
+  readonly #clock: UploadClock
   readonly #sessions = new Map<string, UploadSession>()
   /** Ended, and the row is about to go. */
   readonly #ended = new Set<string>()
-  readonly #sweeper: IntervalJob
+  readonly #space: UploadSpace
+  readonly #sweep: UploadSweep
   readonly #idle: IdleUploads
   readonly #recording = new Set<Promise<void>>()
   readonly #turns: Shares
@@ -72,13 +65,12 @@ export class Uploads implements AsyncDisposable {
   constructor(options: UploadsOptions) {
     this.#options = options
     const { patienceMs = defaultPatienceMs, silentMs: restMs = defaultSilentMs } = options
-    this.#ttlMs = options.ttlMs ?? defaultTtlMs
+    this.#clock = options.clock ?? { wall: () => Date.now(), monotonic: () => performance.now() }
     this.#turns = new Shares({ ...writing, patienceMs, restMs })
     this.#idle = new IdleUploads(options.logger)
-    this.#sweeper = new IntervalJob(() => this.sweep(Date.now()), {
-      intervalMs: Math.min(maximumSweepMs, this.#ttlMs / 4),
-      onError: (error) => options.logger.error({ err: error }, 'old uploads could not be looked through'),
-    })
+    const shared = { ...options, sessions: this.#sessions, clock: this.#clock }
+    this.#space = new UploadSpace(shared)
+    this.#sweep = new UploadSweep({ ...shared, ttlMs: options.ttlMs ?? defaultTtlMs })
   }
 
   /** Goes on with what earlier processes left, and sweeps now and then from now on. */
@@ -86,7 +78,7 @@ export class Uploads implements AsyncDisposable {
     this.#adopting = bestEffort(this.#adopt(), (error) =>
       this.#options.logger.error({ err: error }, 'the uploads of before could not be looked through'),
     )
-    this.#sweeper.start()
+    this.#sweep.start()
   }
 
   /**
@@ -95,13 +87,17 @@ export class Uploads implements AsyncDisposable {
    */
   begin(
     repository: RepositoryKey,
-    { algorithm, user: owner }: PushOptions & { readonly algorithm?: DigestAlgorithm | undefined },
+    {
+      algorithm,
+      user: owner,
+      client = '',
+    }: PushOptions & { readonly algorithm?: DigestAlgorithm | undefined },
   ): UploadState {
     this.#stopped.signal.throwIfAborted()
-    makePlace(this.#sessions)
+    this.#space.makePlace(countedFor(owner) ?? client)
     const id = `upload-${randomUUID()}`
     const recorded = this.#recorded(this.#options.catalog.beginUpload(id, repository, Date.now(), owner))
-    this.#add({ id, repository, owner }, { size: 0, algorithm, recorded })
+    this.#add({ id, repository, owner }, { client, size: 0, algorithm, recorded })
     return { id, offset: 0 }
   }
 
@@ -145,27 +141,16 @@ export class Uploads implements AsyncDisposable {
     await session.cancel(signal)
   }
 
-  /** Removes what nobody came back for. `now`: milliseconds since the epoch. */
-  async sweep(now: number): Promise<void> {
-    const { catalog, files } = this.#options
-    const before = now - this.#ttlMs
-    for (const session of this.#sessions.values())
-      if (session.isIdle && session.usedAt <= before) await this.#letGo(session)
-    for (const { id } of await catalog.staleUploads(before, sweptAtOnce)) {
-      const session = this.#sessions.get(id)
-      if (session) await catalog.touchUpload(id, session.usedAt)
-      else {
-        await files.remove(id)
-        await catalog.endUpload(id)
-      }
-    }
+  /** Removes once what nobody came back for. Throws StorageError. */
+  sweep(): Promise<void> {
+    return this.#sweep.sweep()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     const message = 'the mirror is stopping; what was uploaded is kept: go on when it is back'
     const reason = new RegistryError('UNAVAILABLE', message)
     this.#stopped.abort(reason)
-    await this.#sweeper[Symbol.asyncDispose]()
+    await this.#sweep[Symbol.asyncDispose]()
     await this.#adopting
     this.#idle[Symbol.dispose]()
     const stopping = [...this.#sessions.values()].map((session) =>
@@ -187,8 +172,9 @@ export class Uploads implements AsyncDisposable {
   ): Promise<Value> {
     const stopped = this.#stopped.signal
     const signal = left ? AbortSignal.any([left, stopped]) : stopped
-    using turn = await WritingTurn.take(this.#turns, client, signal)
     const session = await this.#find(repository, id, user)
+    using _ = session.use.begin(countedFor(user) ?? client)
+    using turn = await WritingTurn.take(this.#turns, client, signal)
     const pause = (): Promise<void> => session.putAside()
     this.#writers += 1
     try {
@@ -212,13 +198,14 @@ export class Uploads implements AsyncDisposable {
 
   #add(
     { id, repository, owner }: Pick<UploadSessionOptions, 'id' | 'repository' | 'owner'>,
-    known: Pick<UploadSessionOptions, 'size' | 'algorithm' | 'usedAt' | 'recorded'>,
+    known: Pick<UploadSessionOptions, 'client' | 'size' | 'algorithm' | 'foundAt' | 'recorded'>,
   ): UploadSession {
-    const { bytes, files, catalog, space, idleMs } = this.#options
+    const { bytes, files, catalog } = this.#options
     const onEnd: UploadSessionOptions['onEnd'] = (end) => {
       this.#sessions.delete(id)
       this.#idle.wake(session)
-      // What a broken disk does not let go is tried again when it is old; and the row of a blob went when it was recorded.
+      if (end === 'left') this.#sweep.leave(id)
+      // The row of a blob went when it was recorded.
       if (end !== 'gone') return
       this.#ended.add(id)
       void this.#recorded(catalog.endUpload(id)).finally(() => this.#ended.delete(id))
@@ -229,10 +216,12 @@ export class Uploads implements AsyncDisposable {
       owner,
       bytes,
       remove: (of) => files.remove(of),
-      take: (asking, count) => makeRoom(this.#sessions, asking, count, { space, idleMs }),
+      take: (asking, count) => this.#space.makeRoom(asking, count),
       pieceBytes: () => Math.max(gathering.least, Math.min(gathering.most, gathering.total / this.#writers)),
       onEnd,
+      now: this.#clock.monotonic,
       ...known,
+      client: countedFor(owner) ?? known.client,
     })
     this.#sessions.set(id, session)
     return session
@@ -241,20 +230,14 @@ export class Uploads implements AsyncDisposable {
   /** What earlier processes left: with a row it can be gone on with, without one nobody finds it. */
   async #adopt(): Promise<void> {
     const { files, catalog } = this.#options
-    for (const { id, size, touchedAt: usedAt } of await files.list()) {
+    for (const { id, size, touchedAt: foundAt } of await files.list()) {
       if (this.#stopped.signal.aborted) return
       if (this.#sessions.has(id)) continue
       const row = await catalog.upload(id)
       if (this.#sessions.has(id)) continue
-      if (row) this.#add(row, { size, usedAt })
+      if (row) this.#add(row, { size, foundAt })
       else await files.remove(id)
     }
-  }
-
-  async #letGo(session: UploadSession): Promise<void> {
-    await bestEffort(session.cancel(), (err) =>
-      this.#options.logger.warn({ err, upload: session.id }, 'an old upload could not be removed'),
-    )
   }
 
   async #during<Value>(session: UploadSession, work: () => Promise<Value>): Promise<Value> {
@@ -274,4 +257,9 @@ export class Uploads implements AsyncDisposable {
     await recording
     this.#recording.delete(recording)
   }
+}
+
+/** A user has one share, wherever the requests come from. */
+function countedFor(user: string | undefined): string | undefined {
+  return user === undefined ? undefined : `user ${user}`
 }

@@ -1,7 +1,7 @@
 // A line a minute for each client. Neighbours: the same one again, another one, one more than are told of, after the minute.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Occasionally } from '../../src/http/occasionally.ts'
+import { Occasionally } from '../../src/flow/occasionally.ts'
 
 test('each client is told of once a minute, and no more than a hundred of them', (t) => {
   let now = 0

@@ -11,6 +11,7 @@ import { test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { buildImage } from '../support/images.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
+import { send } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 import { mebibyte } from './request-log-fixture.ts'
 
@@ -159,4 +160,19 @@ test('uploads that stall keep nobody from pushing, neither another client nor th
   await until(() => answers.every((text) => text() !== ''), { timeoutMs: 20_000 })
   for (const text of answers) assert.match(text(), /^HTTP\/1\.1 201 /)
   for (const socket of stalled) socket.destroy()
+})
+
+test('what one client uploads and leaves is bounded by client, and another one pushes', async () => {
+  const config = { 'local.uploadSpace': '100KB' }
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', config })
+  const leave = async (localAddress: string, bytes: number) => {
+    const begun = await send('POST', `${mirror.url}/v2/local/x/blobs/uploads/`, { localAddress })
+    const url = new URL(begun.headers.location ?? '', mirror.url)
+    return send('PATCH', url, { localAddress, body: Buffer.alloc(bytes) })
+  }
+  for (let count = 0; count < 2; count += 1) assert.equal((await leave('127.0.0.2', 30_000)).status, 202)
+  const refused = await leave('127.0.0.2', 25_000)
+  assert.deepEqual([refused.status, refused.code], [429, 'TOOMANYREQUESTS'])
+  assert.equal(refused.headers['retry-after'], '10')
+  assert.equal((await leave('127.0.0.3', 25_000)).status, 202)
 })

@@ -23,6 +23,23 @@ export const day = 24 * 60 * 60_000
 export const content = pseudoRandomBytes(100_000, 'local')
 export const digest = digestOf(content)
 
+/** A clock that stands until it is told to go; `jump` changes the time of day alone. */
+export class HandClock {
+  #wall = Date.UTC(2026, 0)
+  #monotonic = 0
+  readonly wall = (): number => this.#wall
+  readonly monotonic = (): number => this.#monotonic
+
+  pass(ms: number): void {
+    this.#monotonic += ms
+    this.#wall += ms
+  }
+
+  jump(ms: number): void {
+    this.#wall += ms
+  }
+}
+
 /** The parts of a mirror that a push needs. */
 export function start(
   store = new MemoryBlobStore(),
@@ -30,7 +47,7 @@ export function start(
   {
     wholeMs = 0,
     ...bounds
-  }: Pick<UploadsOptions, 'patienceMs' | 'silentMs' | 'ttlMs' | 'space' | 'idleMs'> & {
+  }: Pick<UploadsOptions, 'patienceMs' | 'silentMs' | 'ttlMs' | 'space' | 'idleMs' | 'restMs' | 'clock'> & {
     readonly wholeMs?: number
   } = {},
 ) {

@@ -8,7 +8,7 @@ import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { until } from '../support/settle.ts'
-import { content, contentOf, day, digest, fails, pieces, start } from './local-fixture.ts'
+import { content, contentOf, digest, fails, HandClock, pieces, start } from './local-fixture.ts'
 
 test('a stop ends who waits for a client, and who waits for a descriptor; nothing is begun after it', async () => {
   let isEnded = false
@@ -69,17 +69,19 @@ test('a catalog that fails while old uploads are removed: that is told, and a st
   const catalog = new MemoryCatalog()
   const parts = start(new MemoryBlobStore(), catalog)
   await parts.repository.begin()
+  const clock = new HandClock()
   const failing = start(
     parts.store,
     Object.assign(Object.create(catalog), {
-      staleUploads: () => catalog.staleUploads(Date.now() + day, 10),
       endUpload: async () => {
         asked.resolve()
         await answer.promise
         throw new StorageError('BROKEN', 'the disk failed')
       },
     }),
+    { clock },
   )
+  clock.pass(10 * 60_000)
   failing.uploads.start()
   await asked.promise
   let isStopped = false
@@ -90,7 +92,7 @@ test('a catalog that fails while old uploads are removed: that is told, and a st
   assert.equal(isStopped, false)
   answer.resolve()
   await stopping
-  await assert.rejects(failing.uploads.sweep(Date.now()), /the disk failed/)
+  await assert.rejects(failing.uploads.sweep(), /the disk failed/)
 })
 
 test('a stop in the middle puts aside what was uploaded, for the next process', async () => {
