@@ -17,8 +17,7 @@ export function warningsOf({ server, auth, local, upstreams }: Partial<Config>):
   const names = (upstreams ?? []).map((upstream) => upstream?.name)
   for (const [index, pattern] of (local?.repositories ?? []).entries()) {
     const [leading = '', ...more] = pattern?.split('/') ?? []
-    const isOther = !names.includes(leading) && dockerHubAliases.includes(leading)
-    const upstream = isOther ? dockerHub.name : leading
+    const upstream = dockerHubAliases.includes(leading) ? dockerHub.name : leading
     if (more.length === 0 || !names.includes(upstream)) continue
     const message = `${pattern} is for nothing: ${leading}/... is mirrored from ${upstream}; begin it with another name`
     warn(['local', 'repositories', index], message)
