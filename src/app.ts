@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
-import { usualPushRule } from './access/policy.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
 import { registryClient } from './app/upstream-clients.ts'
@@ -240,7 +239,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams,
     isDeletable: config.local.delete,
     authorizer: new Authorizer({
-      rules: { push: config.local.push ?? usualPushRule(htpasswd !== undefined), hostname: hostname() },
+      rules: { push: config.local.push, hostname: hostname() },
       logins,
     }),
     logins,

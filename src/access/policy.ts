@@ -66,6 +66,16 @@ export function usualPushRule(hasFileOfUsers: boolean): PushRule {
   return hasFileOfUsers ? 'users' : 'private-networks'
 }
 
+/** Who may push and delete, for a sentence. */
+export function pushersOf(rule: PushRule, hasFileOfUsers: boolean): string {
+  if (rule === 'off' || (rule === 'users' && !hasFileOfUsers)) return 'nobody'
+  if (rule === 'anyone') return 'anyone'
+  const users = 'users with a login'
+  if (rule === 'users') return users
+  const machines = rule === 'this-machine' ? 'this machine' : 'the machines of private networks'
+  return hasFileOfUsers ? `${machines} and ${users}` : machines
+}
+
 const allowed: Decision = { isAllowed: true }
 
 /**

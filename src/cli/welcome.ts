@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { existsSync } from 'node:fs'
 import { readFile, statfs } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
+import { pushersOf } from '../access/policy.ts'
 import type { LoadedConfig } from '../config/load.ts'
 import { dockerHub } from '../names/docker-hub.ts'
 import { humanBytes } from '../units/human.ts'
@@ -30,10 +31,17 @@ export async function welcome({ loaded, ports, version, machine }: WelcomeOption
 larder ${version}  pull-through mirror of ${names.join(', ')}
   data     ${config.storage.dir}  (${humanBytes(bavail * bsize)} free)
   config   ${file ?? `none, all defaults: looked for ${searched.join(', ')}`}
+  push     ${pushing(config)}
   listens  ${[...urls, ...remarks(found, machine)].join(`\n${gap}`)}
 
 ${nextSteps(found, names)}
 `
+}
+
+function pushing({ local, auth }: LoadedConfig['config']): string {
+  const who = pushersOf(local.push, auth.htpasswd !== undefined)
+  const names = local.repositories.join(', ') || 'no name'
+  return `${who} may, to ${names} (local.push and local.repositories in mirror.yml)`
 }
 
 /** The machine that this process runs on. */

@@ -1,3 +1,4 @@
+import { type PushRule, usualPushRule } from '../access/policy.ts'
 import { dockerHub } from '../names/docker-hub.ts'
 import { looksLikeRegistry } from '../names/host.ts'
 import { clashOf, type ListenAddress } from '../names/listen-address.ts'
@@ -31,7 +32,9 @@ export type UpstreamConfig = Tree['upstreams'][number] & { url: string; realms: 
  * no timer takes. Sizes are bytes (`cache.maxSize` may also be `auto` or a share of the disk), rates bytes a second,
  * undefined without a limit. Paths are absolute. `upstreams[].password` holds what `passwordFile` said.
  */
-export type Config = Omit<Tree, 'server' | 'upstreams'> & {
+export type Config = Omit<Tree, 'server' | 'upstreams' | 'local'> & {
+  /** `push` is filled in. */
+  local: Tree['local'] & { push: PushRule }
   server: Omit<Tree['server'], 'tls'> & { tls: { certificate: string; key: string } | undefined }
   upstreams: UpstreamConfig[]
 }
@@ -129,6 +132,11 @@ type Rule = (values: unknown, complain: Complain, given: ValueMap) => unknown
  * undefined), and from all that are given, what it is in code.
  */
 const rules: Readonly<Record<string, Rule>> = {
+  '': (values) => {
+    const { local, auth } = values as Partial<Tree>
+    const push = local?.push ?? usualPushRule(auth?.htpasswd !== undefined)
+    return { ...(values as Tree), local: local && { ...local, push } }
+  },
   'server.listen': (values, complain) => {
     const addresses = values as (ListenAddress | undefined)[]
     for (const [index, address] of addresses.entries()) {

@@ -12,6 +12,7 @@ import {
   anyone,
   decide,
   type PushRule,
+  pushersOf,
   usualPushRule,
   type Who,
 } from '../../src/access/policy.ts'
@@ -186,6 +187,26 @@ test('this machine pushes by its own names, and not by one that leads here from 
     assert.ok(!decision.isAllowed && /localhost or its own name/.test(decision.reason), host)
   }
   assert.ok(push(direct(undefined), 'this-machine', 'larder').isAllowed, 'no page comes by a Unix socket')
+})
+
+test('who may push, in words', () => {
+  const told = (hasUsers: boolean) => words.map((word) => [word, pushersOf(word, hasUsers)])
+  const machines = ['this machine', 'the machines of private networks']
+  const users = 'users with a login'
+  assert.deepEqual(Object.fromEntries(told(false)), {
+    off: 'nobody',
+    users: 'nobody',
+    'this-machine': machines[0],
+    'private-networks': machines[1],
+    anyone: 'anyone',
+  })
+  assert.deepEqual(Object.fromEntries(told(true)), {
+    off: 'nobody',
+    users,
+    'this-machine': `${machines[0]} and ${users}`,
+    'private-networks': `${machines[1]} and ${users}`,
+    anyone: 'anyone',
+  })
 })
 
 test('what is said to whoever is refused tells what to do', () => {

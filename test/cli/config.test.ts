@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
@@ -102,14 +102,14 @@ test('a good configuration is 0 and says what was read', async (t) => {
   const { out, code } = await runIn(t, 'cache: {revalidate: 1m}', ['check', '--strict'], {
     MIRROR_LOG_LEVEL: 'warn',
   })
-  assert.match(out, /^ok: .*mirror\.yml \(29 defaults, 1 from file, 1 from environment\)\n$/)
+  assert.match(out, /^ok: .*mirror\.yml \(30 defaults, 1 from file, 1 from environment\)\n$/)
   assert.equal(code, 0)
   const empty = await configFolder(t)
   const none = await run(empty, ['check'])
   assert.deepEqual(
     [none.out, none.code],
     [
-      `ok: no configuration file (31 defaults, 0 from file, 0 from environment)
+      `ok: no configuration file (32 defaults, 0 from file, 0 from environment)
 looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
 `,
       0,
@@ -169,6 +169,7 @@ test('show prints what is in force, the origin of each value, and no secret', as
     '  serveStale: forever # mirror.yml:4:3',
     '  staleAfter: 2s # default',
     '  rate: 1MB/s # mirror.yml:5:10',
+    '  push: private-networks # default',
     '  stall: 1m30s # MIRROR_LIMITS_STALL (environment)',
     '    url: https://registry-1.docker.io # default',
     '    password: (set) # mirror.yml:9:5',
@@ -209,6 +210,14 @@ test('what show prints is a configuration of the same meaning', async (t) => {
     await loadConfig({ ...options, workingDirectory: again }),
   ]
   assert.deepEqual(second.config, first.config)
+})
+
+test('who may push is shown also where nobody has set it', async (t) => {
+  const folder = await configFolder(t, { 'mirror.yml': 'auth: {htpasswd: users}\n', users: '' })
+  const { out } = await run(folder, ['show'])
+  assert.match(out, /^ {2}push: users # default$/m)
+  await writeFile(join(folder, 'mirror.yml'), 'auth: {htpasswd: users}\nlocal: {push: anyone}\n')
+  assert.match((await run(folder, ['show'])).out, /^ {2}push: anyone # mirror\.yml:2:9$/m)
 })
 
 test('show of a wrong configuration prints the problems to stderr and is 3', async (t) => {

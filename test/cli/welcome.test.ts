@@ -176,3 +176,13 @@ test('without a configuration file: where it was looked for', async (t) => {
     /config {3}none, all defaults: looked for \/.+\/mirror\.yml, \/etc\/larder\/mirror\.yml\n/,
   )
 })
+
+test('who may push, and under which names', async (t) => {
+  const line = async (config: Readonly<Record<string, unknown>>) =>
+    / {2}push {5}(.*) \(local\.push/.exec((await told(t, { config })).text)?.[1]
+  assert.equal(await line({}), 'the machines of private networks may, to *, local/**')
+  assert.equal(await line({ 'local.push': 'off', 'local.repositories': [] }), 'nobody may, to no name')
+  const folder = await configFolder(t, { users: '' })
+  const users = await line({ 'auth.htpasswd': join(folder, 'users') })
+  assert.equal(users, 'users with a login may, to *, local/**')
+})

@@ -45,6 +45,7 @@ test('without a file everything has its default', async (t) => {
       uploadTtl: 86_400_000,
       uploadSpace: 50_000_000_000,
       collectAfter: 86_400_000,
+      push: 'private-networks',
     },
     auth: {},
     log: { level: 'info', format: 'auto' },
