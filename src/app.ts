@@ -37,6 +37,7 @@ import { Repositories } from './registry/repositories.ts'
 import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
+import { Reserve } from './storage/reserve.ts'
 import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
 import { Certificates } from './upstream/connections/certificates.ts'
 import { LineUse } from './upstream/connections/line-use.ts'
@@ -105,9 +106,10 @@ export async function createApp(options: AppOptions): Promise<App> {
   await using building = new AsyncDisposableStack()
   const directory = config.storage.dir
   const lock = building.use(await lockDirectory(directory))
-  const store = building.use(await FileBlobStore.open(directory))
+  const reserve = Reserve.in(directory)
+  const store = building.use(await FileBlobStore.open(directory, reserve))
   const catalog = building.use(
-    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, lock, logger)),
+    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, lock, logger), reserve),
   )
   const expiring: OpenExpiring = (namespace, budget) =>
     expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))

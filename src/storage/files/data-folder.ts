@@ -7,6 +7,7 @@ import { absentIfMissing } from './file-errors.ts'
 const places = {
   VERSION: 'file',
   lock: 'file',
+  reserve: 'file',
   'catalog.db': 'file',
   'catalog.db-wal': 'file',
   'catalog.db-shm': 'file',

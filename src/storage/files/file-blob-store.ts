@@ -19,6 +19,7 @@ import type { BlobStore, Partials, StoredBlob, StoredTotal } from '../blob-store
 import type { BlobWriters } from '../blob-writer.ts'
 import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
+import type { Reserve } from '../reserve.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
@@ -41,25 +42,27 @@ const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
  */
 export class FileBlobStore implements BlobStore {
   readonly #directory: string
+  readonly #reserve: Reserve | undefined
   readonly #partials: FilePartials
   readonly #writers: FileBlobWriters
   readonly #count: StoredCount
   #counted: Promise<void> = Promise.resolve()
 
-  private constructor(directory: string) {
+  private constructor(directory: string, reserve: Reserve | undefined) {
     this.#directory = directory
+    this.#reserve = reserve
     const publish: PartialHooks['publish'] = (...file) => this.#publish(...file)
     this.#partials = new FilePartials(join(directory, 'partial'), publish)
-    this.#writers = new FileBlobWriters(join(directory, 'upload'), publish)
+    this.#writers = new FileBlobWriters(join(directory, 'upload'), publish, reserve)
     this.#count = new StoredCount(join(directory, 'blobs'))
   }
 
   /**
    * Opens the store in `directory`, which is made where it is missing. Throws where the folder was written by a
    * later version, and the file system's own error where it cannot be written to. One process a folder: see
-   * `lockDirectory`.
+   * `lockDirectory`. `reserve`: while it is given up nothing new is taken.
    */
-  static async open(directory: string): Promise<FileBlobStore> {
+  static async open(directory: string, reserve?: Reserve): Promise<FileBlobStore> {
     await mkdir(join(directory, 'partial'), { recursive: true })
     const versionPath = join(directory, 'VERSION')
     const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.replaceAll('\0', '').trim()
@@ -69,7 +72,7 @@ export class FileBlobStore implements BlobStore {
       const what = `${directory} has layout version ${version}, this program knows ${layoutVersion}`
       throw new NewerDataError(what)
     }
-    const store = new FileBlobStore(directory)
+    const store = new FileBlobStore(directory, reserve)
     await store.#partials.tidy()
     store.#counted = store.#count.start()
     return store
@@ -200,6 +203,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   async #roomFor(id: string): Promise<number> {
+    if (this.#reserve?.isGivenUp) return 0
     const { bavail, blocks, bsize } = await statfs(this.#directory)
     const partial = await absentIfMissing(stat(this.#partials.pathOf(id)))
     const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)

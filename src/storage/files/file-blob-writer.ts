@@ -19,11 +19,14 @@ import { SyncPolicy } from './sync-policy.ts'
 /** Bytes that are read at a time. */
 const pieceSize = 1024 * 1024
 
+/** `beforeWrite` throws where nothing may be written. */
+type WriterHooks = PartialHooks & { readonly beforeWrite: () => void }
+
 /** A `BlobWriter` in a file. Opened by `FileBlobWriters`. */
 export class FileBlobWriter implements BlobWriter {
   readonly id: string
   readonly #path: string
-  readonly #hooks: PartialHooks
+  readonly #hooks: WriterHooks
   #algorithm: DigestAlgorithm
   #size = 0
   /** Undefined while it rests. */
@@ -36,7 +39,7 @@ export class FileBlobWriter implements BlobWriter {
   #failure: Error | undefined
   #hasEnded = false
 
-  private constructor(path: string, { id, algorithm }: BlobWriterOptions, hooks: PartialHooks) {
+  private constructor(path: string, { id, algorithm }: BlobWriterOptions, hooks: WriterHooks) {
     this.id = id
     this.#path = path
     this.#algorithm = algorithm
@@ -44,7 +47,7 @@ export class FileBlobWriter implements BlobWriter {
   }
 
   /** Goes on with the file at `path`, or makes it. Throws the file system's error. */
-  static async open(path: string, options: BlobWriterOptions, hooks: PartialHooks): Promise<FileBlobWriter> {
+  static async open(path: string, options: BlobWriterOptions, hooks: WriterHooks): Promise<FileBlobWriter> {
     const writer = new FileBlobWriter(path, options, hooks)
     try {
       writer.#hold(await open(path, 'wx+'))
@@ -117,6 +120,7 @@ export class FileBlobWriter implements BlobWriter {
   }
 
   async #append(pieces: readonly Uint8Array[]): Promise<void> {
+    this.#hooks.beforeWrite()
     const file = await this.#opened()
     const hash = this.#hash ?? (await this.#rehash(this.#algorithm))
     const total = pieces.reduce((sum, { length }) => sum + length, 0)

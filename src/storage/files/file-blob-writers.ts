@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import type { BlobWriter, BlobWriterOptions, BlobWriters, FoundWriter } from '../blob-writer.ts'
 import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
+import type { Reserve } from '../reserve.ts'
 import { FileBlobWriter } from './file-blob-writer.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
@@ -11,10 +12,13 @@ import type { PartialHooks } from './file-partial.ts'
 export class FileBlobWriters implements BlobWriters {
   readonly #folder: string
   readonly #publish: PartialHooks['publish']
+  readonly #reserve: Reserve | undefined
   readonly #open = new Set<string>()
 
-  constructor(folder: string, publish: PartialHooks['publish']) {
+  /** `reserve`: while it is given up nothing is written. */
+  constructor(folder: string, publish: PartialHooks['publish'], reserve: Reserve | undefined) {
     this.#folder = folder
+    this.#reserve = reserve
     this.#publish = publish
   }
 
@@ -25,7 +29,11 @@ export class FileBlobWriters implements BlobWriters {
   async open(options: BlobWriterOptions): Promise<BlobWriter> {
     const { id } = options
     const path = this.#claim(id)
-    const hooks = { publish: this.#publish, onEnd: () => void this.#open.delete(id) }
+    const hooks = {
+      publish: this.#publish,
+      beforeWrite: () => this.#reserve?.assertThere(),
+      onEnd: () => void this.#open.delete(id),
+    }
     try {
       const opening = this.#inFolder(() => FileBlobWriter.open(path, options, hooks))
       return await asStorageError(`upload ${id} could not be opened`, opening)

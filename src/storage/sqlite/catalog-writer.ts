@@ -6,11 +6,13 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
+import { Reserve } from '../reserve.ts'
+import { checkpointIfRoom } from './checkpoint.ts'
 import { FilesInPlace } from './files-in-place.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { salvage } from './salvage.ts'
-import { isDamage, isRefusedValue } from './sqlite-errors.ts'
+import { isDamage, isFull, isRefusedValue } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 import { sqliteVerbs } from './verbs.ts'
 import type { WriterData, WriterReply, WriterRequest } from './writer-thread.ts'
@@ -20,7 +22,30 @@ type Asked = NonNullable<WriterRequest>
 const port = parentPort
 if (!port) throw new TypeError('catalog-writer.ts runs in a worker thread')
 
-const { path, damagedPath } = workerData as WriterData
+/** What makes room: on a full disk the reserve is given up for it. What only ends an upload can wait. */
+const freeing: ReadonlySet<keyof CatalogVerbs> = new Set([
+  'deleteTag',
+  'deleteManifest',
+  'deleteBlob',
+  'letGo',
+  'evict',
+  'removed',
+])
+/** What takes room: not before the reserve is there again. */
+const filling: ReadonlySet<keyof CatalogVerbs> = new Set([
+  'pulled',
+  'confirmed',
+  'saveReferrers',
+  'sealed',
+  'pushed',
+  'mount',
+  'putManifest',
+  'beginUpload',
+])
+/** Milliseconds between two looks whether there is room for the reserve. */
+const reserveEveryMs = 1000
+
+const { path, damagedPath, reserve: shared } = workerData as WriterData
 const database = openDatabase(path)
 if (damagedPath !== undefined) {
   migrate(database)
@@ -45,23 +70,64 @@ port.on('message', (request: WriterRequest) => {
 
 port.postMessage('ready')
 
+const reserve = shared && Reserve.sharing(shared)
+if (reserve) {
+  reserve.make()
+  setInterval(() => reserve.make(), reserveEveryMs).unref()
+}
+
 function commitQueued(): void {
   const batch = queue
   queue = []
   if (batch.length === 0) return
+  if (reserve?.isGivenUp) reserve.make()
+  const refused = reserve?.isGivenUp ? batch.filter(({ verb }) => filling.has(verb)) : []
+  const asked = batch.filter((one) => !refused.includes(one))
+  refuse(refused, new StorageError('FULL', 'the disk is full, and what is left is for deletes'))
+  let error = commit(asked)
+  // The journal may have eaten the room.
+  if (isFull(error) && cutJournal()) error = commit(asked)
+  if (error === undefined) return
+  const urgent = asked.filter(({ verb }) => freeing.has(verb))
+  const again = isFull(error) && urgent.length > 0 && reserve?.giveUp() ? urgent : []
+  refuse(
+    asked.filter((one) => !again.includes(one)),
+    error,
+  )
+  refuse(again, commit(again))
+}
+
+/** All of them together, and answers them. Returns the error where nothing was done. */
+function commit(batch: readonly Asked[]): unknown {
+  if (batch.length === 0) return undefined
   try {
     if (damage) throw damage
     files.assertThere()
     database.exec('BEGIN IMMEDIATE')
     const replies = batch.map(runVerb)
     database.exec('COMMIT')
-    files.committed()
+    if (reserve?.isGivenUp) cutJournal()
+    else files.committed()
     for (const reply of replies) port?.postMessage(reply)
+    return undefined
   } catch (error) {
     if (isDamage(error)) damage = error
     rollBack()
-    for (const { id } of batch) port?.postMessage(failed(id, error))
+    return error
   }
+}
+
+/** Gives the room of the journal back, where there is room to do it; returns whether that was so. */
+function cutJournal(): boolean {
+  const isShorter = checkpointIfRoom(database, path)
+  files.committed()
+  return isShorter
+}
+
+/** Does nothing without an error. */
+function refuse(batch: readonly Asked[], error: unknown): void {
+  if (error === undefined) return
+  for (const { id } of batch) port?.postMessage(failed(id, error))
 }
 
 /** Runs one verb of the batch; where it fails the others stand, unless the file is damaged. */
@@ -74,7 +140,7 @@ function runVerb({ id, verb, parameters }: Asked): WriterReply {
     return { id, result }
   } catch (error) {
     // SQLite gives the whole transaction up by itself where the disk is full.
-    if (isDamage(error) || !database.isTransaction) throw error
+    if (isDamage(error) || isFull(error) || !database.isTransaction) throw error
     database.exec('ROLLBACK TO one; RELEASE one')
     return failed(id, error)
   }

@@ -1,22 +1,20 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
 import type { RepositoryKey } from '../repository-key.ts'
-import { FilesInPlace } from './files-in-place.ts'
-import { migrate, newestVersion } from './migrations/migrate.ts'
-import { assertUnused, openDatabase } from './open-database.ts'
+import type { Reserve } from '../reserve.ts'
+import { assertUnused } from './open-database.ts'
+import { type OpenFile, type OpeningListeners, openFile } from './open-file.ts'
 import { OpenMark } from './open-mark.ts'
 import { leaseOf, misses, sqliteReads } from './reads.ts'
 import { finishRebuild, putBack, rebuild, removeUnfinished } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
-import { Statements } from './statements.ts'
-import { WriterThread } from './writer-thread.ts'
+import type { Statements } from './statements.ts'
 
 /** Who is told of what happens to the file of a catalog. */
-export interface CatalogListeners {
+export interface CatalogListeners extends OpeningListeners {
   /** It was damaged, and is kept under this name; what can be read of it is in a new one. */
   readonly onDamaged?: ((keptAs: string) => void) | undefined
   /** It was removed or replaced while it was open, and was put back; what lay in its place is kept under this name. */
@@ -25,22 +23,10 @@ export interface CatalogListeners {
   readonly beforePutBack?: (() => void) | undefined
   /** Its journal, with the last changes, was removed since a process ended that did not stop properly. */
   readonly onJournalLost?: (() => void) | undefined
-  /** There was none. */
-  readonly onMade?: (() => void) | undefined
-  /** It was brought from an older schema to the newest one, in so many milliseconds. */
-  readonly onMigrated?: ((from: number, ms: number) => void) | undefined
 }
 
 /** How often a new catalog is begun in place of a damaged one before the disk is given up. */
 const maximumReplacements = 3
-
-/** Both connections to one file. */
-interface OpenFile {
-  readonly database: DatabaseSync
-  readonly statements: Statements
-  readonly writer: WriterThread
-  readonly files: FilesInPlace
-}
 
 /**
  * The catalog in SQLite (WAL). Reads run here, on a connection of their own; verbs run in a worker thread, so that a
@@ -51,6 +37,7 @@ interface OpenFile {
 export class SqliteCatalog implements Catalog {
   readonly #path: string
   readonly #listeners: CatalogListeners
+  readonly #reserve: Reserve | undefined
   /** Undefined while a new one is begun, and where that failed. */
   #file: OpenFile | undefined
   /** One that is gone and could not be put back, for want of room perhaps: nothing but this connection reads it. */
@@ -104,18 +91,23 @@ export class SqliteCatalog implements Catalog {
   readonly endUpload = this.#verb('endUpload')
   readonly #renewLease = this.#verb('lease')
 
-  private constructor(path: string, file: OpenFile, listeners: CatalogListeners) {
+  private constructor(path: string, file: OpenFile, listeners: CatalogListeners, reserve?: Reserve) {
     this.#path = path
     this.#file = file
     this.#listeners = listeners
+    this.#reserve = reserve
   }
 
   /**
    * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
    * one is set aside, now or later, and what can be read of it taken over: the bytes of blobs are in the blob store, and
-   * what upstreams have said comes back with the next pulls.
+   * what upstreams have said comes back with the next pulls. `reserve`: given up for deletes where the disk is full.
    */
-  static async open(path: string, listeners: CatalogListeners = {}): Promise<SqliteCatalog> {
+  static async open(
+    path: string,
+    listeners: CatalogListeners = {},
+    reserve?: Reserve,
+  ): Promise<SqliteCatalog> {
     const isThere = existsSync(path)
     if (isThere) await removeUnfinished(path)
     else await finishRebuild(path)
@@ -123,12 +115,12 @@ export class SqliteCatalog implements Catalog {
     assertUnused(path)
     if (isJournalLost) listeners.onJournalLost?.()
     try {
-      return new SqliteCatalog(path, await openFile(path, listeners), listeners)
+      return new SqliteCatalog(path, await openFile(path, listeners, reserve), listeners, reserve)
     } catch (error) {
       if (!isDamage(error)) throw error
       const keptAs = await rebuild(path)
       listeners.onDamaged?.(keptAs)
-      return new SqliteCatalog(path, await openFile(path), listeners)
+      return new SqliteCatalog(path, await openFile(path, {}, reserve), listeners, reserve)
     }
   }
 
@@ -258,30 +250,12 @@ export class SqliteCatalog implements Catalog {
         const keptAs = await rebuild(this.#path)
         this.#listeners.onDamaged?.(keptAs)
       }
-      this.#file = await openFile(this.#path)
+      this.#file = await openFile(this.#path, {}, this.#reserve)
     } catch (error) {
       if (former.database.isOpen) this.#unsaved = former
       const what = 'the catalog is damaged or gone, and no new one can be begun'
       const failure = StorageError.from(error, what)
       throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
     }
-  }
-}
-
-async function openFile(path: string, { onMade, onMigrated }: CatalogListeners = {}): Promise<OpenFile> {
-  const database = openDatabase(path)
-  try {
-    new OpenMark(path).set()
-    const startedAt = performance.now()
-    const version = migrate(database)
-    const statements = new Statements(database)
-    statements.prepareAll()
-    const writer = await WriterThread.start({ path })
-    if (version === 0) onMade?.()
-    else if (version < newestVersion) onMigrated?.(version, performance.now() - startedAt)
-    return { database, statements, writer, files: new FilesInPlace(path) }
-  } catch (error) {
-    database.close()
-    throw error
   }
 }

@@ -31,3 +31,8 @@ export function isRefusedValue(error: unknown): boolean {
   const code = sqliteCode(error)
   return code === sqliteConstraint || code === sqliteMismatch
 }
+
+/** Whether there was no room on the disk; nothing was done. */
+export function isFull(error: unknown): boolean {
+  return sqliteCode(error) === sqliteFull
+}

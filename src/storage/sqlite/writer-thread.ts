@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError, type StorageErrorCode } from '../error.ts'
+import type { SharedReserve } from '../reserve.ts'
 
 /** What the worker starts with. */
 export interface WriterData {
@@ -9,6 +10,8 @@ export interface WriterData {
   readonly path: string
   /** Of a damaged one, which the new one at `path` is filled from. */
   readonly damagedPath?: string | undefined
+  /** Room for deletes on a full disk. */
+  readonly reserve?: SharedReserve | undefined
 }
 
 /** What the main thread sends: a verb, or undefined to end the worker. */
