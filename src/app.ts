@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
+import { pushersOf } from './access/policy.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
 import { registryClient } from './app/upstream-clients.ts'
@@ -240,6 +241,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     repositories,
     upstreams,
     isDeletable: config.local.delete,
+    pushers: pushersOf(config.local.push, config.auth.htpasswd !== undefined),
     authorizer: new Authorizer({
       rules: { push: config.local.push, hostname: hostname() },
       logins,

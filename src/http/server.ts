@@ -21,6 +21,7 @@ import type { ToldRequests } from './told-requests.ts'
 
 export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions {
   readonly upstreams: PagesOptions['upstreams']
+  readonly pushers: PagesOptions['pushers']
   readonly metrics: Metrics
   readonly toldRequests: ToldRequests
   readonly logger: Logger

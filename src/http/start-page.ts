@@ -6,6 +6,8 @@ export interface StartPage {
   readonly url: string
   /** In the order of the configuration. */
   readonly upstreams: readonly { readonly name: string; readonly isReachable: boolean }[]
+  /** Who may push, for a sentence. */
+  readonly pushers: string
 }
 
 /** One thing to write, and where. */
@@ -89,7 +91,7 @@ function summaryOf(page: StartPage): string {
   const served = page.upstreams.map(({ name, isReachable }) =>
     isReachable ? name : `${name} (which cannot be reached at the moment: what is here is served)`,
   )
-  const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local.`
+  const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local. Who may push to it, and delete: ${page.pushers}.`
   return isLoopback(host)
     ? `${what} You came by \`${host}\`, which leads to the machine itself only: on another machine, write this one's name or address instead.`
     : what

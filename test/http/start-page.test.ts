@@ -29,6 +29,7 @@ test('a browser is greeted with one page that loads, runs and sends nothing', as
   assert.match(text, /^<!doctype html>\n<html lang="en">/)
   assert.match(text, /<title>Larder at mirror\.lan:5000<\/title>/)
   assert.match(text, /<h1>Larder works<\/h1>/)
+  assert.match(text, /Who may push to it, and delete: the machines of private networks\./)
   assert.match(text, /\{ &quot;registry-mirrors&quot;: \[&quot;http:\/\/mirror\.lan:5000&quot;\] \}/)
   assert.match(text, /docker pull mirror\.lan:5000\/debian:bookworm-slim/)
   for (const path of ['/healthz', '/readyz', '/metrics']) assert.ok(text.includes(`href="${path}"`), path)

@@ -4,16 +4,20 @@ import { type StartPage, startPageHtml, startPagePolicy, startPageText } from '.
 
 export interface PagesOptions {
   readonly upstreams: StartPage['upstreams']
+  readonly pushers: string
   readonly requestLog: RequestLog
 }
 
 /** `/`: what this is and how to connect to it, as a page for a browser, as text for the others. */
-export async function pages(app: FastifyInstance, { upstreams, requestLog }: PagesOptions): Promise<void> {
+export async function pages(
+  app: FastifyInstance,
+  { upstreams, pushers, requestLog }: PagesOptions,
+): Promise<void> {
   app.route({
     method: ['GET', 'HEAD'],
     url: '/',
     handler: async (request, reply) => {
-      const page = { url: requestLog.of(request.raw, reply.raw).publicAddress.url, upstreams }
+      const page = { url: requestLog.of(request.raw, reply.raw).publicAddress.url, upstreams, pushers }
       // It shows the Host header, which is the sender's to choose: nobody may keep it for somebody else.
       reply.header('cache-control', 'no-store').header('vary', 'accept')
       if (!wantsHtml(request.headers.accept)) {
