@@ -73,6 +73,7 @@ export class FileBlobStore implements BlobStore {
       throw new NewerDataError(what)
     }
     const store = new FileBlobStore(directory, reserve)
+    await store.#writers.takeOver(join(directory, 'partial'))
     await store.#partials.tidy()
     store.#counted = store.#count.start()
     return store

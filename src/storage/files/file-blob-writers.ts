@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BlobWriter, BlobWriterOptions, BlobWriters, FoundWriter } from '../blob-writer.ts'
 import { asStorageError } from '../error.ts'
@@ -40,6 +40,17 @@ export class FileBlobWriters implements BlobWriters {
     } catch (error) {
       this.#open.delete(id)
       throw error
+    }
+  }
+
+  /**
+   * Has what releases before this folder kept among the partials; their journals are of no use then. For the start, when
+   * none is open. Throws the file system's error.
+   */
+  async takeOver(partials: string): Promise<void> {
+    const names = (await readdir(partials)).filter((name) => name.startsWith('upload-') && isPartialId(name))
+    for (const name of names) {
+      await this.#inFolder(() => rename(join(partials, name), join(this.#folder, name)))
     }
   }
 

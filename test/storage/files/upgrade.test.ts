@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
@@ -56,3 +56,25 @@ for (const [id, ranges] of [
     assertSameBytes((await storedBytes(store, digestOf(content))) ?? Buffer.alloc(0), content)
   })
 }
+
+test('what clients had uploaded goes on where it was, and nothing is left where it lay', async (t) => {
+  const folder = await earlierFolder(t)
+  const id = 'upload-6a1d6d62-51a6-4f4e-8d07-4c6ae0a3c1d2'
+  await writeFile(join(folder, 'partial', id), content.subarray(0, 100_000))
+  await writeFile(join(folder, 'partial', `${id}.journal`), 'larder-partial-1 -\n')
+  // A kill came between the two files of another one.
+  await writeFile(join(folder, 'partial', 'upload-of-a-kill.journal'), 'larder-partial-1 -\n')
+  for (let start = 1; start <= 2; start += 1) {
+    const store = await FileBlobStore.open(folder)
+    const found = (await store.writers.list()).map(({ id: name, size }) => [name, size])
+    assert.deepEqual(found, [[id, 100_000]])
+    const left = (await readdir(join(folder, 'partial'))).filter((name) => name.startsWith('upload-'))
+    assert.deepEqual(left, [])
+    await store[Symbol.asyncDispose]()
+  }
+  const store = await FileBlobStore.open(folder)
+  await using writer = await store.writers.open({ id, algorithm: 'sha256' })
+  await writer.append([content.subarray(100_000)])
+  await writer.seal(digestOf(content))
+  assertSameBytes((await storedBytes(store, digestOf(content))) ?? Buffer.alloc(0), content)
+})
