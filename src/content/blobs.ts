@@ -249,6 +249,11 @@ export class Blobs implements AsyncDisposable {
     return fill
   }
 
+  /** Bytes that may be pushed beside what the fills under way still bring. */
+  async room(): Promise<number> {
+    return (await this.#roomFor()) - this.#running.missingBytesBeside()
+  }
+
   /** What a push has stored meanwhile stays as it was recorded. */
   async #publish(digest: Digest, partial: Partial): Promise<void> {
     const { store, records, logger } = this.#options
@@ -266,9 +271,12 @@ export class Blobs implements AsyncDisposable {
   /** Whether the disk holds it beside what the fills under way still bring: one that is begun in vain is cut. */
   async #hasRoom(digest: Digest, size: number | undefined, asking: Fill): Promise<boolean> {
     if (size === undefined) return true
-    // A disk that does not tell is tried.
-    const room = await this.#options.store.roomFor(partialId(digest)).catch(() => Number.POSITIVE_INFINITY)
-    return size + this.#running.missingBytesBeside(asking) <= room
+    return size + this.#running.missingBytesBeside(asking) <= (await this.#roomFor(partialId(digest)))
+  }
+
+  /** A disk that does not tell is tried. */
+  #roomFor(id?: string): Promise<number> {
+    return this.#options.store.roomFor(id).catch(() => Number.POSITIVE_INFINITY)
   }
 
   async #noteUse(): Promise<void> {

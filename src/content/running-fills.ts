@@ -63,8 +63,8 @@ export class RunningFills {
     this.#running.delete(fill)
   }
 
-  /** Bytes that all others still have to bring, as far as is known. */
-  missingBytesBeside(fill: Fill): number {
+  /** Bytes that all others, or all, still have to bring, as far as is known. */
+  missingBytesBeside(fill?: Fill): number {
     let bytes = 0
     for (const other of this.#running.keys()) if (other !== fill) bytes += other.missingBytes
     return bytes

@@ -110,19 +110,20 @@ export interface Pushing {
   upload(id: string, options: PushOptions): Promise<UploadState>
   /**
    * Appends what `body` brings. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416) where `start` is not where
-   * the session stands; it goes on all the same.
+   * the session stands, SIZE_INVALID (413), TOOMANYREQUESTS (429) where there is no room for it; it goes on all the same.
+   * `length`: bytes of the body, where that is told.
    */
   append(
     id: string,
     body: AsyncIterable<Uint8Array>,
-    options: PushOptions & { readonly start?: number | undefined },
+    options: PushOptions & { readonly start?: number | undefined; readonly length?: number | undefined },
   ): Promise<UploadState>
   /** The last bytes, and the end of the session: the blob is here, durably. Throws DIGEST_INVALID (400), and as `append`. */
   finish(
     id: string,
     digest: Digest,
     body: AsyncIterable<Uint8Array>,
-    options: PushOptions & { readonly start?: number | undefined },
+    options: PushOptions & { readonly start?: number | undefined; readonly length?: number | undefined },
   ): Promise<void>
   /** Ends a session without a blob, and its bytes go. Throws BLOB_UPLOAD_UNKNOWN (404), BLOB_UPLOAD_INVALID (416). */
   cancel(id: string, options: PushOptions): Promise<void>

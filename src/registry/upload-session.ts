@@ -19,6 +19,8 @@ export interface PushedBytes {
    * RegistryError DIGEST_INVALID where it is something else; it is then as it was.
    */
   seal(writer: BlobWriter, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
+  /** Bytes that the disk has room for. */
+  room(): Promise<number>
 }
 
 export interface UploadSessionOptions extends UploadUseOptions {
@@ -31,6 +33,8 @@ export interface UploadSessionOptions extends UploadUseOptions {
   readonly remove: (id: string) => Promise<void>
   /** Throws RegistryError where so many bytes more are not to be had. */
   readonly take: (session: UploadSession, bytes: number) => Promise<void>
+  /** Throws StorageError FULL where the disk cannot hold so many bytes more. */
+  readonly expect: (session: UploadSession, bytes: number) => Promise<void>
   /** Bytes to be written at a time. */
   readonly pieceBytes: () => number
   /** It has come to its end: with a blob, without one, or without one and with something left on the disk. */
@@ -44,7 +48,11 @@ export interface UploadSessionOptions extends UploadUseOptions {
 }
 
 /** Bytes that follow those that are here; `start`: where whoever sends them believes that they go. */
-export type Appending = PushOptions & { readonly start?: number | undefined }
+export type Appending = PushOptions & {
+  readonly start?: number | undefined
+  /** Bytes that there are, where that is told: what there is no room for is refused before it is read. */
+  readonly length?: number | undefined
+}
 
 /** Who has the session for itself. */
 interface Writer {
@@ -66,6 +74,7 @@ export class UploadSession {
   #file: BlobWriter | undefined
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
+  #missing = 0
   #writer: Writer | undefined
   #isOver = false
 
@@ -99,6 +108,11 @@ export class UploadSession {
   /** Bytes that are here, as far as that is known. */
   get size(): number {
     return this.#offset ?? 0
+  }
+
+  /** Bytes that the request at work with it still has to bring, as far as it told. */
+  get missing(): number {
+    return this.#missing
   }
 
   /** Whether there is nothing of it on the disk. */
@@ -177,20 +191,26 @@ export class UploadSession {
     await this.#file?.rest()
   }
 
-  async #write(body: AsyncIterable<Uint8Array>, { start, signal }: Appending): Promise<number> {
+  async #write(body: AsyncIterable<Uint8Array>, { start, length = 0, signal }: Appending): Promise<number> {
     if (this.#offset === undefined) await this.#onDisk(() => this.#open())
     let offset = this.#offset ?? 0
     if (start !== undefined && start !== offset) {
       const message = `the upload has ${offset} bytes, and the next ones go there, not to ${start}`
       throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 416 })
     }
-    const { take, pieceBytes } = this.#options
+    const { take, expect, pieceBytes } = this.#options
+    this.#missing = length
+    if (length > 0) {
+      await take(this, length)
+      await this.#onDisk(() => expect(this, length))
+    }
     for await (const pieces of untilAborted(gathered(body, { limit: pieceBytes }), this.#stopped.signal)) {
       const bytes = pieces.reduce((sum, { length }) => sum + length, 0)
       await take(this, bytes)
       await this.#onDisk(async () => (await this.#open()).append(pieces))
       offset += bytes
       this.#offset = offset
+      this.#missing = Math.max(0, this.#missing - bytes)
       signal?.throwIfAborted()
     }
     return offset
@@ -258,6 +278,7 @@ export class UploadSession {
     try {
       return await working
     } finally {
+      this.#missing = 0
       this.#writer = undefined
     }
   }

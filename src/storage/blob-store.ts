@@ -31,8 +31,8 @@ export interface BlobStore extends AsyncDisposable {
   delete(digest: Digest): Promise<number>
   /** At most `limit` digests of what is stored, in ASCII order, those behind `after`. */
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]>
-  /** Bytes that the partial `id` may have in all: what is free less a reserve for the catalog, and what it holds already. */
-  roomFor(id: string): Promise<number>
+  /** Bytes that are free less a reserve for the catalog, and what the partial `id` holds already: it may have so many in all. */
+  roomFor(id?: string): Promise<number>
   /** Rejects where the store cannot be written to. */
   probe(): Promise<void>
 }

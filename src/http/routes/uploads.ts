@@ -42,7 +42,7 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   const algorithm = algorithmOf(question)
   const state = await push.begin({ ...pushing, algorithm: digest ? digestAlgorithm(digest) : algorithm })
   if (digest !== undefined) {
-    await push.finish(state.id, digest, receiveBlob(context), pushing)
+    await push.finish(state.id, digest, receiveBlob(context), { ...pushing, length: toldLength(context) })
     tellStored(question, digest)
   } else tellState(question, 202, `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
 }
@@ -57,7 +57,11 @@ async function append(question: Question<'upload'>): Promise<void> {
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  const state = await pushingOf(question).append(target.id, body, { ...pushOptionsOf(question), start })
+  const state = await pushingOf(question).append(target.id, body, {
+    ...pushOptionsOf(question),
+    start,
+    length: length ?? toldLength(context),
+  })
   tellState(question, 202, url.path, state)
 }
 
@@ -70,7 +74,11 @@ async function finish(question: Question<'upload'>): Promise<void> {
   refuseEncoded(context.request)
   const { start, length } = spanOf(context)
   const body = receiveBlob(context, { length })
-  await pushingOf(question).finish(target.id, digest, body, { ...pushOptionsOf(question), start })
+  await pushingOf(question).finish(target.id, digest, body, {
+    ...pushOptionsOf(question),
+    start,
+    length: length ?? toldLength(context),
+  })
   tellStored(question, digest)
 }
 
@@ -113,6 +121,12 @@ function spanOf({ request }: RequestContext): { start: number | undefined; lengt
     throw new RegistryError('SIZE_INVALID', message)
   }
   return { start, length: end - start }
+}
+
+/** Bytes of the body, where the framing of HTTP tells. */
+function toldLength({ request }: RequestContext): number | undefined {
+  const { 'content-length': length } = request.headers
+  return length === undefined ? undefined : Number(length)
 }
 
 /** Where the session is, and how much is there. `0-0` is also said of nothing, as every registry does. */

@@ -115,7 +115,7 @@ export class FileBlobStore implements BlobStore {
     return asStorageError('the blobs could not be listed', this.#list(options))
   }
 
-  roomFor(id: string): Promise<number> {
+  roomFor(id?: string): Promise<number> {
     return asStorageError('the room on the disk could not be told', this.#roomFor(id))
   }
 
@@ -203,10 +203,10 @@ export class FileBlobStore implements BlobStore {
     return found
   }
 
-  async #roomFor(id: string): Promise<number> {
+  async #roomFor(id: string | undefined): Promise<number> {
     if (this.#reserve?.isGivenUp) return 0
     const { bavail, blocks, bsize } = await statfs(this.#directory)
-    const partial = await absentIfMissing(stat(this.#partials.pathOf(id)))
+    const partial = id === undefined ? undefined : await absentIfMissing(stat(this.#partials.pathOf(id)))
     const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)
     return bavail * bsize - reserve + (partial?.blocks ?? 0) * 512
   }

@@ -143,7 +143,7 @@ export class MemoryBlobStore implements BlobStore {
     return behind.toSorted().slice(0, limit)
   }
 
-  async roomFor(id: string): Promise<number> {
+  async roomFor(id = ''): Promise<number> {
     return this.#free + (this.#partials.get(id)?.present.total ?? 0)
   }
 
