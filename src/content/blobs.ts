@@ -162,25 +162,33 @@ export class Blobs implements AsyncDisposable {
   /**
    * Verifies and publishes what was pushed, and records it before anybody can remove it. A fill of the same digest takes the
    * rest of its bytes from it. Throws what `BlobWriter.verify` and `BlobWriter.seal` throw, and what `record` throws: then
-   * the bytes are stored, and nothing speaks for them.
+   * the bytes go, since nobody would ever find them, unless they were here before.
    */
   async seal(
     writer: Pick<BlobWriter, 'verify' | 'seal'>,
     digest: Digest,
     record: (file: SealedFile) => Promise<void>,
   ): Promise<SealedFile> {
+    const { store, records } = this.#options
     await writer.verify(digest)
     // Guards against this order: (1) an eviction's transaction takes the record of the digest away. (2) The file is
     // renamed to its place, and recorded. (3) The eviction unlinks the new file.
     const file = await this.#lock.run(digest, async () => {
+      const before = await whenNotBusy(() => store.stat(digest))
       const sealed = await whenNotBusy(() => writer.seal(digest))
-      await record(sealed)
+      try {
+        await record(sealed)
+      } catch (error) {
+        const dropping = records.blob(digest).then((row) => (row || before ? 0 : store.delete(digest)))
+        await bestEffort(dropping, () => {})
+        throw error
+      }
       return sealed
     })
     const fill = this.#fills.get(digest)
     if (fill) fill.addStored(storedSource(() => this.#stored.open(digest)))
     // What an interrupted fill left of it has no use any more.
-    else await this.#options.store.partials.remove(partialId(digest)).catch(() => {})
+    else await store.partials.remove(partialId(digest)).catch(() => {})
     return file
   }
 

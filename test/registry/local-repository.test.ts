@@ -80,7 +80,7 @@ test('the catalog fails between the seal and its verb: refused, and nobody has t
     }),
   )
   await assert.rejects(pushBlob(failing, content), StorageError)
-  assert.notEqual(await parts.store.stat(digest), undefined, 'the file is there')
+  assert.equal(await parts.store.stat(digest), undefined, 'nothing is left of it')
   assert.equal(await has(parts), false)
   await assert.rejects(parts.repository.blob(digest), fails('NAME_UNKNOWN'))
   await pushBlob(parts, content)
