@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
+import { Occasionally } from '../flow/occasionally.ts'
 import { Shares } from '../flow/shares.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -62,6 +63,9 @@ export class Uploads implements AsyncDisposable {
   readonly #recording = new Set<Promise<void>>()
   readonly #turns: Shares
   readonly #stopped = new AbortController()
+  readonly #telling = new Occasionally()
+  /** Failures since they were told of. */
+  #unrecorded = 0
   #writers = 0
   #adopting: Promise<void> = Promise.resolve()
 
@@ -262,9 +266,14 @@ export class Uploads implements AsyncDisposable {
   }
 
   async #recorded(writing: Promise<unknown>): Promise<void> {
-    const recording = bestEffort(writing, (error) =>
-      this.#options.logger.error({ err: error }, 'that a client uploads could not be recorded: going on'),
-    )
+    const recording = bestEffort(writing, (err) => {
+      this.#unrecorded += 1
+      this.#telling.do('', () => {
+        const times = this.#unrecorded
+        this.#unrecorded = 0
+        this.#options.logger.error({ err, times }, 'that a client uploads could not be recorded: going on')
+      })
+    })
     this.#recording.add(recording)
     await recording
     this.#recording.delete(recording)
