@@ -287,7 +287,7 @@ export interface CatalogVerbs {
   mayGo(digest: Digest): Promise<boolean>
   /** Bytes have gone, or stay for somebody after all: they are among `removals` no more. */
   removed(digests: readonly Digest[]): Promise<void>
-  /** A push begins. Its repository need not be known, and is not thereby. `owner`: who has logged in. */
+  /** A push begins, whose `owner` has logged in; its repository is not known thereby. A power cut may take it until a later verb resolves. */
   beginUpload(id: string, repository: RepositoryKey, at: number, owner?: string | undefined): Promise<void>
   /** False where there is no such upload. */
   touchUpload(id: string, at: number): Promise<boolean>

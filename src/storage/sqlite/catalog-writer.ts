@@ -1,7 +1,7 @@
 /**
  * The worker thread that writes the catalog: an fsync may take 100 ms on an SD card, and nothing else may wait
- * for it. Verbs that queue up while one is being synced are committed together. Its first message says
- * that it is ready, each later one is a `WriterReply`.
+ * for it. Verbs that queue up while one is being synced are committed together; what only has to survive the process
+ * is not synced alone. Its first message says that it is ready, each later one is a `WriterReply`.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
@@ -53,7 +53,10 @@ if (damagedPath !== undefined) {
 }
 const statements = new Statements(database)
 const files = new FilesInPlace(path)
+/** Verbs of which a power cut may take what nothing was committed after: a kill of the process takes nothing of any. */
+const unsynced: ReadonlySet<Asked['verb']> = new Set(['beginUpload'])
 let queue: Asked[] = []
+let isSyncing = true
 /** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */
 let damage: unknown
 
@@ -103,6 +106,7 @@ function commit(batch: readonly Asked[]): unknown {
   try {
     if (damage) throw damage
     files.assertThere()
+    syncIf(batch.some(({ verb }) => !unsynced.has(verb)))
     database.exec('BEGIN IMMEDIATE')
     const replies = batch.map(runVerb)
     database.exec('COMMIT')
@@ -128,6 +132,13 @@ function cutJournal(): boolean {
 function refuse(batch: readonly Asked[], error: unknown): void {
   if (error === undefined) return
   for (const { id } of batch) port?.postMessage(failed(id, error))
+}
+
+/** Whether commits are synced from now on; the sync of one covers all before it. */
+function syncIf(isWanted: boolean): void {
+  if (isWanted === isSyncing) return
+  database.exec(`PRAGMA synchronous = ${isWanted ? 'FULL' : 'NORMAL'}`)
+  isSyncing = isWanted
 }
 
 /** Runs one verb of the batch; where it fails the others stand, unless the file is damaged. */
