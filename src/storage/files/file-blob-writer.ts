@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto'
+import { fstatSync } from 'node:fs'
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import {
   createDigestHash,
@@ -149,17 +150,18 @@ export class FileBlobWriter implements BlobWriter {
     const file = await this.#opened()
     await this.#sync?.settled()
     if (this.#failure) throw this.#failure
-    let stats = await file.stat({ bigint: true })
     // A write that failed or was killed half-way may have left bytes behind the end.
-    if (Number(stats.size) > this.#size) {
-      await file.truncate(this.#size)
-      stats = await file.stat({ bigint: true })
-    }
+    if (this.#statsOf(file).size > this.#size) await file.truncate(this.#size)
+    const sealed = this.#statsOf(file)
     await file.datasync()
-    const sealed = sealedFile(stats)
     if (sealed.size !== this.#size) throw new StorageError('BROKEN', `upload ${this.id} became shorter`)
     await this.#hooks.publish(this.#path, digest, sealed.size)
     return sealed
+  }
+
+  /** At once: nobody reads the disk for what is known of an open file, and another thread would cost more. */
+  #statsOf({ fd }: FileHandle): SealedFile {
+    return sealedFile(fstatSync(fd, { bigint: true }))
   }
 
   async #opened(): Promise<FileHandle> {
