@@ -3,15 +3,16 @@ import { delay } from '../flow/abortable.ts'
 import { AgeClock } from '../flow/age-clock.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Catalog, IdleBlob } from '../storage/catalog.ts'
+import type { Catalog, IdleContent } from '../storage/catalog.ts'
+import { nameOf, originOf, type RepositoryKey } from '../storage/repository-key.ts'
 
 export interface CollectorOptions {
-  readonly catalog: Pick<Catalog, 'idle' | 'letGo' | 'removals' | 'mayGo' | 'removed'>
+  readonly catalog: Pick<Catalog, 'idle' | 'isPushed' | 'letGo' | 'removals' | 'mayGo' | 'removed'>
   readonly bytes: {
     /** Where `condition` has taken the record away: returns the bytes that are free then. */
     remove(digest: Digest, condition: () => Promise<boolean>): Promise<number>
   }
-  /** Milliseconds for which a blob that no manifest of its repository names is kept. */
+  /** Milliseconds for which is kept what nothing carries. */
   readonly graceMs: number
   readonly logger: Logger
   readonly clock?: AgeClock
@@ -39,9 +40,9 @@ const longestIntervalMs = 60_000
 const longestSettleMs = 10 * 60_000
 
 /**
- * Takes local blobs away that no manifest of their repository has named for the whole grace, while everything else goes
- * on, and their bytes where nobody else has them. Who needs a blob is asked of the catalog alone, in the transaction
- * that takes it away. Dispose to stop.
+ * Takes away from local repositories what nothing has carried for the whole grace, blobs and manifests, while everything
+ * else goes on, and bytes where nobody else has them. What carries them is asked of the catalog alone, in the
+ * transaction that takes them away. Dispose to stop.
  */
 export class Collector implements AsyncDisposable {
   readonly #options: CollectorOptions
@@ -115,14 +116,26 @@ export class Collector implements AsyncDisposable {
 
   async #letIdleGo(at: number, signal: AbortSignal | undefined): Promise<void> {
     const { catalog, graceMs } = this.#options
-    let after: IdleBlob | undefined
+    let after: IdleContent | undefined
     do {
-      const page: IdleBlob[] = await catalog.idle(at - graceMs, { limit: pageSize, after })
+      const page: IdleContent[] = await catalog.idle(at - graceMs, { limit: pageSize, after })
       after = page.at(-1)
       await this.#inSteps(page, signal, ({ repository, digest }) =>
-        this.#remove(digest, async () => (await catalog.letGo(repository, digest, at, graceMs)) === 'unlink'),
+        this.#remove(digest, async () => {
+          const outcome = await catalog.letGo(repository, digest, at, graceMs)
+          if (outcome === 'deleted') await this.#tell(repository, digest)
+          return outcome === 'unlink'
+        }),
       )
     } while (after !== undefined)
+  }
+
+  async #tell(repository: RepositoryKey, digest: Digest): Promise<void> {
+    const { catalog, logger } = this.#options
+    const about = { upstream: originOf(repository), repository: nameOf(repository) }
+    logger.info({ ...about, digest }, 'a manifest that nothing carries was removed')
+    if (!(await catalog.isPushed(repository)))
+      logger.info(about, 'nothing that was pushed is left under the name')
   }
 
   /** Whether `condition` says that it may go; it has gone then, or goes in a later run. Throws what `condition` throws. */

@@ -1,7 +1,7 @@
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumPageSize, type PageQuery } from '../oci/page-query.ts'
-import type { Reference, Tag } from '../oci/reference.ts'
+import { isDigestReference, type Reference, type Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
@@ -73,15 +73,16 @@ export class LocalRepository implements Repository, Pushing {
   }
 
   /**
-   * A HEAD says that it is here where all that it needs is: whoever pushes, and hears that it is, sends nothing. Whoever
-   * wants to have it may have what is left of it.
+   * A HEAD says that it is here where all that it needs is: whoever pushes, and hears that it is, sends nothing, so that
+   * it is kept for a while from now on. Whoever wants to have it may have what is left of it.
    */
   async manifest(
     reference: Reference,
     { isHead, signal }: AskOptions & { readonly isHead: boolean } = { isHead: false },
   ): Promise<ServedManifest> {
     const record = await this.#manifests.find(reference)
-    if (!record) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
+    const isHere = record && (!isHead || !isDigestReference(reference) || (await this.#lease(reference)))
+    if (!isHere) throw await this.#absent('MANIFEST_UNKNOWN', `manifest ${reference}`)
     const find = (digest: Digest) => this.#manifests.find(digest)
     const around = { repository: this.key, find, signal }
     const lost = isHead ? await this.#store.lost.of(record, around) : undefined
@@ -105,8 +106,8 @@ export class LocalRepository implements Repository, Pushing {
 
   /** Whoever is told that a blob is here does not send it, so that it is kept for a while from now on. */
   async blobStat(digest: Digest, options?: AskOptions): Promise<ServedBlobStat> {
-    const { catalog, blobs, collectAfterMs } = this.#store
-    const isLeased = await catalog.lease(this.key, digest, Date.now(), collectAfterMs)
+    const { blobs } = this.#store
+    const isLeased = await this.#lease(digest)
     const stored = isLeased ? await blobs.stat(digest, options) : undefined
     if (stored) return { size: stored.size, isStored: true }
     if (isLeased) this.#store.lost.lookAgain()
@@ -184,6 +185,10 @@ export class LocalRepository implements Repository, Pushing {
     if (outcome === 'absent') return false
     logger.info({ client, upstream: localOrigin, repository: this.name, digest }, 'deleted')
     return true
+  }
+
+  #lease(digest: Digest): Promise<boolean> {
+    return this.#store.catalog.lease(this.key, digest, Date.now(), this.#store.collectAfterMs)
   }
 
   async #absent(code: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN', what: string): Promise<RegistryError> {

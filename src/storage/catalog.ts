@@ -65,7 +65,7 @@ export interface Holding {
   readonly localAt?: number | undefined
   /** It was wanted for ever. */
   readonly pinnedAt?: number | undefined
-  /** Since then nobody needs this local blob: no manifest of the repository names it. */
+  /** Since then nothing carries this: no manifest needs the blob, and of a manifest see `deleteManifest`. */
   readonly idleSince?: number | undefined
   /** Its repository has been refused to anyone since then. */
   readonly refusedSince?: number | undefined
@@ -104,8 +104,8 @@ export interface NamingManifest {
   readonly artifactType: string | undefined
 }
 
-/** A local blob that no manifest of its repository names. */
-export interface IdleBlob {
+/** What a local repository has and nothing carries any more. */
+export interface IdleContent {
   readonly repository: RepositoryKey
   readonly digest: Digest
   /** Milliseconds since the epoch. */
@@ -179,8 +179,8 @@ export interface CatalogReads {
   blob(digest: Digest): Promise<BlobRow | undefined>
   /** All bytes that are here. A walk through all of them: to be asked once. */
   usage(): Promise<{ readonly blobs: number; readonly bytes: number }>
-  /** What may be let go: local blobs that have been idle since before this, the longest first. */
-  idle(before: number, page: PageOf<IdleBlob>): Promise<IdleBlob[]>
+  /** What may be let go: what has been idle in local repositories since before this, the longest first. */
+  idle(before: number, page: PageOf<IdleContent>): Promise<IdleContent[]>
   /** Bytes that may go and are not known to have gone: a kill may have come between. By digest. */
   removals(page: PageOf<Digest>): Promise<Digest[]>
   /** What may be evicted: blobs that nobody keeps, last used before this, the longest ago first. */
@@ -250,8 +250,8 @@ export interface CatalogVerbs {
     times: RefusalTimes,
   ): Promise<boolean>
   /**
-   * Whether a local repository has this blob, bytes and all. If so it is promised: nobody lets it go within three
-   * quarters of `graceMs` from `at`.
+   * Whether a local repository has this blob, bytes and all, or this manifest. If so it is promised: nobody lets it go
+   * within three quarters of `graceMs` from `at`.
    */
   lease(repository: RepositoryKey, digest: Digest, at: number, graceMs: number): Promise<boolean>
   /**
@@ -262,8 +262,9 @@ export interface CatalogVerbs {
   /** False where there is none. Its history stays. */
   deleteTag(repository: RepositoryKey, tag: Tag): Promise<boolean>
   /**
-   * With its tags. What nothing else in the repository names is idle from then on. `needed`: it was pushed, and so was
-   * an index that lists it, so that nothing was done.
+   * With its tags. Idle from then on are the blobs that nothing else in the repository names, and those manifests that
+   * it listed, or that are about it, which no tag, no index, and no subject that is here carries; until one does, or they
+   * are put again. `needed`: it was pushed, and so was an index that lists it, so that nothing was done.
    */
   deleteManifest(
     repository: RepositoryKey,
@@ -276,11 +277,16 @@ export interface CatalogVerbs {
    */
   deleteBlob(repository: RepositoryKey, digest: Digest): Promise<'absent' | 'needed' | 'kept' | 'unlink'>
   /**
-   * Takes a local blob away from a repository if at `at` it has been idle for more than `graceMs`, and already had when
-   * each upload to that repository began that is under way: a push may last longer than the grace. `unlink`: nobody
-   * holds it any more, the record of its bytes is gone, and they may go.
+   * Takes away from a repository what at `at` has been idle for more than `graceMs`, and already had when each upload to
+   * it began that is under way: a push may last longer than the grace. `unlink`: nobody holds it any more, the record of
+   * its bytes is gone, and they may go. `deleted`: it was a manifest, as by `deleteManifest`.
    */
-  letGo(repository: RepositoryKey, digest: Digest, at: number, graceMs: number): Promise<'kept' | 'unlink'>
+  letGo(
+    repository: RepositoryKey,
+    digest: Digest,
+    at: number,
+    graceMs: number,
+  ): Promise<'kept' | 'unlink' | 'deleted'>
   /** Removes the record of bytes that nobody keeps if they were last used before this: true, and they may go. */
   evict(digest: Digest, usedBefore: number): Promise<boolean>
   /** Whether bytes that might go once may still: they have no record, and nobody keeps them. */

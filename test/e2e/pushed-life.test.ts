@@ -4,12 +4,15 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
+import { run } from '../support/child-process.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { freePort } from '../support/free-port.ts'
+import { buildImage, buildIndex } from '../support/images.ts'
 import { meets } from '../support/programs.ts'
 import { pushImage, send } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 import { startLarder } from './support/larder-process.ts'
+import { writeLayout } from './support/oci-layout.ts'
 import { failed, livesAndGoes, succeeded } from './support/pushed-life.ts'
 import { dockerPusher, pushers } from './support/pushers.ts'
 import { helloImage, ownImage } from './support/sample-images.ts'
@@ -61,6 +64,51 @@ test('what is deleted gives its space back while the rest goes on, and is pushed
   await using _last = await startLarder({ directory, upstreams, environment })
   succeeded(await pusher.push('app:v1'))
   succeeded(await pusher.pull('app:v1'))
+})
+
+test('an index that is deleted takes its images along, and what was about them: the disk and the lists are empty', {
+  timeout: 120_000,
+}, async (t) => {
+  if (!meets(t, { programs: ['skopeo'] })) return
+  await using scratch = await scratchFolder()
+  const directory = join(scratch.path, 'data')
+  const upstreams = [{ name: 'docker.io', url: 'http://127.0.0.1:9' }]
+  const environment = { MIRROR_SERVER_LISTEN: `127.0.0.1:${await freePort()}` }
+  const images = [
+    buildImage({ layers: [20_000, 30_000], seed: 1 }),
+    buildImage({ layers: [40_000], seed: 2 }),
+  ]
+  const index = buildIndex(images)
+  const signatures = [index, ...images].map(({ manifest }) =>
+    buildImage({ layers: [100], seed: manifest.digest, subject: manifest }),
+  )
+  const layout = join(scratch.path, 'layout')
+  await writeLayout(layout, 'v1', index)
+  const skopeo = (...parameters: string[]) =>
+    run('skopeo', parameters, { environment: { HOME: scratch.path } })
+  {
+    await using larder = await startLarder({ directory, upstreams, environment })
+    const name = `docker://${larder.host}/app`
+    await skopeo(
+      'copy',
+      '--all',
+      '--preserve-digests',
+      '--dest-tls-verify=false',
+      `oci:${layout}:v1`,
+      `${name}:v1`,
+    )
+    for (const signature of signatures)
+      await pushImage(`${larder.url}/v2/app`, signature.manifest.digest, signature)
+    await skopeo('delete', '--tls-verify=false', `${name}@${index.manifest.digest}`)
+  }
+  // So short a grace is for what is unneeded already: whoever pushes is given a day to send the manifest.
+  const soon = { ...environment, MIRROR_LOCAL_COLLECT_AFTER: '1s' }
+  await using larder = await startLarder({ directory, upstreams, environment: soon })
+  await until(async () => (await storedBlobs(directory)).length === 0, { timeoutMs: 30_000, intervalMs: 100 })
+  assert.deepEqual(JSON.parse((await send('GET', `${larder.url}/v2/_catalog`)).text), { repositories: [] })
+  const removed = larder.log().match(/a manifest that nothing carries was removed/g)
+  assert.equal(removed?.length, images.length + signatures.length)
+  assert.match(larder.log(), /nothing that was pushed is left under the name/)
 })
 
 async function storedBlobs(directory: string): Promise<string[]> {

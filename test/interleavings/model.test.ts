@@ -15,68 +15,13 @@ import type { LocalRepository } from '../../src/registry/local-repository.ts'
 import type { Catalog } from '../../src/storage/catalog.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { day as graceMs, pieces, start } from '../registry/local-fixture.ts'
-import { buildImage, buildIndex, type TestBlob } from '../support/images.ts'
+import type { TestBlob } from '../support/images.ts'
 import { catalogs } from './catalogs.ts'
+import { attested, blobs, images, index, isManifest, manifests, Shelf, signature } from './shelf.ts'
 
 const names = ['local/one', 'local/two'] as const
 type Name = (typeof names)[number]
 const tags = ['v1', 'v2'] as const
-
-const images = [[100], [200, 100], [200]].map((sizes, n) =>
-  buildImage({ layers: sizes.map((size) => Buffer.alloc(size, size)), seed: `${n}` }),
-)
-const index = buildIndex(images.slice(0, 2))
-const [first] = images
-const signature = buildImage({
-  layers: [Buffer.alloc(300, 3)],
-  seed: 'signature',
-  ...(first && { subject: first.manifest }),
-})
-
-/** Each manifest with the blobs and manifests that it cannot be used without. */
-const manifests = [
-  ...[...images, signature].map(({ manifest, config, layers }) => ({ manifest, needs: [config, ...layers] })),
-  { manifest: index.manifest, needs: index.images.map(({ manifest }) => manifest) },
-]
-const isManifest = (digest: Digest) => manifests.some(({ manifest }) => manifest.digest === digest)
-const blobs = [
-  ...new Map(manifests.flatMap(({ needs }) => needs).map((blob) => [blob.digest, blob])).values(),
-].filter(({ digest }) => !isManifest(digest))
-
-/** What is known of a repository. */
-class Shelf {
-  readonly manifests = new Set<Digest>()
-  readonly tags = new Map<string, Digest>()
-  /** Blobs that may be here, and when somebody last was told so, or its last manifest went. */
-  readonly blobs = new Map<Digest, number>()
-  /** When the uploads that are under way began, by their ids. */
-  readonly uploads = new Map<string, number>()
-
-  needs(digest: Digest): boolean {
-    return manifests.some(
-      ({ manifest, needs }) =>
-        this.manifests.has(manifest.digest) && needs.some((one) => one.digest === digest),
-    )
-  }
-
-  /** Whether a blob must be here. */
-  isPromised(digest: Digest, now: number): boolean {
-    const at = this.blobs.get(digest)
-    if (at === undefined) return false
-    const promisedUntil = at + graceMs * 0.75
-    return (
-      this.needs(digest) ||
-      now <= promisedUntil ||
-      [...this.uploads.values()].some((begun) => begun <= promisedUntil)
-    )
-  }
-
-  /** Whether a blob must be gone after a collection. */
-  isOver(digest: Digest, now: number): boolean {
-    const until = (this.blobs.get(digest) ?? Number.NEGATIVE_INFINITY) + graceMs
-    return !this.needs(digest) && now > until && [...this.uploads.values()].every((begun) => begun > until)
-  }
-}
 
 class Play {
   now = 1_000_000 * graceMs
@@ -109,14 +54,19 @@ class Play {
     const { catalog, store } = this.parts
     for (const name of names) {
       const { repository, shelf } = this.at(name)
+      const gone: Digest[] = []
       for (const { manifest } of manifests) {
-        const held = await catalog.held(repository.key, manifest.digest)
-        assert.equal(
-          held?.mediaType !== undefined,
-          shelf.manifests.has(manifest.digest),
-          `manifest of ${name}`,
-        )
+        const { digest } = manifest
+        const isHeld = (await catalog.held(repository.key, digest))?.mediaType !== undefined
+        if (shelf.isPromised(digest, this.now)) assert.ok(isHeld, `a manifest of ${name} is gone`)
+        if (!shelf.manifests.has(digest)) assert.ok(!isHeld, `a manifest of ${name} that was deleted`)
+        else if (!isHeld) gone.push(digest)
+        if (wasCollected && shelf.idle.has(digest) && shelf.isOver(digest, this.now))
+          assert.ok(!isHeld, `a manifest of ${name} was to be collected`)
       }
+      assert.ok(wasCollected || gone.length === 0, 'only the collector lets a manifest go')
+      for (const digest of gone) shelf.remove(digest, this.now)
+      assert.equal(await catalog.isPushed(repository.key), shelf.manifests.size > 0, 'whose the name is')
       for (const { digest } of blobs) {
         const isHeld = (await catalog.held(repository.key, digest))?.localAt !== undefined
         const isHere = isHeld && (await store.stat(digest)) !== undefined
@@ -157,6 +107,7 @@ function command(what: string, run: (play: Play) => Promise<void>): Command {
 
 const name = fc.constantFrom(...names)
 const tag = fc.constantFrom(...tags)
+const maybeTag = fc.option(tag, { nil: undefined, freq: 1 })
 const blob = fc.constantFrom(...blobs)
 const manifest = fc.constantFrom(...manifests)
 const short = (digest: string) => digest.slice(7, 11)
@@ -209,12 +160,12 @@ const commands: fc.Arbitrary<Command>[] = [
       if (isMounted) shelf.blobs.set(digest, play.now)
     }),
   ),
-  fc.tuple(name, manifest, tag).map(([to, { manifest: one, needs }, as]) =>
+  fc.tuple(name, manifest, maybeTag).map(([to, { manifest: one, needs }, as]) =>
     command(`put ${short(one.digest)} as ${as} into ${to}`, async (play) => {
       const { repository, shelf } = play.at(to)
       const lacks = (isThere: (digest: Digest) => boolean) =>
         needs.some(({ digest }) => !(isManifest(digest) ? shelf.manifests.has(digest) : isThere(digest)))
-      const isTaken = await repository.putManifest(as as Tag, one, {}).then(
+      const isTaken = await repository.putManifest((as as Tag) ?? one.digest, one, {}).then(
         () => true,
         (error) => unknown(error, 'MANIFEST_BLOB_UNKNOWN'),
       )
@@ -225,18 +176,43 @@ const commands: fc.Arbitrary<Command>[] = [
           'all of it was promised',
         )
       if (!isTaken) return
-      shelf.manifests.add(one.digest)
-      shelf.tags.set(as, one.digest)
+      shelf.put(one.digest)
+      if (as !== undefined) shelf.tags.set(as, one.digest)
     }),
   ),
-  fc.tuple(name, fc.constantFrom(...images, signature), tag).map(([to, image, as]) =>
+  fc.tuple(name, fc.constantFrom(index, attested), tag).map(([to, { manifest: list, images: listed }, as]) =>
+    command(`push all of ${short(list.digest)} as ${as} to ${to}`, async (play) => {
+      const { repository, shelf } = play.at(to)
+      for (const image of listed) {
+        for (const one of [image.config, ...image.layers])
+          await finish(play, to, (await repository.begin()).id, one)
+        await repository.putManifest(image.manifest.digest, image.manifest, {})
+        shelf.put(image.manifest.digest)
+      }
+      await repository.putManifest(as as Tag, list, {})
+      shelf.put(list.digest)
+      shelf.tags.set(as, list.digest)
+    }),
+  ),
+  fc.tuple(name, manifest).map(([of, { manifest: one }]) =>
+    command(`HEAD manifest ${short(one.digest)} of ${of}`, async (play) => {
+      const { repository, shelf } = play.at(of)
+      const isThere = await repository.manifest(one.digest, { isHead: true }).then(
+        () => true,
+        (error) => unknown(error, 'MANIFEST_UNKNOWN', 'NAME_UNKNOWN'),
+      )
+      assert.equal(isThere, shelf.manifests.has(one.digest))
+      if (shelf.idle.has(one.digest)) shelf.idle.set(one.digest, play.now)
+    }),
+  ),
+  fc.tuple(name, fc.constantFrom(...images, signature), maybeTag).map(([to, image, as]) =>
     command(`push all of ${short(image.manifest.digest)} as ${as} to ${to}`, async (play) => {
       const { repository, shelf } = play.at(to)
       for (const one of [image.config, ...image.layers])
         await finish(play, to, (await repository.begin()).id, one)
-      await repository.putManifest(as as Tag, image.manifest, {})
-      shelf.manifests.add(image.manifest.digest)
-      shelf.tags.set(as, image.manifest.digest)
+      await repository.putManifest((as as Tag) ?? image.manifest.digest, image.manifest, {})
+      shelf.put(image.manifest.digest)
+      if (as !== undefined) shelf.tags.set(as, image.manifest.digest)
     }),
   ),
   fc.tuple(name, tag).map(([of, as]) =>
@@ -245,18 +221,13 @@ const commands: fc.Arbitrary<Command>[] = [
       assert.equal(await repository.forget(as as Tag, {}), shelf.tags.delete(as))
     }),
   ),
-  fc.tuple(name, manifest).map(([of, { manifest: one, needs }]) =>
+  fc.tuple(name, manifest).map(([of, { manifest: one }]) =>
     command(`delete ${short(one.digest)} of ${of}`, async (play) => {
       const { repository, shelf } = play.at(of)
       if (shelf.needs(one.digest)) return assert.rejects(repository.forget(one.digest, {}), RegistryError)
-      const isThere = shelf.manifests.delete(one.digest)
+      const isThere = shelf.manifests.has(one.digest)
       assert.equal(await repository.forget(one.digest, {}), isThere)
-      if (!isThere) return
-      for (const [as, digest] of shelf.tags) if (digest === one.digest) shelf.tags.delete(as)
-      for (const { digest } of needs) {
-        // What nothing needs any more is kept for a while from now on.
-        if (shelf.blobs.has(digest) && !shelf.needs(digest)) shelf.blobs.set(digest, play.now)
-      }
+      if (isThere) shelf.remove(one.digest, play.now)
     }),
   ),
   fc.tuple(name, blob).map(([of, { digest }]) =>
@@ -291,6 +262,12 @@ const commands: fc.Arbitrary<Command>[] = [
       command(`${share} of the grace passes`, async (play) => play.pass(Math.ceil(share * graceMs))),
     ),
   fc.constant(command('collect', (play) => play.collect())),
+  fc.constant(
+    command('all graces pass, and collect', async (play) => {
+      play.pass(graceMs + 1)
+      await play.collect()
+    }),
+  ),
 ]
 
 for (const [which, open] of Object.entries(catalogs)) {

@@ -13,7 +13,7 @@ import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { alpine, anyone, manifestOf, other } from '../storage/catalog-fixtures.ts'
 import { until } from '../support/settle.ts'
-import { content, day, digest, has, type Parts, pushBlob, start } from './local-fixture.ts'
+import { content, day, digest, fails, has, type Parts, pushBlob, start } from './local-fixture.ts'
 
 const year = 365 * day
 
@@ -82,12 +82,60 @@ test('what a manifest or an index names stays, and goes when that is deleted; a 
   await after(10 * year)
   assert.equal(await has(parts), true)
   assert.ok(await catalog.manifest(repository.key, manifestOf('child').digest))
-  await catalog.deleteManifest(repository.key, manifestOf('index').digest, Date.now())
-  await catalog.deleteManifest(repository.key, manifestOf('child').digest, Date.now())
+  await catalog.deleteManifest(repository.key, manifestOf('index').digest, 1)
+  await catalog.deleteManifest(repository.key, manifestOf('child').digest, 1)
   await after(1)
   assert.equal(await has(parts), false)
   assert.equal(await isStored(parts), false)
   assert.ok(await catalog.manifest(repository.key, manifestOf('signature').digest))
+})
+
+test('the images of a deleted index go a grace later, their layers another one later, and the name with the last', async () => {
+  const parts = start()
+  await pushBlob(parts, content)
+  const { catalog, repository } = parts
+  const put = { tags: [], at: Date.now() }
+  const [child, index] = [manifestOf('child'), manifestOf('index')]
+  const names = (target: Digest, kind: 'layer' | 'manifest') => ({ ...put, references: [{ target, kind }] })
+  await catalog.putManifest(repository.key, child, names(digest, 'layer'))
+  await catalog.putManifest(repository.key, index, names(child.digest, 'manifest'))
+  await repository.forget(index.digest)
+  const { after, collector, lines } = collectorOf(parts)
+  await after(day - 1000)
+  assert.ok(await catalog.manifest(repository.key, child.digest))
+  await after(2000)
+  assert.equal(await catalog.manifest(repository.key, child.digest), undefined)
+  await assert.rejects(repository.manifest(child.digest), fails('MANIFEST_UNKNOWN'))
+  assert.equal(await isStored(parts), true)
+  assert.equal(collector.collected.blobs, 0)
+  const about = '{"upstream":"local","repository":"app"'
+  assert.deepEqual(lines, [
+    `a manifest that nothing carries was removed ${about},"digest":"${child.digest}"}`,
+    `nothing that was pushed is left under the name ${about}}`,
+  ])
+  await after(day)
+  assert.equal(await isStored(parts), true, 'who asked for the layer was told that it is here')
+  await after(1)
+  assert.equal(await isStored(parts), false)
+})
+
+test('who is told by a HEAD that an idle manifest is here may count on it; a GET promises nothing', async () => {
+  const parts = start()
+  const { catalog, repository } = parts
+  const put = { tags: [], at: 1 }
+  const [child, index] = [manifestOf('{"schemaVersion":2}'), manifestOf('index')]
+  await catalog.putManifest(repository.key, child, { ...put, references: [] })
+  const references = [{ target: child.digest, kind: 'manifest' }] as const
+  await catalog.putManifest(repository.key, index, { ...put, references })
+  await catalog.deleteManifest(repository.key, index.digest, 2)
+  await repository.manifest(child.digest)
+  assert.equal((await catalog.held(repository.key, child.digest))?.idleSince, 2)
+  await repository.manifest(child.digest, { isHead: true })
+  const { after } = collectorOf(parts)
+  await after(day - 1000)
+  await repository.manifest(child.digest)
+  await after(2000)
+  await assert.rejects(repository.manifest(child.digest, { isHead: true }), fails('MANIFEST_UNKNOWN'))
 })
 
 test('what a tag has moved away from keeps its layers: it is there by its digest', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tag } from '../../src/oci/reference.ts'
-import type { IdleBlob } from '../../src/storage/catalog.ts'
+import type { IdleContent } from '../../src/storage/catalog.ts'
 import {
   alpine,
   anyone,
@@ -178,15 +178,15 @@ export function collectionContract(open: OpenCatalog): void {
 
   test('idle blobs come in pages, of whatever repository and however many of one moment', async (t) => {
     const { catalog } = await open(t)
-    const all: IdleBlob[] = []
+    const all: IdleContent[] = []
     for (const [n, repository] of [app, other, app, other, app].entries()) {
       const idleSince = n < 3 ? 40 : 50
       await catalog.pushed(repository, blobOf(`${n}`), fileOf(5), idleSince)
       all.push({ repository, digest: blobOf(`${n}`), idleSince })
     }
     for (const limit of [1, 2, 3, 9]) {
-      const found: IdleBlob[] = []
-      for (let after: IdleBlob | undefined; ; after = found.at(-1)) {
+      const found: IdleContent[] = []
+      for (let after: IdleContent | undefined; ; after = found.at(-1)) {
         const page = await catalog.idle(51, { limit, after })
         assert.ok(page.length <= limit)
         if (page.length === 0) break

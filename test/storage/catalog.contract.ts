@@ -19,6 +19,7 @@ import {
   repositoryOf,
   two,
 } from './catalog-fixtures.ts'
+import { idleManifestsContract } from './catalog-idle-manifests.contract.ts'
 import { listContract } from './catalog-lists.contract.ts'
 import { localContract } from './catalog-local.contract.ts'
 import { writeContract } from './catalog-writes.contract.ts'
@@ -39,6 +40,7 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: what is local`, () => localContract(open))
   suite(`${name}: lists`, () => listContract(open))
   suite(`${name}: what is taken away`, () => collectionContract(open))
+  suite(`${name}: idle manifests`, () => idleManifestsContract(open))
   suite(`${name}: bytes`, () => bytesContract(open))
   suite(`${name}: writes`, () => writeContract(open))
 }

@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
 import type {
   Holding,
-  IdleBlob,
+  IdleContent,
   ManifestReference,
   ReferrersRecord,
   TagRecord,
@@ -105,12 +105,38 @@ export class CatalogTables {
       const key = keyOf(repository, reference.target, reference.kind, manifest)
       this.references.set(key, { ...reference, repository, manifest })
     }
-    for (const { target } of [...former, ...references]) {
-      const held = this.holding(repository, target)
-      if (held?.localAt === undefined || held.mediaType !== undefined) continue
-      const idleSince = this.needs(repository, target) ? undefined : (held.idleSince ?? at)
-      this.hold(repository, target, { idleSince })
+    for (const { target, kind } of [...former, ...references]) {
+      if (kind !== 'subject') this.#settleIdle(repository, target, at)
     }
+  }
+
+  /** A manifest has come or gone: what is about it is not idle, or is unless something else carries it. */
+  settleAbout(repository: RepositoryKey, subject: Digest, at: number): void {
+    for (const { kind, manifest } of this.namings(repository, subject)) {
+      if (kind === 'subject') this.#settleIdle(repository, manifest, at)
+    }
+  }
+
+  /** Whether something keeps it: a manifest that needs it, a tag, or a manifest here that it is about. */
+  isCarried(repository: RepositoryKey, digest: Digest): boolean {
+    const isAbout = [...this.references.values()].some(
+      (row) =>
+        row.repository === repository &&
+        row.manifest === digest &&
+        row.kind === 'subject' &&
+        this.holding(repository, row.target)?.mediaType !== undefined,
+    )
+    const hasTag = [...this.tags.values()].some(
+      (tag) => tag.repository === repository && tag.digest === digest,
+    )
+    return isAbout || hasTag || this.needs(repository, digest)
+  }
+
+  #settleIdle(repository: RepositoryKey, digest: Digest, at: number): void {
+    const held = this.holding(repository, digest)
+    if (held?.localAt === undefined) return
+    const idleSince = this.isCarried(repository, digest) ? undefined : (held.idleSince ?? at)
+    this.hold(repository, digest, { idleSince })
   }
 
   /** Those who have a digest, in the order in which the repositories became known. */
@@ -165,12 +191,12 @@ export class CatalogTables {
     return [...this.blobs.values()].filter((row) => row[time] < before).toSorted(by(time, 'digest'))
   }
 
-  /** Local blobs idle since before a time, the longest first, behind one of them. */
-  idleBefore(before: number, after?: IdleBlob): IdleBlob[] {
-    const inOrder = (one: IdleBlob, other: IdleBlob) =>
+  /** What is local and idle since before a time, the longest first, behind one of them. */
+  idleBefore(before: number, after?: IdleContent): IdleContent[] {
+    const inOrder = (one: IdleContent, other: IdleContent) =>
       one.idleSince - other.idleSince ||
       this.#idOf(one.repository) - this.#idOf(other.repository) ||
-      by<IdleBlob>('digest')(one, other)
+      by<IdleContent>('digest')(one, other)
     return [...this.holdings.values()]
       .flatMap(({ repository, digest, idleSince }) =>
         idleSince !== undefined && idleSince < before ? [{ repository, digest, idleSince }] : [],

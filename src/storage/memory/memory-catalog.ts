@@ -5,7 +5,7 @@ import type {
   Catalog,
   CatalogVerbs,
   Holding,
-  IdleBlob,
+  IdleContent,
   ManifestRecord,
   NamingManifest,
   PageOf,
@@ -167,7 +167,7 @@ export class MemoryCatalog implements Catalog {
     return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
   }
 
-  async idle(before: number, { after, limit }: PageOf<IdleBlob>): Promise<IdleBlob[]> {
+  async idle(before: number, { after, limit }: PageOf<IdleContent>): Promise<IdleContent[]> {
     return this.tables.idleBefore(before, after).slice(0, limit)
   }
 

@@ -90,7 +90,8 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
   lease(tables, repository, digest, at, graceMs) {
     check(at)
     const held = tables.holding(repository, digest)
-    if (held?.localAt === undefined || !tables.blobs.has(digest)) return false
+    if (held?.localAt === undefined) return false
+    if (held.mediaType === undefined && !tables.blobs.has(digest)) return false
     if (held.idleSince !== undefined && held.idleSince < at - graceMs / 4) {
       tables.hold(repository, digest, { idleSince: at })
     }
@@ -107,6 +108,7 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     const localAt = tables.holding(repository, digest)?.localAt ?? put.at
     tables.hold(repository, digest, { mediaType, localAt, idleSince: undefined })
     tables.name(repository, digest, put.references, put.at)
+    tables.settleAbout(repository, digest, put.at)
     for (const tag of put.tags) point(tables, repository, tag, digest, put.at)
     return []
   },
@@ -123,16 +125,13 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     for (const [key, tag] of tables.tags) {
       if (tag.repository === repository && tag.digest === digest) tables.tags.delete(key)
     }
-    tables.referrers.delete(keyOf(repository, digest))
     // The same digest may be a layer of another manifest.
     if (tables.needs(repository, digest, ['config', 'layer'])) {
       tables.hold(repository, digest, { mediaType: undefined })
     } else {
       tables.holdings.delete(keyOf(repository, digest))
     }
-    tables.name(repository, digest, [], at)
-    const isHeld = tables.holdersOf(digest).some(({ mediaType }) => mediaType !== undefined)
-    if (!isHeld) tables.manifests.delete(digest)
+    afterManifest(tables, repository, digest, at)
     return 'deleted'
   },
 
@@ -146,14 +145,17 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
   letGo(tables, repository, digest, at, graceMs) {
     check(at)
     check(graceMs)
-    const { idleSince } = tables.holding(repository, digest) ?? {}
-    if (idleSince === undefined || idleSince >= at - graceMs || tables.needs(repository, digest))
+    const { idleSince, mediaType } = tables.holding(repository, digest) ?? {}
+    if (idleSince === undefined || idleSince >= at - graceMs || tables.isCarried(repository, digest))
       return 'kept'
     const isPromised = [...tables.uploads.values()].some(
       (upload) => upload.repository === repository && upload.begunAt <= idleSince + graceMs,
     )
     if (isPromised) return 'kept'
-    return letHoldingGo(tables, repository, digest)
+    const outcome = letHoldingGo(tables, repository, digest)
+    if (mediaType === undefined) return outcome
+    afterManifest(tables, repository, digest, at)
+    return outcome === 'kept' ? 'deleted' : outcome
   },
 
   evict(tables, digest, usedBefore) {
@@ -211,7 +213,16 @@ function point(
   tables.tags.set(keyOf(repository, name), { repository, name, digest, checkedAt })
 }
 
-/** Takes a blob away from a repository, and says what becomes of the bytes. */
+/** A manifest is gone: what nothing else needs is idle, and what was about it unless something else carries that. */
+function afterManifest(tables: CatalogTables, repository: RepositoryKey, digest: Digest, at: number): void {
+  tables.referrers.delete(keyOf(repository, digest))
+  tables.name(repository, digest, [], at)
+  tables.settleAbout(repository, digest, at)
+  const isHeld = tables.holdersOf(digest).some(({ mediaType }) => mediaType !== undefined)
+  if (!isHeld) tables.manifests.delete(digest)
+}
+
+/** Takes content away from a repository, and says what becomes of the bytes. */
 function letHoldingGo(tables: CatalogTables, repository: RepositoryKey, digest: Digest): 'kept' | 'unlink' {
   tables.holdings.delete(keyOf(repository, digest))
   const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)

@@ -13,6 +13,16 @@ const asked = '(SELECT id FROM repository WHERE origin = ?1 AND name = ?2)'
 /** A manifest of repository ?1 cannot be used without ?2. */
 const isNeeded = `EXISTS (SELECT 1 FROM reference WHERE repository = ?1 AND target = ?2 AND kind <> 'subject')`
 
+/**
+ * Something keeps ?2 in repository ?1: it is needed, has a tag, or is about a manifest that is here. What was pushed by
+ * its digest alone has none of these, and is not idle all the same.
+ */
+const isCarried = `(${isNeeded}
+  OR EXISTS (SELECT 1 FROM tag WHERE repository = ?1 AND digest = ?2)
+  OR EXISTS (SELECT 1 FROM reference JOIN holding AS subject
+      ON subject.repository = ?1 AND subject.digest = target AND subject.media_type IS NOT NULL
+    WHERE reference.repository = ?1 AND manifest = ?2 AND kind = 'subject'))`
+
 /** Some repository wants ?1 whoever else needs room: what the column \`kept\` says. */
 const isKept =
   'EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND (local_at IS NOT NULL OR pinned_at IS NOT NULL))'
@@ -56,7 +66,8 @@ const sql = {
   givesToAnyone: `SELECT 1 FROM repository JOIN holding ON holding.repository = repository.id
     WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND (local_at IS NOT NULL
       OR (public_at IS NOT NULL AND (refused_since IS NULL OR (refused_since > ?4 AND refused_since < ?5))))`,
-  leased: `SELECT idle_since, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?3) AS is_stored
+  leased: `SELECT idle_since,
+      media_type IS NOT NULL OR EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?3) AS is_stored
     FROM holding WHERE repository = ${asked} AND digest = ?3 AND local_at IS NOT NULL`,
   localPart: `SELECT media_type, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?2) AS is_stored
     FROM holding WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL`,
@@ -71,16 +82,18 @@ const sql = {
     VALUES (?1, ?2, ?3, CASE WHEN ${isNeeded} THEN NULL ELSE ?3 END)
     ON CONFLICT DO UPDATE SET local_at = coalesce(local_at, excluded.local_at),
       idle_since = CASE WHEN media_type IS NULL THEN excluded.idle_since END`,
-  settleIdle: `UPDATE holding SET idle_since = CASE WHEN ${isNeeded} THEN NULL ELSE coalesce(idle_since, ?3) END
-    WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL AND media_type IS NULL`,
+  settleIdle: `UPDATE holding SET idle_since = CASE WHEN ${isCarried} THEN NULL ELSE coalesce(idle_since, ?3) END
+    WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL`,
   endIdleOf: `UPDATE holding SET idle_since = NULL WHERE repository = ?1 AND idle_since IS NOT NULL
       AND digest IN (SELECT target FROM reference WHERE repository = ?1 AND manifest = ?2 AND kind <> 'subject')`,
+  endIdleAbout: `UPDATE holding SET idle_since = NULL WHERE repository = ?1 AND idle_since IS NOT NULL
+      AND digest IN (SELECT manifest FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'subject')`,
   renewLease: 'UPDATE holding SET idle_since = ?3 WHERE repository = ?1 AND digest = ?2 AND idle_since < ?4',
   forgetManifest: 'UPDATE holding SET media_type = NULL WHERE repository = ?1 AND digest = ?2',
   letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',
   letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL
       AND (local_at IS NULL OR NOT ${isNeeded})`,
-  letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 - ?4 AND NOT ${isNeeded}
+  letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 - ?4 AND NOT ${isCarried}
       AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?5 AND begun_at <= idle_since + ?4)`,
   idle: `SELECT origin, name, digest, idle_since FROM holding CROSS JOIN repository ON id = repository
     WHERE idle_since < ?1 ORDER BY idle_since, repository, digest LIMIT ?2`,
@@ -105,7 +118,8 @@ const sql = {
     WHERE repository = ?1 AND target = ?2 AND kind IN ('config', 'layer') LIMIT 1`,
   isPushedChild: `SELECT 1 FROM holding WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL
     AND EXISTS (SELECT 1 FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'manifest')`,
-  targetsOf: 'SELECT target FROM reference WHERE repository = ?1 AND manifest = ?2',
+  targetsOf: 'SELECT target, kind FROM reference WHERE repository = ?1 AND manifest = ?2',
+  about: `SELECT manifest FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'subject'`,
   dropReferences: 'DELETE FROM reference WHERE repository = ?1 AND manifest = ?2',
   addReference: `INSERT INTO reference (repository, target, kind, manifest, size, artifact_type)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)

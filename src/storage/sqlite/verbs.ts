@@ -95,6 +95,7 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     statements.run('holdManifest', id, digestToBytes(digest), mediaType, put.at)
     statements.run('settleKept', digestToBytes(digest))
     name(statements, id, digest, put.references, put.at)
+    statements.run('endIdleAbout', id, digestToBytes(digest))
     for (const tag of put.tags) point(statements, id, tag, digest, put.at, put.mover)
     return []
   },
@@ -110,12 +111,10 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     const bytes = digestToBytes(digest)
     if (statements.get('isPushedChild', id, bytes)) return 'needed'
     statements.run('dropTagsOf', id, bytes)
-    statements.run('dropReferrers', id, bytes)
     // The same digest may be a layer of another manifest.
     const isBlob = statements.get('isBlobOf', id, bytes) !== undefined
     statements.run(isBlob ? 'forgetManifest' : 'letManifestGo', id, bytes)
-    name(statements, id, digest, [], at)
-    statements.run('dropManifest', bytes)
+    afterManifest(statements, id, digest, at)
     statements.run('settleKept', bytes)
     return 'deleted'
   },
@@ -132,9 +131,12 @@ export const sqliteVerbs: VerbsOver<Statements> = {
   letGo(statements, repository, digest, at, graceMs) {
     const id = idOf(statements, repository)
     const bytes = digestToBytes(digest)
-    if (id === undefined || statements.run('letIdleGo', id, bytes, at, graceMs, repository) === 0)
-      return 'kept'
-    return settle(statements, bytes)
+    if (id === undefined) return 'kept'
+    const wasManifest = isManifest(statements, id, digest)
+    if (statements.run('letIdleGo', id, bytes, at, graceMs, repository) === 0) return 'kept'
+    if (wasManifest) afterManifest(statements, id, digest, at)
+    const outcome = settle(statements, bytes)
+    return wasManifest && outcome === 'kept' ? 'deleted' : outcome
   },
 
   evict(statements, digest, usedBefore) {
@@ -204,7 +206,7 @@ function name(
   at: number,
 ): void {
   const bytes = digestToBytes(manifest)
-  const former = statements.all('targetsOf', id, bytes).map(({ target }) => target as Uint8Array)
+  const former = statements.all('targetsOf', id, bytes)
   if (former.length > 0) statements.run('dropReferences', id, bytes)
   for (const { target, kind, size, artifactType } of references) {
     const parameters = [digestToBytes(target), kind, bytes, size ?? null, artifactType ?? null]
@@ -213,9 +215,20 @@ function name(
   // All at once what is needed now, of which a manifest may name tens of thousands.
   statements.run('endIdleOf', id, bytes)
   const needed = new Set(references.flatMap(({ target, kind }) => (kind === 'subject' ? [] : [target])))
-  for (const target of former) {
-    if (!needed.has(digestFromBytes(target))) statements.run('settleIdle', id, target, at)
+  for (const { target, kind } of former) {
+    const isOver = kind !== 'subject' && !needed.has(digestFromBytes(target))
+    if (isOver) statements.run('settleIdle', id, target as Uint8Array, at)
   }
+}
+
+/** A manifest is gone: what nothing else needs is idle, and what was about it unless something else carries that. */
+function afterManifest(statements: Statements, id: number, manifest: Digest, at: number): void {
+  const bytes = digestToBytes(manifest)
+  statements.run('dropReferrers', id, bytes)
+  name(statements, id, manifest, [], at)
+  for (const about of statements.all('about', id, bytes))
+    statements.run('settleIdle', id, about.manifest as Uint8Array, at)
+  statements.run('dropManifest', bytes)
 }
 
 /** Points a tag at a digest; a move is kept in its history. */
