@@ -5,7 +5,9 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { pull } from '../support/client.ts'
@@ -77,6 +79,17 @@ test('a reset in the middle: the same PATCH from the first byte is 416, and the 
   assert.equal((await send('PATCH', url, rest)).status, 202)
   assert.equal((await send('PUT', withDigest(url, digest))).status, 201)
   await assertStored(at('reset'))
+})
+
+test('a whole blob in one POST that is cut off: its bytes go, since nobody knows its session', async () => {
+  const cut = await sending('POST', withDigest(`${at('cut')}/blobs/uploads/`, digest), {
+    range: false,
+    sent: 300_000,
+  })
+  const files = () => readdir(join(mirror.directory, 'upload')).catch(() => [])
+  await until(async () => (await files()).length === 1)
+  cut.socket.resetAndDestroy()
+  await until(async () => (await files()).length === 0)
 })
 
 test('the same PUT twice at once: one is 201, the other 416 or 404', async () => {

@@ -1,3 +1,4 @@
+import { bestEffort } from '../../flow/best-effort.ts'
 import {
   type Digest,
   type DigestAlgorithm,
@@ -42,7 +43,13 @@ async function begin(question: Question<'uploads'>): Promise<void> {
   const algorithm = algorithmOf(question)
   const state = await push.begin({ ...pushing, algorithm: digest ? digestAlgorithm(digest) : algorithm })
   if (digest !== undefined) {
-    await push.finish(state.id, digest, receiveBlob(context), { ...pushing, length: toldLength(context) })
+    try {
+      await push.finish(state.id, digest, receiveBlob(context), { ...pushing, length: toldLength(context) })
+    } catch (error) {
+      // Nobody was told of the session, so that nobody could go on with it or end it.
+      await bestEffort(push.cancel(state.id, { ...pushing, signal: undefined }), () => {})
+      throw error
+    }
     tellStored(question, digest)
   } else tellState(question, 202, `${url.path.replace(/\/?$/, '/')}${state.id}`, state)
 }
