@@ -1,4 +1,3 @@
-import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import http from 'node:http'
@@ -9,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { type Digest, digestHex } from '../src/oci/digest.ts'
 import { SqliteCatalog } from '../src/storage/sqlite/sqlite-catalog.ts'
+import { forkNode } from '../test/support/child-process.ts'
 import { buildImage } from '../test/support/images.ts'
 import { pushImage } from '../test/support/push.ts'
 import { blobAt, type Filling, fillCatalog } from './support/catalog-filling.ts'
@@ -93,7 +93,7 @@ function postpone(path: string): void {
 }
 
 async function measure(folder: string, path: string) {
-  const child = fork(new URL('./support/collect-child.ts', import.meta.url), [folder])
+  const child = forkNode(new URL('./support/collect-child.ts', import.meta.url), [folder])
   let collected = 0
   let isOver = Promise.withResolvers<void>()
   const told = (line: string): void => {

@@ -82,12 +82,6 @@ export const explained: readonly Explained[] = [
     why: 'a file in memory has one time more or less: it is only compared with what was recorded of it',
   },
   {
-    file: 'src/storage/memory/verbs.ts',
-    line: 'check(cutoff)',
-    becomes: ';',
-    why: 'the double of tests refuses what SQLite would refuse; nobody hands it that',
-  },
-  {
     file: 'src/storage/sqlite/sqlite-catalog.ts',
     line: 'if (file && !lease) return false',
     becomes: 'if (false) return false',
@@ -146,11 +140,5 @@ export const explained: readonly Explained[] = [
     line: 'this.#recent?.add(start, bytes.subarray(start - position, end - position))',
     becomes: ';',
     why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
-  },
-  {
-    file: 'src/registry/uploads.ts',
-    line: 'if (this.#sessions.size >= maximumSessions) this.#makeRoom()',
-    becomes: 'if (this.#sessions.size > maximumSessions) this.#makeRoom()',
-    why: 'one upload more or less',
   },
 ]
