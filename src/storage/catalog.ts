@@ -5,6 +5,7 @@ import type { ListedAsked, ListedNames } from './listed-names.ts'
 import type { SealedFile } from './partial.ts'
 import type { RefusalTimes } from './refusal-times.ts'
 import type { RepositoryKey } from './repository-key.ts'
+import type { UploadReads, UploadVerbs } from './upload-records.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
 export type Asker = 'anyone' | 'account'
@@ -87,17 +88,6 @@ export interface BlobRow extends SealedFile {
   readonly kept: boolean
 }
 
-export interface UploadRecord {
-  readonly id: string
-  readonly repository: RepositoryKey
-  /** Who had logged in; undefined where nobody had. */
-  readonly owner: string | undefined
-  /** Milliseconds since the epoch. */
-  readonly begunAt: number
-  /** Milliseconds since the epoch. */
-  readonly touchedAt: number
-}
-
 /** A manifest of a repository that names something in it. */
 export interface NamingManifest {
   readonly manifest: Digest
@@ -129,7 +119,7 @@ interface ManifestPut {
 }
 
 /** The questions. None of them changes anything; what is damaged is a miss. */
-export interface CatalogReads {
+export interface CatalogReads extends UploadReads {
   /** What the catalog knows of a repository; undefined for one that no upstream ever said yes about and nobody pushed to. */
   repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined>
   /** By origin, then name, in the order of their bytes. */
@@ -187,13 +177,10 @@ export interface CatalogReads {
   leastRecent(before: number, limit: number): Promise<{ readonly digest: Digest; readonly size: number }[]>
   /** Blobs last verified before this, the longest ago first. */
   unverified(before: number, limit: number): Promise<Digest[]>
-  upload(id: string): Promise<UploadRecord | undefined>
-  /** Uploads last touched before this, the longest ago first. */
-  staleUploads(before: number, limit: number): Promise<UploadRecord[]>
 }
 
 /** The changes: each one is one transaction, whole or not at all, and durable once it resolves. */
-export interface CatalogVerbs {
+export interface CatalogVerbs extends UploadVerbs {
   /**
    * An upstream gave a manifest, and this tag for it: the repository, the bytes (in place of others that are kept under
    * this digest), the evidence, what it names, and the tag with its move.
@@ -293,12 +280,6 @@ export interface CatalogVerbs {
   mayGo(digest: Digest): Promise<boolean>
   /** Bytes have gone, or stay for somebody after all: they are among `removals` no more. */
   removed(digests: readonly Digest[]): Promise<void>
-  /** A push begins, whose `owner` has logged in; its repository is not known thereby. A power cut may take it until a later verb resolves. */
-  beginUpload(id: string, repository: RepositoryKey, at: number, owner?: string | undefined): Promise<void>
-  /** False where there is no such upload. */
-  touchUpload(id: string, at: number): Promise<boolean>
-  /** False where there is no such upload. */
-  endUpload(id: string): Promise<boolean>
 }
 
 /**

@@ -1,16 +1,10 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type {
-  Holding,
-  IdleContent,
-  ManifestReference,
-  ReferrersRecord,
-  TagRecord,
-  UploadRecord,
-} from '../catalog.ts'
+import type { Holding, IdleContent, ManifestReference, ReferrersRecord, TagRecord } from '../catalog.ts'
 import type { SealedFile } from '../partial.ts'
 import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
+import type { UploadRecord } from '../upload-records.ts'
 
 interface Held extends Omit<Holding, 'refusedSince'> {
   readonly repository: RepositoryKey

@@ -13,11 +13,11 @@ import type {
   ReferrersRecord,
   RepositoryRecord,
   TagRecord,
-  UploadRecord,
 } from '../catalog.ts'
 import type { ListedAsked, ListedNames } from '../listed-names.ts'
 import type { RefusalTimes } from '../refusal-times.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
+import type { UploadRecord } from '../upload-records.ts'
 import { by, CatalogTables, keyOf } from './catalog-tables.ts'
 import { memoryVerbs } from './verbs.ts'
 
@@ -51,7 +51,6 @@ export class MemoryCatalog implements Catalog {
   readonly mayGo = this.#verb('mayGo')
   readonly removed = this.#verb('removed')
   readonly beginUpload = this.#verb('beginUpload')
-  readonly touchUpload = this.#verb('touchUpload')
   readonly endUpload = this.#verb('endUpload')
 
   constructor(tables = new CatalogTables()) {

@@ -178,13 +178,6 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     tables.uploads.set(id, { id, repository, owner, touchedAt: at, begunAt: at })
   },
 
-  touchUpload(tables, id, at) {
-    check(at)
-    const upload = tables.uploads.get(id)
-    if (upload) tables.uploads.set(id, { ...upload, touchedAt: at })
-    return upload !== undefined
-  },
-
   endUpload(tables, id) {
     return tables.uploads.delete(id)
   },

@@ -87,7 +87,6 @@ export class SqliteCatalog implements Catalog {
   readonly mayGo = this.#verb('mayGo')
   readonly removed = this.#verb('removed')
   readonly beginUpload = this.#verb('beginUpload')
-  readonly touchUpload = this.#verb('touchUpload')
   readonly endUpload = this.#verb('endUpload')
   readonly #renewLease = this.#verb('lease')
 

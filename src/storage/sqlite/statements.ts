@@ -180,7 +180,6 @@ const sql = {
   beginUpload: `INSERT INTO upload (id, repository, touched_at, begun_at, owner) VALUES (?1, ?2, ?3, ?3, ?4)
     ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at,
       begun_at = excluded.begun_at, owner = excluded.owner`,
-  touchUpload: 'UPDATE upload SET touched_at = ?2 WHERE id = ?1',
   endUpload: 'DELETE FROM upload WHERE id = ?1',
 } as const
 

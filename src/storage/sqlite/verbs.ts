@@ -155,10 +155,6 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     statements.run('beginUpload', id, repository, at, owner ?? null)
   },
 
-  touchUpload(statements, id, at) {
-    return statements.run('touchUpload', id, at) > 0
-  },
-
   endUpload(statements, id) {
     return statements.run('endUpload', id) > 0
   },

@@ -87,7 +87,6 @@ function stepsOf(pushed: readonly RepositoryKey[], pulled: readonly RepositoryKe
     step('mayGo', digest),
     step('removed', fc.array(digest, { maxLength: 3 })),
     step('beginUpload', fc.constantFrom(...ids), local, at, fc.constantFrom('ann', undefined)),
-    step('touchUpload', fc.constantFrom(...ids), at),
     step('endUpload', fc.constantFrom(...ids)),
   ]
 }

@@ -69,7 +69,6 @@ export async function change(catalog: SqliteCatalog): Promise<void> {
     await catalog.used([blobOf(`config ${n}`)], 1e5)
     await catalog.verified(blobOf(`layer ${n}`), fileOf(n), 1e5)
     await catalog.mount(localAt(n + 1), blobOf(`layer ${n}`), localAt(n), times)
-    await catalog.touchUpload(`upload ${n}`, 1e5)
     await catalog.deleteTag(mirroredAt(n), tagAt(n))
     await catalog.deleteManifest(mirroredAt(n), manifestAt(n).digest, 1e5)
     await catalog.endUpload(`upload ${n}`)
