@@ -32,10 +32,9 @@ export class LocalRepositories {
   /**
    * Whether a name means a repository of this mirror alone: whoever pushes means one wherever that is possible, whoever
    * pulls only while a manifest that was pushed is in it, also where it could not be pushed any more, or where it has this
-   * very digest. A push that came to nothing
-   * does not take a name from its upstream, and the deletion of the last manifest gives it back; that of the last tag does
-   * not. Names that a pattern such
-   * as `local/**` sets aside are never an upstream's, which is not to hear what is worked on here.
+   * very digest. A push that came to nothing does not take a name from its upstream, and the deletion of the last manifest
+   * gives it back; that of the last tag does not. Names that a pattern such as `local/**` sets aside are never an
+   * upstream's, which is not to hear what is worked on here.
    */
   async isMeant(
     name: string,

@@ -8,7 +8,7 @@ import type { Mirror } from './mirror.ts'
 import { MirroredRepository } from './mirrored-repository.ts'
 import type { AskOptions, Repository } from './repository.ts'
 import type { RepositoryLists, RepositoryPage, WantedRepositories } from './repository-lists.ts'
-import { type Asked, type AskedOfAll, Router, withoutVersion } from './router.ts'
+import { type Asked, type AskedOfAll, type Route, Router, withoutVersion } from './router.ts'
 import type { Search, SearchResult } from './search.ts'
 
 /** All repositories that a request can mean. */
@@ -62,8 +62,7 @@ export class Repositories {
     },
   ): Promise<Repository> {
     const asName = withoutVersion(asked.name)
-    const isLocal = await this.#local.isMeant(asName, asked)
-    const { upstream, name } = this.#router.route({ ...asked, isLocal })
+    const { upstream, name } = await this.#route(asked, asName, asked)
     if (!upstream) return this.#local.at(name)
     // Whoever pushes may begin by any question: crane asks for the tag before it sends anything.
     const isPushable = asked.mayPush && isRepositoryName(asName) && this.#local.isPushable(asName)
@@ -73,14 +72,30 @@ export class Repositories {
   /** Which repository a name means, as whoever pulls `digest` by it; undefined for what can be none. */
   async keyOf(name: string, digest: Digest): Promise<RepositoryKey | undefined> {
     const asName = withoutVersion(name)
-    const isLocal = await this.#local.isMeant(asName, { isPushing: false, digest })
     try {
-      const route = this.#router.route({ name: asName, isLocal })
+      const route = await this.#route({ name: asName }, asName, { isPushing: false, digest })
       return repositoryKey(route.upstream?.name ?? localOrigin, route.name)
     } catch (error) {
       if (error instanceof RegistryError) return undefined
       throw error
     }
+  }
+
+  /** Rejects where it cannot be told whether the name is local, unless the request names an upstream: none may hear it. */
+  async #route(
+    asked: Asked,
+    name: string,
+    wanted: { readonly isPushing: boolean; readonly digest: Digest | undefined },
+  ): Promise<Route<RegistryClient>> {
+    let isLocal: boolean
+    try {
+      isLocal = await this.#local.isMeant(name, wanted)
+    } catch (error) {
+      const route = this.#router.route({ ...asked, isLocal: true })
+      if (!route.upstream) throw error
+      return route
+    }
+    return this.#router.route({ ...asked, isLocal })
   }
 
   /**

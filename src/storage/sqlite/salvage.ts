@@ -109,7 +109,9 @@ function copy(damaged: DatabaseSync, database: DatabaseSync, { table, columns, o
     .all()
     .map(() => '?')
   const add = database.prepare(`INSERT OR IGNORE INTO ${table} VALUES (${places.join()})`)
-  for (const inOrder of [order, `${order.replaceAll(',', ' DESC,')} DESC`]) {
+  const backwards = `${order.replaceAll(',', ' DESC,')} DESC`
+  // Each way once more: what was damaged may have been a page that the disk did not give for a moment.
+  for (const inOrder of [order, order, backwards, backwards]) {
     const rows = prepared(damaged, `SELECT ${columns} FROM ${table} ORDER BY ${inOrder}`)
     try {
       for (const row of rows?.iterate() ?? []) addRow(add, row)

@@ -3,7 +3,8 @@ import { dirname } from 'node:path'
 import type { Digest } from '../../oci/digest.ts'
 import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
-import type { RepositoryKey } from '../repository-key.ts'
+import type { ListedAsked } from '../listed-names.ts'
+import { localOrigin, type RepositoryKey } from '../repository-key.ts'
 import type { Reserve } from '../reserve.ts'
 import { assertUnused } from './open-database.ts'
 import { type OpenFile, type OpeningListeners, openFile } from './open-file.ts'
@@ -27,12 +28,14 @@ export interface CatalogListeners extends OpeningListeners {
 
 /** How often a new catalog is begun in place of a damaged one before the disk is given up. */
 const maximumReplacements = 3
+const retryMs = 1000
 
 /**
  * The catalog in SQLite (WAL). Reads run here, on a connection of their own; verbs run in a worker thread, so that a
  * slow disk never stalls a transfer, and resolve once they are synced. Where it turns out to be damaged, whenever that
  * is, the file is set aside and a new one begun with what can still be read; what is asked meanwhile waits for that, and
- * what was under way is done again. What is lost is a miss.
+ * what was under way is done again. What is lost is a miss. While nothing can be read, so is what an upstream can tell;
+ * questions about what was pushed reject.
  */
 export class SqliteCatalog implements Catalog {
   readonly #path: string
@@ -43,6 +46,8 @@ export class SqliteCatalog implements Catalog {
   /** One that is gone and could not be put back, for want of room perhaps: nothing but this connection reads it. */
   #unsaved: OpenFile | undefined
   #opening: Promise<void> = Promise.resolve()
+  /** When none could be opened in place of a damaged one, of `performance.now()`. */
+  #failedAt: number | undefined
   #replacements = 0
 
   readonly repository = this.#read('repository')
@@ -153,6 +158,7 @@ export class SqliteCatalog implements Catalog {
   /** Rejects where its file was removed and cannot be put back: what it held is lost. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#opening.catch(() => {})
+    this.#failedAt = undefined
     // Where its folder is gone as well nobody wants it back.
     const isWanted = existsSync(dirname(this.#path))
     if (this.#file?.files.areGone && isWanted) this.#replace(this.#file)
@@ -173,17 +179,18 @@ export class SqliteCatalog implements Catalog {
     const read = async (...parameters: unknown[]) => {
       const file = this.#file ?? (await this.#currentIfAny())
       try {
-        return file ? run(file.statements, ...parameters) : misses[name]
+        if (file) return run(file.statements, ...parameters)
       } catch (error) {
         this.#missed(file, error)
       }
       const next = await this.#currentIfAny()
       try {
-        return next ? run(next.statements, ...parameters) : misses[name]
+        if (next) return run(next.statements, ...parameters)
       } catch (error) {
         this.#missed(next, error)
-        return misses[name]
       }
+      if (isOfPushed(name, parameters)) throw unreadable()
+      return misses[name]
     }
     return read as CatalogReads[Name]
   }
@@ -209,15 +216,37 @@ export class SqliteCatalog implements Catalog {
   }
 
   async #currentIfAny(): Promise<OpenFile | undefined> {
+    this.#tryAgain()
     await this.#opening.catch(() => {})
     return this.#file
   }
 
   async #current(): Promise<OpenFile> {
     if (this.#unsaved) this.#beginAfter(this.#unsaved)
+    this.#tryAgain()
     await this.#opening
     if (this.#file) return this.#file
-    throw new StorageError('CORRUPT', 'the catalog is damaged again and again: look at the disk')
+    throw unreadable()
+  }
+
+  /** A disk that failed for a moment is not given up: what lies on it may be whole. */
+  #tryAgain(): void {
+    if (this.#failedAt === undefined || performance.now() - this.#failedAt < retryMs) return
+    this.#failedAt = undefined
+    this.#opening = this.#reopen()
+    this.#opening.catch(() => {})
+  }
+
+  async #reopen(): Promise<void> {
+    try {
+      if (existsSync(this.#path)) await removeUnfinished(this.#path)
+      else await finishRebuild(this.#path)
+      this.#file = await openFile(this.#path, {}, this.#reserve)
+    } catch (error) {
+      this.#failedAt = performance.now()
+      const failure = StorageError.from(error, 'the catalog cannot be opened')
+      throw failure instanceof StorageError ? failure : unreadable(error)
+    }
   }
 
   /** Begins a new catalog in place of this one, once, whoever finds it damaged or gone. */
@@ -245,16 +274,27 @@ export class SqliteCatalog implements Catalog {
       } else {
         former.database.close()
         this.#replacements += 1
-        if (this.#replacements > maximumReplacements) return
+        if (this.#replacements > maximumReplacements) throw unreadable()
         const keptAs = await rebuild(this.#path)
         this.#listeners.onDamaged?.(keptAs)
       }
       this.#file = await openFile(this.#path, {}, this.#reserve)
     } catch (error) {
       if (former.database.isOpen) this.#unsaved = former
+      else this.#failedAt = performance.now()
       const what = 'the catalog is damaged or gone, and no new one can be begun'
       const failure = StorageError.from(error, what)
       throw failure instanceof StorageError ? failure : new StorageError('BROKEN', what, { cause: error })
     }
   }
+}
+
+/** Whether a question is about what was pushed here, of which nobody else could tell. */
+function isOfPushed(name: keyof CatalogReads, [first]: readonly unknown[]): boolean {
+  if (name === 'listed') return (first as ListedAsked).origin === localOrigin
+  return name === 'upload' || `${first}`.startsWith(`${localOrigin}:`)
+}
+
+function unreadable(cause?: unknown): StorageError {
+  return new StorageError('CORRUPT', 'the catalog is damaged, or cannot be read: look at the disk', { cause })
 }

@@ -6,7 +6,18 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, type TestContext, test } from 'node:test'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { anyone, blobOf, latest, one, repositoryOf } from '../catalog-fixtures.ts'
-import { ask, change, count, localAt, manifestAt, numbers, record, tagAt, wholeIn } from './everything.ts'
+import {
+  ask,
+  change,
+  count,
+  localAt,
+  manifestAt,
+  mirroredAt,
+  numbers,
+  record,
+  tagAt,
+  wholeIn,
+} from './everything.ts'
 import { wrongRows } from './wrong-rows.ts'
 
 const pageSize = 4096
@@ -226,10 +237,19 @@ test('damaged again and again: the fourth time it is given up, and says so until
     using database = new DatabaseSync(path, { readOnly: true })
     const root = database.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').get(name)
     await overwrite(path, [Number(root?.rootpage)], garbage)
-    await ask()
+    if (name === 'reference') await assert.rejects(ask(), { code: 'CORRUPT' })
+    else await ask()
   }
   assert.equal(damaged.mock.callCount(), 3)
-  assert.equal(await catalog.tag(localAt(0), tagAt(0)), undefined)
+  // What an upstream can tell again is a miss; nobody could tell what was pushed.
+  assert.equal(await catalog.tag(mirroredAt(0), tagAt(0)), undefined)
+  for (const inDoubt of [
+    () => catalog.tag(localAt(0), tagAt(0)),
+    () => catalog.isPushed(localAt(0)),
+    () => catalog.upload('upload 0'),
+    () => catalog.listed({ origin: 'local', after: '', limit: 9, part: '', at: 1, refusedAfter: 0 }),
+  ])
+    await assert.rejects(inDoubt(), { code: 'CORRUPT', message: /look at the disk/ })
   await assert.rejects(catalog.probe(), { code: 'CORRUPT', message: /look at the disk/ })
   await assert.rejects(catalog.gone(blobOf('x')), { code: 'CORRUPT' })
   await using again = await SqliteCatalog.open(path, { onDamaged: damaged })

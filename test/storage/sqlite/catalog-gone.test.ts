@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { storageFolder } from '../files/storage-folder.ts'
-import { localAt, record, tagAt } from './everything.ts'
+import { localAt, mirroredAt, record, tagAt } from './everything.ts'
 
 async function opened(t: TestContext) {
   const path = join(await storageFolder(t), 'catalog.db')
@@ -105,7 +105,8 @@ test('removed, and it cannot be put back before the end: nothing is known meanwh
   await mkdir(`${path}.rebuilt`)
   await assert.rejects(catalog.probe(), { name: 'StorageError' })
   assert.deepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
-  assert.equal(await catalog.tag(localAt(1), tagAt(1)), undefined)
+  assert.equal(await catalog.tag(mirroredAt(1), tagAt(1)), undefined)
+  await assert.rejects(catalog.tag(localAt(1), tagAt(1)), { code: 'CORRUPT' })
   await assert.rejects(catalog[Symbol.asyncDispose](), { name: 'StorageError' })
 })
 

@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
 import { run } from '../../support/child-process.ts'
 import { reasonToSkip } from '../../support/programs.ts'
-import { alpine, manifestOf, pull } from '../catalog-fixtures.ts'
+import { alpine, manifestOf, pull, push } from '../catalog-fixtures.ts'
 import { filesBelow, storageFolder } from '../files/storage-folder.ts'
 import type { UnreadableReport } from './unreadable-child.ts'
 
@@ -16,6 +16,7 @@ async function filled(t: TestContext): Promise<string> {
   const path = join(await storageFolder(t), 'catalog.db')
   await using catalog = await SqliteCatalog.open(path)
   const texts = Array.from({ length: count }, (_, n) => `{"n":${n},"fill":"${'x'.repeat(2000)}"}`)
+  await push(catalog)
   await Promise.all(texts.map((text, n) => pull(catalog, alpine, manifestOf(text), n, `v${n}`)))
   return path
 }
@@ -34,7 +35,7 @@ test('a page that the disk does not give: the catalog is rebuilt, and nothing is
   skip,
 }, async (t) => {
   const report = await askWithFault(await filled(t), '60')
-  assert.deepEqual(report, { found: count, rebuilt: 1, recorded: 'yes' })
+  assert.deepEqual(report, { found: count, rebuilt: 1, recorded: 'yes', absent: 0, isRead: true })
 })
 
 test('a disk that gives nothing any more: misses, and the catalog is left for another day', {
@@ -43,9 +44,25 @@ test('a disk that gives nothing any more: misses, and the catalog is left for an
   const path = await filled(t)
   const report = await askWithFault(path, '60+')
   assert.ok(report.found < count)
-  assert.deepEqual({ ...report, found: 0 }, { found: 0, rebuilt: 0, recorded: 'BROKEN' })
+  assert.deepEqual(
+    { ...report, found: 0 },
+    {
+      found: 0,
+      rebuilt: 0,
+      recorded: 'BROKEN',
+      absent: 0,
+      isRead: false,
+    },
+  )
   await using catalog = await SqliteCatalog.open(path, { onDamaged: () => assert.fail('it is whole') })
   assert.equal((await catalog.tags(alpine)).length, count)
   const names = (await filesBelow(join(path, '..'))).filter((name) => name.includes('damaged'))
   assert.deepEqual(names, [])
+})
+
+test('a disk that gives nothing for a while: what was pushed is in doubt and never absent, and then it is read again', {
+  skip,
+}, async (t) => {
+  const report = await askWithFault(await filled(t), '60..63')
+  assert.deepEqual([report.absent, report.isRead], [0, true])
 })
