@@ -203,7 +203,7 @@ test('nobody pushes through a web server that is not named, or as this machine',
   for (const [config, edit, reason] of [
     [{}, undefined, /server\.trustProxy/],
     [{}, bare, /server\.trustProxy/],
-    [named, bare, /server\.trustProxy .* X-Forwarded-For/],
+    [named, bare, /server\.trustProxy.*X-Forwarded-For/],
     [{ ...named, 'local.push': 'this-machine' }, undefined, /only the machine/],
     [{ 'local.push': 'this-machine' }, bare, /server\.trustProxy/],
   ] as const) {
