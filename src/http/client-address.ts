@@ -1,9 +1,10 @@
 import { isIPv6, type Socket } from 'node:net'
 import ipaddr from 'ipaddr.js'
+import { withoutMapping } from './forwarded-header.ts'
 
 /** As the log tells it: the address, without the prefix that IPv4 has on a socket of both families. */
 export function clientAddress({ remoteAddress }: Pick<Socket, 'remoteAddress'>): string {
-  return remoteAddress === undefined ? 'unix socket' : remoteAddress.replace(/^::ffff:(?=\d)/, '')
+  return remoteAddress === undefined ? 'unix socket' : withoutMapping(remoteAddress)
 }
 
 /**

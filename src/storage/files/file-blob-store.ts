@@ -24,6 +24,7 @@ import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
 import { FilePartials } from './file-partials.ts'
+import { inFolder } from './in-folder.ts'
 import { sealedFile } from './sealed-file.ts'
 import { StoredCount } from './stored-count.ts'
 
@@ -120,8 +121,9 @@ export class FileBlobStore implements BlobStore {
   }
 
   async probe(): Promise<void> {
-    const path = join(this.#directory, 'partial', '.probe')
-    const probing = this.#partials.inFolder(() => writeFile(path, 'larder'))
+    const folder = join(this.#directory, 'partial')
+    const path = join(folder, '.probe')
+    const probing = inFolder(folder, () => writeFile(path, 'larder'))
     try {
       await asStorageError('the data folder cannot be written to', probing)
     } finally {

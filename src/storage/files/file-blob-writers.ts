@@ -1,12 +1,13 @@
-import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BlobWriter, BlobWriterOptions, BlobWriters, FoundWriter } from '../blob-writer.ts'
 import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
 import type { Reserve } from '../reserve.ts'
 import { FileBlobWriter } from './file-blob-writer.ts'
-import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { absentIfMissing } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
+import { inFolder } from './in-folder.ts'
 
 /** The blobs that clients send, as files `<id>` in one folder. */
 export class FileBlobWriters implements BlobWriters {
@@ -35,7 +36,7 @@ export class FileBlobWriters implements BlobWriters {
       onEnd: () => void this.#open.delete(id),
     }
     try {
-      const opening = this.#inFolder(() => FileBlobWriter.open(path, options, hooks))
+      const opening = inFolder(this.#folder, () => FileBlobWriter.open(path, options, hooks))
       return await asStorageError(`upload ${id} could not be opened`, opening)
     } catch (error) {
       this.#open.delete(id)
@@ -50,7 +51,7 @@ export class FileBlobWriters implements BlobWriters {
   async takeOver(partials: string): Promise<void> {
     const names = (await readdir(partials)).filter((name) => name.startsWith('upload-') && isPartialId(name))
     for (const name of names) {
-      await this.#inFolder(() => rename(join(partials, name), join(this.#folder, name)))
+      await inFolder(this.#folder, () => rename(join(partials, name), join(this.#folder, name)))
     }
   }
 
@@ -75,17 +76,6 @@ export class FileBlobWriters implements BlobWriters {
       if (stats?.isFile()) found.push({ id, size: stats.size, touchedAt: Math.trunc(stats.mtimeMs) })
     }
     return found
-  }
-
-  /** Somebody may have removed the folder. */
-  async #inFolder<Value>(work: () => Promise<Value>): Promise<Value> {
-    try {
-      return await work()
-    } catch (error) {
-      if (fileErrorCode(error) !== 'ENOENT') throw error
-      await mkdir(this.#folder, { recursive: true })
-      return work()
-    }
   }
 
   #claim(id: string): string {

@@ -1,11 +1,12 @@
-import { lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FoundPartial, PartialOptions, Partials } from '../blob-store.ts'
 import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
 import { Ranges } from '../ranges.ts'
-import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { absentIfMissing } from './file-errors.ts'
 import { FilePartial, journalPathOf, type PartialHooks } from './file-partial.ts'
+import { inFolder } from './in-folder.ts'
 import { PartialJournal } from './partial-journal.ts'
 
 /** A partial that nobody touched for so many milliseconds goes at the next start. */
@@ -46,7 +47,7 @@ export class FilePartials implements Partials {
     this.#claim(id)
     this.#left.add(id)
     try {
-      const opening = this.inFolder(() => FilePartial.open(path, options, hooks))
+      const opening = inFolder(this.#folder, () => FilePartial.open(path, options, hooks))
       const partial = await asStorageError(`partial ${id} could not be opened`, opening)
       this.#open.set(id, partial)
       return partial
@@ -96,17 +97,6 @@ export class FilePartials implements Partials {
   /** Where the bytes of the partial `id` lie. */
   pathOf(id: string): string {
     return join(this.#folder, id)
-  }
-
-  /** Does `work` in the folder of the partials, which is made again where somebody has removed it. */
-  async inFolder<Value>(work: () => Promise<Value>): Promise<Value> {
-    try {
-      return await work()
-    } catch (error) {
-      if (fileErrorCode(error) !== 'ENOENT') throw error
-      await mkdir(this.#folder, { recursive: true })
-      return work()
-    }
   }
 
   #claim(id: string): void {
