@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { brokenPromises } from './checks.ts'
 import type { Client } from './client.ts'
+import { Countdown } from './countdown.ts'
 import { Random } from './random.ts'
 import { clientsOf, countsOf, type TortureOptions, type TortureReport } from './report.ts'
 import { TortureServers } from './server.ts'
@@ -24,15 +25,13 @@ export async function torturedByKills(options: TortureOptions): Promise<TortureR
   const random = new Random(seed)
   const problems: string[] = []
   const startsMs: number[] = []
-  let answersLeft = 0
-  let enough = Promise.withResolvers<void>()
-  const onAnswered = (): void => {
-    answersLeft -= 1
-    if (answersLeft <= 0) enough.resolve()
-  }
+  const countdown = new Countdown()
   const larders = Array.from({ length: lardersAtOnce }, (_, n) => ({
     folder: join(folder, `${n}`),
-    clients: clientsOf(random, { onProblem: (problem) => problems.push(problem), onAnswered }),
+    clients: clientsOf(random, {
+      onProblem: (problem) => problems.push(problem),
+      onAnswered: countdown.answered,
+    }),
   }))
   for (const larder of larders) await mkdir(larder.folder)
   await using servers = new TortureServers(larders.map((larder) => larder.folder))
@@ -52,10 +51,9 @@ export async function torturedByKills(options: TortureOptions): Promise<TortureR
       brokenPromises(url, shelf, isAll ? undefined : shelf.touched),
     )
     problems.push(...found.flat())
-    answersLeft = 1 + random.below(life.answers)
-    enough = Promise.withResolvers()
+    const enough = countdown.begin(1 + random.below(life.answers))
     const extraMs = random.next() * life.ms
-    const killing = enough.promise.then(() => sleep(extraMs)).then(() => server.kill())
+    const killing = enough.then(() => sleep(extraMs)).then(() => server.kill())
     await Promise.all([killing, eachOne((client, url) => client.work(url))])
   }
   const last = await servers.start()

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PowerCutDisk } from '../storage/power-cut-disk.ts'
 import { brokenPromises } from './checks.ts'
+import { Countdown } from './countdown.ts'
 import { openLarder } from './larder.ts'
 import { Random } from './random.ts'
 import { clientsOf, countsOf, type TortureOptions, type TortureReport } from './report.ts'
@@ -22,13 +23,11 @@ export async function torturedByPowerCuts(
   const random = new Random(seed)
   const problems: string[] = []
   const startsMs: number[] = []
-  let answersLeft = 0
-  let enough = Promise.withResolvers<void>()
-  const onAnswered = (): void => {
-    answersLeft -= 1
-    if (answersLeft <= 0) enough.resolve()
-  }
-  const clients = clientsOf(random, { onProblem: (problem) => problems.push(problem), onAnswered })
+  const countdown = new Countdown()
+  const clients = clientsOf(random, {
+    onProblem: (problem) => problems.push(problem),
+    onAnswered: countdown.answered,
+  })
   const folder = join(disk.folder, 'larder')
   await mkdir(folder)
   await using servers = new TortureServers([folder])
@@ -44,9 +43,8 @@ export async function torturedByPowerCuts(
   try {
     for (let cuts = 0; cuts < count && problems.length < enoughProblems; cuts += 1) {
       onRound?.(cuts)
-      answersLeft = 1 + random.below(answersBetween)
-      enough = Promise.withResolvers()
-      await Promise.race([enough.promise, Promise.all(working)])
+      const enough = countdown.begin(1 + random.below(answersBetween))
+      await Promise.race([enough, Promise.all(working)])
       // What lay there at the last cut was on the disk then; some of it is looked at all the same.
       const isAll = random.isLikely(0.1)
       const promised = clients.map(({ shelf }) => ({
