@@ -1,12 +1,15 @@
-import pino from 'pino'
+import pino, { type Logger } from 'pino'
 import { createApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
 
 /** Milliseconds for which a blob is kept that no manifest names: shorter than anybody may set it. */
 export const graceMs = 1000
 
-/** A whole Larder on a folder, with an upstream that is never there. Dispose to stop it in good order. */
-export async function openLarder(directory: string): Promise<AsyncDisposable & { readonly port: number }> {
+/** A whole Larder on a folder, with an upstream that is never there; only its errors are told unless `logger` hears all. */
+export async function openLarder(
+  directory: string,
+  { logger = pino({ level: 'error' }, pino.destination({ fd: 2, sync: true })) }: { logger?: Logger } = {},
+): Promise<AsyncDisposable & { readonly port: number }> {
   const { config } = await loadConfig({
     environment: {},
     workingDirectory: directory,
@@ -18,7 +21,7 @@ export async function openLarder(directory: string): Promise<AsyncDisposable & {
   })
   const app = await createApp({
     config: { ...config, local: { ...config.local, collectAfter: graceMs } },
-    logger: pino({ level: 'error' }, pino.destination({ fd: 2, sync: true })),
+    logger,
     environment: {},
     version: 'torture',
     settleMs: 0,

@@ -7,5 +7,5 @@ import { openLarder } from './larder.ts'
 
 process.send?.('loaded')
 await once(process, 'message')
-const larders = await Promise.all(process.argv.slice(2).map(openLarder))
+const larders = await Promise.all(process.argv.slice(2).map((folder) => openLarder(folder)))
 process.send?.({ ports: larders.map(({ port }) => port) })
