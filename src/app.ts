@@ -7,6 +7,7 @@ import { Logins } from './access/logins.ts'
 import { pushersOf } from './access/policy.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
+import { startUpkeep } from './app/upkeep.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
@@ -26,7 +27,6 @@ import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
 import { ToldRequests } from './http/told-requests.ts'
 import { DocumentReader } from './oci/document-reader.ts'
-import { Collector } from './registry/collector.ts'
 import { Ledger } from './registry/ledger.ts'
 import { LocalReferrers } from './registry/local-referrers.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
@@ -185,16 +185,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     collectAfterMs: config.local.collectAfter,
     logger,
   })
-  const collector = building.use(
-    new Collector({
-      catalog,
-      bytes: blobs,
-      graceMs: config.local.collectAfter,
-      settleMs: options.settleMs,
-      logger,
-    }),
-  )
-  collector.start()
+  const upkeep = await startUpkeep({ catalog, blobs, store, lock }, options, building)
   const { lists, search } = await listing(
     { catalog, local, upstreams, expiring, patienceMs },
     options,
@@ -219,7 +210,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     fills: blobs.fills,
     buffersInUse: () => pool.inUse,
     stored: () => store.stored,
-    collected: collector.collected,
+    collected: upkeep.collected,
     disk: async () => {
       const { bavail, blocks, bsize } = await statfs(directory)
       return { free: bavail * bsize, size: blocks * bsize }
@@ -255,10 +246,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     requestLog,
     toldRequests: new ToldRequests(perClient.connections),
     metrics,
-    probe: async () => {
-      lock.renew()
-      await Promise.all([store.probe(), catalog.probe()])
-    },
+    probe: upkeep.probe,
   })
   building.defer(() => server.close())
   await server.ready()

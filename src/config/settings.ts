@@ -64,13 +64,22 @@ export const table = {
   }),
   'cache.maxSize': unit({ ...sizesOrShares, expected: 'a size such as 50GB or 80%, or auto' }, 'auto', {
     special: { auto: 'auto' },
-    description: 'How many bytes of mirrored content to keep: a size, a share of the disk, or `auto`.',
+    description:
+      'How many bytes of mirrored content to keep: a size, a share of the disk, or `auto`, which is 80 % of the free space at the first start and at most 50GB.',
     examples: ['50GB', '80%'],
-    reserved: 'eviction',
   }),
-  'cache.minFree': unit(sizes, '5GB', {
-    description: 'How much of the disk to leave free; wins over maxSize.',
-    reserved: 'eviction',
+  'cache.minFree': unit(sizes, 'auto', {
+    special: { auto: 'auto' },
+    description:
+      'How much of the disk to leave free; wins over maxSize. `auto`: 5GB, and on a disk smaller than 50GB a tenth of it.',
+    examples: ['5GB'],
+  }),
+  'cache.keepAtLeast': duration('24h', anyLength, {
+    description: 'How long what was fetched is not evicted, unless there is no other way.',
+  }),
+  'cache.scrub': duration('30d', [second, Number.MAX_SAFE_INTEGER], {
+    special: { never: Number.POSITIVE_INFINITY },
+    description: 'How often each blob is compared with its digest. `never`: only when it is used.',
   }),
   'cache.revalidate': duration('5m', anyLength, {
     description:

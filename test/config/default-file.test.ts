@@ -132,8 +132,8 @@ test('the JSON Schema takes the forms that people write, and refuses mistakes', 
     ],
     [
       ['cache', 'minFree'],
-      ['5GB', '123'],
-      ['5%', 'auto'],
+      ['5GB', '123', 'auto'],
+      ['5%', 'all'],
     ],
     [
       ['limits', 'rate'],

@@ -20,7 +20,9 @@ test('without a file everything has its default', async (t) => {
     storage: { dir: join(workingDirectory, 'data') },
     cache: {
       maxSize: 'auto',
-      minFree: 5e9,
+      minFree: 'auto',
+      keepAtLeast: 24 * 3_600_000,
+      scrub: 30 * 24 * 3_600_000,
       revalidate: 300_000,
       serveStale: 30 * 86_400_000,
       staleAfter: 2000,
@@ -289,17 +291,12 @@ test('a password in the file is a warning that does not repeat it', async (t) =>
 })
 
 test('settings that wait for a later version say so when they are set', async (t) => {
-  const { warnings } = await load(t, 'cache: {maxSize: 1GB}\n', {
-    environment: { MIRROR_CACHE_MIN_FREE: '1GB' },
-    overrides: { 'limits.connections': 2, 'local.push': 'off' },
+  const { warnings } = await load(t, 'limits: {connections: 3}\n', {
+    overrides: { 'local.push': 'off' },
   })
   assert.deepEqual(
     warnings.map(({ where, message }) => `${where} ${message}`),
-    [
-      'mirror.yml:1:9 cache.maxSize has no effect yet: it takes effect with eviction',
-      'environment cache.minFree has no effect yet: it takes effect with eviction',
-      'command line limits.connections has no effect yet: it takes effect with parallel fetching',
-    ],
+    ['mirror.yml:1:10 limits.connections has no effect yet: it takes effect with parallel fetching'],
   )
 })
 
