@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { DirectoryLock } from '../storage/files/directory-lock.ts'
 import type { FileBlobStore } from '../storage/files/file-blob-store.ts'
-import type { CatalogListeners } from '../storage/sqlite/sqlite-catalog.ts'
+import type { CatalogListeners } from '../storage/sqlite/current-file.ts'
 
 /** What is said of the file of the catalog. */
 export function catalogListeners(
