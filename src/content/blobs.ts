@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
@@ -13,6 +12,7 @@ import type { BlobWriter } from '../storage/blob-writer.ts'
 import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { BlobRecords } from './blob-records.ts'
+import { WatchedDisk } from './disk-state.ts'
 import { Documents } from './documents.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
@@ -34,11 +34,12 @@ export interface BlobsOptions extends RunningFillsOptions {
   readonly retries: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs?: number
+  /** See `WatchedDiskOptions`. */
+  readonly probeMs?: number
   readonly logger: Logger
 }
 
 const defaultSlowMs = 3000
-const unstorableMs = 5 * 60 * 1000
 /** Milliseconds between two notes of what was used. */
 const usedEveryMs = 10_000
 /** Looks at a blob that is there and gone again before it is told. */
@@ -49,6 +50,8 @@ const nobody: ReadonlySet<RepositoryKey> = new Set()
 export class Blobs implements AsyncDisposable {
   /** Small content in memory. */
   readonly documents = new Documents()
+  /** Whether the disk takes bytes. */
+  readonly disk: WatchedDisk
   readonly #options: BlobsOptions
   readonly #stored: StoredBlobs
   /** Held over what changes files and records of a digest together. */
@@ -57,8 +60,6 @@ export class Blobs implements AsyncDisposable {
   /** The fills that whoever comes may follow. */
   readonly #fills = new Map<Digest, Fill>()
   readonly #running: RunningFills
-  /** Blobs that the disk could not take a moment ago; trying again at once would cut the same client again. */
-  readonly #unstorable = new LRUCache<Digest, true>({ max: 10_000, ttl: unstorableMs })
   readonly #suspects = new Suspects()
   readonly #windows = new Windows()
   readonly #used = new Set<Digest>()
@@ -67,6 +68,7 @@ export class Blobs implements AsyncDisposable {
 
   constructor(options: BlobsOptions) {
     this.#options = options
+    this.disk = new WatchedDisk({ ...options, probe: () => options.store.probe() })
     this.#running = new RunningFills(options)
     const { documents } = this
     const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
@@ -211,6 +213,7 @@ export class Blobs implements AsyncDisposable {
     this.#isStopped = true
     const reason = new Error('the mirror is stopping; what was fetched is kept')
     await this.#running.stop(reason)
+    this.disk[Symbol.dispose]()
     await this.#stored[Symbol.asyncDispose]()
     await this.#noting[Symbol.asyncDispose]()
     await bestEffort(this.#noteUse(), () => {})
@@ -238,10 +241,9 @@ export class Blobs implements AsyncDisposable {
         suspects: this.#suspects,
         windows: this.#windows,
         counts,
-        isUnstorable: this.#unstorable.has(digest),
+        disk: this.disk,
         hasRoom: (size) => this.#hasRoom(digest, size, fill),
         publish: (partial) => this.#publish(digest, partial),
-        onDiskFailure: () => this.#unstorable.set(digest, true),
         onAbandoned: () => this.#running.boundAbandoned(),
         onEnd: (how) => {
           counts[how] += 1

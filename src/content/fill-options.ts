@@ -3,6 +3,7 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
+import type { DiskState } from './disk-state.ts'
 import type { FillCounts } from './fill-counts.ts'
 import type { Suspects } from './suspects.ts'
 import type { Windows } from './windows.ts'
@@ -14,10 +15,7 @@ export interface FillOptions {
   readonly publish: (partial: Partial) => Promise<void>
   /** Whether the disk has room for so many bytes beside what other fills still bring; undefined: for whatever it is. */
   readonly hasRoom: (size: number | undefined) => Promise<boolean>
-  /** Whether the disk could not take it a moment ago. */
-  readonly isUnstorable: boolean
-  /** The disk failed, so that the blob cannot be kept. */
-  readonly onDiskFailure: () => void
+  readonly disk: DiskState
   /** Nobody waits for it any more. */
   readonly onAbandoned: () => void
   /** It takes no more followers; called before those who wait hear of its end. `stopped`: it was told to. */

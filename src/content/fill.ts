@@ -48,7 +48,7 @@ export class Fill {
 
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
     this.#options = options
-    this.#isUnstorable = options.isUnstorable
+    this.#isUnstorable = !options.disk.isWell
     this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
     this.#ended = this.#run(source)
@@ -246,11 +246,11 @@ export class Fill {
 
   /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
   async #giveUp(attempt: Attempt, error: unknown): Promise<void> {
-    const { logger, digest, suspects, onDiskFailure } = this.#options
+    const { logger, digest, suspects, disk } = this.#options
     const isStopped = this.#stopped.signal.aborted
     const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
     const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
-    if (isOfDisk) onDiskFailure()
+    disk.failed(error)
     const { blameable, abandonedFor } = attempt
     if (isWrong) {
       this.#wrongs += 1

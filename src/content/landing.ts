@@ -6,6 +6,7 @@ import { StorageError } from '../storage/error.ts'
 import type { WindowPartial } from '../storage/memory/window-partial.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { DiskState } from './disk-state.ts'
 import type { Growing } from './growing.ts'
 import { whenNotBusy } from './patience.ts'
 import type { Windows } from './windows.ts'
@@ -17,6 +18,7 @@ export interface LandingOptions {
   readonly partialId: string
   /** Whether the disk has room for so many bytes more, and is worth trying. */
   readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  readonly disk: DiskState
   readonly windows: Windows
   /** Announced whenever something is different for those who wait. */
   readonly changes: Changes
@@ -71,13 +73,14 @@ export class Landing {
   }
 
   async #openPartial(size: number | undefined): Promise<Partial | undefined> {
-    const { digest, store, partialId: id, hasRoom, logger } = this.#options
+    const { digest, store, partialId: id, hasRoom, disk, logger } = this.#options
     if (!(await hasRoom(size))) return undefined
     const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
     try {
       return await whenNotBusy(open, this.#signal)
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
+      disk.failed(error)
       logger.debug({ digest, err: error }, 'a partial could not be opened')
       return undefined
     }
