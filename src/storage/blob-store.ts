@@ -2,6 +2,7 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { BlobReader } from './blob-reader.ts'
 import type { BlobWriters } from './blob-writer.ts'
 import type { Partial, SealedFile } from './partial.ts'
+import type { Quarantine } from './quarantine.ts'
 
 /** How much is stored. */
 export interface StoredTotal {
@@ -14,6 +15,14 @@ export interface StoredBlob extends BlobReader {
   readonly file: SealedFile
 }
 
+/** What the bytes of a stored blob are. */
+export interface CheckedBlob {
+  /** As it was when they were read. */
+  readonly file: SealedFile
+  /** Of all of them; undefined where they cannot be read. */
+  readonly actual: Digest | undefined
+}
+
 /**
  * Content by its digest. Only what was verified is ever visible. What fails at the disk is a StorageError, from
  * every method and from all that they give. Every implementation passes `test/storage/blob-store.contract.ts`.
@@ -23,11 +32,20 @@ export interface BlobStore extends AsyncDisposable {
   readonly stored: StoredTotal
   readonly partials: Partials
   readonly writers: BlobWriters
+  readonly quarantine: Quarantine
   /** What is recorded of a stored blob's file; undefined where it is not stored. */
   stat(digest: Digest): Promise<SealedFile | undefined>
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
   open(digest: Digest): Promise<StoredBlob | undefined>
-  /** Removes a blob and returns its size in bytes; 0 where it is not stored. Open readers keep their bytes. */
+  /**
+   * Reads all bytes of a stored blob from its disk, one blob at a time, out of the way of whoever reads others; undefined
+   * where it is not stored. Rejects when `signal` aborts.
+   */
+  check(digest: Digest, options?: CheckOptions): Promise<CheckedBlob | undefined>
+  /**
+   * Removes a blob, with what is quarantined of it, and returns the bytes that are free; 0 where it is not stored. Open
+   * readers keep their bytes.
+   */
   delete(digest: Digest): Promise<number>
   /** At most `limit` digests of what is stored, in ASCII order, those behind `after`. */
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]>
@@ -35,6 +53,12 @@ export interface BlobStore extends AsyncDisposable {
   roomFor(id?: string): Promise<number>
   /** Rejects where the store cannot be written to. */
   probe(): Promise<void>
+}
+
+export interface CheckOptions {
+  /** Nobody waits for the result: a slow disk is left to others half of the time. */
+  readonly isGentle?: boolean
+  readonly signal?: AbortSignal | undefined
 }
 
 /** What is on its way into a store, and what earlier processes left. */

@@ -8,6 +8,7 @@ import { partialContract } from './partial.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
 import { partialSealContract } from './partial-seal.contract.ts'
 import { partialViewContract } from './partial-view.contract.ts'
+import { quarantineContract } from './quarantine.contract.ts'
 
 /** A store under test, empty at first. `t.after` closes what is open at the end. */
 export interface OpenedStore {
@@ -44,6 +45,7 @@ export async function sizeOf(store: BlobStore, digest: Digest): Promise<number |
 /** What every implementation of `BlobStore` and its `Partial` keeps to. */
 export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: stored blobs`, () => storedBlobContract(open))
+  suite(`${name}: damage`, () => quarantineContract(open))
   suite(`${name}: partials`, () => {
     partialContract(async (t) => (await open(t)).store.partials.open({ id: 'one', algorithm: 'sha256' }))
   })

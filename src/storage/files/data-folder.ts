@@ -14,6 +14,7 @@ const places = {
   blobs: 'folder',
   partial: 'folder',
   upload: 'folder',
+  quarantine: 'folder',
   'token.key': 'file',
 } as const
 /** What is made anew where this user may not use it. */

@@ -1,5 +1,4 @@
 import {
-  constants,
   type FileHandle,
   lstat,
   mkdir,
@@ -15,30 +14,38 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
-import type { BlobStore, Partials, StoredBlob, StoredTotal } from '../blob-store.ts'
+import type {
+  BlobStore,
+  CheckedBlob,
+  CheckOptions,
+  Partials,
+  StoredBlob,
+  StoredTotal,
+} from '../blob-store.ts'
 import type { BlobWriters } from '../blob-writer.ts'
 import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
+import type { Quarantine } from '../quarantine.ts'
 import type { Reserve } from '../reserve.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
 import { FilePartials } from './file-partials.ts'
+import { FileQuarantine } from './file-quarantine.ts'
+import { HashingThread } from './hashing-thread.ts'
 import { inFolder } from './in-folder.ts'
 import { sealedFile } from './sealed-file.ts'
 import { StoredCount } from './stored-count.ts'
+import { openStoredFile } from './stored-file.ts'
 
 const layoutVersion = '1'
 
 /** Bytes that are left to the catalog and its log; a sixteenth of a tiny disk. */
 const reserveBytes = 4 * 1024 * 1024
 
-/** For reading; neither follows a link nor waits for the other end of a pipe. */
-const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-
 /**
  * Blobs as files `blobs/<algorithm>/<first two hex digits>/<hex>`, partials as `partial/<id>`, what clients send as
- * `upload/<id>`, and the layout's version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that. What is
+ * `upload/<id>`, what was found damaged in `quarantine/`, and the layout's version in `VERSION`. A blob appears by rename, after its bytes were synced, and the folder after that. What is
  * not a plain file under a digest's name is no blob. Folders that somebody removes at run time are made again.
  */
 export class FileBlobStore implements BlobStore {
@@ -47,11 +54,14 @@ export class FileBlobStore implements BlobStore {
   readonly #partials: FilePartials
   readonly #writers: FileBlobWriters
   readonly #count: StoredCount
+  readonly #hashing = new HashingThread()
+  readonly #quarantine: FileQuarantine
   #counted: Promise<void> = Promise.resolve()
 
-  private constructor(directory: string, reserve: Reserve | undefined) {
+  private constructor(directory: string, reserve: Reserve | undefined, quarantine: FileQuarantine) {
     this.#directory = directory
     this.#reserve = reserve
+    this.#quarantine = quarantine
     const publish: PartialHooks['publish'] = (...file) => this.#publish(...file)
     this.#partials = new FilePartials(join(directory, 'partial'), publish)
     this.#writers = new FileBlobWriters(join(directory, 'upload'), publish, reserve)
@@ -73,7 +83,10 @@ export class FileBlobStore implements BlobStore {
       const what = `${directory} has layout version ${version}, this program knows ${layoutVersion}`
       throw new NewerDataError(what)
     }
-    const store = new FileBlobStore(directory, reserve)
+    const quarantine = await FileQuarantine.open(join(directory, 'quarantine'), (...file) =>
+      store.#take(...file),
+    )
+    const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine)
     await store.#writers.takeOver(join(directory, 'partial'))
     await store.#partials.tidy()
     store.#counted = store.#count.start()
@@ -98,6 +111,10 @@ export class FileBlobStore implements BlobStore {
     return this.#writers
   }
 
+  get quarantine(): Quarantine {
+    return this.#quarantine
+  }
+
   async stat(digest: Digest): Promise<SealedFile | undefined> {
     const looking = absentIfMissing(lstat(this.#pathOf(digest), { bigint: true }))
     const stats = await asStorageError(`${digest} could not be looked at`, looking)
@@ -105,7 +122,21 @@ export class FileBlobStore implements BlobStore {
   }
 
   open(digest: Digest): Promise<StoredBlob | undefined> {
-    return asStorageError(`${digest} could not be opened`, this.#openFile(digest))
+    return asStorageError(`${digest} could not be opened`, openStoredFile(this.#pathOf(digest), digest))
+  }
+
+  async check(
+    digest: Digest,
+    { isGentle = false, signal }: CheckOptions = {},
+  ): Promise<CheckedBlob | undefined> {
+    const file = await this.stat(digest)
+    if (!file) return undefined
+    const request = { path: this.#pathOf(digest), algorithm: digestAlgorithm(digest), isGentle }
+    const checking = asStorageError(`${digest} could not be read`, this.#hashing.hash(request, signal))
+    return checking.catch(async (error: unknown) => {
+      if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
+      return (await this.stat(digest)) && { file, actual: undefined }
+    })
   }
 
   delete(digest: Digest): Promise<number> {
@@ -133,6 +164,7 @@ export class FileBlobStore implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#count[Symbol.asyncDispose]()
+    await this.#hashing[Symbol.asyncDispose]()
     if (this.#partials.openCount + this.#writers.openCount > 0) {
       throw new Error('a partial or an upload is still open: its owner must end it first')
     }
@@ -142,49 +174,22 @@ export class FileBlobStore implements BlobStore {
     return join(this.#directory, 'blobs', folderOf(digest), digestHex(digest))
   }
 
-  async #openFile(digest: Digest): Promise<StoredBlob | undefined> {
-    const file = await absentIfMissing(open(this.#pathOf(digest), plainFile)).catch(absentIfLink)
-    if (!file) return undefined
-    try {
-      const stats = await file.stat({ bigint: true })
-      if (!stats.isFile()) {
-        await file.close()
-        return undefined
-      }
-      const sealed = sealedFile(stats)
-      const { size } = sealed
-      return {
-        file: sealed,
-        size,
-        isVerified: true,
-        verified: async () => {},
-        async read(buffer, position, options) {
-          options?.signal?.throwIfAborted()
-          if (position >= size || buffer.length === 0) return 0
-          const reading = file.read(buffer, 0, Math.min(buffer.length, size - position), position)
-          const { bytesRead } = await asStorageError(`${digest} could not be read`, reading)
-          if (bytesRead > 0) return bytesRead
-          throw new StorageError('CORRUPT', `${digest} became shorter while it was read`)
-        },
-        [Symbol.asyncDispose]: () => file.close(),
-      }
-    } catch (error) {
-      await file.close()
-      throw error
-    }
+  async #delete(digest: Digest): Promise<number> {
+    const size = await this.#take(digest, (path) => absentIfMissing(unlink(path)))
+    return (size ?? 0) + (await this.#quarantine.remove(digest))
   }
 
-  async #delete(digest: Digest): Promise<number> {
-    let freed = 0
+  /** Does with the file of a stored blob what takes it away. Its size in bytes; undefined where it is not stored. */
+  async #take(digest: Digest, away: (path: string) => Promise<void>): Promise<number | undefined> {
+    let size: number | undefined
     await this.#count.change(folderOf(digest), async () => {
-      const size = (await this.stat(digest))?.size
+      const path = this.#pathOf(digest)
+      size = (await this.stat(digest))?.size
       // Whatever else lies there is in the way of the blob.
-      if (size === undefined) await rm(this.#pathOf(digest), { force: true, recursive: true })
-      else await absentIfMissing(unlink(this.#pathOf(digest)))
-      freed = size ?? 0
+      await (size === undefined ? rm(path, { force: true, recursive: true }) : away(path))
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })
-    return freed
+    return size
   }
 
   async #list({ after, limit }: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
@@ -219,6 +224,8 @@ export class FileBlobStore implements BlobStore {
       await this.#rename(path, digest, before === undefined)
       return { bytes: size - (before ?? 0), blobs: before === undefined ? 1 : 0 }
     })
+    // It is whole again; what was wrong is of no more use to anybody.
+    await this.#quarantine.remove(digest).catch(() => {})
   }
 
   async #rename(path: string, digest: Digest, isNew: boolean): Promise<void> {
@@ -250,10 +257,6 @@ export class FileBlobStore implements BlobStore {
 /** `<algorithm>/<first two hex digits>`. */
 function folderOf(digest: Digest): string {
   return join(digestAlgorithm(digest), digestHex(digest).slice(0, 2))
-}
-
-function absentIfLink(error: unknown): undefined {
-  if (fileErrorCode(error) !== 'ELOOP') throw error
 }
 
 /** The names in a folder, in order; none where it is missing. */

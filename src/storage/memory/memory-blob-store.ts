@@ -1,6 +1,8 @@
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, digestAlgorithm, digestOf } from '../../oci/digest.ts'
 import type {
   BlobStore,
+  CheckedBlob,
+  CheckOptions,
   FoundPartial,
   PartialOptions,
   Partials,
@@ -11,9 +13,9 @@ import type { BlobWriter, BlobWriterOptions, BlobWriters } from '../blob-writer.
 import { StorageError } from '../error.ts'
 import type { Partial, SealedFile } from '../partial.ts'
 import { assertPartialId } from '../partial-id.ts'
-import { Ranges } from '../ranges.ts'
 import { MemoryBlobWriter } from './memory-blob-writer.ts'
-import { copyOf, MemoryFile, type MemoryHooks, MemoryPartial } from './memory-partial.ts'
+import { copyOf, MemoryFile, type MemoryHooks, MemoryPartial, remaining } from './memory-partial.ts'
+import { MemoryQuarantine } from './memory-quarantine.ts'
 
 export interface MemoryBlobStoreOptions {
   /** Bytes that it holds in all. */
@@ -52,6 +54,10 @@ export class MemoryBlobStore implements BlobStore {
   readonly #openPartials = new Set<string>()
   readonly #uploads = new Map<string, MemoryFile>()
   readonly #openUploads = new Set<string>()
+  readonly quarantine = new MemoryQuarantine(async (digest) => {
+    await this.#step('quarantine')
+    return this.#take(digest)
+  })
   readonly #options: MemoryBlobStoreOptions
   readonly #now: () => number
   #inodes = 0
@@ -122,14 +128,20 @@ export class MemoryBlobStore implements BlobStore {
     }
   }
 
+  async check(digest: Digest, { signal }: CheckOptions = {}): Promise<CheckedBlob | undefined> {
+    await this.#step('check')
+    signal?.throwIfAborted()
+    const file = this.#blobs.get(digest)?.file
+    if (!file) return undefined
+    return {
+      file: file.sealed(),
+      actual: digestOf(file.read(0, file.present.total), digestAlgorithm(digest)),
+    }
+  }
+
   async delete(digest: Digest): Promise<number> {
     await this.#step('unlink')
-    const entry = this.#blobs.get(digest)
-    if (!entry) return 0
-    this.#blobs.delete(digest)
-    const durable = entry.isDurable ? entry : entry.before
-    if (durable) this.#unlinked.set(digest, durable)
-    return entry.file.present.total
+    return (this.#take(digest) ?? 0) + (await this.quarantine.remove(digest))
   }
 
   async list({
@@ -196,6 +208,16 @@ export class MemoryBlobStore implements BlobStore {
     return later
   }
 
+  /** Its bytes; undefined where it is not stored. */
+  #take(digest: Digest): number | undefined {
+    const entry = this.#blobs.get(digest)
+    if (!entry) return undefined
+    this.#blobs.delete(digest)
+    const durable = entry.isDurable ? entry : entry.before
+    if (durable) this.#unlinked.set(digest, durable)
+    return entry.file.present.total
+  }
+
   async #openPartial({ id, algorithm }: PartialOptions): Promise<Partial> {
     const [file, hooks] = await this.#open(id, this.#partials, this.#openPartials)
     return new MemoryPartial(id, algorithm, file, hooks)
@@ -246,6 +268,7 @@ export class MemoryBlobStore implements BlobStore {
       await this.#step('sync-folder')
       entry.isDurable = true
       this.#unlinked.delete(digest)
+      await this.quarantine.remove(digest)
     } catch (error) {
       // Nobody may find what a power cut could take; where it was stored before, it is as durable as it was.
       if (!before && this.#blobs.get(digest) === entry) this.#blobs.delete(digest)
@@ -273,12 +296,4 @@ export class MemoryBlobStore implements BlobStore {
     await this.#options.step?.(name)
     if (this.#hasCrashed) throw new StorageError('BROKEN', `the process has ended before "${name}"`)
   }
-}
-
-/** The ranges of a partial that a later process knows of, each right to the byte. */
-function remaining(file: MemoryFile, kind: Crash['kind'], keeps: () => boolean): Ranges {
-  if (file.isSynced) return copyOf(file.present)
-  const kept = kind === 'killed' ? copyOf(file.journalled) : new Ranges()
-  for (const { start, end } of file.present) if (keeps()) kept.add(start, end)
-  return kept
 }

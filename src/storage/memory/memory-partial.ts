@@ -64,6 +64,14 @@ export function copyOf(ranges: ReadonlyRanges): Ranges {
   return copy
 }
 
+/** The ranges of a partial that a later process knows of, each right to the byte. `keeps`: see `Crash`. */
+export function remaining(file: MemoryFile, kind: 'killed' | 'power', keeps: () => boolean): Ranges {
+  if (file.isSynced) return copyOf(file.present)
+  const kept = kind === 'killed' ? copyOf(file.journalled) : new Ranges()
+  for (const { start, end } of file.present) if (keeps()) kept.add(start, end)
+  return kept
+}
+
 /** What the store does for its partials and writers. */
 export interface MemoryHooks {
   /** Before a step that a disk can fail at, or that a crash can come before. */

@@ -1,0 +1,46 @@
+import { constants, open } from 'node:fs/promises'
+import type { Digest } from '../../oci/digest.ts'
+import type { StoredBlob } from '../blob-store.ts'
+import { asStorageError, StorageError } from '../error.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { sealedFile } from './sealed-file.ts'
+
+/** For reading; neither follows a link nor waits for the other end of a pipe. */
+export const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** A reader of the file of a blob, to be closed by the caller; undefined where there is no plain file. Throws the file system's own error. */
+export async function openStoredFile(path: string, digest: Digest): Promise<StoredBlob | undefined> {
+  const file = await absentIfMissing(open(path, plainFile)).catch(absentIfLink)
+  if (!file) return undefined
+  try {
+    const stats = await file.stat({ bigint: true })
+    if (!stats.isFile()) {
+      await file.close()
+      return undefined
+    }
+    const sealed = sealedFile(stats)
+    const { size } = sealed
+    return {
+      file: sealed,
+      size,
+      isVerified: true,
+      verified: async () => {},
+      async read(buffer, position, options) {
+        options?.signal?.throwIfAborted()
+        if (position >= size || buffer.length === 0) return 0
+        const reading = file.read(buffer, 0, Math.min(buffer.length, size - position), position)
+        const { bytesRead } = await asStorageError(`${digest} could not be read`, reading)
+        if (bytesRead > 0) return bytesRead
+        throw new StorageError('CORRUPT', `${digest} became shorter while it was read`)
+      },
+      [Symbol.asyncDispose]: () => file.close(),
+    }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+function absentIfLink(error: unknown): undefined {
+  if (fileErrorCode(error) !== 'ELOOP') throw error
+}
