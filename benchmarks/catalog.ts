@@ -161,7 +161,12 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
       5000,
       () => () => catalog.repositories({ after: repositoryAt(anyRepository()), limit: page }),
     ],
-    ['the next 100 to evict', 'an index', 2000, () => () => catalog.leastRecent(any(1_000_000) + 3000, 100)],
+    [
+      'the next 100 to evict',
+      'an index',
+      2000,
+      () => () => catalog.leastRecent({ before: any(1_000_000) + 3000, limit: 100 }),
+    ],
     ['the next 100 to verify', 'an index', 2000, () => () => catalog.unverified(any(1_000_000) + 3000, 100)],
     [
       'the next 256 to collect',

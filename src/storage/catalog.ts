@@ -1,10 +1,13 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
+import type { FactReads, FactVerbs } from './facts.ts'
 import type { ListedAsked, ListedNames } from './listed-names.ts'
+import type { PageOf } from './page-of.ts'
 import type { SealedFile } from './partial.ts'
 import type { RefusalTimes } from './refusal-times.ts'
 import type { RepositoryKey } from './repository-key.ts'
+import type { StoredBytesReads, StoredBytesVerbs } from './stored-bytes.ts'
 import type { UploadReads, UploadVerbs } from './upload-records.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
@@ -72,20 +75,15 @@ export interface Holding {
   readonly refusedSince?: number | undefined
 }
 
+/** A repository, and the evidence that it has some content. */
+export interface RepositoryHolding extends Holding {
+  readonly repository: RepositoryKey
+}
+
 /** A repository that some upstream said yes about, or that was pushed to. */
 export interface RepositoryRecord {
   /** Milliseconds since the epoch: the first refusal of a question as anyone since the last yes; undefined: none. */
   readonly refusedSince: number | undefined
-}
-
-/** The bytes of a blob that are here; the record dies with them. */
-export interface BlobRow extends SealedFile {
-  /** Milliseconds since the epoch. */
-  readonly usedAt: number
-  /** Milliseconds since the epoch at which the bytes were last compared with their digest. */
-  readonly verifiedAt: number
-  /** Some repository holds it because it was pushed, mounted or pinned: it is never evicted. */
-  readonly kept: boolean
 }
 
 /** A manifest of a repository that names something in it. */
@@ -102,12 +100,6 @@ export interface IdleContent {
   readonly idleSince: number
 }
 
-/** At most so many, behind the last one of the page before. */
-export interface PageOf<Last> {
-  readonly after?: Last | undefined
-  readonly limit: number
-}
-
 /** What is put into a local repository along with a manifest. */
 interface ManifestPut {
   readonly references: readonly ManifestReference[]
@@ -119,7 +111,7 @@ interface ManifestPut {
 }
 
 /** The questions. None of them changes anything; what is damaged is a miss. */
-export interface CatalogReads extends UploadReads {
+export interface CatalogReads extends FactReads, StoredBytesReads, UploadReads {
   /** What the catalog knows of a repository; undefined for one that no upstream ever said yes about and nobody pushed to. */
   repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined>
   /** By origin, then name, in the order of their bytes. */
@@ -147,6 +139,21 @@ export interface CatalogReads extends UploadReads {
   isFree(digest: Digest, times: RefusalTimes): Promise<boolean>
   /** Local repositories that have this content, those first that became known first. */
   localHolders(digest: Digest, limit: number): Promise<RepositoryKey[]>
+  /** Who keeps a digest whoever else needs room, those first that became known first: pushed, mounted or pinned. */
+  keeping(digest: Digest, limit: number): Promise<RepositoryHolding[]>
+  /**
+   * Repositories whose upstream gave a digest: those that gave it to anyone first, the last one first, then those that
+   * gave it to an account alone.
+   */
+  holders(digest: Digest, limit: number): Promise<RepositoryHolding[]>
+  /**
+   * Repositories of upstreams that name a digest in a manifest, among the next so many: there is no index of it. `last`:
+   * the last one that was looked at; undefined where there are no more.
+   */
+  namers(
+    digest: Digest,
+    page: PageOf<RepositoryKey>,
+  ): Promise<{ readonly repositories: readonly RepositoryKey[]; readonly last: RepositoryKey | undefined }>
   /**
    * The bytes of a manifest where they are here, whoever holds it: no right. The media type is this repository's, else
    * that of some other one.
@@ -165,22 +172,12 @@ export interface CatalogReads extends UploadReads {
     kind: ReferenceKind,
     page: PageOf<Digest>,
   ): Promise<NamingManifest[]>
-  /** The bytes that are here under a digest. */
-  blob(digest: Digest): Promise<BlobRow | undefined>
-  /** All bytes that are here. A walk through all of them: to be asked once. */
-  usage(): Promise<{ readonly blobs: number; readonly bytes: number }>
   /** What may be let go: what has been idle in local repositories since before this, the longest first. */
   idle(before: number, page: PageOf<IdleContent>): Promise<IdleContent[]>
-  /** Bytes that may go and are not known to have gone: a kill may have come between. By digest. */
-  removals(page: PageOf<Digest>): Promise<Digest[]>
-  /** What may be evicted: blobs that nobody keeps, last used before this, the longest ago first. */
-  leastRecent(before: number, limit: number): Promise<{ readonly digest: Digest; readonly size: number }[]>
-  /** Blobs last verified before this, the longest ago first. */
-  unverified(before: number, limit: number): Promise<Digest[]>
 }
 
 /** The changes: each one is one transaction, whole or not at all, and durable once it resolves. */
-export interface CatalogVerbs extends UploadVerbs {
+export interface CatalogVerbs extends FactVerbs, StoredBytesVerbs, UploadVerbs {
   /**
    * An upstream gave a manifest, and this tag for it: the repository, the bytes (in place of others that are kept under
    * this digest), the evidence, what it names, and the tag with its move.
@@ -210,14 +207,6 @@ export interface CatalogVerbs extends UploadVerbs {
    * recorded, where the repository is not known.
    */
   saveReferrers(repository: RepositoryKey, subject: Digest, record: ReferrersRecord): Promise<boolean>
-  /** The bytes of a digest are here, just verified. */
-  sealed(digest: Digest, file: SealedFile, at: number): Promise<void>
-  /** The bytes that are here were compared with their digest. */
-  verified(digest: Digest, file: SealedFile, at: number): Promise<void>
-  /** The bytes that are here were used. */
-  used(digests: readonly Digest[], at: number): Promise<void>
-  /** The bytes are not here any more. */
-  gone(digest: Digest): Promise<void>
   /** Bytes were pushed and are sealed: they are here, and the repository holds them. `upload`: which has ended thereby. */
   pushed(
     repository: RepositoryKey,
@@ -274,12 +263,6 @@ export interface CatalogVerbs extends UploadVerbs {
     at: number,
     graceMs: number,
   ): Promise<'kept' | 'unlink' | 'deleted'>
-  /** Removes the record of bytes that nobody keeps if they were last used before this: true, and they may go. */
-  evict(digest: Digest, usedBefore: number): Promise<boolean>
-  /** Whether bytes that might go once may still: they have no record, and nobody keeps them. */
-  mayGo(digest: Digest): Promise<boolean>
-  /** Bytes have gone, or stay for somebody after all: they are among `removals` no more. */
-  removed(digests: readonly Digest[]): Promise<void>
 }
 
 /**

@@ -69,7 +69,7 @@ export async function evict(world: World, { digest }: Layer): Promise<void> {
 
 /** An evictor that looks first, and then removes what was nobody's when it looked. */
 export async function evictAfterALook(world: World, { digest }: Layer): Promise<void> {
-  const found = await world.catalog.leastRecent(evenJustNow, 100)
+  const found = await world.catalog.leastRecent({ before: evenJustNow, limit: 100 })
   if (!found.some((one) => one.digest === digest)) return
   await world.door.remove(digest, async () => {
     await world.catalog.gone(digest)

@@ -3,9 +3,11 @@ import { suite, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
+import { nothingStored } from '../../src/storage/stored-bytes.ts'
 import { bytesContract } from './catalog-bytes.contract.ts'
 import { collectionContract } from './catalog-collection.contract.ts'
 import { evidenceContract } from './catalog-evidence.contract.ts'
+import { factsContract } from './catalog-facts.contract.ts'
 import {
   alpine,
   anyone,
@@ -19,6 +21,7 @@ import {
   repositoryOf,
   two,
 } from './catalog-fixtures.ts'
+import { holdersContract } from './catalog-holders.contract.ts'
 import { idleManifestsContract } from './catalog-idle-manifests.contract.ts'
 import { listContract } from './catalog-lists.contract.ts'
 import { localContract } from './catalog-local.contract.ts'
@@ -42,6 +45,8 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: what is taken away`, () => collectionContract(open))
   suite(`${name}: idle manifests`, () => idleManifestsContract(open))
   suite(`${name}: bytes`, () => bytesContract(open))
+  suite(`${name}: who has it`, () => holdersContract(open))
+  suite(`${name}: facts`, () => factsContract(open))
   suite(`${name}: writes`, () => writeContract(open))
 }
 
@@ -57,7 +62,9 @@ function recordContract(open: OpenCatalog): void {
     assert.equal(await catalog.named(alpine, one.digest), undefined)
     assert.equal(await catalog.isFree(one.digest, { at: 10_000, refusedAfter: 0 }), false)
     assert.equal(await catalog.blob(one.digest), undefined)
-    assert.deepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
+    assert.deepEqual(await catalog.usage(), nothingStored)
+    assert.deepEqual(await catalog.blobs({ limit: 10 }), [])
+    assert.equal(await catalog.fact('cache-max-size'), undefined)
     assert.equal(await catalog.upload('id'), undefined)
   })
 

@@ -1,6 +1,14 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
-import type { Holding, IdleContent, ManifestReference, ReferrersRecord, TagRecord } from '../catalog.ts'
+import type {
+  Holding,
+  IdleContent,
+  ManifestReference,
+  ReferrersRecord,
+  RepositoryHolding,
+  TagRecord,
+} from '../catalog.ts'
+import type { FactName } from '../facts.ts'
 import type { SealedFile } from '../partial.ts'
 import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
@@ -40,6 +48,7 @@ export class CatalogTables {
   readonly blobs = new Map<Digest, Stored>()
   readonly uploads = new Map<string, UploadRecord>()
   readonly removals = new Set<Digest>()
+  readonly facts = new Map<FactName, number>()
 
   /** Makes the repository known; a yes to anyone ends its being refused. */
   know(repository: RepositoryKey, isYesToAnyone = false): void {
@@ -140,6 +149,13 @@ export class CatalogTables {
       .toSorted((one, other) => this.#idOf(one.repository) - this.#idOf(other.repository))
   }
 
+  /** As evidence of its repository. */
+  withRefusal({ repository, ...held }: Held): RepositoryHolding {
+    const { mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince } = held
+    const refusedSince = this.repositories.get(repository)?.refusedSince
+    return { repository, mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince, refusedSince }
+  }
+
   isFree(digest: Digest, times: RefusalTimes): boolean {
     return this.holdersOf(digest)
       .filter(({ publicAt }) => publicAt !== undefined)
@@ -169,9 +185,7 @@ export class CatalogTables {
 
   /** Whether its bytes are kept whoever else needs room. */
   isKept(digest: Digest): boolean {
-    return this.holdersOf(digest).some(
-      ({ localAt, pinnedAt }) => localAt !== undefined || pinnedAt !== undefined,
-    )
+    return this.holdersOf(digest).some(isKeeping)
   }
 
   /** Removes the record of bytes, which may go then. False where there is none. */
@@ -202,6 +216,16 @@ export class CatalogTables {
   #idOf(repository: RepositoryKey): number {
     return this.repositories.get(repository)?.id ?? 0
   }
+}
+
+/** Whether it was pushed, mounted or pinned. */
+export function isKeeping({ localAt, pinnedAt }: Holding): boolean {
+  return localAt !== undefined || pinnedAt !== undefined
+}
+
+/** Whether somebody said that the repository has it: that it is wanted is no evidence. */
+export function isEvidence({ publicAt, accountAt, localAt }: Holding): boolean {
+  return publicAt !== undefined || accountAt !== undefined || localAt !== undefined
 }
 
 /** A primary key of several columns. */

@@ -1,24 +1,26 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
 import type {
-  BlobRow,
   Catalog,
   CatalogVerbs,
   Holding,
   IdleContent,
   ManifestRecord,
   NamingManifest,
-  PageOf,
   ReferenceKind,
   ReferrersRecord,
+  RepositoryHolding,
   RepositoryRecord,
   TagRecord,
 } from '../catalog.ts'
+import type { FactName } from '../facts.ts'
 import type { ListedAsked, ListedNames } from '../listed-names.ts'
+import type { PageOf } from '../page-of.ts'
 import type { RefusalTimes } from '../refusal-times.ts'
-import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
+import { localOrigin, nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
+import type { BlobRow, CachedBlob, Usage } from '../stored-bytes.ts'
 import type { UploadRecord } from '../upload-records.ts'
-import { by, CatalogTables, keyOf } from './catalog-tables.ts'
+import { by, CatalogTables, isEvidence, isKeeping, keyOf } from './catalog-tables.ts'
 import { memoryVerbs } from './verbs.ts'
 
 /**
@@ -37,6 +39,7 @@ export class MemoryCatalog implements Catalog {
   readonly saveReferrers = this.#verb('saveReferrers')
   readonly sealed = this.#verb('sealed')
   readonly verified = this.#verb('verified')
+  readonly adopt = this.#verb('adopt')
   readonly used = this.#verb('used')
   readonly gone = this.#verb('gone')
   readonly pushed = this.#verb('pushed')
@@ -50,6 +53,7 @@ export class MemoryCatalog implements Catalog {
   readonly evict = this.#verb('evict')
   readonly mayGo = this.#verb('mayGo')
   readonly removed = this.#verb('removed')
+  readonly setFact = this.#verb('setFact')
   readonly beginUpload = this.#verb('beginUpload')
   readonly endUpload = this.#verb('endUpload')
 
@@ -97,10 +101,9 @@ export class MemoryCatalog implements Catalog {
 
   async held(repository: RepositoryKey, digest: Digest): Promise<Holding | undefined> {
     const held = this.tables.holding(repository, digest)
-    if (!held) return undefined
-    const { mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince } = held
-    const refusedSince = this.tables.repositories.get(repository)?.refusedSince
-    return { mediaType, publicAt, accountAt, localAt, pinnedAt, idleSince, refusedSince }
+    if (!held || !isEvidence(held)) return undefined
+    const { repository: _, ...holding } = this.tables.withRefusal(held)
+    return holding
   }
 
   async named(repository: RepositoryKey, digest: Digest) {
@@ -115,6 +118,35 @@ export class MemoryCatalog implements Catalog {
   async localHolders(digest: Digest, limit: number): Promise<RepositoryKey[]> {
     const holders = this.tables.holdersOf(digest).filter(({ localAt }) => localAt !== undefined)
     return holders.slice(0, limit).map(({ repository }) => repository)
+  }
+
+  async keeping(digest: Digest, limit: number): Promise<RepositoryHolding[]> {
+    const holders = this.tables.holdersOf(digest).filter(isKeeping)
+    return holders.slice(0, limit).map((held) => this.tables.withRefusal(held))
+  }
+
+  async holders(digest: Digest, limit: number): Promise<RepositoryHolding[]> {
+    const holders = this.tables
+      .holdersOf(digest)
+      .filter(({ repository }) => originOf(repository) !== localOrigin)
+      .toReversed()
+    const forAnyone = holders
+      .filter(({ publicAt }) => publicAt !== undefined)
+      .toSorted((one, other) => (other.publicAt ?? 0) - (one.publicAt ?? 0))
+    const forAccount = holders
+      .filter(({ publicAt, accountAt }) => publicAt === undefined && accountAt !== undefined)
+      .toSorted((one, other) => (other.accountAt ?? 0) - (one.accountAt ?? 0))
+    return [...forAnyone, ...forAccount].slice(0, limit).map((held) => this.tables.withRefusal(held))
+  }
+
+  async namers(digest: Digest, page: PageOf<RepositoryKey>) {
+    const seen = await this.repositories(page)
+    return {
+      repositories: seen.filter(
+        (repository) => originOf(repository) !== localOrigin && this.tables.needs(repository, digest),
+      ),
+      last: seen.length === page.limit ? seen.at(-1) : undefined,
+    }
   }
 
   async manifest(repository: RepositoryKey, digest: Digest): Promise<ManifestRecord | undefined> {
@@ -157,13 +189,24 @@ export class MemoryCatalog implements Catalog {
   async blob(digest: Digest): Promise<BlobRow | undefined> {
     const row = this.tables.blobs.get(digest)
     if (!row) return undefined
-    const { size, mtime, inode, usedAt, verifiedAt } = row
-    return { size, mtime, inode, usedAt, verifiedAt, kept: this.tables.isKept(digest) }
+    const { digest: _, ...bytes } = row
+    return { ...bytes, kept: this.tables.isKept(digest) }
   }
 
-  async usage() {
-    const rows = [...this.tables.blobs.values()]
-    return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
+  async blobs({ after, limit }: PageOf<Digest>) {
+    return [...this.tables.blobs.values()]
+      .filter(({ digest }) => after === undefined || digest > after)
+      .toSorted(by('digest'))
+      .slice(0, limit)
+      .map((row) => ({ ...row, kept: this.tables.isKept(row.digest) }))
+  }
+
+  async usage(): Promise<Usage> {
+    const totalOf = (isKept: boolean) => {
+      const rows = [...this.tables.blobs.values()].filter((row) => this.tables.isKept(row.digest) === isKept)
+      return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
+    }
+    return { cached: totalOf(false), kept: totalOf(true) }
   }
 
   async idle(before: number, { after, limit }: PageOf<IdleContent>): Promise<IdleContent[]> {
@@ -175,17 +218,26 @@ export class MemoryCatalog implements Catalog {
     return behind.toSorted().slice(0, limit)
   }
 
-  async leastRecent(before: number, limit: number) {
+  async leastRecent({
+    before = Number.MAX_SAFE_INTEGER,
+    after,
+    limit,
+  }: Parameters<Catalog['leastRecent']>[0]): Promise<CachedBlob[]> {
     return this.tables
       .blobsBefore('usedAt', before)
+      .filter((row) => after === undefined || by<typeof after>('usedAt', 'digest')(row, after) > 0)
       .filter(({ digest }) => !this.tables.isKept(digest))
       .slice(0, limit)
-      .map(({ digest, size }) => ({ digest, size }))
+      .map(({ digest, size, usedAt, mtime }) => ({ digest, size, usedAt, fetchedAt: mtime }))
   }
 
   async unverified(before: number, limit: number): Promise<Digest[]> {
     const rows = this.tables.blobsBefore('verifiedAt', before).slice(0, limit)
     return rows.map(({ digest }) => digest)
+  }
+
+  async fact(name: FactName): Promise<number | undefined> {
+    return this.tables.facts.get(name)
   }
 
   async upload(id: string): Promise<UploadRecord | undefined> {

@@ -56,6 +56,13 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     store(tables, digest, file, { usedAt: tables.blobs.get(digest)?.usedAt ?? at, verifiedAt: at })
   },
 
+  adopt(tables, digest, file, at) {
+    check(at, file)
+    if (tables.blobs.has(digest) || tables.removals.has(digest)) return false
+    store(tables, digest, file, { usedAt: Math.min(file.mtime, at), verifiedAt: 0 })
+    return true
+  },
+
   used(tables, digests, at) {
     check(at)
     for (const digest of digests) {
@@ -171,6 +178,11 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
 
   removed(tables, digests) {
     for (const digest of digests) tables.removals.delete(digest)
+  },
+
+  setFact(tables, name, value) {
+    check(value)
+    tables.facts.set(name, value)
   },
 
   beginUpload(tables, id, repository, at, owner) {

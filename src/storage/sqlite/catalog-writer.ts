@@ -1,7 +1,7 @@
 /**
  * The worker thread that writes the catalog: an fsync may take 100 ms on an SD card, and nothing else may wait
  * for it. Verbs that queue up while one is being synced are committed together; what only has to survive the process
- * is not synced alone. Its first message says that it is ready, each later one is a `WriterReply`.
+ * is not synced alone. Its first message, of how much is stored, says that it is ready; the replies follow.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
@@ -14,8 +14,9 @@ import { openDatabase } from './open-database.ts'
 import { salvage } from './salvage.ts'
 import { isDamage, isFull, isRefusedValue } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
+import { StoredTotals } from './stored-totals.ts'
 import { sqliteVerbs } from './verbs.ts'
-import type { WriterData, WriterReply, WriterRequest } from './writer-thread.ts'
+import type { WriterData, WriterMessage, WriterReply, WriterRequest } from './writer-thread.ts'
 
 type Asked = NonNullable<WriterRequest>
 
@@ -40,6 +41,7 @@ const filling: ReadonlySet<keyof CatalogVerbs> = new Set([
   'pushed',
   'mount',
   'putManifest',
+  'adopt',
   'beginUpload',
 ])
 /** Milliseconds between two looks whether there is room for the reserve. */
@@ -52,6 +54,7 @@ if (damagedPath !== undefined) {
   salvage(database, damagedPath)
 }
 const statements = new Statements(database)
+const totals = new StoredTotals(database)
 const files = new FilesInPlace(path)
 /** Verbs of which a power cut may take what nothing was committed after: a kill of the process takes nothing of any. */
 const unsynced: ReadonlySet<Asked['verb']> = new Set(['beginUpload'])
@@ -71,7 +74,7 @@ port.on('message', (request: WriterRequest) => {
   queue.push(request)
 })
 
-port.postMessage('ready')
+tellTotals()
 
 const reserve = shared && Reserve.sharing(shared)
 if (reserve) {
@@ -112,6 +115,7 @@ function commit(batch: readonly Asked[]): unknown {
     database.exec('COMMIT')
     if (reserve?.isGivenUp) cutJournal()
     else files.committed()
+    tellTotals()
     for (const reply of replies) port?.postMessage(reply)
     return undefined
   } catch (error) {
@@ -119,6 +123,12 @@ function commit(batch: readonly Asked[]): unknown {
     rollBack()
     return error
   }
+}
+
+/** Before the replies: who hears that something was done finds it counted. */
+function tellTotals(): void {
+  const usage = totals.news
+  if (usage) port?.postMessage({ usage } satisfies WriterMessage)
 }
 
 /** Gives the room of the journal back, where there is room to do it; returns whether that was so. */

@@ -4,16 +4,34 @@ import type { RepositoryName } from '../../oci/repository-name.ts'
 import type { CatalogReads, ManifestReference } from '../catalog.ts'
 import type { ReadsOver } from '../catalog-over.ts'
 import { notYetCounting } from '../refusal-times.ts'
-import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
-import type { UploadRecord } from '../upload-records.ts'
+import type { RepositoryKey } from '../repository-key.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
+import {
+  blobIn,
+  bytesBehind,
+  holderIn,
+  holdingIn,
+  keyed,
+  keyIn,
+  number,
+  parsed,
+  text,
+  texts,
+  time,
+  uploadIn,
+} from './rows.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
-import type { SqlRow, SqlValue, Statements } from './statements.ts'
+import type { Statements } from './statements.ts'
 
 const everything = -1
+/** Of all times. */
+const [earliest, latest] = [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]
+
+/** Of the questions, those to a connection: how much there is the writer knows. */
+export type Question = Exclude<keyof CatalogReads, 'usage'>
 
 /** The questions to the catalog, over a connection. Each throws DamagedRecord where a row is not what was written. */
-export const sqliteReads: ReadsOver<Statements> = {
+export const sqliteReads: Pick<ReadsOver<Statements>, Question> = {
   repository(statements, repository) {
     const row = statements.get('repository', ...keyed(repository))
     return row && { refusedSince: time(row.refused_since) }
@@ -40,17 +58,7 @@ export const sqliteReads: ReadsOver<Statements> = {
 
   held(statements, repository, digest) {
     const row = statements.get('held', ...keyed(repository), digestToBytes(digest))
-    return (
-      row && {
-        mediaType: text(row.media_type),
-        publicAt: time(row.public_at),
-        accountAt: time(row.account_at),
-        localAt: time(row.local_at),
-        pinnedAt: time(row.pinned_at),
-        idleSince: time(row.idle_since),
-        refusedSince: time(row.refused_since),
-      }
-    )
+    return row && holdingIn(row)
   },
 
   named(statements, repository, digest) {
@@ -64,6 +72,29 @@ export const sqliteReads: ReadsOver<Statements> = {
 
   localHolders(statements, digest, limit) {
     return statements.all('localHolders', digestToBytes(digest), limit).map(keyIn)
+  },
+
+  keeping(statements, digest, limit) {
+    return statements.all('keeping', digestToBytes(digest), limit).map(holderIn)
+  },
+
+  holders(statements, digest, limit) {
+    const bytes = digestToBytes(digest)
+    const forAnyone = statements.all('holdersForAnyone', bytes, limit).map(holderIn)
+    return [
+      ...forAnyone,
+      ...statements.all('holdersForAccount', bytes, limit - forAnyone.length).map(holderIn),
+    ]
+  },
+
+  namers(statements, digest, { after, limit }) {
+    const from = after === undefined ? ['', ''] : keyed(after)
+    const rows = statements.all('namers', ...from, digestToBytes(digest), limit)
+    const last = rows.length === limit ? rows.at(-1) : undefined
+    return {
+      repositories: rows.filter((row) => row.is_naming === 1).map(keyIn),
+      last: last && keyIn(last),
+    }
   },
 
   manifest(statements, repository, digest) {
@@ -90,8 +121,8 @@ export const sqliteReads: ReadsOver<Statements> = {
   },
 
   naming(statements, repository, target, kind, { after, limit }) {
-    const from = after === undefined ? new Uint8Array() : digestToBytes(after)
-    const rows = statements.all('naming', ...keyed(repository), digestToBytes(target), kind, from, limit)
+    const named = digestToBytes(target)
+    const rows = statements.all('naming', ...keyed(repository), named, kind, bytesBehind(after), limit)
     return rows.map((row) => ({
       manifest: digestFromBytes(row.manifest),
       artifactType: text(row.artifact_type),
@@ -100,21 +131,12 @@ export const sqliteReads: ReadsOver<Statements> = {
 
   blob(statements, digest) {
     const row = statements.get('blob', digestToBytes(digest))
-    return (
-      row && {
-        size: number(row.size),
-        mtime: number(row.mtime),
-        inode: number(row.inode),
-        usedAt: number(row.used_at),
-        verifiedAt: number(row.verified_at),
-        kept: row.kept === 1,
-      }
-    )
+    return row && blobIn(row)
   },
 
-  usage(statements) {
-    const row = statements.get('usage')
-    return { blobs: number(row?.blobs), bytes: number(row?.bytes) }
+  blobs(statements, { after, limit }) {
+    const rows = statements.all('blobs', bytesBehind(after), limit)
+    return rows.map((row) => ({ digest: digestFromBytes(row.digest), ...blobIn(row) }))
   },
 
   idle(statements, before, { after, limit }) {
@@ -136,17 +158,26 @@ export const sqliteReads: ReadsOver<Statements> = {
   },
 
   removals(statements, { after, limit }) {
-    const behind = after === undefined ? new Uint8Array() : digestToBytes(after)
-    return statements.all('removals', behind, limit).map((row) => digestFromBytes(row.digest))
+    return statements.all('removals', bytesBehind(after), limit).map((row) => digestFromBytes(row.digest))
   },
 
-  leastRecent(statements, before, limit) {
-    const rows = statements.all('leastRecent', before, limit)
-    return rows.map((row) => ({ digest: digestFromBytes(row.digest), size: number(row.size) }))
+  leastRecent(statements, { before = latest, after, limit }) {
+    const behind = [after?.usedAt ?? earliest, bytesBehind(after?.digest)]
+    return statements.all('leastRecent', before, ...behind, limit).map((row) => ({
+      digest: digestFromBytes(row.digest),
+      size: number(row.size),
+      usedAt: number(row.used_at),
+      fetchedAt: number(row.mtime),
+    }))
   },
 
   unverified(statements, before, limit) {
     return statements.all('unverified', before, limit).map((row) => digestFromBytes(row.digest))
+  },
+
+  fact(statements, name) {
+    const row = statements.get('fact', name)
+    return row && number(row.value)
   },
 
   upload(statements, id) {
@@ -160,7 +191,7 @@ export const sqliteReads: ReadsOver<Statements> = {
 }
 
 /** What each question is answered where nothing can be read. */
-export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType<CatalogReads[Name]>> } = {
+export const misses: { readonly [Name in Question]: Awaited<ReturnType<CatalogReads[Name]>> } = {
   repository: undefined,
   repositories: [],
   listed: { names: [], last: undefined },
@@ -169,17 +200,21 @@ export const misses: { readonly [Name in keyof CatalogReads]: Awaited<ReturnType
   named: undefined,
   isFree: false,
   localHolders: [],
+  keeping: [],
+  holders: [],
+  namers: { repositories: [], last: undefined },
   manifest: undefined,
   tag: undefined,
   tags: [],
   referrers: undefined,
   naming: [],
   blob: undefined,
-  usage: { blobs: 0, bytes: 0 },
+  blobs: [],
   idle: [],
   removals: [],
   leastRecent: [],
   unverified: [],
+  fact: undefined,
   upload: undefined,
   staleUploads: [],
 }
@@ -197,56 +232,4 @@ export function leaseOf(
   const row = statements.get('leased', ...keyed(repository), digestToBytes(digest))
   if (row?.is_stored !== 1) return undefined
   return { isFresh: (time(row.idle_since) ?? idleAfter) >= idleAfter }
-}
-
-/** Origin and name. */
-export function keyed(repository: RepositoryKey): [SqlValue & string, SqlValue & string] {
-  return [originOf(repository), nameOf(repository)]
-}
-
-function keyIn(row: SqlRow): RepositoryKey {
-  return repositoryKey(text(row.origin) ?? '', (text(row.name) ?? '') as RepositoryName)
-}
-
-function uploadIn(row: SqlRow): UploadRecord {
-  return {
-    id: text(row.id) ?? '',
-    repository: text(row.repository) as RepositoryKey,
-    owner: text(row.owner),
-    begunAt: number(row.begun_at),
-    touchedAt: number(row.touched_at),
-  }
-}
-
-function number(value: unknown): number {
-  if (typeof value !== 'number') throw new DamagedRecord('a number in the catalog is none')
-  return value
-}
-
-/** A number that need not be there. */
-function time(value: unknown): number | undefined {
-  return value === null ? undefined : number(value)
-}
-
-function text(value: unknown): string | undefined {
-  if (value === null || value === undefined) return undefined
-  if (typeof value !== 'string') throw new DamagedRecord('a text in the catalog is none')
-  return value
-}
-
-function parsed(list: unknown) {
-  try {
-    return JSON.parse(text(list) ?? '')
-  } catch (error) {
-    throw new DamagedRecord('a list in the catalog is none', { cause: error })
-  }
-}
-
-/** A list of texts that SQLite wrote as JSON. Those without an escape are split, three times as fast as they are parsed. */
-function texts(list: unknown, count: unknown): string[] {
-  const json = text(list) ?? ''
-  const plain = json.startsWith('["') && !json.includes('\\') ? json.slice(2, -2).split('","') : undefined
-  // What is no text among them has no quotes, and is not split off.
-  if (plain !== undefined && plain.length === count) return plain
-  return parsed(json).map((value: unknown) => text(value) ?? '')
 }

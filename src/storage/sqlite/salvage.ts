@@ -34,7 +34,8 @@ const salvaged: readonly Rows[] = [
   { table: 'tag_move', columns: '*', order: 'repository, name, moved_at' },
   { table: 'blob', columns: '*', order: 'digest' },
   { table: 'upload', columns: '*', order: 'id' },
-  { table: 'pin', columns: '*', order: 'pattern' },
+  { table: 'pin', columns: '*', order: 'origin, repository, tag' },
+  { table: 'fact', columns: '*', order: 'name' },
 ]
 
 /**

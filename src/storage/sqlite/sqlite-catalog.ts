@@ -1,12 +1,13 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { Catalog, CatalogReads, CatalogVerbs } from '../catalog.ts'
+import type { Catalog, CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
 import type { ListedAsked } from '../listed-names.ts'
 import { localOrigin, type RepositoryKey } from '../repository-key.ts'
 import type { Reserve } from '../reserve.ts'
+import { nothingStored, type Usage } from '../stored-bytes.ts'
 import { type CatalogListeners, CurrentFile, unreadable } from './current-file.ts'
 import type { OpenFile } from './open-file.ts'
-import { leaseOf, misses, sqliteReads } from './reads.ts'
+import { leaseOf, misses, type Question, sqliteReads } from './reads.ts'
 import { isDamage } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
 
@@ -27,17 +28,21 @@ export class SqliteCatalog implements Catalog {
   readonly named = this.#read('named')
   readonly isFree = this.#read('isFree')
   readonly localHolders = this.#read('localHolders')
+  readonly keeping = this.#read('keeping')
+  readonly holders = this.#read('holders')
+  readonly namers = this.#read('namers')
   readonly manifest = this.#read('manifest')
   readonly tag = this.#read('tag')
   readonly tags = this.#read('tags')
   readonly referrers = this.#read('referrers')
   readonly naming = this.#read('naming')
   readonly blob = this.#read('blob')
-  readonly usage = this.#read('usage')
+  readonly blobs = this.#read('blobs')
   readonly idle = this.#read('idle')
   readonly removals = this.#read('removals')
   readonly leastRecent = this.#read('leastRecent')
   readonly unverified = this.#read('unverified')
+  readonly fact = this.#read('fact')
   readonly upload = this.#read('upload')
   readonly staleUploads = this.#read('staleUploads')
 
@@ -48,6 +53,7 @@ export class SqliteCatalog implements Catalog {
   readonly saveReferrers = this.#verb('saveReferrers')
   readonly sealed = this.#verb('sealed')
   readonly verified = this.#verb('verified')
+  readonly adopt = this.#verb('adopt')
   readonly used = this.#verb('used')
   readonly gone = this.#verb('gone')
   readonly pushed = this.#verb('pushed')
@@ -60,6 +66,7 @@ export class SqliteCatalog implements Catalog {
   readonly evict = this.#verb('evict')
   readonly mayGo = this.#verb('mayGo')
   readonly removed = this.#verb('removed')
+  readonly setFact = this.#verb('setFact')
   readonly beginUpload = this.#verb('beginUpload')
   readonly endUpload = this.#verb('endUpload')
   readonly #renewLease = this.#verb('lease')
@@ -100,6 +107,11 @@ export class SqliteCatalog implements Catalog {
     return this.#renewLease(repository, digest, at, graceMs)
   }
 
+  /** None where nothing can be read. */
+  async usage(): Promise<Usage> {
+    return (this.#file.now ?? (await this.#file.ifAny()))?.writer.usage ?? nothingStored
+  }
+
   /** Rejects with StorageError where it cannot be written: it is damaged or gone for good, or its writer has ended. */
   async probe(): Promise<void> {
     const file = await this.#file.writable()
@@ -113,7 +125,7 @@ export class SqliteCatalog implements Catalog {
     return this.#file[Symbol.asyncDispose]()
   }
 
-  #read<Name extends keyof CatalogReads>(name: Name): CatalogReads[Name] {
+  #read<Name extends Question>(name: Name): Catalog[Name] {
     const run = sqliteReads[name] as (statements: Statements, ...parameters: unknown[]) => unknown
     const read = async (...parameters: unknown[]) => {
       const file = this.#file.now ?? (await this.#file.ifAny())
@@ -131,7 +143,7 @@ export class SqliteCatalog implements Catalog {
       if (isOfPushed(name, parameters)) throw unreadable()
       return misses[name]
     }
-    return read as CatalogReads[Name]
+    return read as Catalog[Name]
   }
 
   #verb<Verb extends keyof CatalogVerbs>(verb: Verb): CatalogVerbs[Verb] {
@@ -156,7 +168,7 @@ export class SqliteCatalog implements Catalog {
 }
 
 /** Whether a question is about what was pushed here, of which nobody else could tell. */
-function isOfPushed(name: keyof CatalogReads, [first]: readonly unknown[]): boolean {
+function isOfPushed(name: Question, [first]: readonly unknown[]): boolean {
   if (name === 'listed') return (first as ListedAsked).origin === localOrigin
   return name === 'upload' || `${first}`.startsWith(`${localOrigin}:`)
 }

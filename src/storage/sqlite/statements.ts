@@ -7,6 +7,10 @@ export type SqlValue = string | number | Uint8Array | null
 /** A row that SQLite gives. */
 export type SqlRow = Record<string, unknown>
 
+/** Of a holding; `evidence` is what it is of content by. */
+const holdingColumns = 'media_type, public_at, account_at, local_at, pinned_at, idle_since, refused_since'
+const isEvidence = '(public_at IS NOT NULL OR account_at IS NOT NULL OR local_at IS NOT NULL)'
+
 /** The repository of which the first two parameters are origin and name. */
 const asked = '(SELECT id FROM repository WHERE origin = ?1 AND name = ?2)'
 
@@ -53,9 +57,8 @@ const sql = {
   endRefusal: 'UPDATE repository SET refused_since = NULL WHERE id = ?1 AND refused_since IS NOT NULL',
 
   // Evidence.
-  held: `SELECT media_type, public_at, account_at, local_at, pinned_at, idle_since, refused_since
-    FROM repository JOIN holding ON holding.repository = repository.id
-    WHERE origin = ?1 AND name = ?2 AND digest = ?3`,
+  held: `SELECT ${holdingColumns} FROM repository JOIN holding ON holding.repository = repository.id
+    WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND ${isEvidence}`,
   isFree: `SELECT 1 FROM (
       SELECT repository FROM holding WHERE digest = ?1 AND public_at IS NOT NULL
       ORDER BY public_at DESC, repository DESC LIMIT 16
@@ -63,6 +66,17 @@ const sql = {
     WHERE refused_since IS NULL OR (refused_since > ?2 AND refused_since < ?3) LIMIT 1`,
   localHolders: `SELECT origin, name FROM holding JOIN repository ON id = repository
     WHERE digest = ?1 AND local_at IS NOT NULL ORDER BY holding.repository LIMIT ?2`,
+  keeping: `SELECT origin, name, ${holdingColumns} FROM holding CROSS JOIN repository ON id = repository
+    WHERE digest = ?1 AND (local_at IS NOT NULL OR pinned_at IS NOT NULL) ORDER BY holding.repository LIMIT ?2`,
+  holdersForAnyone: `SELECT origin, name, ${holdingColumns} FROM holding CROSS JOIN repository ON id = repository
+    WHERE digest = ?1 AND public_at IS NOT NULL AND origin <> 'local'
+    ORDER BY public_at DESC, holding.repository DESC LIMIT ?2`,
+  holdersForAccount: `SELECT origin, name, ${holdingColumns} FROM holding CROSS JOIN repository ON id = repository
+    WHERE digest = ?1 AND account_at IS NOT NULL AND public_at IS NULL AND origin <> 'local'
+    ORDER BY account_at DESC, holding.repository DESC LIMIT ?2`,
+  namers: `SELECT origin, name, origin <> 'local' AND EXISTS (
+      SELECT 1 FROM reference WHERE repository = id AND target = ?3 AND kind <> 'subject') AS is_naming
+    FROM repository WHERE (origin, name) > (?1, ?2) ORDER BY origin, name LIMIT ?4`,
   givesToAnyone: `SELECT 1 FROM repository JOIN holding ON holding.repository = repository.id
     WHERE origin = ?1 AND name = ?2 AND digest = ?3 AND (local_at IS NOT NULL
       OR (public_at IS NOT NULL AND (refused_since IS NULL OR (refused_since > ?4 AND refused_since < ?5))))`,
@@ -147,9 +161,10 @@ const sql = {
 
   // The bytes that are here.
   blob: 'SELECT size, mtime, inode, used_at, verified_at, kept FROM blob WHERE digest = ?1',
-  usage: 'SELECT count(*) AS blobs, CAST(total(size) AS INTEGER) AS bytes FROM blob',
-  leastRecent:
-    'SELECT digest, size FROM blob WHERE kept = 0 AND used_at < ?1 ORDER BY used_at, digest LIMIT ?2',
+  blobs: `SELECT digest, size, mtime, inode, used_at, verified_at, kept FROM blob
+    WHERE digest > ?1 ORDER BY digest LIMIT ?2`,
+  leastRecent: `SELECT digest, size, used_at, mtime FROM blob
+    WHERE kept = 0 AND used_at < ?1 AND (used_at, digest) > (?2, ?3) ORDER BY used_at, digest LIMIT ?4`,
   unverified: 'SELECT digest FROM blob WHERE verified_at < ?1 ORDER BY verified_at, digest LIMIT ?2',
   sealed: `INSERT INTO blob (digest, size, mtime, inode, used_at, verified_at, kept)
     VALUES (?1, ?2, ?3, ?4, ?5, ?5, ${isKept})
@@ -159,6 +174,9 @@ const sql = {
     VALUES (?1, ?2, ?3, ?4, ?5, ?5, ${isKept})
     ON CONFLICT DO UPDATE SET size = excluded.size, mtime = excluded.mtime, inode = excluded.inode,
       verified_at = excluded.verified_at, kept = excluded.kept`,
+  adopt: `INSERT INTO blob (digest, size, mtime, inode, used_at, verified_at, kept)
+    SELECT ?1, ?2, ?3, ?4, min(?3, ?5), 0, ${isKept} WHERE NOT EXISTS (SELECT 1 FROM removal WHERE digest = ?1)
+    ON CONFLICT DO NOTHING`,
   used: 'UPDATE blob SET used_at = ?2 WHERE digest = ?1',
   settleKept: `UPDATE blob SET kept = ${isKept} WHERE digest = ?1`,
   gone: 'DELETE FROM blob WHERE digest = ?1',
@@ -173,6 +191,10 @@ const sql = {
     AND NOT EXISTS (SELECT 1 FROM blob WHERE digest = ?1) AND NOT ${isKept}`,
   endRemoval: 'DELETE FROM removal WHERE digest = ?1',
 
+  // What the program found out.
+  fact: 'SELECT value FROM fact WHERE name = ?1',
+  setFact: 'INSERT INTO fact (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value',
+
   // Uploads.
   upload: 'SELECT id, repository, owner, begun_at, touched_at FROM upload WHERE id = ?1',
   staleUploads:
@@ -184,9 +206,6 @@ const sql = {
 } as const
 
 export type StatementName = keyof typeof sql
-
-/** Those that walk through a whole table; all others search by a key or an index. */
-export const walks: readonly StatementName[] = ['usage']
 
 /** The statements by name, for the test that looks at how they are run. */
 export const sqlOf: Readonly<Record<StatementName, string>> = sql

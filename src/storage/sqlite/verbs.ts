@@ -2,11 +2,11 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Tag } from '../../oci/reference.ts'
 import type { Asked, ManifestReference } from '../catalog.ts'
 import type { VerbsOver } from '../catalog-over.ts'
-import type { SealedFile } from '../partial.ts'
 import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
+import { goes, store, storedBytesVerbs } from './byte-verbs.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
-import { keyed } from './reads.ts'
+import { keyed } from './rows.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
 
@@ -46,21 +46,7 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     return true
   },
 
-  sealed(statements, digest, file, at) {
-    store(statements, 'sealed', digest, file, at)
-  },
-
-  verified(statements, digest, file, at) {
-    store(statements, 'verified', digest, file, at)
-  },
-
-  used(statements, digests, at) {
-    for (const digest of digests) statements.run('used', digestToBytes(digest), at)
-  },
-
-  gone(statements, digest) {
-    statements.run('gone', digestToBytes(digest))
-  },
+  ...storedBytesVerbs,
 
   pushed(statements, repository, digest, file, at, upload) {
     if (upload !== undefined) statements.run('endUpload', upload)
@@ -139,16 +125,8 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     return wasManifest && outcome === 'kept' ? 'deleted' : outcome
   },
 
-  evict(statements, digest, usedBefore) {
-    return goes(statements, 'evict', digestToBytes(digest), usedBefore)
-  },
-
-  mayGo(statements, digest) {
-    return statements.get('mayGo', digestToBytes(digest)) !== undefined
-  },
-
-  removed(statements, digests) {
-    for (const digest of digests) statements.run('endRemoval', digestToBytes(digest))
+  setFact(statements, name, value) {
+    statements.run('setFact', name, value)
   },
 
   beginUpload(statements, id, repository, at, owner) {
@@ -247,28 +225,6 @@ function point(
 function settle(statements: Statements, digest: Uint8Array): 'kept' | 'unlink' {
   statements.run('settleKept', digest)
   return goes(statements, 'dropUnheld', digest) ? 'unlink' : 'kept'
-}
-
-function store(
-  statements: Statements,
-  statement: 'sealed' | 'verified',
-  digest: Digest,
-  { size, mtime, inode }: SealedFile,
-  at: number,
-): void {
-  statements.run(statement, digestToBytes(digest), size, mtime, inode, at)
-}
-
-/** Removes the record of bytes where the statement has it so; they may go then. */
-function goes(
-  statements: Statements,
-  statement: 'dropUnheld' | 'evict',
-  digest: Uint8Array,
-  ...parameters: number[]
-): boolean {
-  if (statements.run(statement, digest, ...parameters) === 0) return false
-  statements.run('addRemoval', digest)
-  return true
 }
 
 /** Whether a repository gives a digest to anyone. */

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError, type StorageErrorCode } from '../error.ts'
 import type { SharedReserve } from '../reserve.ts'
+import { nothingStored, type Usage } from '../stored-bytes.ts'
 
 /** What the worker starts with. */
 export interface WriterData {
@@ -28,6 +29,9 @@ export type WriterReply =
       readonly error: { readonly code: StorageErrorCode | undefined; readonly message: string }
     }
 
+/** All that it gets back. How much is stored comes first of all, and when it has changed. */
+export type WriterMessage = WriterReply | { readonly usage: Usage }
+
 /** Of its heap, in MiB: what it is sent lives for one commit. Left to itself this part grows to several times that. */
 const maxYoungGenerationSizeMb = 8
 
@@ -36,11 +40,12 @@ export class WriterThread implements AsyncDisposable {
   readonly #worker: Worker
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
   #nextId = 0
+  #usage: Usage = nothingStored
   #failure: Error | undefined
 
   private constructor(worker: Worker) {
     this.#worker = worker
-    worker.on('message', (reply: WriterReply) => this.#settle(reply))
+    worker.on('message', (message: WriterMessage) => this.#hear(message))
     worker.on('error', (error) => this.#failAll(error))
     worker.on('exit', () => this.#failAll(new StorageError('BROKEN', "the catalog's writer has ended")))
   }
@@ -50,9 +55,15 @@ export class WriterThread implements AsyncDisposable {
     // The worker is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/writer-thread(\.\w+)$/, 'catalog-writer$1'))
     const worker = new Worker(source, { workerData: data, resourceLimits: { maxYoungGenerationSizeMb } })
+    const thread = new WriterThread(worker)
     // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
     await once(worker, 'message')
-    return new WriterThread(worker)
+    return thread
+  }
+
+  /** How much is stored, with all that has resolved. */
+  get usage(): Usage {
+    return this.#usage
   }
 
   /** Resolves once it is synced. Throws StorageError; TypeError for a value that no column takes. */
@@ -76,6 +87,11 @@ export class WriterThread implements AsyncDisposable {
     const ended = once(this.#worker, 'exit')
     this.#worker.postMessage(undefined)
     await ended
+  }
+
+  #hear(message: WriterMessage): void {
+    if ('usage' in message) this.#usage = message.usage
+    else this.#settle(message)
   }
 
   #settle(reply: WriterReply): void {

@@ -6,6 +6,7 @@ import { copyFile, mkdir, readdir, rename, rm, truncate, writeFile } from 'node:
 import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { SqliteCatalog } from '../../../src/storage/sqlite/sqlite-catalog.ts'
+import { nothingStored } from '../../../src/storage/stored-bytes.ts'
 import { storageFolder } from '../files/storage-folder.ts'
 import { localAt, mirroredAt, record, tagAt } from './everything.ts'
 
@@ -100,11 +101,11 @@ test('removed, and it cannot be put back: verbs fail until it can', async (t) =>
 test('removed, and it cannot be put back before the end: nothing is known meanwhile, and the end says that it is lost', async (t) => {
   const { path, catalog } = await opened(t)
   await record(catalog, 1)
-  assert.notDeepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
+  assert.notDeepEqual(await catalog.usage(), nothingStored)
   await rm(path)
   await mkdir(`${path}.rebuilt`)
   await assert.rejects(catalog.probe(), { name: 'StorageError' })
-  assert.deepEqual(await catalog.usage(), { blobs: 0, bytes: 0 })
+  assert.deepEqual(await catalog.usage(), nothingStored)
   assert.equal(await catalog.tag(mirroredAt(1), tagAt(1)), undefined)
   await assert.rejects(catalog.tag(localAt(1), tagAt(1)), { code: 'CORRUPT' })
   await assert.rejects(catalog[Symbol.asyncDispose](), { name: 'StorageError' })

@@ -13,6 +13,7 @@ import type { RepositoryKey } from '../../../src/storage/repository-key.ts'
 import { migrate } from '../../../src/storage/sqlite/migrations/migrate.ts'
 import { type misses, sqliteReads } from '../../../src/storage/sqlite/reads.ts'
 import { Statements } from '../../../src/storage/sqlite/statements.ts'
+import { StoredTotals } from '../../../src/storage/sqlite/stored-totals.ts'
 import { sqliteVerbs } from '../../../src/storage/sqlite/verbs.ts'
 import { alpine, app, blobOf, fileOf, manifestOf, repositoryOf } from '../catalog-fixtures.ts'
 import { wrongRows } from './wrong-rows.ts'
@@ -74,6 +75,8 @@ function stepsOf(pushed: readonly RepositoryKey[], pulled: readonly RepositoryKe
     step('saveReferrers', any, digest, fc.record({ referrers: fc.constant([]), checkedAt: at })),
     step('sealed', digest, file, at),
     step('verified', digest, file, at),
+    step('adopt', digest, file, at),
+    step('setFact', fc.constant('cache-max-size' as const), at),
     step('used', fc.array(digest, { maxLength: 3 }), at),
     step('pushed', local, digest, file, at),
     step('mount', local, digest, fc.oneof(any, fc.constant('free' as const)), times),
@@ -96,6 +99,7 @@ function both() {
   const database = new DatabaseSync(':memory:')
   migrate(database)
   const statements = new Statements(database)
+  const totals = new StoredTotals(database)
   const tables = new CatalogTables()
   const run = ({ verb, parameters }: Step) => {
     const [inMemory, inSqlite] = [memoryVerbs, sqliteVerbs].map((verbs, which) =>
@@ -107,36 +111,42 @@ function both() {
     assert.deepEqual(inSqlite, inMemory, `${verb} answers differently`)
     return inMemory
   }
-  return { database, statements, tables, run }
+  return { database, statements, tables, totals, run }
 }
 
 const everyName = { after: '', limit: 2, part: '', at: 30 }
 
 /** Every question with every answer, of both. */
-async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>): Promise<void> {
+async function assertSameAnswers({ statements, tables, totals }: ReturnType<typeof both>): Promise<void> {
   const memory = new MemoryCatalog(tables)
   const pages = [{ limit: 2 }, { after: digests[1], limit: 9 }] as { limit: number; after?: Digest }[]
   const everywhere = [...locals, ...mirrored]
   const questions: [keyof typeof misses, unknown[]][] = [
-    ['usage', []],
+    ['fact', ['cache-max-size']],
+    ...everywhere.map((after) => ['namers', [digests[0], { after, limit: 2 }]] as never),
     ...[undefined, 'local', 'quay.io'].map((origin) => ['repositories', [{ origin, limit: 3 }]] as never),
     ...['local', 'quay.io'].flatMap((origin) =>
       [0, 20].map((refusedAfter) => ['listed', [{ ...everyName, origin, refusedAfter }]] as never),
     ),
     ...everywhere.map((after) => ['repositories', [{ after, limit: 9 }]] as never),
     ...[7, 60].flatMap((time) =>
-      (['leastRecent', 'unverified', 'staleUploads'] as const).map((name) => [name, [time, 4]] as never),
+      (['unverified', 'staleUploads'] as const).map((name) => [name, [time, 4]] as never),
     ),
     ...[7, 60].flatMap((time) => [
       ['idle', [time, { limit: 4 }]] as never,
       ...tables.idleBefore(time).map((after) => ['idle', [time, { after, limit: 4 }]] as never),
     ]),
-    ...pages.map((page) => ['removals', [page]] as never),
+    ...pages.flatMap((page) => [['removals', [page]] as never, ['blobs', [page]] as never]),
+    ...[{}, { before: 30 }, { after: { usedAt: 20, digest: digests[1] } }].map(
+      (page) => ['leastRecent', [{ ...page, limit: 4 }]] as never,
+    ),
     ...ids.map((id) => ['upload', [id]] as never),
     ...digests.flatMap(
       (one) =>
         [
           ['blob', [one]],
+          ['keeping', [one, 3]],
+          ['holders', [one, 3]],
           ['isFree', [one, { at: 30, refusedAfter: 20 }]],
           ['isFree', [one, { at: 30, refusedAfter: 0 }]],
         ] as never[],
@@ -153,6 +163,7 @@ async function assertSameAnswers({ statements, tables }: ReturnType<typeof both>
       ]),
     ]),
   ]
+  assert.deepEqual(totals.usage, await memory.usage())
   for (const [name, parameters] of questions) {
     const inSqlite = (sqliteReads[name] as (...all: unknown[]) => unknown)(statements, ...parameters)
     const inMemory = await (memory[name] as (...all: unknown[]) => Promise<unknown>)(...parameters)

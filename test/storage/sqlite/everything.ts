@@ -39,12 +39,17 @@ export async function ask(catalog: SqliteCatalog): Promise<void> {
     await catalog.listed({ origin, after: '', limit: 1000, part: '', at: 10_000, refusedAfter: 0 })
   }
   await catalog.idle(1e6, { limit: 1000 })
-  await catalog.leastRecent(1e6, 1000)
+  await catalog.leastRecent({ before: 1e6, limit: 1000 })
+  await catalog.blobs({ limit: 1000 })
+  await catalog.namers(blobOf('layer 1'), { limit: 1000 })
+  await catalog.fact('cache-max-size')
   await catalog.unverified(1e6, 1000)
   await catalog.staleUploads(1e6, 1000)
   for (const n of numbers) {
     await catalog.upload(`upload ${n}`)
     await catalog.blob(blobOf(`layer ${n}`))
+    await catalog.keeping(blobOf(`layer ${n}`), 9)
+    await catalog.holders(blobOf(`config ${n}`), 9)
     await catalog.isFree(blobOf(`config ${n}`), { at: 10_000, refusedAfter: 0 })
     await catalog.lease(localAt(n), blobOf(`idle ${n}`), 1e5, 1000)
     for (const repository of [localAt(n), mirroredAt(n)]) {
@@ -74,6 +79,8 @@ export async function change(catalog: SqliteCatalog): Promise<void> {
     await catalog.endUpload(`upload ${n}`)
     await catalog.evict(blobOf(`config ${n}`), 1e6)
     await catalog.gone(blobOf(`config ${n}`))
+    await catalog.adopt(blobOf(`found ${n}`), fileOf(n), 1e5)
+    await catalog.setFact('cache-max-size', n)
     await catalog.letGo(localAt(n), blobOf(`idle ${n}`), 1e6, 1000)
     await catalog.deleteBlob(localAt(n + 1), blobOf(`layer ${n}`))
   }

@@ -6,6 +6,7 @@ import { publicAskedAt } from './0003-public-asked-at.ts'
 import { evidence } from './0004-evidence.ts'
 import { pushedManifests } from './0005-pushed-manifests.ts'
 import { collection } from './0006-collection.ts'
+import { keeping } from './0007-keeping.ts'
 
 /** Statements, or a function where what is stored has to be read. */
 type Migration = string | ((database: DatabaseSync) => void)
@@ -18,6 +19,7 @@ const migrations: readonly Migration[] = [
   evidence,
   pushedManifests,
   collection,
+  keeping,
 ]
 
 /** The newest schema. */

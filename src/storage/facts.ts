@@ -1,0 +1,17 @@
+/** What the program once found out and goes by from then on. */
+export type FactName =
+  /** Bytes: what `cache.maxSize: auto` came to. */
+  | 'cache-max-size'
+  /** Of the last change in the journal of what was pushed. */
+  | 'journal-sequence'
+
+/** What the catalog tells of the program itself. */
+export interface FactReads {
+  /** A whole number; undefined where it was never found out. */
+  fact(name: FactName): Promise<number | undefined>
+}
+
+/** How that is written down. */
+export interface FactVerbs {
+  setFact(name: FactName, value: number): Promise<void>
+}
