@@ -2,12 +2,12 @@ import { abortable } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { isDigestOfNothing } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import { StorageError } from '../storage/error.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
-import { EndlessRoom } from './endless-room.ts'
 import { Growing } from './growing.ts'
 import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
@@ -34,6 +34,8 @@ export interface AttemptOptions extends LandingOptions {
 
 /** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
 const maximumUnknownSize = 64 * 1024 ** 3
+/** Bytes of such a blob that nobody has to wait for, before it may go on for ever. */
+const endlessFrom = 16 * 1024 * 1024
 
 /** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
 export class Attempt {
@@ -44,7 +46,6 @@ export class Attempt {
   readonly #size: Size
   readonly #abandoned = new AbortController()
   readonly #signal: AbortSignal
-  readonly #room: EndlessRoom
   readonly #landing: Landing
   #keptBytes = 0
   #resumes = 0
@@ -54,7 +55,6 @@ export class Attempt {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
     this.#landing = new Landing(options, this.growing, this.#signal)
-    this.#room = new EndlessRoom(async (size) => this.isWindow || options.hasRoom(size))
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
   }
 
@@ -67,9 +67,9 @@ export class Attempt {
     return this.#present > 0
   }
 
-  /** Bytes that the disk has still to take, as far as the size is known. */
-  get missingBytes(): number {
-    return this.isWindow ? 0 : Math.max(0, (this.#size.bytes ?? 0) - this.#present)
+  /** Bytes that the disk holds. */
+  get presentBytes(): number {
+    return this.isWindow ? 0 : this.#present
   }
 
   /** Whether all of it is here, as far as the size is known. */
@@ -79,7 +79,7 @@ export class Attempt {
 
   /** Whether much has come, and nobody has told where it ends. */
   get isEndless(): boolean {
-    return this.#room.isLong && this.#size.bytes === undefined
+    return this.#size.bytes === undefined && this.#present > endlessFrom
   }
 
   /** Whether the disk cannot take it. */
@@ -217,7 +217,7 @@ export class Attempt {
       const isFirst = !this.hasBytes
       if (!this.partial) await this.#begin()
       if (this.isEndless) this.#options.onEndless()
-      if (this.#size.bytes === undefined) await this.#room.take(bytes.length, this.#present)
+      await this.#takeRoom(bytes.length)
       const written = this.growing.write(position, bytes)
       await (this.isWindow ? abortable(written, left) : written)
       if (isFirst) this.#options.changes.announce()
@@ -226,6 +226,14 @@ export class Attempt {
     const download = new Download({ ...about, onAnswer, write })
     this.#underWay = { download, way }
     return download.run()
+  }
+
+  /** Room for so many bytes more. Throws StorageError FULL, and the signal's reason. */
+  async #takeRoom(bytes: number): Promise<void> {
+    const { room, digest } = this.#options
+    const end = this.#present + bytes
+    if (this.isWindow || room.has(end) || (await room.take(end, this.#signal))) return
+    throw new StorageError('FULL', `there is no room for more of ${digest}`)
   }
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */

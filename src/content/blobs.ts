@@ -1,49 +1,39 @@
-import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
-import { IntervalJob } from '../flow/interval-job.ts'
 import { KeyedLock } from '../flow/keyed-lock.ts'
-import type { TokenBucket } from '../flow/token-bucket.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { BlobStore } from '../storage/blob-store.ts'
 import type { BlobWriter } from '../storage/blob-writer.ts'
 import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { BlobRecords } from './blob-records.ts'
+import { BlobUse } from './blob-use.ts'
 import { WatchedDisk } from './disk-state.ts'
 import { Documents } from './documents.ts'
-import { Fill } from './fill.ts'
-import { FillCounter, type FillCounts } from './fill-counts.ts'
+import type { Fill } from './fill.ts'
+import type { FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
 import type { OpenedBlob, OpenOptions } from './opened-blob.ts'
 import { whenNotBusy } from './patience.ts'
+import type { Reservation } from './reservation.ts'
 import { RunningFills, type RunningFillsOptions } from './running-fills.ts'
 import type { Source } from './source.ts'
+import { Space, type SpaceLimits } from './space.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
-import { Suspects } from './suspects.ts'
-import { Windows } from './windows.ts'
 
 export interface BlobsOptions extends RunningFillsOptions {
-  readonly store: BlobStore
   readonly records: BlobRecords
-  readonly rate: TokenBucket | undefined
-  /** See `FillOptions`. */
-  readonly retries: number
-  /** Milliseconds without a byte after which a way is left for another one. */
-  readonly slowMs?: number
   /** See `WatchedDiskOptions`. */
   readonly probeMs?: number
-  readonly logger: Logger
+  /** What mirrored content may have; undefined: all that there is, and nothing is evicted. */
+  readonly limits?: SpaceLimits
 }
 
-const defaultSlowMs = 3000
-/** Milliseconds between two notes of what was used. */
-const usedEveryMs = 10_000
 /** Looks at a blob that is there and gone again before it is told. */
 const maximumLooks = 5
+const unlimited = { maxBytes: Number.POSITIVE_INFINITY, minFreeBytes: 0 }
 const nobody: ReadonlySet<RepositoryKey> = new Set()
 
 /** The one door to bytes: what is stored, what is on its way, what was pushed; and the one way for bytes to go. */
@@ -52,32 +42,37 @@ export class Blobs implements AsyncDisposable {
   readonly documents = new Documents()
   /** Whether the disk takes bytes. */
   readonly disk: WatchedDisk
+  /** Whether there is room. */
+  readonly space: Space
   readonly #options: BlobsOptions
   readonly #stored: StoredBlobs
   /** Held over what changes files and records of a digest together. */
   readonly #lock = new KeyedLock<Digest>()
-  readonly #counter = new FillCounter()
-  /** The fills that whoever comes may follow. */
-  readonly #fills = new Map<Digest, Fill>()
+  readonly #use: BlobUse
   readonly #running: RunningFills
-  readonly #suspects = new Suspects()
-  readonly #windows = new Windows()
-  readonly #used = new Set<Digest>()
-  readonly #noting: IntervalJob
   #isStopped = false
 
   constructor(options: BlobsOptions) {
     this.#options = options
     this.disk = new WatchedDisk({ ...options, probe: () => options.store.probe() })
-    this.#running = new RunningFills(options)
+    this.#use = new BlobUse(options)
+    this.space = new Space({
+      ...options,
+      limits: options.limits ?? unlimited,
+      disk: () => options.store.room(),
+      partials: options.store.partials,
+      cachedBytes: async () => 0,
+      onWait: () => this.space.nothingLeft(),
+    })
+    this.#running = new RunningFills({
+      ...options,
+      space: this.space,
+      disk: this.disk,
+      publish: (digest, partial) => this.#publish(digest, partial),
+    })
     const { documents } = this
     const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
     this.#stored = new StoredBlobs({ ...options, documents, lock: this.#lock, remove })
-    this.#noting = new IntervalJob(() => this.#noteUse(), {
-      intervalMs: usedEveryMs,
-      onError: (err) => options.logger.warn({ err }, 'the catalog could not be written'),
-    })
-    this.#noting.start()
   }
 
   /** Fills under way. */
@@ -87,7 +82,7 @@ export class Blobs implements AsyncDisposable {
 
   /** What became of fills so far, by the name of the upstream. */
   get fills(): ReadonlyMap<string, FillCounts> {
-    return this.#counter.byUpstream
+    return this.#running.byUpstream
   }
 
   /** Clients that had to wait for the end of another fill of theirs, and those of them that were sent away. */
@@ -103,8 +98,7 @@ export class Blobs implements AsyncDisposable {
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
   async openStored(digest: Digest): Promise<BlobReader | undefined> {
     const reader = await this.#stored.open(digest)
-    if (reader) this.#used.add(digest)
-    return reader
+    return reader && this.#use.counted(digest, reader)
   }
 
   /**
@@ -119,14 +113,14 @@ export class Blobs implements AsyncDisposable {
     let place: Disposable | undefined
     try {
       for (let look = 0; look < maximumLooks; look += 1) {
-        const running = this.#fills.get(digest)
+        const running = this.#running.of(digest)
         // Not before its partial is closed: the next fill opens the same one.
         if (running && isEnding(running)) await abortable(running.ended, signal)
         const stored = running?.takesFollowers ? undefined : await this.openStored(digest)
         if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
         // Nothing is begun for somebody who has left.
         signal?.throwIfAborted()
-        let fill = this.#fills.get(digest)
+        let fill = this.#running.of(digest)
         if (fill && isEnding(fill)) continue
         const isFollowed = fill?.takesFollowers === true
         status ??= isFollowed ? 'joined' : 'miss'
@@ -136,14 +130,14 @@ export class Blobs implements AsyncDisposable {
             place = await this.#running.placeOf(client, { signal, since })
             continue
           }
-          fill = this.#start(digest, source, { claim, place })
+          this.#throwIfStopped()
+          fill = this.#running.start(digest, source, { claim, place })
           place = undefined
         }
         confirmedBy = fill.confirmedBy
         const found = await fill.follow(source, { claim, client, signal })
         if (found !== 'stored' && found !== 'gone') {
-          this.#used.add(digest)
-          return { reader: found, status, confirmedBy }
+          return { reader: this.#use.counted(digest, found), status, confirmedBy }
         }
       }
     } finally {
@@ -159,6 +153,11 @@ export class Blobs implements AsyncDisposable {
   async openWriter(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<BlobWriter> {
     this.#throwIfStopped()
     return whenNotBusy(() => this.#options.store.writers.open({ id, algorithm }), signal)
+  }
+
+  /** Room for bytes that are pushed; see `Space.reserve`. */
+  reserve(...asked: Parameters<Space['reserve']>): Reservation {
+    return this.space.reserve(...asked)
   }
 
   /**
@@ -187,10 +186,10 @@ export class Blobs implements AsyncDisposable {
       }
       return sealed
     })
-    const fill = this.#fills.get(digest)
+    const fill = this.#running.of(digest)
     if (fill) fill.addStored(storedSource(() => this.#stored.open(digest)))
     // What an interrupted fill left of it has no use any more.
-    else await store.partials.remove(partialId(digest)).catch(() => {})
+    else await this.space.resting.remove(partialId(digest)).catch(() => {})
     return file
   }
 
@@ -204,7 +203,7 @@ export class Blobs implements AsyncDisposable {
     return this.#lock.run(digest, async () => {
       if (!(await condition())) return 0
       this.documents.forget(digest)
-      this.#used.delete(digest)
+      this.#use.forget(digest)
       return this.#options.store.delete(digest)
     })
   }
@@ -215,53 +214,12 @@ export class Blobs implements AsyncDisposable {
     await this.#running.stop(reason)
     this.disk[Symbol.dispose]()
     await this.#stored[Symbol.asyncDispose]()
-    await this.#noting[Symbol.asyncDispose]()
-    await bestEffort(this.#noteUse(), () => {})
+    await this.#use[Symbol.asyncDispose]()
   }
 
   #throwIfStopped(): void {
     const message = 'the mirror is stopping: ask again when it is back'
     if (this.#isStopped) throw new RegistryError('UNAVAILABLE', message)
-  }
-
-  /** It has `place` until it ends. */
-  #start(
-    digest: Digest,
-    source: Source,
-    { claim, place }: { claim: number | undefined; place: Disposable },
-  ): Fill {
-    this.#throwIfStopped()
-    const counts = this.#counter.of(source.name)
-    counts.started += 1
-    const fill: Fill = Fill.start(
-      {
-        ...this.#options,
-        slowMs: this.#options.slowMs ?? defaultSlowMs,
-        digest,
-        suspects: this.#suspects,
-        windows: this.#windows,
-        counts,
-        disk: this.disk,
-        hasRoom: (size) => this.#hasRoom(digest, size, fill),
-        publish: (partial) => this.#publish(digest, partial),
-        onAbandoned: () => this.#running.boundAbandoned(),
-        onEnd: (how) => {
-          counts[how] += 1
-          this.#running.ended(fill)
-          if (this.#fills.get(digest) === fill) this.#fills.delete(digest)
-        },
-      },
-      source,
-      claim,
-    )
-    this.#running.add(fill, place)
-    this.#fills.set(digest, fill)
-    return fill
-  }
-
-  /** Bytes that may be pushed beside what the fills under way still bring. */
-  async room(): Promise<number> {
-    return (await this.#roomFor()) - this.#running.missingBytesBeside()
   }
 
   /** What a push has stored meanwhile stays as it was recorded. */
@@ -276,23 +234,6 @@ export class Blobs implements AsyncDisposable {
         logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),
       )
     })
-  }
-
-  /** Whether the disk holds it beside what the fills under way still bring: one that is begun in vain is cut. */
-  async #hasRoom(digest: Digest, size: number | undefined, asking: Fill): Promise<boolean> {
-    if (size === undefined) return true
-    return size + this.#running.missingBytesBeside(asking) <= (await this.#roomFor(partialId(digest)))
-  }
-
-  /** A disk that does not tell is tried. */
-  #roomFor(id?: string): Promise<number> {
-    return this.#options.store.roomFor(id).catch(() => Number.POSITIVE_INFINITY)
-  }
-
-  async #noteUse(): Promise<void> {
-    const digests = [...this.#used]
-    this.#used.clear()
-    if (digests.length > 0) await this.#options.records.used(digests, Date.now())
   }
 }
 

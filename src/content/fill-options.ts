@@ -5,6 +5,7 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { DiskState } from './disk-state.ts'
 import type { FillCounts } from './fill-counts.ts'
+import type { Reservation } from './reservation.ts'
 import type { Suspects } from './suspects.ts'
 import type { Windows } from './windows.ts'
 
@@ -13,8 +14,8 @@ export interface FillOptions {
   readonly store: BlobStore
   /** Publishes a verified partial, unless the blob is stored by now. */
   readonly publish: (partial: Partial) => Promise<void>
-  /** Whether the disk has room for so many bytes beside what other fills still bring; undefined: for whatever it is. */
-  readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  /** Of the disk, for all of it. */
+  readonly room: Reservation
   readonly disk: DiskState
   /** Nobody waits for it any more. */
   readonly onAbandoned: () => void

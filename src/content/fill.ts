@@ -75,9 +75,9 @@ export class Fill {
     return this.#attempt?.isWindow === true
   }
 
-  /** Bytes that it still has to bring, as far as its size is known. */
-  get missingBytes(): number {
-    return this.#attempt?.missingBytes ?? 0
+  /** Bytes of it that the disk holds. */
+  get presentBytes(): number {
+    return this.#attempt?.presentBytes ?? 0
   }
 
   /** Since when nobody has waited for it, in milliseconds of `performance.now()`; undefined: somebody does, or it ends. */
@@ -213,14 +213,13 @@ export class Fill {
   }
 
   #beginAttempt(): Attempt {
-    const { hasRoom, digest } = this.#options
-    const id = partialId(digest)
+    const id = partialId(this.#options.digest)
     const attempt = new Attempt({
       ...this.#options,
       partialId: this.#isAnew ? anew(id) : id,
       ways: this.#ways,
       heedsClaims: this.#wrongs === 0,
-      hasRoom: async (size) => !this.#isUnstorable && hasRoom(size),
+      isStorable: () => !this.#isUnstorable,
       confirmed: this.#confirmed,
       onEndless: () => this.#stopIfUnwanted(),
       clients: this.#clients,

@@ -9,6 +9,7 @@ import { UpstreamError } from '../upstream/error.ts'
 import type { DiskState } from './disk-state.ts'
 import type { Growing } from './growing.ts'
 import { whenNotBusy } from './patience.ts'
+import type { Reservation } from './reservation.ts'
 import type { Windows } from './windows.ts'
 
 export interface LandingOptions {
@@ -16,8 +17,10 @@ export interface LandingOptions {
   readonly store: BlobStore
   /** The name of the partial that it goes on with, or begins. */
   readonly partialId: string
-  /** Whether the disk has room for so many bytes more, and is worth trying. */
-  readonly hasRoom: (size: number | undefined) => Promise<boolean>
+  /** Of the disk. */
+  readonly room: Reservation
+  /** Whether the disk is worth trying. */
+  readonly isStorable: () => boolean
   readonly disk: DiskState
   readonly windows: Windows
   /** Announced whenever something is different for those who wait. */
@@ -52,9 +55,9 @@ export class Landing {
 
   /** Opens what an earlier attempt left, if anything; a blob that nobody has sent a byte of leaves no file. */
   async takeUp(size: number | undefined): Promise<Partial | undefined> {
-    const { store, partialId, hasRoom } = this.#options
+    const { store, partialId } = this.#options
     const found = await whenNotBusy(() => store.partials.find(partialId), this.#signal).catch(() => undefined)
-    if (!found || !(await hasRoom(size))) return undefined
+    if (!found) return undefined
     const partial = await this.#openPartial(size)
     // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
     return partial && this.#attach(partial)
@@ -73,14 +76,15 @@ export class Landing {
   }
 
   async #openPartial(size: number | undefined): Promise<Partial | undefined> {
-    const { digest, store, partialId: id, hasRoom, disk, logger } = this.#options
-    if (!(await hasRoom(size))) return undefined
+    const { digest, store, partialId: id, room, isStorable, disk, logger } = this.#options
+    if (!isStorable() || !(await room.reserve(size, this.#signal))) return undefined
     const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
     try {
       return await whenNotBusy(open, this.#signal)
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
       disk.failed(error)
+      room.giveBack()
       logger.debug({ digest, err: error }, 'a partial could not be opened')
       return undefined
     }

@@ -1,27 +1,61 @@
+import type { Logger } from 'pino'
+import { bestEffort } from '../flow/best-effort.ts'
 import { ClientSlots, type TakeOptions } from '../flow/client-slots.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
+import type { Digest } from '../oci/digest.ts'
 import { tooManyRequests } from '../oci/error.ts'
-import type { Fill } from './fill.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Partial } from '../storage/partial.ts'
+import type { DiskState } from './disk-state.ts'
+import { Fill } from './fill.ts'
+import { FillCounter, type FillCounts } from './fill-counts.ts'
+import { anew, partialId } from './fill-options.ts'
+import type { Source } from './source.ts'
+import type { Space } from './space.ts'
+import { Suspects } from './suspects.ts'
+import { Windows } from './windows.ts'
 
 export interface RunningFillsOptions {
+  readonly store: BlobStore
+  readonly rate: TokenBucket | undefined
+  /** See `FillOptions`. */
+  readonly retries: number
+  /** Milliseconds without a byte after which a way is left for another one. */
+  readonly slowMs?: number
   /** Fills that one client may have begun and that have not ended (`limits.perClient.fills`). */
   readonly clientFills?: number
   /** Fills that go on although nobody waits for them. */
   readonly abandonedFills?: number
   /** Milliseconds for which one more than that of a client waits. */
   readonly patienceMs: number
+  readonly logger: Logger
 }
 
+/** What the door to bytes does for all of them. */
+interface FillParts {
+  readonly space: Space
+  readonly disk: DiskState
+  /** Publishes a verified partial, unless the blob is stored by now. */
+  readonly publish: (digest: Digest, partial: Partial) => Promise<void>
+}
+
+const defaultSlowMs = 3000
 /** What a few machines that pull several images at a time leave behind. */
 const defaultAbandonedFills = 64
 const unbounded: Disposable = { [Symbol.dispose]: () => {} }
 
 /** All fills that have not ended, and how many of them there may be. */
 export class RunningFills {
-  readonly #options: RunningFillsOptions
+  readonly #options: RunningFillsOptions & FillParts
+  readonly #counter = new FillCounter()
   readonly #clients: ClientSlots
   readonly #running = new Map<Fill, Disposable>()
+  /** Those that whoever comes may follow. */
+  readonly #byDigest = new Map<Digest, Fill>()
+  readonly #suspects = new Suspects()
+  readonly #windows = new Windows()
 
-  constructor(options: RunningFillsOptions) {
+  constructor(options: RunningFillsOptions & FillParts) {
     const { clientFills: perClient = Number.POSITIVE_INFINITY, patienceMs } = options
     this.#options = options
     this.#clients = new ClientSlots({ perClient, patienceMs })
@@ -29,6 +63,16 @@ export class RunningFills {
 
   get count(): number {
     return this.#running.size
+  }
+
+  /** What became of them so far, by the name of the upstream. */
+  get byUpstream(): ReadonlyMap<string, FillCounts> {
+    return this.#counter.byUpstream
+  }
+
+  /** The latest one of a digest. */
+  of(digest: Digest): Fill | undefined {
+    return this.#byDigest.get(digest)
   }
 
   /** Clients that had to wait before one more was begun for them, and those among them for whom none was. */
@@ -53,25 +97,62 @@ export class RunningFills {
     throw tooManyRequests(message)
   }
 
-  /** It has `place` until it ends. */
-  add(fill: Fill, place: Disposable): void {
+  /** Begins one, by `source`; `claim`: bytes, as a descriptor claims. It has `place` until it ends. */
+  start(
+    digest: Digest,
+    source: Source,
+    { claim, place }: { claim: number | undefined; place: Disposable },
+  ): Fill {
+    const { space, publish, slowMs = defaultSlowMs } = this.#options
+    const counts = this.#counter.of(source.name)
+    counts.started += 1
+    const room = space.reserve('fill', () => fill.presentBytes, partialId(digest))
+    const fill: Fill = Fill.start(
+      {
+        ...this.#options,
+        slowMs,
+        digest,
+        suspects: this.#suspects,
+        windows: this.#windows,
+        counts,
+        room,
+        publish: (partial) => publish(digest, partial),
+        onAbandoned: () => this.#boundAbandoned(),
+        onEnd: (how) => {
+          counts[how] += 1
+          this.#ended(digest, fill)
+          void this.#giveBack(digest, room, how === 'finished')
+        },
+      },
+      source,
+      claim,
+    )
     this.#running.set(fill, place)
+    this.#byDigest.set(digest, fill)
+    return fill
   }
 
-  ended(fill: Fill): void {
+  /** Ends all of them; what was fetched is kept. */
+  async stop(reason: Error): Promise<void> {
+    await Promise.all([...this.#running.keys()].map((fill) => fill.stop(reason)))
+  }
+  #ended(digest: Digest, fill: Fill): void {
     this.#running.get(fill)?.[Symbol.dispose]()
     this.#running.delete(fill)
+    if (this.#byDigest.get(digest) === fill) this.#byDigest.delete(digest)
   }
 
-  /** Bytes that all others, or all, still have to bring, as far as is known. */
-  missingBytesBeside(fill?: Fill): number {
-    let bytes = 0
-    for (const other of this.#running.keys()) if (other !== fill) bytes += other.missingBytes
-    return bytes
+  /** What is stored counts as that by now; what was left in a partial has to count as that before. */
+  async #giveBack(digest: Digest, room: Disposable, isStored: boolean): Promise<void> {
+    const { resting } = this.#options.space
+    if (isStored) room[Symbol.dispose]()
+    const looking = [partialId(digest), anew(partialId(digest))].map((id) => resting.look(id))
+    await bestEffort(Promise.all(looking), () => {})
+    room[Symbol.dispose]()
   }
 
   /** Somebody has left one. What was left longest ago ends where that is one too many; what came of it is kept. */
-  boundAbandoned(): void {
+  #boundAbandoned(): void {
     const { abandonedFills = defaultAbandonedFills } = this.#options
     const abandoned = [...this.#running.keys()].flatMap((fill) => {
       const since = fill.abandonedSince
@@ -82,10 +163,5 @@ export class RunningFills {
     void oldest.fill.stop(
       new Error('too much else is fetched that nobody waits for: what came of it is kept'),
     )
-  }
-
-  /** Ends all of them; what was fetched is kept. */
-  async stop(reason: Error): Promise<void> {
-    await Promise.all([...this.#running.keys()].map((fill) => fill.stop(reason)))
   }
 }

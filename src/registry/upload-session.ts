@@ -7,21 +7,9 @@ import type { BlobWriter } from '../storage/blob-writer.ts'
 import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
+import type { PushedBytes, PushedRoom } from './pushed-bytes.ts'
 import type { PushOptions } from './repository.ts'
 import { UploadUse, type UploadUseOptions } from './upload-use.ts'
-
-/** The bytes of blobs, as far as pushing them needs. */
-export interface PushedBytes {
-  /** What an earlier attempt left under `id`, else a new one. May wait, until `signal` aborts. */
-  openWriter(id: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<BlobWriter>
-  /**
-   * Verifies and publishes what was written, and records it, as one step to whoever removes bytes. Throws
-   * RegistryError DIGEST_INVALID where it is something else; it is then as it was.
-   */
-  seal(writer: BlobWriter, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
-  /** Bytes that the disk has room for. */
-  room(): Promise<number>
-}
 
 export interface UploadSessionOptions extends UploadUseOptions {
   readonly id: string
@@ -33,8 +21,6 @@ export interface UploadSessionOptions extends UploadUseOptions {
   readonly remove: (id: string) => Promise<void>
   /** Throws RegistryError where so many bytes more are not to be had. */
   readonly take: (session: UploadSession, bytes: number) => Promise<void>
-  /** Throws StorageError FULL where the disk cannot hold so many bytes more. */
-  readonly expect: (session: UploadSession, bytes: number) => Promise<void>
   /** Bytes to be written at a time. */
   readonly pieceBytes: () => number
   /** It has come to its end: with a blob, without one, or without one and with something left on the disk. */
@@ -53,6 +39,9 @@ export type Appending = PushOptions & {
   /** Bytes that there are, where that is told: what there is no room for is refused before it is read. */
   readonly length?: number | undefined
 }
+
+/** Bytes of a request for which the disk is not asked first: many blobs are small, and it says so in time. */
+const tried = 1024 * 1024
 
 /** Who has the session for itself. */
 interface Writer {
@@ -74,7 +63,6 @@ export class UploadSession {
   #file: BlobWriter | undefined
   /** Bytes that are here; undefined where only the disk knows. */
   #offset: number | undefined
-  #missing = 0
   #writer: Writer | undefined
   #isOver = false
 
@@ -108,11 +96,6 @@ export class UploadSession {
   /** Bytes that are here, as far as that is known. */
   get size(): number {
     return this.#offset ?? 0
-  }
-
-  /** Bytes that the request at work with it still has to bring, as far as it told. */
-  get missing(): number {
-    return this.#missing
   }
 
   /** Whether there is nothing of it on the disk. */
@@ -198,22 +181,37 @@ export class UploadSession {
       const message = `the upload has ${offset} bytes, and the next ones go there, not to ${start}`
       throw new RegistryError('BLOB_UPLOAD_INVALID', message, { status: 416 })
     }
-    const { take, expect, pieceBytes } = this.#options
-    this.#missing = length
-    if (length > 0) {
-      await take(this, length)
-      await this.#onDisk(() => expect(this, length))
-    }
-    for await (const pieces of untilAborted(gathered(body, { limit: pieceBytes }), this.#stopped.signal)) {
+    const { take, pieceBytes } = this.#options
+    const stopped = this.#stopped.signal
+    using room = this.#bytes.reserve('push', () => this.size)
+    if (length > 0) await take(this, length)
+    if (length > tried) await this.#onDisk(async () => isThere(await room.reserve(offset + length, stopped)))
+    const untold = offset + tried
+    for await (const pieces of untilAborted(gathered(body, { limit: pieceBytes }), stopped)) {
       const bytes = pieces.reduce((sum, { length }) => sum + length, 0)
+      const end = offset + bytes
       await take(this, bytes)
-      await this.#onDisk(async () => (await this.#open()).append(pieces))
-      offset += bytes
-      this.#offset = offset
-      this.#missing = Math.max(0, this.#missing - bytes)
+      await this.#onDisk(async () => {
+        if (end > untold && !room.has(end)) isThere(await room.take(end, stopped))
+        await this.#append(pieces, bytes, room)
+      })
+      offset = end
+      this.#offset = end
       signal?.throwIfAborted()
     }
     return offset
+  }
+
+  /** Where the disk is full all the same, what is cached makes room. */
+  async #append(pieces: readonly Uint8Array[], bytes: number, room: PushedRoom): Promise<void> {
+    const file = await this.#open()
+    try {
+      await file.append(pieces)
+    } catch (error) {
+      const isFull = error instanceof StorageError && error.code === 'FULL'
+      if (!isFull || !(await room.afterFull(bytes, this.#stopped.signal))) throw error
+      await file.append(pieces)
+    }
   }
 
   async #open(): Promise<BlobWriter> {
@@ -278,10 +276,13 @@ export class UploadSession {
     try {
       return await working
     } finally {
-      this.#missing = 0
       this.#writer = undefined
     }
   }
+}
+
+function isThere(hasRoom: boolean): void {
+  if (!hasRoom) throw new StorageError('FULL', 'the disk has no room for so many bytes more')
 }
 
 /** There is no such session. */

@@ -7,18 +7,12 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobWriters } from '../storage/blob-writer.ts'
 import type { Catalog } from '../storage/catalog.ts'
-import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { IdleUploads } from './idle-uploads.ts'
+import type { PushedBytes } from './pushed-bytes.ts'
 import type { PushOptions, UploadState } from './repository.ts'
-import {
-  type Appending,
-  type PushedBytes,
-  UploadSession,
-  type UploadSessionOptions,
-  uploadUnknown,
-} from './upload-session.ts'
+import { type Appending, UploadSession, type UploadSessionOptions, uploadUnknown } from './upload-session.ts'
 import { UploadSpace, type UploadSpaceOptions } from './upload-space.ts'
 import { type UploadClock, UploadSweep } from './upload-sweep.ts'
 import { WritingTurn } from './writing-turn.ts'
@@ -40,8 +34,6 @@ export interface UploadsOptions extends Pick<UploadSpaceOptions, 'space' | 'idle
 const defaultTtlMs = 24 * 60 * 60_000
 /** Uploads that are written to at a time: each has a file open, and pulls need descriptors too. Others wait. */
 const writing = { total: 128, perClient: 64 } as const
-/** Bytes for which the disk is not asked first: many blobs are small, and it says so in time. */
-const tried = 1024 * 1024
 const defaultPatienceMs = 10_000
 const defaultSilentMs = 1000
 /** Bytes of all uploads that wait to be written, about, and what one has of it. */
@@ -224,7 +216,6 @@ export class Uploads implements AsyncDisposable {
       bytes,
       remove: (of) => files.remove(of),
       take: (asking, count) => this.#space.makeRoom(asking, count),
-      expect: (asking, count) => this.#expect(asking, count),
       pieceBytes: () => Math.max(gathering.least, Math.min(gathering.most, gathering.total / this.#writers)),
       onEnd,
       now: this.#clock.monotonic,
@@ -246,14 +237,6 @@ export class Uploads implements AsyncDisposable {
       if (row) this.#add(row, { size, foundAt })
       else await files.remove(id)
     }
-  }
-
-  async #expect(asking: UploadSession, bytes: number): Promise<void> {
-    if (bytes <= tried) return
-    let missing = bytes
-    for (const session of this.#sessions.values()) if (session !== asking) missing += session.missing
-    if (missing <= (await this.#options.bytes.room())) return
-    throw new StorageError('FULL', `upload ${asking.id}: the disk has no room for ${bytes} bytes more`)
   }
 
   async #during<Value>(session: UploadSession, work: () => Promise<Value>): Promise<Value> {

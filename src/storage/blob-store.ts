@@ -10,6 +10,14 @@ export interface StoredTotal {
   readonly blobs: number
 }
 
+/** What a disk can take. */
+export interface DiskRoom {
+  /** That are free, less a reserve for the catalog. */
+  readonly bytes: number
+  /** Files that can be made, of so many; 0 of 0 where the file system has no bound. */
+  readonly files: { readonly free: number; readonly total: number }
+}
+
 /** A reader of a stored blob, with what its file says now. */
 export interface StoredBlob extends BlobReader {
   readonly file: SealedFile
@@ -49,8 +57,8 @@ export interface BlobStore extends AsyncDisposable {
   delete(digest: Digest): Promise<number>
   /** At most `limit` digests of what is stored, in ASCII order, those behind `after`. */
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]>
-  /** Bytes that are free less a reserve for the catalog, and what the partial `id` holds already: it may have so many in all. */
-  roomFor(id?: string): Promise<number>
+  /** What may still be written. */
+  room(): Promise<DiskRoom>
   /** Rejects where the store cannot be written to. */
   probe(): Promise<void>
 }

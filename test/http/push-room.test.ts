@@ -60,7 +60,7 @@ for (const [why, config, told, after] of [
 test('two that fit each alone: the second is refused while the first one comes', async () => {
   const mebibyte = 1024 * 1024
   const store = new MemoryBlobStore()
-  store.roomFor = async () => 5 * mebibyte
+  store.room = async () => ({ bytes: 5 * mebibyte, files: { free: 0, total: 0 } })
   const { repository } = start(store)
   const [first, second] = [await repository.begin(), await repository.begin()]
   const more = Promise.withResolvers<void>()

@@ -7,7 +7,6 @@ import {
   readFile,
   rename,
   rm,
-  stat,
   statfs,
   unlink,
   writeFile,
@@ -18,6 +17,7 @@ import type {
   BlobStore,
   CheckedBlob,
   CheckOptions,
+  DiskRoom,
   Partials,
   StoredBlob,
   StoredTotal,
@@ -147,8 +147,8 @@ export class FileBlobStore implements BlobStore {
     return asStorageError('the blobs could not be listed', this.#list(options))
   }
 
-  roomFor(id?: string): Promise<number> {
-    return asStorageError('the room on the disk could not be told', this.#roomFor(id))
+  room(): Promise<DiskRoom> {
+    return asStorageError('the room on the disk could not be told', this.#room())
   }
 
   async probe(): Promise<void> {
@@ -210,12 +210,11 @@ export class FileBlobStore implements BlobStore {
     return found
   }
 
-  async #roomFor(id: string | undefined): Promise<number> {
-    if (this.#reserve?.isGivenUp) return 0
-    const { bavail, blocks, bsize } = await statfs(this.#directory)
-    const partial = id === undefined ? undefined : await absentIfMissing(stat(this.#partials.pathOf(id)))
+  async #room(): Promise<DiskRoom> {
+    const { bavail, blocks, bsize, files, ffree } = await statfs(this.#directory)
     const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)
-    return bavail * bsize - reserve + (partial?.blocks ?? 0) * 512
+    const bytes = this.#reserve?.isGivenUp ? 0 : bavail * bsize - reserve
+    return { bytes, files: { free: ffree, total: files } }
   }
 
   async #publish(path: string, digest: Digest, size: number): Promise<void> {

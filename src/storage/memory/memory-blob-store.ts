@@ -3,6 +3,7 @@ import type {
   BlobStore,
   CheckedBlob,
   CheckOptions,
+  DiskRoom,
   FoundPartial,
   PartialOptions,
   Partials,
@@ -155,8 +156,8 @@ export class MemoryBlobStore implements BlobStore {
     return behind.toSorted().slice(0, limit)
   }
 
-  async roomFor(id = ''): Promise<number> {
-    return this.#free + (this.#partials.get(id)?.present.total ?? 0)
+  async room(): Promise<DiskRoom> {
+    return { bytes: this.#free, files: { free: 0, total: 0 } }
   }
 
   async probe(): Promise<void> {

@@ -1,0 +1,78 @@
+import type { Logger } from 'pino'
+import { bestEffort } from '../flow/best-effort.ts'
+import { IntervalJob } from '../flow/interval-job.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { BlobReader } from '../storage/blob-reader.ts'
+import type { Catalog } from '../storage/catalog.ts'
+
+export interface BlobUseOptions {
+  readonly records: Pick<Catalog, 'used'>
+  readonly logger: Logger
+}
+
+/** Milliseconds between two notes of what was used. */
+const notedEveryMs = 10_000
+
+/** Who reads which blob, and what was used since that was last noted in the catalog. Dispose to note the rest. */
+export class BlobUse implements AsyncDisposable {
+  readonly #options: BlobUseOptions
+  readonly #readers = new Map<Digest, number>()
+  readonly #used = new Set<Digest>()
+  readonly #noting: IntervalJob
+
+  constructor(options: BlobUseOptions) {
+    this.#options = options
+    this.#noting = new IntervalJob(() => this.#note(), {
+      intervalMs: notedEveryMs,
+      onError: (err) => options.logger.warn({ err }, 'the catalog could not be written'),
+    })
+    this.#noting.start()
+  }
+
+  /** Whether it is being read, or was used so lately that the catalog does not know yet. */
+  isInUse(digest: Digest): boolean {
+    return this.#readers.has(digest) || this.#used.has(digest)
+  }
+
+  /** The same reader, of a blob that is in use until it is closed. */
+  counted(digest: Digest, reader: BlobReader): BlobReader {
+    this.#used.add(digest)
+    this.#readers.set(digest, (this.#readers.get(digest) ?? 0) + 1)
+    let isOpen = true
+    return {
+      size: reader.size,
+      get isVerified() {
+        return reader.isVerified
+      },
+      verified: (options) => reader.verified(options),
+      read: (buffer, position, options) => reader.read(buffer, position, options),
+      [Symbol.asyncDispose]: async () => {
+        if (isOpen) this.#closed(digest)
+        isOpen = false
+        await reader[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  /** The blob is gone; whoever reads it may go on. */
+  forget(digest: Digest): void {
+    this.#used.delete(digest)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#noting[Symbol.asyncDispose]()
+    await bestEffort(this.#note(), () => {})
+  }
+
+  #closed(digest: Digest): void {
+    const left = (this.#readers.get(digest) ?? 1) - 1
+    if (left > 0) this.#readers.set(digest, left)
+    else this.#readers.delete(digest)
+  }
+
+  async #note(): Promise<void> {
+    const digests = [...this.#used]
+    this.#used.clear()
+    if (digests.length > 0) await this.#options.records.used(digests, Date.now())
+  }
+}

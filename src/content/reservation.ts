@@ -1,0 +1,144 @@
+/** For whose bytes: what is mirrored has limits, what is pushed has the disk. */
+export type Purpose = 'fill' | 'push'
+
+/** Bytes and files that there is too little room for; not above 0: there is enough. */
+export interface Lack {
+  readonly bytes: number
+  readonly files: number
+}
+
+/** More than what is counted already. */
+export interface Need extends Lack {
+  readonly purpose: Purpose
+}
+
+/** What the space does for a reservation. */
+export interface ReservationHooks {
+  /** Bytes of it that are on the disk while it is written to. */
+  readonly present: () => number
+  /** Bytes that were on the disk before. */
+  readonly resting: () => number
+  /** Whether there may once be room for so many bytes in all. */
+  readonly admits: (reservation: Reservation, bytes: number) => Promise<boolean>
+  /** Makes so much room beside what is counted, and grants it at once. */
+  readonly grant: (reservation: Reservation, end: number, signal?: AbortSignal) => Promise<boolean>
+  /** Frees so much in any case. */
+  readonly free: (reservation: Reservation, bytes: number, signal?: AbortSignal) => Promise<boolean>
+  readonly onDispose: (reservation: Reservation) => void
+}
+
+/** Bytes that are made free at a time: few enough to be waited for, and enough to ask the disk seldom. */
+const stepBytes = 16 * 1024 * 1024
+
+/**
+ * Room for one blob that comes in. All of it is promised before its first byte, and nothing is evicted for that: a size
+ * may be a claim that nobody keeps. Room is made for what is about to be written, a step at a time. Dispose when the bytes
+ * are stored or gone.
+ */
+export class Reservation implements Disposable {
+  readonly purpose: Purpose
+  /** The name of what its bytes lie in; empty: nobody else finds it. */
+  readonly partial: string
+  readonly #hooks: ReservationHooks
+  #promised = 0
+  #granted = 0
+  #isWritten = false
+
+  constructor(purpose: Purpose, partial: string, hooks: ReservationHooks) {
+    this.purpose = purpose
+    this.partial = partial
+    this.#hooks = hooks
+  }
+
+  /** Bytes of it that the disk holds. */
+  get onDisk(): number {
+    return this.#isWritten ? this.#hooks.present() : Math.max(this.#hooks.present(), this.#hooks.resting())
+  }
+
+  /** Bytes that it has, written or not. */
+  get counted(): number {
+    return Math.max(this.#granted, this.onDisk)
+  }
+
+  /** Bytes that it will have. */
+  get promised(): number {
+    return Math.max(this.#promised, this.counted)
+  }
+
+  /** Bytes that it may write without another question. */
+  get missing(): number {
+    return Math.max(0, this.#granted - this.onDisk)
+  }
+
+  /** Files that are not made yet: bytes, and a journal. */
+  get missingFiles(): number {
+    return this.#granted > 0 && this.onDisk === 0 ? filesOf(this.purpose) : 0
+  }
+
+  /**
+   * Reserves so many bytes in all, what is here among them, in place of what was reserved; undefined: nobody knows how many,
+   * they are taken as they come. Waits for the room of the first step. False: there is no room, and nothing is reserved.
+   * Throws the reason of `signal`.
+   */
+  async reserve(bytes: number | undefined, signal?: AbortSignal): Promise<boolean> {
+    const first = this.onDisk + stepBytes
+    const isAdmitted = await this.#hooks.admits(this, bytes ?? first)
+    if (isAdmitted) {
+      this.#promised = bytes ?? 0
+      this.#granted = Math.min(this.#granted, Math.max(this.#promised, first))
+      if (await this.#grant(Math.min(bytes ?? first, first), signal)) return true
+    }
+    this.giveBack()
+    return false
+  }
+
+  /** Whether bytes up to `end` may be written at once. */
+  has(end: number): boolean {
+    this.#isWritten = true
+    return end <= this.#granted
+  }
+
+  /**
+   * Makes room for bytes up to `end`, and some more. Waits for what is evicted for that. False: there is none. Throws the
+   * reason of `signal`.
+   */
+  async take(end: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.has(end)) return true
+    const ahead = Math.max(end, Math.min(this.#promised || Number.POSITIVE_INFINITY, end + stepBytes))
+    return this.#grant(ahead, signal)
+  }
+
+  /** The disk had no room for so many bytes after all: whether they were made free. Throws the reason of `signal`. */
+  afterFull(bytes: number, signal?: AbortSignal): Promise<boolean> {
+    return this.#hooks.free(this, bytes, signal)
+  }
+
+  /** They are not written to the disk any more. */
+  giveBack(): void {
+    this.#promised = 0
+    this.#granted = 0
+  }
+
+  /** What it needs beside what it has, to have bytes up to `end`. */
+  needUntil(end: number): Need {
+    const files = this.onDisk === 0 && this.#granted === 0 ? filesOf(this.purpose) : 0
+    return { purpose: this.purpose, bytes: Math.max(0, end - this.counted), files }
+  }
+
+  granted(end: number): void {
+    this.#granted = Math.max(this.#granted, end)
+  }
+
+  [Symbol.dispose](): void {
+    this.giveBack()
+    this.#hooks.onDispose(this)
+  }
+
+  async #grant(end: number, signal: AbortSignal | undefined): Promise<boolean> {
+    return end <= this.#granted || this.#hooks.grant(this, end, signal)
+  }
+}
+
+function filesOf(purpose: Purpose): number {
+  return purpose === 'fill' ? 2 : 1
+}

@@ -1,0 +1,220 @@
+import type { DiskRoom, Partials } from '../storage/blob-store.ts'
+import { type Lack, type Need, type Purpose, Reservation } from './reservation.ts'
+import { RestingPartials } from './resting-partials.ts'
+import { WaitingForRoom } from './waiting-for-room.ts'
+
+/** What mirrored content may have of the disk, in bytes. */
+export interface SpaceLimits {
+  /** For all of it (`cache.maxSize`). */
+  readonly maxBytes: number
+  /** What it leaves free on the disk (`cache.minFree`). */
+  readonly minFreeBytes: number
+}
+
+export interface SpaceOptions {
+  readonly limits: SpaceLimits
+  readonly disk: () => Promise<DiskRoom>
+  readonly partials: Pick<Partials, 'find' | 'list' | 'remove'>
+  /** Bytes that are stored and may be evicted. */
+  readonly cachedBytes: () => Promise<number>
+  /** Somebody waits for room: `demand` says how much, and `freed` or `nothingLeft` is to be called. */
+  readonly onWait: () => void
+  /** Milliseconds without any progress after which nobody waits for room any longer. */
+  readonly patienceMs: number
+}
+
+/** What should be evicted. */
+export interface Demand extends Lack {
+  /** Somebody waits for it. */
+  readonly isAwaited: boolean
+  /** A limit is passed, or somebody waits: else it is to have some room ready. */
+  readonly isUrgent: boolean
+}
+
+interface Figures {
+  readonly cached: number
+  readonly room: DiskRoom
+  /** Bytes that were granted and not written when the disk was looked at. */
+  readonly missing: number
+}
+
+/** `freeing`: bytes that have to go in any case. */
+interface Request {
+  readonly reservation: Reservation
+  readonly end: number
+  readonly freeing?: number
+}
+
+const nothing: Need = { purpose: 'fill', bytes: 0, files: 0 }
+/** Bytes at most that are kept ready, so that few blobs wait for an eviction. */
+const largestMargin = 1024 ** 3
+/** A disk that does not tell is tried. */
+const endless: DiskRoom = { bytes: Number.POSITIVE_INFINITY, files: { free: 0, total: 0 } }
+/** Files that are left to the catalog and to what pushes make, at most. */
+const largestFileMargin = 1024
+
+/**
+ * The one that knows whether there is room for what comes in. Whatever it is has a reservation before its first byte, so
+ * that fills that run at a time stay below the limits together.
+ */
+export class Space {
+  readonly limits: SpaceLimits
+  readonly resting: RestingPartials
+  readonly #options: SpaceOptions
+  readonly #reservations = new Set<Reservation>()
+  readonly #waiting: WaitingForRoom<Request>
+  #leaving = 0
+
+  constructor(options: SpaceOptions) {
+    this.#options = options
+    this.limits = options.limits
+    this.resting = new RestingPartials(options.partials)
+    this.#waiting = new WaitingForRoom({
+      needOf: (request) => this.#needOf(request),
+      grant: ({ reservation, end }) => reservation.granted(end),
+      patienceMs: options.patienceMs,
+    })
+  }
+
+  /** For a blob that comes in. `present`: bytes of it that are on the disk; `partial`: the name of what they lie in. */
+  reserve(purpose: Purpose, present: () => number, partial = ''): Reservation {
+    const reservation = new Reservation(purpose, partial, {
+      present,
+      resting: () => this.resting.bytesOf(partial),
+      admits: (...asked) => this.#admits(...asked),
+      grant: (...asked) => this.#grant(...asked),
+      free: (of, bytes, signal) => this.#wait({ reservation: of, end: 0, freeing: bytes }, signal),
+      onDispose: () => this.#reservations.delete(reservation),
+    })
+    this.#reservations.add(reservation)
+    return reservation
+  }
+
+  /** The names of the partials that bytes come into, or will. */
+  get partials(): ReadonlySet<string> {
+    return new Set([...this.#reservations].map(({ partial }) => partial))
+  }
+
+  /** Bytes that the limit counts: stored and not kept for ever, on their way in, and left by fills. Throws StorageError. */
+  async countedBytes(): Promise<number> {
+    return this.#counted(await this.#figures())
+  }
+
+  /** What has to go: for whoever waits first, else down to the low-water mark; undefined: nothing. Throws StorageError. */
+  async demand(): Promise<Demand | undefined> {
+    const figures = await this.#figures()
+    const awaited = this.#waiting.first((request) =>
+      // What the disk has refused it lacks, whatever the figures say.
+      request.freeing === undefined ? this.#lack(figures, this.#needOf(request)) : this.#needOf(request),
+    )
+    if (awaited) return { ...awaited, isAwaited: true, isUrgent: true }
+    const { maxBytes, minFreeBytes } = this.limits
+    const low = { maxBytes: maxBytes - margin(maxBytes), minFreeBytes: minFreeBytes + margin(minFreeBytes) }
+    const lack = this.#lack(figures, nothing, low)
+    if (!isShort(lack)) return undefined
+    return { ...lack, isAwaited: false, isUrgent: isShort(this.#lack(figures, nothing)) }
+  }
+
+  /** So many bytes that are counted are about to go, by `work`: they count until it has ended. */
+  async leaving<Value>(bytes: number, work: () => Promise<Value>): Promise<Value> {
+    this.#leaving += bytes
+    try {
+      return await work()
+    } finally {
+      this.#leaving -= bytes
+    }
+  }
+
+  /** So much has gone for whoever waits. */
+  freed(freed: Lack): void {
+    this.#waiting.freed(freed)
+  }
+
+  /** Nothing more can go: who waits gets no room. */
+  nothingLeft(): void {
+    this.#waiting.giveUp()
+  }
+
+  /** All that could be evicted counts as room: whether it has to go is found out as bytes come. */
+  async #admits(asking: Reservation, bytes: number): Promise<boolean> {
+    const { maxBytes, minFreeBytes } = this.limits
+    const { cached, room } = await this.#figures()
+    let [fills, missing] = [0, 0]
+    for (const other of this.#reservations) {
+      if (other === asking) continue
+      if (other.purpose === 'fill') fills += other.promised
+      missing += other.promised - other.onDisk
+    }
+    const isMirrored = asking.purpose === 'fill'
+    if (isMirrored && fills + bytes > maxBytes) return false
+    const evictable = cached + this.resting.bytesBeside(this.partials)
+    const left = isMirrored ? minFreeBytes : 0
+    return bytes - asking.onDisk + missing + left <= room.bytes + evictable
+  }
+
+  async #grant(reservation: Reservation, end: number, signal?: AbortSignal): Promise<boolean> {
+    const figures = await this.#figures()
+    signal?.throwIfAborted()
+    // Guards against this order: (1) one waits for room. (2) Some is made. (3) Another one comes, and takes it.
+    if (!this.#waiting.isEmpty || isShort(this.#lack(figures, reservation.needUntil(end)))) {
+      return this.#wait({ reservation, end }, signal)
+    }
+    reservation.granted(end)
+    return true
+  }
+
+  #wait(request: Request, signal: AbortSignal | undefined): Promise<boolean> {
+    const waiting = this.#waiting.wait(request, signal)
+    this.#options.onWait()
+    return waiting
+  }
+
+  #needOf({ reservation, end, freeing }: Request): Need {
+    if (freeing === undefined) return reservation.needUntil(end)
+    return { purpose: reservation.purpose, bytes: freeing, files: 0 }
+  }
+
+  async #figures(): Promise<Figures> {
+    await this.resting.known()
+    const before = this.#missing()
+    const { cachedBytes, disk } = this.#options
+    const [cached, room] = await Promise.all([cachedBytes(), disk().catch(() => endless)])
+    // What was written since is in the figures of the disk, or not.
+    return { cached, room, missing: Math.max(before, this.#missing()) }
+  }
+
+  #missing(): number {
+    let bytes = 0
+    for (const reservation of this.#reservations) bytes += reservation.missing
+    return bytes
+  }
+
+  #counted({ cached }: Figures): number {
+    let bytes = cached + this.#leaving + this.resting.bytesBeside(this.partials)
+    for (const one of this.#reservations) if (one.purpose === 'fill') bytes += one.counted
+    return bytes
+  }
+
+  #lack(figures: Figures, { purpose, bytes, files }: Need, limits = this.limits): Lack {
+    const { room, missing } = figures
+    const isMirrored = purpose === 'fill'
+    const ofLimit = isMirrored ? this.#counted(figures) + bytes - limits.maxBytes : 0
+    const ofDisk = bytes + missing + (isMirrored ? limits.minFreeBytes : 0) - room.bytes
+    const ofFiles = room.files.total > 0 ? files + this.#missingFiles(room) - room.files.free : 0
+    return { bytes: Math.max(0, ofLimit, ofDisk), files: Math.max(0, ofFiles) }
+  }
+
+  #missingFiles({ files }: DiskRoom): number {
+    let missing = Math.min(largestFileMargin, Math.ceil(files.total / 16))
+    for (const reservation of this.#reservations) missing += reservation.missingFiles
+    return missing
+  }
+}
+
+function isShort({ bytes, files }: Lack): boolean {
+  return bytes > 0 || files > 0
+}
+
+function margin(bytes: number): number {
+  return Math.min(bytes / 10, largestMargin)
+}
