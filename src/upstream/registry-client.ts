@@ -131,6 +131,11 @@ export class RegistryClient implements AsyncDisposable {
     return this.#connection.check()
   }
 
+  /** Closes the connections that nobody uses at the moment. */
+  dropIdle(): void {
+    this.#connection.dropIdle()
+  }
+
   /** Whether anyone was refused it when what is in a repository was last asked for. Never without an account. */
   isRefused(repository: RepositoryName): boolean {
     return this.#knowledge.lastWord(repository) === 'refused'

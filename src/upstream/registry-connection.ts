@@ -111,6 +111,11 @@ export class RegistryConnection implements Link, AsyncDisposable {
     return { state: 'unreachable', sentence: `cannot be reached: ${reasonOf(failure, this.#name)}` }
   }
 
+  /** Closes the connections that nobody uses at the moment. */
+  dropIdle(): void {
+    this.#transport.dropIdle()
+  }
+
   /** Ends every question under way, the tokens that they wait for, and the answers whose bodies still come. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopped.abort(new Error(`${this.#name} is not asked any more: the mirror is stopping`))

@@ -26,9 +26,21 @@ class NoConnectionError extends Error {
   constructor(attempts: readonly FailedAttempt[]) {
     super(attempts.map(({ at, code }) => `${at} ${inWords(code)} (${code})`).join(', '))
     this.name = 'NoConnectionError'
-    this.code = attempts.every(({ code }) => code === 'ETIMEDOUT') ? 'ETIMEDOUT' : 'ECONNREFUSED'
+    this.code = codeOf(attempts)
     this.attempts = attempts
   }
+}
+
+/** That descriptors are short here says nothing about anybody's address. */
+function codeOf(attempts: readonly FailedAttempt[]): string {
+  const short = attempts.find(isShortOfDescriptors)
+  if (short) return short.code
+  return attempts.every(({ code }) => code === 'ETIMEDOUT') ? 'ETIMEDOUT' : 'ECONNREFUSED'
+}
+
+/** Whether this process, or the whole system, has as many files and connections open as it may have. */
+export function isShortOfDescriptors({ code }: { readonly code?: string | undefined }): boolean {
+  return code === 'EMFILE' || code === 'ENFILE'
 }
 
 /** Milliseconds after which the next address is begun beside those under way (RFC 8305, section 5). */

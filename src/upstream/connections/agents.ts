@@ -2,10 +2,10 @@ import http from 'node:http'
 import https from 'node:https'
 import { isIP, type Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
-import { abortable } from '../../flow/abortable.ts'
+import { abortable, delay } from '../../flow/abortable.ts'
 import type { Pulse } from '../../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
-import { raceAddresses } from './address-race.ts'
+import { isShortOfDescriptors, raceAddresses } from './address-race.ts'
 import { nameFailure } from './connection-failure.ts'
 import { portOf, withoutBrackets } from './host-port.ts'
 import type { Names } from './names.ts'
@@ -33,6 +33,8 @@ type CreateOptions = http.ClientRequestArgs & ConnectionOptions & { readonly ser
 const lookupMs = 20_000
 /** Milliseconds: four tries of a SYN, at 0, 1, 3 and 7 s; satellites take more than a second for one. */
 const connectMs = 10_000
+/** Milliseconds for which descriptors may be short before it is told; and between two tries. */
+const shortage = { forMs: 5000, pauseMs: 50 } as const
 /** Milliseconds that a connection is kept without a use, as Go's clients keep it; routers on the way forget it later. */
 const idleMs = 90_000
 /** Milliseconds without a byte after which the kernel asks whether the other end is there. Node's default, every second, is traffic. */
@@ -149,14 +151,31 @@ export class Agents implements Disposable {
       this.#options.names.lookup(host, signal),
     )
     pulse?.beat()
-    const socket = await raceAddresses(select(host, found), {
-      port,
-      open: (address) => this.#begin(protocol, { ...args, host: address }),
-      timeoutMs: connectMs,
-      signal: this.#closed.signal,
-    })
+    const socket = await this.#whenDescriptorsAreFree(() =>
+      raceAddresses(select(host, found), {
+        port,
+        open: (address) => this.#begin(protocol, { ...args, host: address }),
+        timeoutMs: connectMs,
+        signal: this.#closed.signal,
+      }),
+    )
     pulse?.beat()
     return protocol === 'https:' ? await this.#secured(socket, pulse) : socket
+  }
+
+  /** They are back as soon as a client is served; and what is kept for later is worth less than what is asked for now. */
+  async #whenDescriptorsAreFree(connect: () => Promise<Socket>): Promise<Socket> {
+    const startedAt = performance.now()
+    for (;;) {
+      try {
+        return await connect()
+      } catch (error) {
+        const isShort = isShortOfDescriptors(error as NodeJS.ErrnoException)
+        if (!isShort || performance.now() - startedAt > shortage.forMs) throw error
+        this.dropIdle()
+        await delay(shortage.pauseMs, this.#closed.signal)
+      }
+    }
   }
 
   /** As the agent of that protocol would without us; it keeps the TLS sessions. `host` is an address, or of a tunnel. */

@@ -1,5 +1,6 @@
 import { UpstreamError } from '../error.ts'
 import { addressRefused } from './address-policy.ts'
+import { isShortOfDescriptors } from './address-race.ts'
 
 type SystemError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
 
@@ -29,6 +30,10 @@ export function connectionFailure(error: unknown, upstream: string, url: URL, he
   const cause = error as SystemError
   if (cause.code === addressRefused) {
     return new UpstreamError('REFUSED', upstream, `refused to follow: ${cause.message}`, { cause })
+  }
+  if (isShortOfDescriptors(cause)) {
+    const message = `too many files and connections are open here to ask ${upstream}: try again in a moment`
+    return new UpstreamError('CROWDED', upstream, message, { cause, retryAfterSeconds: 1 })
   }
   const code = cause.code === 'ETIMEDOUT' ? 'TIMED_OUT' : 'UNREACHABLE'
   return new UpstreamError(code, upstream, inWords(cause, url, heard), { cause })
