@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
 import { pushersOf } from './access/policy.ts'
+import { admission } from './app/admission.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
 import { startUpkeep } from './app/upkeep.ts'
@@ -228,6 +229,8 @@ export async function createApp(options: AppOptions): Promise<App> {
   )
   const forwarding = new Forwarding(config.server)
   const requestLog = new RequestLog({ logger, metrics, ledger, forwarding })
+  const onLetGo = letGoListener(metrics, ledger)
+  const admitting = admission({ uploads, upstreams }, { patienceMs, onLetGo, logger })
   const server = await buildServer({
     repositories,
     upstreams,
@@ -245,6 +248,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     logger,
     requestLog,
     toldRequests: new ToldRequests(perClient.connections),
+    admission: admitting,
     metrics,
     probe: upkeep.probe,
   })
@@ -259,7 +263,6 @@ export async function createApp(options: AppOptions): Promise<App> {
     },
     async listen() {
       const { listen: addresses, tls, shutdownGrace: graceMs } = config.server
-      const onLetGo = letGoListener(metrics, ledger)
       const handlers = reception(server.routing, {
         forwarding,
         requestLog,
@@ -273,6 +276,7 @@ export async function createApp(options: AppOptions): Promise<App> {
         tls,
         graceMs,
         connectionsPerClient,
+        admission: admitting,
         proxies: forwarding.proxies,
         onCut,
         onLetGo,

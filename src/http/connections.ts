@@ -2,6 +2,7 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import { Occasionally } from '../flow/occasionally.ts'
+import type { Admission } from './admission.ts'
 import { clientKey } from './client-address.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 
@@ -10,6 +11,8 @@ export interface ConnectionsOptions {
   readonly perClient: number
   /** Those whose connections are not bounded: their clients' requests are (`ToldRequests`). */
   readonly proxies: TrustedProxies
+  /** Whether there is room for one more of anybody. */
+  readonly admission: Admission
   /** Hears of each that was closed for it. */
   readonly onRefused: (socket: Socket) => void
   readonly logger: Logger
@@ -29,7 +32,13 @@ export class Connections {
   watch(server: Server): void {
     const emit = server.emit.bind(server) as (event: string | symbol, ...values: unknown[]) => boolean
     server.emit = (event: string | symbol, ...values: unknown[]): boolean =>
-      event === 'connection' && !this.#admits(values[0] as Socket) ? true : emit(event, ...values)
+      event === 'connection' && !this.#enter(values[0] as Socket) ? true : emit(event, ...values)
+  }
+
+  #enter(socket: Socket): boolean {
+    if (!this.#admits(socket)) return false
+    this.#options.admission.enter(socket)
+    return true
   }
 
   #admits(socket: Socket): boolean {

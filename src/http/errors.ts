@@ -92,7 +92,8 @@ function toRegistryError(error: unknown, kind: RegistryTarget['kind']): Registry
 
 function fromStorage(error: StorageError): RegistryError {
   const { status, message } = storageAnswers[error.code]
-  return new RegistryError('UNAVAILABLE', message, { status, cause: error })
+  const retry = error.code === 'BUSY' ? { retryAfterSeconds: 1 } : {}
+  return new RegistryError('UNAVAILABLE', message, { status, cause: error, ...retry })
 }
 
 /** The status of Fastify, where it is one that we send. */

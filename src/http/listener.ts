@@ -8,6 +8,7 @@ import { delay } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import type { ListenAddress } from '../names/listen-address.ts'
 import { checkPair, readChain, readKey } from '../pem/key-pair.ts'
+import type { Admission } from './admission.ts'
 import { Answers } from './answers.ts'
 import { Connections } from './connections.ts'
 import type { LetGoReason } from './metrics.ts'
@@ -25,6 +26,7 @@ export interface ListenerOptions {
   readonly graceMs: number
   /** Connections that one client may have at a time. */
   readonly connectionsPerClient: number
+  readonly admission: Admission
   /** Those who may have any number of them. */
   readonly proxies: TrustedProxies
   /** Milliseconds in which the headers of a request have to come: nobody honest is slower with a few hundred bytes. */
@@ -79,10 +81,10 @@ export class Listener implements AsyncDisposable {
    */
   static async open({ onArrival, answer }: Handlers, options: ListenerOptions): Promise<Listener> {
     const tls = options.tls && (await readCertificate(options.tls))
-    const { logger, onLetGo, headersMs = defaultHeadersMs } = options
+    const { admission, logger, onLetGo, headersMs = defaultHeadersMs } = options
     const answers = new Answers()
     const pipelining = new Pipelining({ ...waiting, onExcess: (socket) => onLetGo('pipelining', socket) })
-    const handler = pipelining.around(onArrival, answers.around(answer))
+    const handler = admission.around(pipelining.around(onArrival, answers.around(answer)))
     const timeouts = {
       ...settings,
       headersTimeout: headersMs,
@@ -96,6 +98,7 @@ export class Listener implements AsyncDisposable {
     const connections = new Connections({
       perClient: options.connectionsPerClient,
       proxies: options.proxies,
+      admission,
       onRefused: (socket) => onLetGo('connections', socket),
       logger,
     })
@@ -129,6 +132,7 @@ export class Listener implements AsyncDisposable {
       await listener[Symbol.asyncDispose]()
       throw error
     }
+    admission.share()
     job?.start()
     return listener
   }

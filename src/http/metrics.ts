@@ -32,7 +32,7 @@ export interface MetricsSources {
 }
 
 /** Why a connection was closed: more than may be of connections or requests behind one another, or what did not come. */
-export type LetGoReason = 'connections' | 'pipelining' | 'headers' | 'taking' | 'sending'
+export type LetGoReason = 'connections' | 'crowd' | 'pipelining' | 'headers' | 'taking' | 'sending'
 
 /** A request below `/v2/` at its end. */
 export interface CountedRequest {

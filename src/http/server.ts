@@ -8,6 +8,7 @@ import Fastify, {
 } from 'fastify'
 import type { Logger } from 'pino'
 import type { CacheStatus } from '../registry/repository.ts'
+import type { Admission } from './admission.ts'
 import { answerError } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 import { cacheHeader } from './question.ts'
@@ -24,6 +25,7 @@ export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions
   readonly pushers: PagesOptions['pushers']
   readonly metrics: Metrics
   readonly toldRequests: ToldRequests
+  readonly admission: Admission
   readonly logger: Logger
   /** Rejects where the store cannot be used. */
   readonly probe: () => Promise<void>
@@ -101,6 +103,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   const answer = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const context = requestLog.of(request.raw, reply.raw)
     options.toldRequests.enter(context)
+    await options.admission.turn(context)
     if (context.isForRegistry) await registry.handle(context, reply)
     else reply.callNotFound()
   }
@@ -124,8 +127,22 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     reply: FastifyReply,
   ): Promise<void> {
     const { isBodyHeld } = requestLog.of(request.raw, reply.raw)
+    if (!isBodyHeld && !reply.raw.shouldKeepAlive) return sendErrorFirst(error, request, reply)
     const isRead = !isBodyHeld && (await drain(request.raw, drained))
     sendError(error, request, reply, isRead)
+  }
+
+  /** Whose connection ends with the answer hears it at once; it is lost only for who goes on to send after that. */
+  async function sendErrorFirst(error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const body = describeError(error, request, reply)
+    const { raw } = reply.hijack()
+    raw.writeHead(reply.statusCode, {
+      ...reply.getHeaders(),
+      'content-length': Buffer.byteLength(body),
+    } as never)
+    raw.write(body)
+    await drain(request.raw, drained)
+    raw.end()
   }
 
   function sendError(
@@ -134,17 +151,23 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     reply: FastifyReply,
     isRead = request.raw.complete || !hasBody(request.raw),
   ): void {
+    const body = describeError(error, request, reply)
+    // A body that was not read would be taken for the next request.
+    if (!isRead) reply.header('connection', 'close')
+    // Also for HEAD, where Node drops the body: the length is that of the GET.
+    reply.send(body)
+  }
+
+  /** Everything of an error's answer but its body, which is returned. */
+  function describeError(error: unknown, request: FastifyRequest, reply: FastifyReply): string {
     const context = requestLog.of(request.raw, reply.raw)
     const { status, headers, body, code, message } = answerError(error, context.kind, context.subject)
     context.error = error
     context.refusal = `${code}: ${message}`
     context.bytes = Buffer.byteLength(body)
-    // A body that was not read would be taken for the next request.
-    if (!isRead) reply.header('connection', 'close')
     for (const name of descriptive) reply.removeHeader(name)
     reply.code(status).headers(headers)
-    // Also for HEAD, where Node drops the body: the length is that of the GET.
-    reply.send(body)
+    return body
   }
 }
 

@@ -35,6 +35,11 @@ export class IdleUploads implements Disposable {
     if (longest && this.#open.size > maximumOpen) this.#close(longest)
   }
 
+  /** Closes the files of all of them: somebody else needs descriptors now. */
+  closeAll(): void {
+    for (const session of [...this.#open.keys()]) this.#close(session)
+  }
+
   [Symbol.dispose](): void {
     for (const session of [...this.#open.keys()]) this.wake(session)
   }

@@ -145,6 +145,11 @@ export class Uploads implements AsyncDisposable {
     return this.#sweep.sweep()
   }
 
+  /** Closes the files that no request writes to at the moment. */
+  closeIdle(): void {
+    this.#idle.closeAll()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const message = 'the mirror is stopping; what was uploaded is kept: go on when it is back'
     const reason = new RegistryError('UNAVAILABLE', message)

@@ -11,6 +11,8 @@ import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { pino } from 'pino'
+import { Admission } from '../../src/http/admission.ts'
+import { processDescriptors } from '../../src/http/descriptors.ts'
 import { Listener } from '../../src/http/listener.ts'
 import { Pipelining } from '../../src/http/pipelining.ts'
 import { TrustedProxies } from '../../src/http/trusted-proxies.ts'
@@ -214,6 +216,9 @@ for (const method of ['GET', 'HEAD']) {
 
 test('headers that do not come whole are waited for a while, and a whole request is answered meanwhile', async () => {
   const letGo: string[] = []
+  const onLetGo = (reason: string) => void letGo.push(reason)
+  const logger = pino({ level: 'silent' })
+  const descriptors = processDescriptors()
   await using listener = await Listener.open(
     { onArrival: () => {}, answer: (_, response) => void response.end('whole') },
     {
@@ -222,10 +227,11 @@ test('headers that do not come whole are waited for a while, and a whole request
       graceMs: 0,
       headersMs: 300,
       connectionsPerClient: 1000,
+      admission: new Admission({ descriptors, patienceMs: 1000, onShortage: () => {}, onLetGo, logger }),
       proxies: new TrustedProxies([]),
       onCut: () => {},
-      onLetGo: (reason) => letGo.push(reason),
-      logger: pino({ level: 'silent' }),
+      onLetGo,
+      logger,
     },
   )
   const [port = 0] = listener.ports

@@ -99,6 +99,7 @@ export const programs = {
   sh: { debian: 'dash', starts: true },
   skopeo: { debian: 'skopeo' },
   sleep: { debian: 'coreutils' },
+  prlimit: { debian: 'util-linux', starts: true },
   strace: { debian: 'strace', starts: true },
   'systemd-analyze': { debian: 'systemd' },
   tar: { debian: 'tar' },
