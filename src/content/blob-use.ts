@@ -17,12 +17,13 @@ const notedEveryMs = 10_000
 export class BlobUse implements AsyncDisposable {
   readonly #options: BlobUseOptions
   readonly #readers = new Map<Digest, number>()
-  readonly #used = new Set<Digest>()
+  /** When, in milliseconds since the epoch. */
+  readonly #used = new Map<Digest, number>()
   readonly #noting: IntervalJob
 
   constructor(options: BlobUseOptions) {
     this.#options = options
-    this.#noting = new IntervalJob(() => this.#note(), {
+    this.#noting = new IntervalJob(() => this.note(), {
       intervalMs: notedEveryMs,
       onError: (err) => options.logger.warn({ err }, 'the catalog could not be written'),
     })
@@ -36,7 +37,7 @@ export class BlobUse implements AsyncDisposable {
 
   /** The same reader, of a blob that is in use until it is closed. */
   counted(digest: Digest, reader: BlobReader): BlobReader {
-    this.#used.add(digest)
+    this.#used.set(digest, Date.now())
     this.#readers.set(digest, (this.#readers.get(digest) ?? 0) + 1)
     let isOpen = true
     return {
@@ -59,20 +60,29 @@ export class BlobUse implements AsyncDisposable {
     this.#used.delete(digest)
   }
 
+  /** Notes what was used since the last time. Throws StorageError. */
+  async note(): Promise<void> {
+    // There are few seconds between two notes: what was used in the same one is noted in one go.
+    const bySecond = Map.groupBy(this.#used, ([, at]) => Math.floor(at / 1000))
+    this.#used.clear()
+    const noting = [...bySecond.values()].map((uses) => {
+      const digests = uses.map(([digest]) => digest)
+      return this.#options.records.used(
+        digests,
+        uses.reduce((latest, [, at]) => Math.max(latest, at), 0),
+      )
+    })
+    await Promise.all(noting)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#noting[Symbol.asyncDispose]()
-    await bestEffort(this.#note(), () => {})
+    await bestEffort(this.note(), () => {})
   }
 
   #closed(digest: Digest): void {
     const left = (this.#readers.get(digest) ?? 1) - 1
     if (left > 0) this.#readers.set(digest, left)
     else this.#readers.delete(digest)
-  }
-
-  async #note(): Promise<void> {
-    const digests = [...this.#used]
-    this.#used.clear()
-    if (digests.length > 0) await this.#options.records.used(digests, Date.now())
   }
 }

@@ -11,6 +11,8 @@ import type { BlobRecords } from './blob-records.ts'
 import { BlobUse } from './blob-use.ts'
 import { WatchedDisk } from './disk-state.ts'
 import { Documents } from './documents.ts'
+import { type BlobLimits, eviction } from './eviction.ts'
+import type { Evicted, Evictor } from './evictor.ts'
 import type { Fill } from './fill.ts'
 import type { FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
@@ -19,7 +21,7 @@ import { whenNotBusy } from './patience.ts'
 import type { Reservation } from './reservation.ts'
 import { RunningFills, type RunningFillsOptions } from './running-fills.ts'
 import type { Source } from './source.ts'
-import { Space, type SpaceLimits } from './space.ts'
+import type { Space } from './space.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
 
@@ -27,13 +29,12 @@ export interface BlobsOptions extends RunningFillsOptions {
   readonly records: BlobRecords
   /** See `WatchedDiskOptions`. */
   readonly probeMs?: number
-  /** What mirrored content may have; undefined: all that there is, and nothing is evicted. */
-  readonly limits?: SpaceLimits
+  /** Undefined: it may have all that there is, and nothing is evicted. */
+  readonly limits?: BlobLimits | undefined
 }
 
 /** Looks at a blob that is there and gone again before it is told. */
 const maximumLooks = 5
-const unlimited = { maxBytes: Number.POSITIVE_INFINITY, minFreeBytes: 0 }
 const nobody: ReadonlySet<RepositoryKey> = new Set()
 
 /** The one door to bytes: what is stored, what is on its way, what was pushed; and the one way for bytes to go. */
@@ -44,6 +45,7 @@ export class Blobs implements AsyncDisposable {
   readonly disk: WatchedDisk
   /** Whether there is room. */
   readonly space: Space
+  readonly evictor: Evictor | undefined
   readonly #options: BlobsOptions
   readonly #stored: StoredBlobs
   /** Held over what changes files and records of a digest together. */
@@ -56,22 +58,18 @@ export class Blobs implements AsyncDisposable {
     this.#options = options
     this.disk = new WatchedDisk({ ...options, probe: () => options.store.probe() })
     this.#use = new BlobUse(options)
-    this.space = new Space({
-      ...options,
-      limits: options.limits ?? unlimited,
-      disk: () => options.store.room(),
-      partials: options.store.partials,
-      cachedBytes: async () => 0,
-      onWait: () => this.space.nothingLeft(),
-    })
+    const { documents } = this
+    const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
+    const isOnItsWay = (digest: Digest): boolean => this.#running.of(digest) !== undefined
+    const { space, evictor } = eviction({ ...options, use: this.#use, remove, isOnItsWay })
+    this.space = space
+    this.evictor = evictor
     this.#running = new RunningFills({
       ...options,
       space: this.space,
       disk: this.disk,
       publish: (digest, partial) => this.#publish(digest, partial),
     })
-    const { documents } = this
-    const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
     this.#stored = new StoredBlobs({ ...options, documents, lock: this.#lock, remove })
   }
 
@@ -83,6 +81,16 @@ export class Blobs implements AsyncDisposable {
   /** What became of fills so far, by the name of the upstream. */
   get fills(): ReadonlyMap<string, FillCounts> {
     return this.#running.byUpstream
+  }
+
+  /** Blobs that were handed through without being kept. */
+  get handedThrough(): number {
+    return this.#running.handedThrough
+  }
+
+  /** What was evicted. */
+  get evicted(): Evicted {
+    return this.evictor?.evicted ?? { blobs: 0, bytes: 0 }
   }
 
   /** Clients that had to wait for the end of another fill of theirs, and those of them that were sent away. */
@@ -212,6 +220,7 @@ export class Blobs implements AsyncDisposable {
     this.#isStopped = true
     const reason = new Error('the mirror is stopping; what was fetched is kept')
     await this.#running.stop(reason)
+    await this.evictor?.[Symbol.asyncDispose]()
     this.disk[Symbol.dispose]()
     await this.#stored[Symbol.asyncDispose]()
     await this.#use[Symbol.asyncDispose]()

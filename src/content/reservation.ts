@@ -18,6 +18,8 @@ export interface ReservationHooks {
   readonly present: () => number
   /** Bytes that were on the disk before. */
   readonly resting: () => number
+  /** Resolves when nobody is removing what lies there: from then on nobody begins to. */
+  readonly ready: () => Promise<void>
   /** Whether there may once be room for so many bytes in all. */
   readonly admits: (reservation: Reservation, bytes: number) => Promise<boolean>
   /** Makes so much room beside what is counted, and grants it at once. */
@@ -37,16 +39,16 @@ const stepBytes = 16 * 1024 * 1024
  */
 export class Reservation implements Disposable {
   readonly purpose: Purpose
-  /** The name of what its bytes lie in; empty: nobody else finds it. */
-  readonly partial: string
+  /** The names of what its bytes may lie in. */
+  readonly partials: readonly string[]
   readonly #hooks: ReservationHooks
   #promised = 0
   #granted = 0
   #isWritten = false
 
-  constructor(purpose: Purpose, partial: string, hooks: ReservationHooks) {
+  constructor(purpose: Purpose, partials: readonly string[], hooks: ReservationHooks) {
     this.purpose = purpose
-    this.partial = partial
+    this.partials = partials
     this.#hooks = hooks
   }
 
@@ -81,6 +83,7 @@ export class Reservation implements Disposable {
    * Throws the reason of `signal`.
    */
   async reserve(bytes: number | undefined, signal?: AbortSignal): Promise<boolean> {
+    await this.#hooks.ready()
     const first = this.onDisk + stepBytes
     const isAdmitted = await this.#hooks.admits(this, bytes ?? first)
     if (isAdmitted) {

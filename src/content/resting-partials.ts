@@ -1,9 +1,11 @@
+import { bestEffort } from '../flow/best-effort.ts'
 import type { FoundPartial, Partials } from '../storage/blob-store.ts'
 
 /** The partials that lie there while no fill goes on with them: earlier fills left them, of this process or another. */
 export class RestingPartials {
   readonly #partials: Pick<Partials, 'find' | 'list' | 'remove'>
   readonly #resting = new Map<string, FoundPartial>()
+  readonly #removing = new Map<string, Promise<void>>()
   #listing: Promise<void> | undefined
 
   constructor(partials: Pick<Partials, 'find' | 'list' | 'remove'>) {
@@ -44,12 +46,26 @@ export class RestingPartials {
     else this.#resting.delete(id)
   }
 
-  /** Removes one that no fill goes on with. Throws StorageError. */
+  /** Resolves when it is not being removed. */
+  async removed(id: string): Promise<void> {
+    await this.#removing.get(id)
+  }
+
+  /** Removes one that no fill goes on with, and returns the bytes that are free. Throws StorageError. */
   async remove(id: string): Promise<number> {
     const bytes = this.bytesOf(id)
-    await this.#partials.remove(id)
-    this.#resting.delete(id)
-    return bytes
+    const removing = this.#partials.remove(id)
+    this.#removing.set(
+      id,
+      bestEffort(removing, () => {}),
+    )
+    try {
+      await removing
+      this.#resting.delete(id)
+      return bytes
+    } finally {
+      this.#removing.delete(id)
+    }
   }
 
   async #list(): Promise<void> {

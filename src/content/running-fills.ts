@@ -70,6 +70,11 @@ export class RunningFills {
     return this.#counter.byUpstream
   }
 
+  /** Blobs so far that the disk did not take. */
+  get handedThrough(): number {
+    return this.#windows.count
+  }
+
   /** The latest one of a digest. */
   of(digest: Digest): Fill | undefined {
     return this.#byDigest.get(digest)
@@ -106,7 +111,7 @@ export class RunningFills {
     const { space, publish, slowMs = defaultSlowMs } = this.#options
     const counts = this.#counter.of(source.name)
     counts.started += 1
-    const room = space.reserve('fill', () => fill.presentBytes, partialId(digest))
+    const room = space.reserve('fill', () => fill.presentBytes, partialsOf(digest))
     const fill: Fill = Fill.start(
       {
         ...this.#options,
@@ -146,7 +151,7 @@ export class RunningFills {
   async #giveBack(digest: Digest, room: Disposable, isStored: boolean): Promise<void> {
     const { resting } = this.#options.space
     if (isStored) room[Symbol.dispose]()
-    const looking = [partialId(digest), anew(partialId(digest))].map((id) => resting.look(id))
+    const looking = partialsOf(digest).map((id) => resting.look(id))
     await bestEffort(Promise.all(looking), () => {})
     room[Symbol.dispose]()
   }
@@ -164,4 +169,10 @@ export class RunningFills {
       new Error('too much else is fetched that nobody waits for: what came of it is kept'),
     )
   }
+}
+
+/** The names of what its fills write to. */
+function partialsOf(digest: Digest): string[] {
+  const id = partialId(digest)
+  return [id, anew(id)]
 }

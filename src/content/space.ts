@@ -15,7 +15,7 @@ export interface SpaceOptions {
   readonly limits: SpaceLimits
   readonly disk: () => Promise<DiskRoom>
   readonly partials: Pick<Partials, 'find' | 'list' | 'remove'>
-  /** Bytes that are stored and may be evicted. */
+  /** Bytes that are stored and may be evicted, whole or damaged. */
   readonly cachedBytes: () => Promise<number>
   /** Somebody waits for room: `demand` says how much, and `freed` or `nothingLeft` is to be called. */
   readonly onWait: () => void
@@ -25,6 +25,8 @@ export interface SpaceOptions {
 
 /** What should be evicted. */
 export interface Demand extends Lack {
+  /** Which bound is passed, or would be. */
+  readonly why: 'maxSize' | 'minFree' | 'files'
   /** Somebody waits for it. */
   readonly isAwaited: boolean
   /** A limit is passed, or somebody waits: else it is to have some room ready. */
@@ -76,11 +78,12 @@ export class Space {
     })
   }
 
-  /** For a blob that comes in. `present`: bytes of it that are on the disk; `partial`: the name of what they lie in. */
-  reserve(purpose: Purpose, present: () => number, partial = ''): Reservation {
-    const reservation = new Reservation(purpose, partial, {
+  /** For a blob that comes in. `present`: bytes of it that are on the disk; `partials`: what they may lie in already. */
+  reserve(purpose: Purpose, present: () => number, partials: readonly string[] = []): Reservation {
+    const reservation = new Reservation(purpose, partials, {
       present,
-      resting: () => this.resting.bytesOf(partial),
+      resting: () => partials.reduce((bytes, id) => bytes + this.resting.bytesOf(id), 0),
+      ready: async () => void (await Promise.all(partials.map((id) => this.resting.removed(id)))),
       admits: (...asked) => this.#admits(...asked),
       grant: (...asked) => this.#grant(...asked),
       free: (of, bytes, signal) => this.#wait({ reservation: of, end: 0, freeing: bytes }, signal),
@@ -92,7 +95,7 @@ export class Space {
 
   /** The names of the partials that bytes come into, or will. */
   get partials(): ReadonlySet<string> {
-    return new Set([...this.#reservations].map(({ partial }) => partial))
+    return new Set([...this.#reservations].flatMap(({ partials }) => partials))
   }
 
   /** Bytes that the limit counts: stored and not kept for ever, on their way in, and left by fills. Throws StorageError. */
@@ -103,16 +106,20 @@ export class Space {
   /** What has to go: for whoever waits first, else down to the low-water mark; undefined: nothing. Throws StorageError. */
   async demand(): Promise<Demand | undefined> {
     const figures = await this.#figures()
-    const awaited = this.#waiting.first((request) =>
+    let why = this.#why(figures, nothing)
+    const awaited = this.#waiting.first((request) => {
+      const need = this.#needOf(request)
+      why = this.#why(figures, need)
       // What the disk has refused it lacks, whatever the figures say.
-      request.freeing === undefined ? this.#lack(figures, this.#needOf(request)) : this.#needOf(request),
-    )
-    if (awaited) return { ...awaited, isAwaited: true, isUrgent: true }
+      return request.freeing === undefined ? this.#lack(figures, need) : need
+    })
+    if (awaited) return { ...awaited, why, isAwaited: true, isUrgent: true }
     const { maxBytes, minFreeBytes } = this.limits
     const low = { maxBytes: maxBytes - margin(maxBytes), minFreeBytes: minFreeBytes + margin(minFreeBytes) }
     const lack = this.#lack(figures, nothing, low)
     if (!isShort(lack)) return undefined
-    return { ...lack, isAwaited: false, isUrgent: isShort(this.#lack(figures, nothing)) }
+    const isUrgent = isShort(this.#lack(figures, nothing))
+    return { ...lack, why: this.#why(figures, nothing, low), isAwaited: false, isUrgent }
   }
 
   /** So many bytes that are counted are about to go, by `work`: they count until it has ended. */
@@ -176,11 +183,12 @@ export class Space {
 
   async #figures(): Promise<Figures> {
     await this.resting.known()
-    const before = this.#missing()
     const { cachedBytes, disk } = this.#options
-    const [cached, room] = await Promise.all([cachedBytes(), disk().catch(() => endless)])
-    // What was written since is in the figures of the disk, or not.
-    return { cached, room, missing: Math.max(before, this.#missing()) }
+    const missing = this.#missing()
+    const room = await disk().catch(() => endless)
+    // Guards against this order: (1) what is stored is looked at. (2) A fill is stored, and gives its room back. (3) The
+    // disk has told: its bytes would be counted by neither.
+    return { cached: await cachedBytes(), room, missing }
   }
 
   #missing(): number {
@@ -195,13 +203,27 @@ export class Space {
     return bytes
   }
 
-  #lack(figures: Figures, { purpose, bytes, files }: Need, limits = this.limits): Lack {
-    const { room, missing } = figures
-    const isMirrored = purpose === 'fill'
-    const ofLimit = isMirrored ? this.#counted(figures) + bytes - limits.maxBytes : 0
-    const ofDisk = bytes + missing + (isMirrored ? limits.minFreeBytes : 0) - room.bytes
-    const ofFiles = room.files.total > 0 ? files + this.#missingFiles(room) - room.files.free : 0
+  #lack(figures: Figures, need: Need, limits = this.limits): Lack {
+    const { ofLimit, ofDisk, ofFiles } = this.#shortages(figures, need, limits)
     return { bytes: Math.max(0, ofLimit, ofDisk), files: Math.max(0, ofFiles) }
+  }
+
+  /** Which bound is passed most. */
+  #why(figures: Figures, need: Need, limits = this.limits): Demand['why'] {
+    const { ofLimit, ofDisk, ofFiles } = this.#shortages(figures, need, limits)
+    if (ofFiles > 0) return 'files'
+    return ofLimit > ofDisk ? 'maxSize' : 'minFree'
+  }
+
+  #shortages(figures: Figures, { purpose, bytes, files }: Need, { maxBytes, minFreeBytes }: SpaceLimits) {
+    const { room } = figures
+    const isMirrored = purpose === 'fill'
+    const missing = Math.max(figures.missing, this.#missing())
+    return {
+      ofLimit: isMirrored ? this.#counted(figures) + bytes - maxBytes : 0,
+      ofDisk: bytes + missing + (isMirrored ? minFreeBytes : 0) - room.bytes,
+      ofFiles: room.files.total > 0 ? files + this.#missingFiles(room) - room.files.free : 0,
+    }
   }
 
   #missingFiles({ files }: DiskRoom): number {

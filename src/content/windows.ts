@@ -10,6 +10,12 @@ const smallest = 64 * 1024
 /** The windows of all blobs that the disk cannot take; the more there are, the smaller is the next one. */
 export class Windows {
   readonly #open = new Set<WindowPartial>()
+  #count = 0
+
+  /** Windows so far. */
+  get count(): number {
+    return this.#count
+  }
 
   /** Opens a window, to be ended by its owner as every partial. */
   open(options: Omit<WindowPartialOptions, 'capacity'>): WindowPartial {
@@ -21,6 +27,7 @@ export class Windows {
     const capacity = Math.max(smallest, Math.min(largest, Math.floor(left / 2)))
     const window = new WindowPartial({ ...options, capacity })
     this.#open.add(window)
+    this.#count += 1
     return window
   }
 }

@@ -1,0 +1,65 @@
+import type { Logger } from 'pino'
+import type { Digest } from '../oci/digest.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { BlobRecords } from './blob-records.ts'
+import type { BlobUse } from './blob-use.ts'
+import { evictionOrder } from './eviction-order.ts'
+import { Evictor, type EvictorOptions } from './evictor.ts'
+import { Space, type SpaceLimits } from './space.ts'
+
+/** What mirrored content may have, and for how long it stays. */
+export interface BlobLimits extends SpaceLimits {
+  /** Milliseconds for which what was fetched is not evicted, unless there is no other way (`cache.keepAtLeast`). */
+  readonly keepAtLeastMs: number
+  /** See `EvictorOptions`. */
+  readonly intervalMs?: number
+}
+
+export interface EvictionOptions extends Pick<EvictorOptions, 'remove'> {
+  readonly store: BlobStore
+  readonly records: BlobRecords
+  readonly use: BlobUse
+  readonly isOnItsWay: (digest: Digest) => boolean
+  /** Undefined: it may have all that there is, and nothing is evicted. */
+  readonly limits?: BlobLimits | undefined
+  readonly patienceMs: number
+  readonly logger: Logger
+}
+
+const unlimited: SpaceLimits = { maxBytes: Number.POSITIVE_INFINITY, minFreeBytes: 0 }
+
+/** Who knows whether there is room, and who makes it; to be disposed of by the caller. */
+export function eviction(options: EvictionOptions): { space: Space; evictor: Evictor | undefined } {
+  const { store, records, use, limits } = options
+  const space = new Space({
+    ...options,
+    limits: limits ?? unlimited,
+    disk: () => store.room(),
+    partials: store.partials,
+    cachedBytes: async () =>
+      limits ? (await records.usage()).cached.bytes + store.quarantine.total.bytes : 0,
+    onWait: () => (evictor ? evictor.wake() : space.nothingLeft()),
+  })
+  const evictor =
+    limits &&
+    new Evictor({
+      ...options,
+      ...limits,
+      space,
+      catalog: records,
+      quarantine: store.quarantine,
+      order: () =>
+        evictionOrder({
+          ...options,
+          ...limits,
+          catalog: records,
+          quarantine: store.quarantine,
+          resting: space.resting,
+          noteUse: () => use.note(),
+          partialsUnderWay: () => space.partials,
+          isRead: (digest) => use.isInUse(digest),
+        }),
+    })
+  evictor?.start()
+  return { space, evictor }
+}

@@ -1,0 +1,238 @@
+import type { Logger } from 'pino'
+import { Changes } from '../flow/changes.ts'
+import { IntervalJob } from '../flow/interval-job.ts'
+import { Occasionally } from '../flow/occasionally.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Catalog } from '../storage/catalog.ts'
+import type { Quarantine } from '../storage/quarantine.ts'
+import type { Turn } from './eviction-order.ts'
+import type { Demand, Space } from './space.ts'
+
+export interface EvictorOptions {
+  readonly space: Space
+  readonly catalog: Pick<Catalog, 'evict' | 'removed'>
+  readonly quarantine: Quarantine
+  /** In the order in which it goes. */
+  readonly order: () => AsyncGenerator<Turn, undefined>
+  /** Removes bytes where `condition` has taken their record away; returns how many are free then. */
+  readonly remove: (digest: Digest, condition: () => Promise<boolean>) => Promise<number>
+  readonly logger: Logger
+  /** Milliseconds between two looks whether a bound is passed while nobody waits. */
+  readonly intervalMs?: number | undefined
+}
+
+/** What has gone. */
+export interface Evicted {
+  readonly blobs: number
+  readonly bytes: number
+}
+
+const defaultIntervalMs = 2000
+/** Blobs at a time, whose records go in one commit. Where nobody waits they are few, and who reads others has the disk. */
+const atOnce = { awaited: 64, gently: 8 } as const
+/** Times as long as it has worked it rests, and milliseconds at most. */
+const rest = { factor: 7, longestMs: 1000 } as const
+/** Milliseconds for which nothing is looked for that was not fetched lately, where there was nothing. */
+const longestFreshMs = 60_000
+
+/**
+ * Takes bytes away that nobody has used for longest: for who waits for room at once, and else, so that few have to wait,
+ * down to the low-water mark with rests in between. Dispose to stop.
+ */
+export class Evictor implements AsyncDisposable {
+  readonly #options: EvictorOptions
+  readonly #evicted = { blobs: 0, bytes: 0 }
+  readonly #job: IntervalJob
+  readonly #stopped = new AbortController()
+  readonly #changes = new Changes()
+  readonly #telling = new Occasionally()
+  #running: Promise<void> | undefined
+  #isAwaited = false
+  /** Since the last line of the log. */
+  #untold: { blobs: number; bytes: number; ms: number; why: Demand['why'] } = {
+    blobs: 0,
+    bytes: 0,
+    ms: 0,
+    why: 'maxSize',
+  }
+  /** Gone, and still among the removals of the catalog. */
+  #removed: Digest[] = []
+  /** Of `performance.now()`. */
+  #onlyFreshUntil = 0
+
+  constructor(options: EvictorOptions) {
+    this.#options = options
+    this.#job = new IntervalJob(() => this.run(), {
+      intervalMs: options.intervalMs ?? defaultIntervalMs,
+      onError: (err) => this.#failed(err),
+    })
+  }
+
+  /** Since the start. */
+  get evicted(): Evicted {
+    return this.#evicted
+  }
+
+  /** Looks now and then from now on. */
+  start(): void {
+    this.#job.start()
+  }
+
+  /** Somebody waits for room. */
+  wake(): void {
+    this.#isAwaited = true
+    this.#changes.announce()
+    this.run().catch((err: unknown) => this.#failed(err))
+  }
+
+  /** Evicts for who waits, then down to the low-water mark, and resolves when that is done. Throws StorageError. */
+  run(): Promise<void> {
+    this.#running ??= this.#run()
+    return this.#running
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort()
+    this.#changes.announce()
+    await this.#job[Symbol.asyncDispose]()
+    await this.#running?.catch(() => {})
+    this.#options.space.nothingLeft()
+    if (this.#untold.blobs > 0) this.#tell()
+  }
+
+  async #run(): Promise<void> {
+    try {
+      do {
+        this.#isAwaited = false
+        await this.#evict()
+      } while (this.#isAwaited && !this.#stopped.signal.aborted)
+    } catch (error) {
+      this.#options.space.nothingLeft()
+      throw error
+    } finally {
+      this.#running = undefined
+    }
+  }
+
+  async #evict(): Promise<void> {
+    const { space, order } = this.#options
+    const startedAt = performance.now()
+    let evenFresh = startedAt < this.#onlyFreshUntil
+    let turns = order()
+    while (!this.#stopped.signal.aborted) {
+      const demand = await space.demand()
+      if (!demand || (evenFresh && !demand.isUrgent)) break
+      const workedFrom = performance.now()
+      const batch = await this.#next(turns, demand, evenFresh)
+      if (batch.length > 0) {
+        this.#untold.why = demand.why
+        await this.#takeAll(batch)
+        if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
+      } else if (evenFresh) {
+        this.#nothingLeft(demand)
+        break
+      } else {
+        // A walk past all that came lately is not worth it again at once.
+        this.#onlyFreshUntil =
+          performance.now() + Math.min((performance.now() - startedAt) * 100, longestFreshMs)
+        if (!demand.isUrgent) break
+        evenFresh = true
+        turns = order()
+      }
+    }
+    await this.#confirmRemoved()
+    this.#untold.ms += performance.now() - startedAt
+    if (this.#untold.blobs > 0) this.#telling.do('evicted', () => this.#tell())
+  }
+
+  /** As much as is wanted, and no more. */
+  async #next(turns: AsyncGenerator<Turn, undefined>, demand: Demand, evenFresh: boolean): Promise<Turn[]> {
+    const batch: Turn[] = []
+    const most = demand.isAwaited ? atOnce.awaited : atOnce.gently
+    let [bytes, files] = [0, 0]
+    while (batch.length < most && (bytes < demand.bytes || files < demand.files)) {
+      const { value: turn } = await turns.next()
+      if (!turn) break
+      if (turn.stays && !(evenFresh && turn.stays === 'fetched lately')) continue
+      batch.push(turn)
+      bytes += turn.bytes
+      files += filesOf(turn)
+    }
+    return batch
+  }
+
+  /** What has gone is told to the catalog along with what goes next: in one commit. */
+  async #takeAll(turns: readonly Turn[]): Promise<void> {
+    const working = [this.#confirmRemoved(), ...turns.map((turn) => this.#takeOne(turn))]
+    for (const one of await Promise.allSettled(working)) if (one.status === 'rejected') throw one.reason
+  }
+
+  async #takeOne(turn: Turn): Promise<void> {
+    const { space } = this.#options
+    const bytes = await space.leaving(turn.bytes, () => this.#take(turn))
+    if (bytes === undefined) return
+    space.freed({ bytes, files: filesOf(turn) })
+    for (const sum of [this.#evicted, this.#untold]) {
+      sum.blobs += 1
+      sum.bytes += bytes
+    }
+  }
+
+  /** Bytes that are free; undefined where it stays after all. Throws where the catalog cannot be written. */
+  async #take({ kind, name, usedAt }: Turn): Promise<number | undefined> {
+    const { catalog, quarantine, space, remove, logger } = this.#options
+    let isGone = kind !== 'blob'
+    try {
+      if (kind === 'partial') return space.partials.has(name) ? undefined : await space.resting.remove(name)
+      const digest = name as Digest
+      if (kind === 'quarantined') return await quarantine.remove(digest)
+      const bytes = await remove(digest, async () => {
+        isGone = await catalog.evict(digest, usedAt + 1)
+        return isGone
+      })
+      if (isGone) this.#removed.push(digest)
+      return isGone ? bytes : undefined
+    } catch (err) {
+      if (!isGone) throw err
+      // A blob without a record is among the removals of the catalog, and goes with them.
+      this.#telling.do('unremoved', () =>
+        logger.error({ err, name }, 'something could not be evicted: trying again later'),
+      )
+      return undefined
+    }
+  }
+
+  async #confirmRemoved(): Promise<void> {
+    const removed = this.#removed
+    this.#removed = []
+    if (removed.length > 0) await this.#options.catalog.removed(removed)
+  }
+
+  /** Whoever comes and waits ends it. */
+  async #rest(workedMs: number): Promise<void> {
+    if (this.#isAwaited || this.#stopped.signal.aborted) return
+    await this.#changes.next(Math.min(workedMs * rest.factor, rest.longestMs))
+  }
+
+  #nothingLeft({ why, bytes, files }: Demand): void {
+    const { space, logger } = this.#options
+    space.nothingLeft()
+    const message = 'there is no room, and nothing more can be evicted: what is fetched is not kept'
+    this.#telling.do('nothing left', () => logger.warn({ why, bytes, files }, message))
+  }
+
+  #failed(err: unknown): void {
+    const message = 'nothing could be evicted: trying again later'
+    this.#telling.do('failed', () => this.#options.logger.error({ err }, message))
+  }
+
+  #tell(): void {
+    const { ms, ...untold } = this.#untold
+    this.#untold = { blobs: 0, bytes: 0, ms: 0, why: untold.why }
+    this.#options.logger.info({ ...untold, ms: Math.round(ms) }, 'evicted what was used longest ago')
+  }
+}
+
+function filesOf({ kind }: Turn): number {
+  return kind === 'partial' ? 2 : 1
+}
