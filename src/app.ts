@@ -1,4 +1,3 @@
-import { statfs } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -6,6 +5,7 @@ import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
 import { pushersOf } from './access/policy.ts'
 import { admission } from './app/admission.ts'
+import { cacheLimits, diskSize } from './app/cache-limits.ts'
 import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
 import { startUpkeep } from './app/upkeep.ts'
@@ -26,6 +26,7 @@ import { Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
+import { addSpaceMetrics } from './http/space-metrics.ts'
 import { ToldRequests } from './http/told-requests.ts'
 import { DocumentReader } from './oci/document-reader.ts'
 import { Ledger } from './registry/ledger.ts'
@@ -132,8 +133,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
+  const disk = () => diskSize(directory)
+  const limits = await cacheLimits(config.cache, { catalog, store, disk, logger })
   const blobs = building.use(
     new Blobs({
+      limits,
       store,
       records: catalog,
       rate,
@@ -212,12 +216,15 @@ export async function createApp(options: AppOptions): Promise<App> {
     buffersInUse: () => pool.inUse,
     stored: () => store.stored,
     collected: upkeep.collected,
-    disk: async () => {
-      const { bavail, blocks, bsize } = await statfs(directory)
-      return { free: bavail * bsize, size: blocks * bsize }
-    },
+    disk,
   })
   addLoginMetrics(metrics, logins)
+  addSpaceMetrics(metrics, {
+    ...limits,
+    usage: () => catalog.usage(),
+    evicted: () => blobs.evicted,
+    handedThrough: () => blobs.handedThrough,
+  })
   const ledger = building.use(
     new Ledger({
       idleMs: pullIdleMs,

@@ -1,0 +1,74 @@
+import { Counter, Gauge, type Registry } from 'prom-client'
+import type { Metrics } from './metrics.ts'
+
+/** What the cache has of the disk, and what it had to give up. */
+export interface MeasuredSpace {
+  readonly maxBytes: number
+  /** What is stored: what may be evicted, and what is kept. */
+  readonly usage: () => Promise<{
+    readonly cached: { readonly bytes: number }
+    readonly kept: { readonly bytes: number }
+  }>
+  readonly evicted: () => { readonly blobs: number; readonly bytes: number }
+  /** Blobs that the disk could not take, or had no room for, so far. */
+  readonly handedThrough: () => number
+}
+
+/** Adds what became of the space on the disk to `/metrics`. */
+export function addSpaceMetrics({ registry }: Metrics, space: MeasuredSpace): void {
+  const registers = [registry]
+  gauge(
+    registers,
+    'larder_cache_limit_bytes',
+    'Bytes that mirrored content may have (cache.maxSize)',
+    async () => space.maxBytes,
+  )
+  gauge(
+    registers,
+    'larder_cached_bytes',
+    'Bytes of blobs that may be evicted',
+    async () => (await space.usage()).cached.bytes,
+  )
+  gauge(
+    registers,
+    'larder_kept_bytes',
+    'Bytes of blobs that were pushed, mounted or pinned',
+    async () => (await space.usage()).kept.bytes,
+  )
+  counter(
+    registers,
+    'larder_evicted_blobs_total',
+    'Blobs that were evicted, those that were not whole among them',
+    () => space.evicted().blobs,
+  )
+  counter(registers, 'larder_evicted_bytes_total', 'Bytes of these', () => space.evicted().bytes)
+  counter(
+    registers,
+    'larder_handed_through_total',
+    'Blobs that were handed through without being kept, for want of room or since the disk failed',
+    space.handedThrough,
+  )
+}
+
+function gauge(registers: Registry[], name: string, help: string, read: () => Promise<number>): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    async collect() {
+      this.set(await read())
+    },
+  })
+}
+
+function counter(registers: Registry[], name: string, help: string, read: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers,
+    collect() {
+      this.reset()
+      this.inc(read())
+    },
+  })
+}
