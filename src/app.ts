@@ -65,6 +65,10 @@ export interface AppOptions {
   readonly settleMs?: number
   /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
   readonly patienceMs?: number
+  /** See `DiskProbeOptions`. */
+  readonly diskProbeMs?: number | undefined
+  /** Milliseconds without an answer after which a disk hangs. */
+  readonly diskHangsAfterMs?: number | undefined
   /** See `UsersFileOptions`. */
   readonly usersSettleMs?: number | undefined
 }
@@ -214,9 +218,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     fillCount: () => blobs.fillCount,
     fills: blobs.fills,
     buffersInUse: () => pool.inUse,
-    stored: () => store.stored,
-    collected: upkeep.collected,
-    disk,
+    ...upkeep.metrics,
   })
   addLoginMetrics(metrics, logins)
   addSpaceMetrics(metrics, {
@@ -257,7 +259,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     toldRequests: new ToldRequests(perClient.connections),
     admission: admitting,
     metrics,
-    probe: upkeep.probe,
+    health: upkeep.health,
   })
   building.defer(() => server.close())
   await server.ready()

@@ -1,9 +1,14 @@
 import type { AppOptions } from '../app.ts'
 import type { Blobs } from '../content/blobs.ts'
-import { type Collected, Collector } from '../registry/collector.ts'
+import { DiskProbe, diskStates } from '../content/disk-probe.ts'
+import type { DiskSources } from '../http/disk-metrics.ts'
+import type { HealthRoutesOptions } from '../http/routes/health.ts'
+import { Collector } from '../registry/collector.ts'
 import type { DirectoryLock } from '../storage/files/directory-lock.ts'
+import { DiskGauge } from '../storage/files/disk-figures.ts'
 import type { FileBlobStore } from '../storage/files/file-blob-store.ts'
 import type { SqliteCatalog } from '../storage/sqlite/sqlite-catalog.ts'
+import { Health } from './health.ts'
 
 /** What keeps a data folder in order. */
 export interface UpkeepParts {
@@ -15,26 +20,48 @@ export interface UpkeepParts {
 
 /** What others ask it. */
 export interface Upkeep {
-  readonly collected: Collected
-  /** Rejects where the data folder cannot be used. */
-  readonly probe: () => Promise<void>
+  readonly metrics: DiskSources
+  readonly health: HealthRoutesOptions['health']
 }
 
 /** Starts the jobs that keep the data folder in order beside the traffic; they end with `building`. */
 export async function startUpkeep(
   { catalog, blobs, store, lock }: UpkeepParts,
-  { config, settleMs, logger }: AppOptions,
+  { config, settleMs, diskProbeMs, diskHangsAfterMs, logger }: AppOptions,
   building: AsyncDisposableStack,
 ): Promise<Upkeep> {
   const collector = building.use(
     new Collector({ catalog, bytes: blobs, graceMs: config.local.collectAfter, settleMs, logger }),
   )
   collector.start()
+  const disk = building.use(
+    new DiskProbe({
+      probe: () => store.probe(),
+      disk: blobs.disk,
+      intervalMs: diskProbeMs,
+      hangsAfterMs: diskHangsAfterMs,
+    }),
+  )
+  disk.start()
+  const health = new Health({
+    disk,
+    renewLock: () => lock.renew(),
+    probeCatalog: () => catalog.probe(),
+    logger,
+  })
+  const gauge = new DiskGauge(config.storage.dir)
   return {
-    collected: collector.collected,
-    probe: async () => {
-      lock.renew()
-      await Promise.all([store.probe(), catalog.probe()])
+    health: () => health.report(),
+    metrics: {
+      collected: collector.collected,
+      stored: () => store.stored,
+      disk: () => gauge.read(),
+      storage: {
+        states: diskStates,
+        get state() {
+          return disk.state
+        },
+      },
     },
   }
 }

@@ -1,34 +1,18 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { PullOutcome } from '../registry/pull.ts'
+import { addDiskMetrics, type DiskSources } from './disk-metrics.ts'
+import { addFillMetrics, type FillSources } from './fill-metrics.ts'
+import { addGauge } from './metric-kinds.ts'
 import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
 
-/** What became of the fills from one upstream so far. */
-interface FillCounts {
-  readonly started: number
-  readonly finished: number
-  readonly failed: number
-  readonly stopped: number
-  readonly resumes: number
-}
-
-export interface MetricsSources {
+export interface MetricsSources extends FillSources, DiskSources {
   /** Of this program. */
   readonly version: string
   readonly upstreams: readonly MeasuredUpstream[]
-  /** Fills under way. */
-  readonly fillCount: () => number
-  /** What became of fills so far, by the name of the upstream. */
-  readonly fills: ReadonlyMap<string, FillCounts>
   /** Who met a bound by client where turns are taken, by what is bounded. */
   readonly clientTurns: Readonly<Record<string, { readonly waited: number; readonly refused: number }>>
   /** Bytes of memory that transfers hold. */
   readonly buffersInUse: () => number
-  /** What is stored, as far as it was counted. */
-  readonly stored: () => { readonly bytes: number; readonly blobs: number }
-  /** What was collected so far of what was pushed. */
-  readonly collected: { readonly bytes: number; readonly blobs: number }
-  /** Bytes of the disk that holds the data folder. */
-  readonly disk: () => Promise<{ readonly free: number; readonly size: number }>
 }
 
 /** Why a connection was closed: more than may be of connections or requests behind one another, or what did not come. */
@@ -94,6 +78,7 @@ export class Metrics {
     })
     addOwnMetrics(registers, sources)
     addFillMetrics(registers, sources)
+    addDiskMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
   }
 
@@ -115,33 +100,15 @@ export class Metrics {
   }
 }
 
-function addGauge(
-  registers: Registry[],
-  name: string,
-  help: string,
-  read: () => number | Promise<number>,
-): void {
-  new Gauge({
-    name,
-    help,
-    registers,
-    async collect() {
-      this.set(await read())
-    },
-  })
-}
-
 function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
-  const { disk } = sources
-  const gauge = addGauge.bind(undefined, registers)
   new Gauge({
     name: 'larder_build_info',
     help: '1; which version of Larder this is, and of Node.js',
     labelNames: ['version', 'node'],
     registers,
   }).set({ version: sources.version, node: process.versions.node }, 1)
-  gauge('larder_fills_running', 'Blobs on their way in', sources.fillCount)
-  gauge('larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', sources.buffersInUse)
+  const { buffersInUse } = sources
+  addGauge(registers, 'larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', buffersInUse)
   new Counter({
     name: 'larder_client_turns_total',
     help: 'Turns that a client had to wait for among its own (waited), and those among them that did not come in time (refused)',
@@ -155,72 +122,4 @@ function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
       }
     },
   })
-  const { collected } = sources
-  const collectedSoFar = (name: string, help: string, read: () => number) =>
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset()
-        this.inc(read())
-      },
-    })
-  collectedSoFar(
-    'larder_collected_blobs_total',
-    'Pushed blobs that were removed since no manifest had named them for long enough',
-    () => collected.blobs,
-  )
-  collectedSoFar('larder_collected_bytes_total', 'Bytes of these', () => collected.bytes)
-  gauge('larder_cache_bytes', 'Bytes of the blobs that are stored', () => sources.stored().bytes)
-  gauge('larder_cache_blobs', 'Blobs that are stored', () => sources.stored().blobs)
-  gauge(
-    'larder_disk_free_bytes',
-    'Free bytes of the disk that holds the data folder',
-    async () => (await disk()).free,
-  )
-  gauge(
-    'larder_disk_size_bytes',
-    'Bytes of the disk that holds the data folder',
-    async () => (await disk()).size,
-  )
-}
-
-function addFillMetrics(registers: Registry[], { fills }: MetricsSources): void {
-  const counter = (
-    name: string,
-    help: string,
-    labelNames: 'outcome'[],
-    read: (counts: FillCounts, add: (labels: { outcome?: string }, value: number) => void) => void,
-  ) =>
-    new Counter<'upstream' | 'outcome'>({
-      name,
-      help,
-      labelNames: ['upstream', ...labelNames],
-      registers,
-      collect() {
-        this.reset()
-        for (const [upstream, counts] of fills)
-          read(counts, (labels, value) => this.inc({ upstream, ...labels }, value))
-      },
-    })
-  counter('larder_fills_started_total', 'Blobs that were begun to be fetched', [], ({ started }, add) =>
-    add({}, started),
-  )
-  counter(
-    'larder_fills_ended_total',
-    'Blobs whose fetching ended: finished, failed, stopped (what was fetched is kept)',
-    ['outcome'],
-    ({ finished, failed, stopped }, add) => {
-      add({ outcome: 'finished' }, finished)
-      add({ outcome: 'failed' }, failed)
-      add({ outcome: 'stopped' }, stopped)
-    },
-  )
-  counter(
-    'larder_fill_resumes_total',
-    'Times that fetching a blob went on in the middle, after a cut, a turn of others or a restart',
-    [],
-    ({ resumes }, add) => add({}, resumes),
-  )
 }

@@ -10,25 +10,21 @@ import type { Logger } from 'pino'
 import type { CacheStatus } from '../registry/repository.ts'
 import type { Admission } from './admission.ts'
 import { answerError } from './errors.ts'
-import type { Metrics } from './metrics.ts'
 import { cacheHeader } from './question.ts'
 import { drain, hasBody } from './receive-blob.ts'
-import { healthRoutes } from './routes/health.ts'
+import { type HealthRoutesOptions, healthRoutes } from './routes/health.ts'
 import { type PagesOptions, pages } from './routes/pages.ts'
 import { RegistryRoutes, type RegistryRoutesOptions } from './routes/registry.ts'
 import { type TokenRoutesOptions, tokenRoutes } from './routes/token.ts'
 import { StrayRequests } from './stray-requests.ts'
 import type { ToldRequests } from './told-requests.ts'
 
-export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions {
+export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions, HealthRoutesOptions {
   readonly upstreams: PagesOptions['upstreams']
   readonly pushers: PagesOptions['pushers']
-  readonly metrics: Metrics
   readonly toldRequests: ToldRequests
   readonly admission: Admission
   readonly logger: Logger
-  /** Rejects where the store cannot be used. */
-  readonly probe: () => Promise<void>
 }
 
 /** On every answer, for clients that look for them on errors too; and a browser shall make nothing of what others stored. */

@@ -1,4 +1,4 @@
-import { Counter, Gauge, type Registry } from 'prom-client'
+import { addGauge, addTotal } from './metric-kinds.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What the cache has of the disk, and what it had to give up. */
@@ -17,58 +17,35 @@ export interface MeasuredSpace {
 /** Adds what became of the space on the disk to `/metrics`. */
 export function addSpaceMetrics({ registry }: Metrics, space: MeasuredSpace): void {
   const registers = [registry]
-  gauge(
+  addGauge(
     registers,
     'larder_cache_limit_bytes',
     'Bytes that mirrored content may have (cache.maxSize)',
-    async () => space.maxBytes,
+    () => space.maxBytes,
   )
-  gauge(
+  addGauge(
     registers,
     'larder_cached_bytes',
     'Bytes of blobs that may be evicted',
     async () => (await space.usage()).cached.bytes,
   )
-  gauge(
+  addGauge(
     registers,
     'larder_kept_bytes',
     'Bytes of blobs that were pushed, mounted or pinned',
     async () => (await space.usage()).kept.bytes,
   )
-  counter(
+  addTotal(
     registers,
     'larder_evicted_blobs_total',
     'Blobs that were evicted, those that were not whole among them',
     () => space.evicted().blobs,
   )
-  counter(registers, 'larder_evicted_bytes_total', 'Bytes of these', () => space.evicted().bytes)
-  counter(
+  addTotal(registers, 'larder_evicted_bytes_total', 'Bytes of these', () => space.evicted().bytes)
+  addTotal(
     registers,
     'larder_handed_through_total',
     'Blobs that were handed through without being kept, for want of room or since the disk failed',
     space.handedThrough,
   )
-}
-
-function gauge(registers: Registry[], name: string, help: string, read: () => Promise<number>): void {
-  new Gauge({
-    name,
-    help,
-    registers,
-    async collect() {
-      this.set(await read())
-    },
-  })
-}
-
-function counter(registers: Registry[], name: string, help: string, read: () => number): void {
-  new Counter({
-    name,
-    help,
-    registers,
-    collect() {
-      this.reset()
-      this.inc(read())
-    },
-  })
 }

@@ -26,15 +26,6 @@ test('/healthz, /readyz and /metrics answer', async () => {
   assert.match(text, /^process_resident_memory_bytes \d+$/m)
 })
 
-test('/readyz says so when the store cannot be written to', async () => {
-  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
-  // A folder that is missing is made again; a file in its place is not.
-  await rm(join(mirror.directory, 'partial'), { recursive: true })
-  await writeFile(join(mirror.directory, 'partial'), '')
-  const { status, text } = await pull(`${mirror.url}/readyz`)
-  assert.deepEqual([status, JSON.parse(text).status], [503, 'not ready'])
-})
-
 const malformed: Record<string, string> = {
   'two Host headers': 'GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
   'an absolute target': 'GET http://evil/v2/ HTTP/1.1\r\nHost: a\r\n\r\n',

@@ -25,6 +25,10 @@ export type MirrorOptions = {
   readonly pullIdleMs?: number
   /** Milliseconds that a client waits for the headers of a blob. */
   readonly patienceMs?: number
+  /** Milliseconds between two probes of the disk. */
+  readonly diskProbeMs?: number
+  /** Milliseconds without an answer after which the disk hangs. */
+  readonly diskHangsAfterMs?: number
   /** Milliseconds after which users who are missing in their file are believed to be gone. */
   readonly usersSettleMs?: number
 }
@@ -83,6 +87,8 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     turnMs: options.turnMs,
     busyPatienceMs: options.busyPatienceMs,
     usersSettleMs: options.usersSettleMs,
+    diskProbeMs: options.diskProbeMs,
+    diskHangsAfterMs: options.diskHangsAfterMs,
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
     ...(options.patienceMs === undefined ? {} : { patienceMs: options.patienceMs }),
   })

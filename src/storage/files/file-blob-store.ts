@@ -32,8 +32,8 @@ import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
 import { FilePartials } from './file-partials.ts'
 import { FileQuarantine } from './file-quarantine.ts'
+import { FolderProbe } from './folder-probe.ts'
 import { HashingThread } from './hashing-thread.ts'
-import { inFolder } from './in-folder.ts'
 import { sealedFile } from './sealed-file.ts'
 import { StoredCount } from './stored-count.ts'
 import { openStoredFile } from './stored-file.ts'
@@ -54,6 +54,7 @@ export class FileBlobStore implements BlobStore {
   readonly #partials: FilePartials
   readonly #writers: FileBlobWriters
   readonly #count: StoredCount
+  readonly #probe: FolderProbe
   readonly #hashing = new HashingThread()
   readonly #quarantine: FileQuarantine
   #counted: Promise<void> = Promise.resolve()
@@ -66,6 +67,7 @@ export class FileBlobStore implements BlobStore {
     this.#partials = new FilePartials(join(directory, 'partial'), publish)
     this.#writers = new FileBlobWriters(join(directory, 'upload'), publish, reserve)
     this.#count = new StoredCount(join(directory, 'blobs'))
+    this.#probe = new FolderProbe([join(directory, 'partial'), join(directory, 'blobs')])
   }
 
   /**
@@ -151,15 +153,8 @@ export class FileBlobStore implements BlobStore {
     return asStorageError('the room on the disk could not be told', this.#room())
   }
 
-  async probe(): Promise<void> {
-    const folder = join(this.#directory, 'partial')
-    const path = join(folder, '.probe')
-    const probing = inFolder(folder, () => writeFile(path, 'larder'))
-    try {
-      await asStorageError('the data folder cannot be written to', probing)
-    } finally {
-      await rm(path, { force: true })
-    }
+  probe(): Promise<void> {
+    return this.#probe.run()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

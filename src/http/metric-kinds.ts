@@ -1,0 +1,33 @@
+import { Counter, Gauge, type Registry } from 'prom-client'
+
+/** A gauge whose figure is read when it is asked for; undefined: nobody knows it, and it is not shown. */
+export function addGauge(
+  registers: Registry[],
+  name: string,
+  help: string,
+  read: () => number | undefined | Promise<number | undefined>,
+): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    async collect() {
+      const figure = await read()
+      if (figure === undefined) this.remove()
+      else this.set(figure)
+    },
+  })
+}
+
+/** A counter that somebody else keeps. */
+export function addTotal(registers: Registry[], name: string, help: string, read: () => number): void {
+  new Counter({
+    name,
+    help,
+    registers,
+    collect() {
+      this.reset()
+      this.inc(read())
+    },
+  })
+}

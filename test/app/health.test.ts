@@ -1,0 +1,131 @@
+/**
+ * What `/readyz` says. Thought of: each trouble of the disk, of the catalog and of the lock, from the first failing write
+ * to the end; a disk and a catalog that hang; that nobody is told where the data lies; a line a minute.
+ */
+import assert from 'node:assert/strict'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { pino } from 'pino'
+import { Health } from '../../src/app/health.ts'
+import type { DiskStateName } from '../../src/content/disk-probe.ts'
+import { StorageError } from '../../src/storage/error.ts'
+import { pull } from '../support/client.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
+import { FaultyDisk } from '../support/faulty-disk.ts'
+import { buildImage } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+
+function scene(parts: { state?: DiskStateName; renewLock?: () => void; probeCatalog?: () => Promise<void> }) {
+  const lines: string[] = []
+  const { state = 'well', renewLock = () => {}, probeCatalog = async () => {} } = parts
+  const logger = pino({}, { write: (line) => void lines.push(line) })
+  return { lines, health: new Health({ disk: { state }, renewLock, probeCatalog, waitMs: 20, logger }) }
+}
+
+test('all is well: ready', async () => {
+  assert.deepEqual(await scene({}).health.report(), { status: 'ready' })
+})
+
+for (const [state, words] of Object.entries({
+  full: /^the disk is full: pulls go on/,
+  read_only: /^the disk is read-only: /,
+  broken: /^the disk fails: /,
+  hanging: /^the disk does not answer: /,
+})) {
+  test(`a disk that is ${state}: degraded, and nothing else is asked of it`, async () => {
+    const touched = () => assert.fail('it may hang as well')
+    const parts = state === 'hanging' ? { renewLock: touched, probeCatalog: touched } : {}
+    const { status, reason } = await scene({ state: state as DiskStateName, ...parts }).health.report()
+    assert.equal(status, 'degraded')
+    assert.match(reason ?? '', words)
+  })
+}
+
+test('a catalog that cannot be written to: degraded, a line once, and no word of where it lies', async () => {
+  const probeCatalog = async () => {
+    throw new StorageError('FULL', '/srv/larder/catalog.db: database or disk is full')
+  }
+  const { health, lines } = scene({ probeCatalog })
+  for (let n = 0; n < 3; n += 1) {
+    const { status, reason } = await health.report()
+    assert.equal(status, 'degraded')
+    assert.match(reason ?? '', /^the catalog cannot be written to: /)
+    assert.doesNotMatch(reason ?? '', /srv/)
+  }
+  assert.equal(lines.length, 1)
+})
+
+test('a catalog that does not answer: degraded, soon, and it is asked one question at a time', async () => {
+  let asked = 0
+  const { health } = scene({
+    probeCatalog: () => {
+      asked += 1
+      return new Promise(() => {})
+    },
+  })
+  const reports = await Promise.all(Array.from({ length: 5 }, () => health.report()))
+  for (const { status, reason } of reports) {
+    assert.equal(status, 'degraded')
+    assert.match(reason ?? '', /^the catalog does not answer: /)
+  }
+  assert.equal(asked, 1)
+})
+
+test('a folder that another process has: not ready', async () => {
+  const { health, lines } = scene({
+    renewLock: () => {
+      throw Object.assign(new Error('/srv/larder is in use by process 7 on nas'), { code: 'LOCKED' })
+    },
+  })
+  const report = await health.report()
+  assert.deepEqual(report, { status: 'not ready', reason: 'another process has the data folder' })
+  assert.match(lines.join(''), /in use by process 7/)
+})
+
+const readyz = async (url: string) => {
+  const { status, text } = await pull(`${url}/readyz`)
+  return { http: status, ...JSON.parse(text) } as { http: number; status: string; reason?: string }
+}
+
+for (const [error, state] of [
+  ['ENOSPC', 'full'],
+  ['EROFS', 'read_only'],
+  ['EIO', 'broken'],
+] as const) {
+  test(`writes fail with ${error}: the probe finds out and says so, pulls go on, and it is over when the disk is well`, async (t) => {
+    await using hub = await startDockerHub()
+    await using mirror = await startMirror({ upstream: hub.url, diskProbeMs: 10 })
+    const image = buildImage({ layers: [100_000] })
+    hub.addImage('library/app', 'v1', image)
+    const [layer] = image.layers
+    assert.ok(layer)
+    const shows = async (name: string) =>
+      (await pull(`${mirror.url}/metrics`)).text.includes(`larder_storage_state{state="${name}"} 1`)
+    assert.ok(await shows('well'))
+    const disk = await FaultyDisk.below(t, mirror.directory)
+    disk.fail({ operation: 'write', error })
+    await until(() => shows(state))
+    const { http, status, reason } = await readyz(mirror.url)
+    assert.deepEqual([http, status], [200, 'degraded'])
+    assert.match(reason ?? '', /^the disk .*: pulls go on/)
+    assert.doesNotMatch(reason ?? '', new RegExp(mirror.directory))
+    const pulled = await pull(`${mirror.url}/v2/library/app/blobs/${layer.digest}`)
+    assert.deepEqual([pulled.status, pulled.digest], [200, layer.digest])
+    disk.heal()
+    await until(() => shows('well'))
+    assert.deepEqual(await readyz(mirror.url), { http: 200, status: 'ready' })
+    const troubles = mirror.events().filter(({ msg }) => /the disk takes no bytes/.test(String(msg)))
+    assert.equal(troubles.length, 1, 'one line a minute')
+    assert.equal(mirror.events().filter(({ msg }) => /takes bytes again/.test(String(msg))).length, 1)
+  })
+}
+
+test('something in the place of a folder is a broken disk', async () => {
+  await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', diskProbeMs: 10 })
+  // A folder that is missing is made again; a file in its place is not.
+  await rm(join(mirror.directory, 'partial'), { recursive: true })
+  await writeFile(join(mirror.directory, 'partial'), '')
+  await until(async () => (await readyz(mirror.url)).reason?.startsWith('the disk fails') === true)
+})
