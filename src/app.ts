@@ -26,7 +26,6 @@ import { Metrics } from './http/metrics.ts'
 import { reception } from './http/reception.ts'
 import { RequestLog } from './http/request-log.ts'
 import { buildServer } from './http/server.ts'
-import { addSpaceMetrics } from './http/space-metrics.ts'
 import { ToldRequests } from './http/told-requests.ts'
 import { DocumentReader } from './oci/document-reader.ts'
 import { Ledger } from './registry/ledger.ts'
@@ -194,7 +193,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     collectAfterMs: config.local.collectAfter,
     logger,
   })
-  const upkeep = await startUpkeep({ catalog, blobs, store, lock }, options, building)
+  const upkeep = await startUpkeep({ catalog, blobs, store, lock, limits }, options, building)
   const { lists, search } = await listing(
     { catalog, local, upstreams, expiring, patienceMs },
     options,
@@ -215,18 +214,10 @@ export async function createApp(options: AppOptions): Promise<App> {
     version,
     upstreams,
     clientTurns: { transfers: transfers.counts, fills: blobs.clientWaits },
-    fillCount: () => blobs.fillCount,
-    fills: blobs.fills,
     buffersInUse: () => pool.inUse,
     ...upkeep.metrics,
   })
   addLoginMetrics(metrics, logins)
-  addSpaceMetrics(metrics, {
-    ...limits,
-    usage: () => catalog.usage(),
-    evicted: () => blobs.evicted,
-    handedThrough: () => blobs.handedThrough,
-  })
   const ledger = building.use(
     new Ledger({
       idleMs: pullIdleMs,

@@ -1,8 +1,11 @@
 import type { AppOptions } from '../app.ts'
 import type { Blobs } from '../content/blobs.ts'
 import { DiskProbe, diskStates } from '../content/disk-probe.ts'
+import type { BlobLimits } from '../content/eviction.ts'
 import type { DiskSources } from '../http/disk-metrics.ts'
+import type { FillSources } from '../http/fill-metrics.ts'
 import type { HealthRoutesOptions } from '../http/routes/health.ts'
+import type { SpaceSources } from '../http/space-metrics.ts'
 import { Collector } from '../registry/collector.ts'
 import type { DirectoryLock } from '../storage/files/directory-lock.ts'
 import { DiskGauge } from '../storage/files/disk-figures.ts'
@@ -16,17 +19,18 @@ export interface UpkeepParts {
   readonly blobs: Blobs
   readonly store: FileBlobStore
   readonly lock: DirectoryLock
+  readonly limits: Pick<BlobLimits, 'maxBytes'>
 }
 
 /** What others ask it. */
 export interface Upkeep {
-  readonly metrics: DiskSources
+  readonly metrics: DiskSources & FillSources & SpaceSources
   readonly health: HealthRoutesOptions['health']
 }
 
 /** Starts the jobs that keep the data folder in order beside the traffic; they end with `building`. */
 export async function startUpkeep(
-  { catalog, blobs, store, lock }: UpkeepParts,
+  { catalog, blobs, store, lock, limits }: UpkeepParts,
   { config, settleMs, diskProbeMs, diskHangsAfterMs, logger }: AppOptions,
   building: AsyncDisposableStack,
 ): Promise<Upkeep> {
@@ -53,6 +57,12 @@ export async function startUpkeep(
   return {
     health: () => health.report(),
     metrics: {
+      fillCount: () => blobs.fillCount,
+      fills: blobs.fills,
+      maxCacheBytes: limits.maxBytes,
+      usage: () => catalog.usage(),
+      evicted: () => blobs.evicted,
+      handedThrough: () => blobs.handedThrough,
       collected: collector.collected,
       stored: () => store.stored,
       disk: () => gauge.read(),

@@ -3,9 +3,10 @@ import type { PullOutcome } from '../registry/pull.ts'
 import { addDiskMetrics, type DiskSources } from './disk-metrics.ts'
 import { addFillMetrics, type FillSources } from './fill-metrics.ts'
 import { addGauge } from './metric-kinds.ts'
+import { addSpaceMetrics, type SpaceSources } from './space-metrics.ts'
 import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
 
-export interface MetricsSources extends FillSources, DiskSources {
+export interface MetricsSources extends FillSources, DiskSources, SpaceSources {
   /** Of this program. */
   readonly version: string
   readonly upstreams: readonly MeasuredUpstream[]
@@ -79,6 +80,7 @@ export class Metrics {
     addOwnMetrics(registers, sources)
     addFillMetrics(registers, sources)
     addDiskMetrics(registers, sources)
+    addSpaceMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
   }
 

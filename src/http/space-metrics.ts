@@ -1,9 +1,10 @@
+import type { Registry } from 'prom-client'
 import { addGauge, addTotal } from './metric-kinds.ts'
-import type { Metrics } from './metrics.ts'
 
 /** What the cache has of the disk, and what it had to give up. */
-export interface MeasuredSpace {
-  readonly maxBytes: number
+export interface SpaceSources {
+  /** Bytes that mirrored content may have (`cache.maxSize`). */
+  readonly maxCacheBytes: number
   /** What is stored: what may be evicted, and what is kept. */
   readonly usage: () => Promise<{
     readonly cached: { readonly bytes: number }
@@ -14,14 +15,13 @@ export interface MeasuredSpace {
   readonly handedThrough: () => number
 }
 
-/** Adds what became of the space on the disk to `/metrics`. */
-export function addSpaceMetrics({ registry }: Metrics, space: MeasuredSpace): void {
-  const registers = [registry]
+/** Adds what became of the space on the disk to the metrics. */
+export function addSpaceMetrics(registers: Registry[], space: SpaceSources): void {
   addGauge(
     registers,
     'larder_cache_limit_bytes',
     'Bytes that mirrored content may have (cache.maxSize)',
-    () => space.maxBytes,
+    () => space.maxCacheBytes,
   )
   addGauge(
     registers,
