@@ -9,15 +9,18 @@ import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { BlobRecords } from './blob-records.ts'
 import { BlobUse } from './blob-use.ts'
+import type { StoredParts } from './damage.ts'
 import { WatchedDisk } from './disk-state.ts'
 import { Documents } from './documents.ts'
 import { type BlobLimits, eviction } from './eviction.ts'
 import type { Evicted, Evictor } from './evictor.ts'
+import { missIfBroken } from './file-checks.ts'
 import type { Fill } from './fill.ts'
 import type { FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
 import type { OpenedBlob, OpenOptions } from './opened-blob.ts'
 import { whenNotBusy } from './patience.ts'
+import { Removal } from './removal.ts'
 import type { Reservation } from './reservation.ts'
 import { RunningFills, type RunningFillsOptions } from './running-fills.ts'
 import type { Source } from './source.ts'
@@ -25,7 +28,7 @@ import type { Space } from './space.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
 
-export interface BlobsOptions extends RunningFillsOptions {
+export interface BlobsOptions extends RunningFillsOptions, Pick<StoredParts, 'maximumQuarantined'> {
   readonly records: BlobRecords
   /** See `WatchedDiskOptions`. */
   readonly probeMs?: number
@@ -47,7 +50,9 @@ export class Blobs implements AsyncDisposable {
   readonly space: Space
   readonly evictor: Evictor | undefined
   readonly #options: BlobsOptions
-  readonly #stored: StoredBlobs
+  /** What is stored, apart from what is on its way. */
+  readonly stored: StoredBlobs
+  readonly #removal: Removal
   /** Held over what changes files and records of a digest together. */
   readonly #lock = new KeyedLock<Digest>()
   readonly #use: BlobUse
@@ -58,8 +63,9 @@ export class Blobs implements AsyncDisposable {
     this.#options = options
     this.disk = new WatchedDisk({ ...options, probe: () => options.store.probe() })
     this.#use = new BlobUse(options)
-    const { documents } = this
-    const remove: Blobs['remove'] = (digest, condition) => this.remove(digest, condition)
+    const parts = { ...options, documents: this.documents, lock: this.#lock }
+    this.#removal = new Removal({ ...parts, use: this.#use })
+    const remove: Removal['remove'] = (...asked) => this.remove(...asked)
     const isOnItsWay = (digest: Digest): boolean => this.#running.of(digest) !== undefined
     const { space, evictor } = eviction({ ...options, use: this.#use, remove, isOnItsWay })
     this.space = space
@@ -70,7 +76,7 @@ export class Blobs implements AsyncDisposable {
       disk: this.disk,
       publish: (digest, partial) => this.#publish(digest, partial),
     })
-    this.#stored = new StoredBlobs({ ...options, documents, lock: this.#lock, remove })
+    this.stored = new StoredBlobs({ ...parts, removal: this.#removal })
   }
 
   /** Fills under way. */
@@ -100,12 +106,12 @@ export class Blobs implements AsyncDisposable {
 
   /** The size of a stored blob in bytes; undefined where it is not stored, or damaged. */
   stat(...asked: Parameters<StoredBlobs['stat']>): ReturnType<StoredBlobs['stat']> {
-    return this.#stored.stat(...asked)
+    return this.stored.stat(...asked)
   }
 
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
   async openStored(digest: Digest): Promise<BlobReader | undefined> {
-    const reader = await this.#stored.open(digest)
+    const reader = await this.stored.open(digest)
     return reader && this.#use.counted(digest, reader)
   }
 
@@ -124,7 +130,9 @@ export class Blobs implements AsyncDisposable {
         const running = this.#running.of(digest)
         // Not before its partial is closed: the next fill opens the same one.
         if (running && isEnding(running)) await abortable(running.ended, signal)
-        const stored = running?.takesFollowers ? undefined : await this.openStored(digest)
+        const stored = running?.takesFollowers
+          ? undefined
+          : await this.openStored(digest).catch(missIfBroken(this.disk))
         if (stored) return { reader: stored, status: status ?? 'hit', confirmedBy }
         // Nothing is begun for somebody who has left.
         signal?.throwIfAborted()
@@ -195,25 +203,15 @@ export class Blobs implements AsyncDisposable {
       return sealed
     })
     const fill = this.#running.of(digest)
-    if (fill) fill.addStored(storedSource(() => this.#stored.open(digest)))
+    if (fill) fill.addStored(storedSource(() => this.stored.open(digest)))
     // What an interrupted fill left of it has no use any more.
     else await this.space.resting.remove(partialId(digest)).catch(() => {})
     return file
   }
 
-  /**
-   * Removes a blob where `condition`, a transaction that takes its record away, says so; returns the bytes that are
-   * free. Who reads it keeps it to the end. The only removal of bytes.
-   */
-  async remove(digest: Digest, condition: () => Promise<boolean>): Promise<number> {
-    // Guards against this order: (1) `condition` takes the record away. (2) A push renames the same bytes to their
-    // place and records them. (3) The file goes that was just promised.
-    return this.#lock.run(digest, async () => {
-      if (!(await condition())) return 0
-      this.documents.forget(digest)
-      this.#use.forget(digest)
-      return this.#options.store.delete(digest)
-    })
+  /** See `Removal.remove`. */
+  remove(...asked: Parameters<Removal['remove']>): Promise<number> {
+    return this.#removal.remove(...asked)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -222,7 +220,7 @@ export class Blobs implements AsyncDisposable {
     await this.#running.stop(reason)
     await this.evictor?.[Symbol.asyncDispose]()
     this.disk[Symbol.dispose]()
-    await this.#stored[Symbol.asyncDispose]()
+    await this.stored[Symbol.asyncDispose]()
     await this.#use[Symbol.asyncDispose]()
   }
 

@@ -5,6 +5,7 @@ import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { StoredBlob } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
+import type { DiskState } from './disk-state.ts'
 
 /** Files that are hashed at a time; more would only make each other's disk seek. */
 const checksAtOnce = 2
@@ -154,4 +155,12 @@ export class FileChecks implements AsyncDisposable {
 export function noneIfBroken(error: unknown): undefined {
   if (error instanceof StorageError && (error.code === 'BROKEN' || error.code === 'CORRUPT')) return undefined
   throw error
+}
+
+/** What the disk does not give is a miss, for whoever has another way to it; the disk is asked until it is well. */
+export function missIfBroken(disk: DiskState): (error: unknown) => undefined {
+  return (error) => {
+    disk.failed(error)
+    return noneIfBroken(error)
+  }
 }

@@ -1,30 +1,19 @@
-import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
-import type { KeyedLock } from '../flow/keyed-lock.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { BlobStore, StoredBlob } from '../storage/blob-store.ts'
+import type { CheckOptions, StoredBlob } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import type { SealedFile } from '../storage/partial.ts'
+import type { BlobRow } from '../storage/stored-bytes.ts'
 import type { BlobRecords } from './blob-records.ts'
-import type { Documents } from './documents.ts'
+import { Damage, type Fault, isSameFile, isStill, type StoredParts } from './damage.ts'
 import { FileChecks, noneIfBroken } from './file-checks.ts'
-import { holdersOfPushed } from './holders.ts'
 import { whenNotBusy } from './patience.ts'
 import { smallSize } from './small-size.ts'
 
-export interface StoredBlobsOptions {
-  readonly store: BlobStore
-  readonly records: BlobRecords
-  readonly documents: Documents
-  readonly lock: KeyedLock<Digest>
-  /** `Blobs.remove`. */
-  readonly remove: (digest: Digest, condition: () => Promise<boolean>) => Promise<number>
-  readonly logger: Logger
-}
-
-const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
+/** What became of a blob that was looked at. */
+export type Verdict = 'whole' | 'damaged' | 'absent'
 
 /**
  * What is stored, never complete where it was damaged on disk. Each time that it is opened a file is compared with what
@@ -32,11 +21,13 @@ const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
  * whose last byte waits for the result. What is small is hashed before its first byte. Dispose to end what is hashed.
  */
 export class StoredBlobs implements AsyncDisposable {
-  readonly #options: StoredBlobsOptions
+  readonly damage: Damage
+  readonly #options: StoredParts
   readonly #checks = new FileChecks()
 
-  constructor(options: StoredBlobsOptions) {
+  constructor(options: StoredParts) {
     this.#options = options
+    this.damage = new Damage(options)
   }
 
   /** A reader, to be closed by the caller; undefined where the blob is not stored, or is of no use and was removed. */
@@ -44,9 +35,11 @@ export class StoredBlobs implements AsyncDisposable {
     const { store, documents } = this.#options
     const kept = documents.get(digest)
     if (kept) return readerOf(kept)
-    const reader = await whenNotBusy(() => store.open(digest))
+    const reader = await whenNotBusy(() => store.open(digest)).catch((error) =>
+      this.#onFailure(digest, error),
+    )
     if (!reader) {
-      await this.#forget(digest)
+      await this.damage.missing(digest)
       return undefined
     }
     return reader.size <= smallSize ? this.#openSmall(digest, reader) : this.#openLarge(digest, reader)
@@ -65,7 +58,7 @@ export class StoredBlobs implements AsyncDisposable {
     if (kept) return { size: kept.length }
     const file = await whenNotBusy(() => store.stat(digest))
     if (!file) {
-      await this.#forget(digest)
+      await this.damage.missing(digest)
       return undefined
     }
     if (isSame(await this.#row(digest), file)) return { size: file.size }
@@ -79,6 +72,26 @@ export class StoredBlobs implements AsyncDisposable {
     return reader && { size: reader.size }
   }
 
+  /**
+   * Compares all bytes with their digest, as the disk has them now. What is damaged is out of the way then. Throws
+   * StorageError where that cannot be; rejects when the signal aborts.
+   */
+  async verify(digest: Digest, options: CheckOptions = {}): Promise<Verdict> {
+    const { store } = this.#options
+    const row = await this.#row(digest)
+    const file = await store.stat(digest)
+    if (file && row && row.size !== file.size) return this.#isDamaged(digest, file, 'wrong')
+    const checked = await whenNotBusy(() => store.check(digest, options), options.signal)
+    if (!checked) {
+      await this.damage.missing(digest)
+      return 'absent'
+    }
+    const { file: read, actual } = checked
+    if (actual !== digest) return this.#isDamaged(digest, read, actual === undefined ? 'unreadable' : 'wrong')
+    await this.#recordGood(digest, read, row !== undefined)
+    return 'whole'
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#checks[Symbol.asyncDispose]()
   }
@@ -88,13 +101,17 @@ export class StoredBlobs implements AsyncDisposable {
     const { documents, lock, store } = this.#options
     // Guards against this order: (1) the file is opened here. (2) Somebody removes the blob: memories forget it, the
     // file goes. (3) What was read here is remembered, and served although it was deleted.
-    const bytes = await lock.run(digest, async () => {
+    const bytes = await lock.run<Uint8Array | Fault>(digest, async () => {
       const read = await readAll(small).catch(noneIfBroken)
-      if (!read || digestOf(read, digestAlgorithm(digest)) !== digest) return undefined
+      if (!read) return 'unreadable'
+      if (digestOf(read, digestAlgorithm(digest)) !== digest) return 'wrong'
       if (await isStill(store, digest, small.file)) documents.set(digest, read)
       return read
     })
-    if (!bytes) return this.#removeDamaged(digest, small.file)
+    if (typeof bytes === 'string') {
+      await this.damage.found(digest, small.file, bytes)
+      return undefined
+    }
     const row = await this.#row(digest)
     if (!isSame(row, small.file)) await this.#recordGood(digest, small.file, row !== undefined)
     return readerOf(bytes)
@@ -102,16 +119,48 @@ export class StoredBlobs implements AsyncDisposable {
 
   async #openLarge(digest: Digest, reader: StoredBlob): Promise<BlobReader | undefined> {
     const row = await this.#row(digest)
-    if (isSame(row, reader.file)) return reader
+    if (isSame(row, reader.file)) return this.#watched(digest, reader)
     if (row && row.size !== reader.size) {
       await reader[Symbol.asyncDispose]()
-      return this.#removeDamaged(digest, reader.file)
+      await this.damage.found(digest, reader.file, 'wrong')
+      return undefined
     }
     return this.#checks.reader(digest, reader, async (actual) => {
       if (actual === digest) return this.#recordGood(digest, reader.file, row !== undefined)
-      await this.#removeDamaged(digest, reader.file)
+      await this.damage.found(digest, reader.file, actual === undefined ? 'unreadable' : 'wrong')
       throw new Error(`${digest} was damaged on disk`)
     })
+  }
+
+  /** It is whole where it was replaced meanwhile: what is put there was verified. */
+  async #isDamaged(digest: Digest, file: SealedFile, fault: Fault): Promise<Verdict> {
+    return (await this.damage.found(digest, file, fault)) ? 'damaged' : 'whole'
+  }
+
+  /** Where the disk does not give its bytes, whoever reads it is cut: who asks again shall not be. */
+  #watched(digest: Digest, reader: StoredBlob): BlobReader {
+    let isOpen = true
+    return {
+      size: reader.size,
+      isVerified: true,
+      verified: async () => {},
+      read: (...asked) =>
+        reader.read(...asked).catch(async (error: unknown) => {
+          // What is read while it is closed fails, and says nothing.
+          if (isOpen) await bestEffort(this.#onFailure(digest, error), () => {})
+          throw error
+        }),
+      [Symbol.asyncDispose]: () => {
+        isOpen = false
+        return reader[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  /** The disk did not give something: resolves where it is out of the way now. Throws `error` where it was that once. */
+  async #onFailure(digest: Digest, error: unknown): Promise<undefined> {
+    noneIfBroken(error)
+    if ((await this.verify(digest)) === 'whole') throw error
   }
 
   /** A catalog that cannot be read knows nothing: the bytes are hashed once more. */
@@ -132,58 +181,11 @@ export class StoredBlobs implements AsyncDisposable {
       logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),
     )
   }
-
-  /** The file is the one that was found damaged, or nothing is removed: it may have been mended meanwhile. */
-  async #removeDamaged(digest: Digest, file: SealedFile): Promise<undefined> {
-    const { store, records, remove, logger } = this.#options
-    // Guards against this order: (1) the file is found damaged. (2) A push renames good bytes over it. (3) These go.
-    await remove(digest, async () => {
-      if (!(await isStill(store, digest, file))) return false
-      const repositories = await holdersOfPushed(records, digest)
-      if (repositories.length > 0) logger.error({ digest, repositories }, `${lostLine}: damaged on disk`)
-      else
-        logger.error(
-          { digest },
-          'a stored blob no longer matches its digest: removed, it will be fetched again',
-        )
-      await bestEffort(records.gone(digest), (err) =>
-        logger.warn({ digest, err }, 'the catalog could not be written'),
-      )
-      return true
-    })
-    return undefined
-  }
-
-  /** What is recorded of a file that is not there any more goes. */
-  async #forget(digest: Digest): Promise<void> {
-    const { store, records, lock, logger } = this.#options
-    if (!(await this.#row(digest))) return
-    // Guards against this order: (1) the file is not found. (2) A push seals it and is recorded. (3) The record goes,
-    // and with it what keeps the file of an acknowledged push from being evicted.
-    await lock.run(digest, async () => {
-      if (await store.stat(digest)) return
-      const repositories = await holdersOfPushed(records, digest)
-      if (repositories.length > 0)
-        logger.error({ digest, repositories }, `${lostLine}: its file is not there`)
-      await bestEffort(records.gone(digest), () => {})
-    })
-  }
 }
 
-function isSame(
-  row: (SealedFile & { verifiedAt: number | undefined }) | undefined,
-  file: SealedFile,
-): boolean {
-  return row !== undefined && row.verifiedAt !== undefined && isSameFile(row, file)
-}
-
-function isSameFile(one: SealedFile, other: SealedFile): boolean {
-  return one.size === other.size && one.mtime === other.mtime && one.inode === other.inode
-}
-
-async function isStill(store: BlobStore, digest: Digest, file: SealedFile): Promise<boolean> {
-  const now = await store.stat(digest)
-  return now !== undefined && isSameFile(now, file)
+/** What was found on the disk, and never verified, has a row as well. */
+function isSame(row: BlobRow | undefined, file: SealedFile): boolean {
+  return row !== undefined && row.verifiedAt > 0 && isSameFile(row, file)
 }
 
 async function readAll(reader: BlobReader): Promise<Uint8Array> {

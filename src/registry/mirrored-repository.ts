@@ -1,3 +1,4 @@
+import { noneIfBroken } from '../content/file-checks.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -78,7 +79,7 @@ export class MirroredRepository implements Repository {
     const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
     const right = await rights.gives(this.key, digest)
     const doubt = this.#doubt(right)
-    const stored = right && (await blobs.openStored(digest))
+    const stored = right && (await blobs.openStored(digest).catch(noneIfBroken))
     if (stored) return { reader: stored, status: 'hit', doubt }
     const isUnrefused = await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest)
@@ -113,7 +114,7 @@ export class MirroredRepository implements Repository {
   async blobStat(digest: Digest, { signal, client }: AskOptions): Promise<ServedBlobStat> {
     const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
     const right = await rights.gives(this.key, digest)
-    const stored = await blobs.stat(digest, { signal })
+    const stored = await blobs.stat(digest, { signal }).catch(noneIfBroken)
     const isStored = stored !== undefined
     const size = stored?.size ?? (right && (await catalog.named(this.key, digest))?.size)
     if (right && size !== undefined) return { size, isStored, doubt: this.#doubt(right) }

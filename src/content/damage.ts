@@ -1,0 +1,141 @@
+import type { Logger } from 'pino'
+import { bestEffort } from '../flow/best-effort.ts'
+import type { KeyedLock } from '../flow/keyed-lock.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import { StorageError } from '../storage/error.ts'
+import type { SealedFile } from '../storage/partial.ts'
+import { nameOf } from '../storage/repository-key.ts'
+import type { BlobRecords } from './blob-records.ts'
+import type { Documents } from './documents.ts'
+import type { Removal } from './removal.ts'
+
+export interface StoredParts {
+  readonly store: BlobStore
+  readonly records: BlobRecords
+  readonly documents: Documents
+  readonly lock: KeyedLock<Digest>
+  readonly removal: Removal
+  /** Bytes that may lie in quarantine of what nobody has pushed: there are others of them elsewhere. */
+  readonly maximumQuarantined?: number
+  readonly logger: Logger
+}
+
+/** wrong: it does not have the bytes of its digest. unreadable: the disk does not give them. */
+export type Fault = 'wrong' | 'unreadable'
+
+/** What the disk has done to stored blobs. */
+export interface DamageCounts {
+  /** Since the start. */
+  readonly wrong: number
+  readonly unreadable: number
+  /** Their files were not there. */
+  readonly missing: number
+}
+
+const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
+const sayings: Readonly<Record<Fault, string>> = {
+  wrong: 'a stored blob no longer matches its digest: set aside, it will be fetched again',
+  unreadable: 'a stored blob cannot be read: set aside, it will be fetched again',
+}
+/** As many as a line of the log names. */
+const maximumTold = 10
+const defaultMaximumQuarantined = 1024 ** 3
+
+/**
+ * The one way for what is damaged, whoever has found it: its record goes and its bytes to quarantine, so that it is
+ * fetched again when it is wanted; of what was pushed nobody else has the bytes, and that is said loudly.
+ */
+export class Damage {
+  readonly #options: StoredParts
+  readonly #counts = { wrong: 0, unreadable: 0, missing: 0 }
+
+  constructor(options: StoredParts) {
+    this.#options = options
+  }
+
+  get counts(): DamageCounts {
+    return this.#counts
+  }
+
+  /**
+   * A file is not what it has to be. True once it is out of the way; false where it was replaced meanwhile, and nothing is
+   * done. Throws StorageError where that cannot be; what is not readable is left where it is while the disk takes no writes.
+   */
+  async found(digest: Digest, file: SealedFile, fault: Fault): Promise<boolean> {
+    const { store, records, removal, logger } = this.#options
+    if (fault === 'unreadable') await this.#assertDiskWell(digest)
+    // Guards against this order: (1) the file is found damaged. (2) A push renames good bytes over it. (3) These go.
+    let isFound = false
+    const condition = async (): Promise<boolean> => {
+      if (!(await isStill(store, digest, file))) return false
+      isFound = true
+      this.#counts[fault] += 1
+      const repositories = await this.#holders(digest)
+      const what = fault === 'wrong' ? 'damaged on disk' : 'they cannot be read'
+      if (repositories.length > 0) logger.error({ digest, repositories }, `${lostLine}: ${what}`)
+      else logger.error({ digest }, sayings[fault])
+      await bestEffort(records.gone(digest), (err) =>
+        logger.warn({ digest, err }, 'the catalog could not be written'),
+      )
+      return true
+    }
+    await removal.remove(digest, condition, 'quarantine')
+    // What stays goes another time.
+    await bestEffort(this.#trim(), () => {})
+    return isFound
+  }
+
+  /** A file is not there any more: what is recorded of it goes. Does nothing where nothing is, or it is there again. */
+  async missing(digest: Digest): Promise<void> {
+    const { store, records, lock, logger } = this.#options
+    if (!(await records.blob(digest).catch(() => undefined))) return
+    // Guards against this order: (1) the file is not found. (2) A push seals it and is recorded. (3) The record goes,
+    // and with it what keeps the file of an acknowledged push from being evicted.
+    await lock.run(digest, async () => {
+      if (await store.stat(digest)) return
+      this.#counts.missing += 1
+      const repositories = await this.#holders(digest)
+      if (repositories.length > 0)
+        logger.error({ digest, repositories }, `${lostLine}: its file is not there`)
+      await bestEffort(records.gone(digest), () => {})
+    })
+  }
+
+  /** A disk that fails altogether has not damaged one blob after the other. One that is only full reads well. */
+  async #assertDiskWell(digest: Digest): Promise<void> {
+    await this.#options.store.probe().catch((cause: unknown) => {
+      if (cause instanceof StorageError && cause.code === 'FULL') return
+      throw new StorageError('BROKEN', `${digest} cannot be read, nor the disk written to`, { cause })
+    })
+  }
+
+  /** The oldest go, of what nobody has pushed. */
+  async #trim(): Promise<void> {
+    const { store, maximumQuarantined = defaultMaximumQuarantined } = this.#options
+    const { quarantine } = store
+    if (quarantine.total.bytes <= maximumQuarantined) return
+    let bytes = 0
+    for (const { digest, size } of quarantine.list().toReversed()) {
+      if ((await this.#holders(digest, 1)).length > 0) continue
+      bytes += size
+      if (bytes > maximumQuarantined) await quarantine.remove(digest)
+    }
+  }
+
+  /** Names of repositories that it was pushed to; none where the catalog cannot be read, which says so elsewhere. */
+  async #holders(digest: Digest, limit = maximumTold): Promise<string[]> {
+    const holders = await this.#options.records.localHolders(digest, limit).catch(() => [])
+    return holders.map(nameOf)
+  }
+}
+
+/** Whether the file of a blob is the one that somebody has looked at. */
+export async function isStill(store: BlobStore, digest: Digest, file: SealedFile): Promise<boolean> {
+  const now = await store.stat(digest)
+  return now !== undefined && isSameFile(now, file)
+}
+
+export function isSameFile(one: SealedFile, other: SealedFile): boolean {
+  return one.size === other.size && one.mtime === other.mtime && one.inode === other.inode
+}
