@@ -49,7 +49,7 @@ const sql = {
             WHERE repository = id AND media_type IS NOT NULL AND public_at IS NOT NULL))) AS is_listed
       FROM repository WHERE origin = ?1 AND name > ?2 ORDER BY name LIMIT ?3)`,
   repositoryId: 'SELECT id FROM repository WHERE origin = ?1 AND name = ?2',
-  isPushed: `SELECT 1 FROM holding
+  isPushed: `SELECT 1 FROM holding INDEXED BY holding_pushed
     WHERE repository = ${asked} AND media_type IS NOT NULL AND local_at IS NOT NULL LIMIT 1`,
   addRepository: 'INSERT INTO repository (origin, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING',
   refuse:
@@ -134,7 +134,8 @@ const sql = {
     AND EXISTS (SELECT 1 FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'manifest')`,
   targetsOf: 'SELECT target, kind FROM reference WHERE repository = ?1 AND manifest = ?2',
   about: `SELECT manifest FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'subject'`,
-  dropReferences: 'DELETE FROM reference WHERE repository = ?1 AND manifest = ?2',
+  // The index is named: without it all of the repository is walked through.
+  dropReferences: 'DELETE FROM reference INDEXED BY reference_of WHERE repository = ?1 AND manifest = ?2',
   addReference: `INSERT INTO reference (repository, target, kind, manifest, size, artifact_type)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT DO UPDATE SET size = excluded.size, artifact_type = excluded.artifact_type`,
@@ -157,7 +158,7 @@ const sql = {
   trimTagMoves: `DELETE FROM tag_move WHERE repository = ?1 AND name = ?2 AND moved_at <= (
       SELECT moved_at FROM tag_move WHERE repository = ?1 AND name = ?2 ORDER BY moved_at DESC LIMIT 1 OFFSET 100)`,
   dropTag: 'DELETE FROM tag WHERE repository = ?1 AND name = ?2',
-  dropTagsOf: 'DELETE FROM tag WHERE repository = ?1 AND digest = ?2',
+  dropTagsOf: 'DELETE FROM tag INDEXED BY tag_of WHERE repository = ?1 AND digest = ?2',
 
   // The bytes that are here.
   blob: 'SELECT size, mtime, inode, used_at, verified_at, kept FROM blob WHERE digest = ?1',
