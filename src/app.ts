@@ -1,13 +1,12 @@
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { Logins } from './access/logins.ts'
 import { pushersOf } from './access/policy.ts'
 import { admission } from './app/admission.ts'
 import { cacheLimits, diskSize } from './app/cache-limits.ts'
-import { catalogListeners } from './app/catalog-listeners.ts'
 import { listing } from './app/listing.ts'
+import { openCatalog } from './app/open-catalog.ts'
 import { startUpkeep } from './app/upkeep.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
@@ -40,7 +39,6 @@ import { Uploads } from './registry/uploads.ts'
 import { lockDirectory } from './storage/files/directory-lock.ts'
 import { FileBlobStore } from './storage/files/file-blob-store.ts'
 import { Reserve } from './storage/reserve.ts'
-import { SqliteCatalog } from './storage/sqlite/sqlite-catalog.ts'
 import { Certificates } from './upstream/connections/certificates.ts'
 import { LineUse } from './upstream/connections/line-use.ts'
 import { Names } from './upstream/connections/names.ts'
@@ -114,9 +112,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const lock = building.use(await lockDirectory(directory))
   const reserve = Reserve.in(directory)
   const store = building.use(await FileBlobStore.open(directory, reserve))
-  const catalog = building.use(
-    await SqliteCatalog.open(join(directory, 'catalog.db'), catalogListeners(store, lock, logger), reserve),
-  )
+  const catalog = building.use(await openCatalog({ directory, store, lock, reserve, logger }))
   const expiring: OpenExpiring = (namespace, budget) =>
     expiringInMemory(budget, (err) => logger.warn({ err, namespace }, 'the store of what expires failed'))
   const proxies = ProxySettings.fromEnvironment(environment)

@@ -2,7 +2,8 @@
 export type FactName =
   /** Bytes: what `cache.maxSize: auto` came to. */
   | 'cache-max-size'
-  /** Of the last change in the journal of what was pushed. */
+  /** Which journal of what was pushed is this catalog's, and the number of the last change that is in both. */
+  | 'journal-catalog'
   | 'journal-sequence'
 
 /** What the catalog tells of the program itself. */

@@ -11,7 +11,7 @@ import { exitCodes } from '../../src/cli/exit-codes.ts'
 import { tellFailure } from '../../src/cli/failure.ts'
 import { OldCatalog } from '../storage/sqlite/old-catalog.ts'
 import { pull } from '../support/client.ts'
-import { buildImage } from '../support/images.ts'
+import { buildImage, type TestImage } from '../support/images.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
 import { pushImage } from '../support/push.ts'
 import { until } from '../support/settle.ts'
@@ -24,28 +24,59 @@ async function dataFolder(t: TestContext): Promise<string> {
   return directory
 }
 
+async function removeCatalog(directory: string): Promise<void> {
+  for (const ending of ['', '-wal', '-shm']) await rm(join(directory, `catalog.db${ending}`), { force: true })
+}
+
+/** Every byte of it. */
+async function assertPulled(repository: string, reference: string, { manifest, config, layers }: TestImage) {
+  assert.equal((await pull(`${repository}/manifests/${reference}`)).digest, manifest.digest)
+  for (const { digest } of [config, ...layers]) {
+    assert.equal((await pull(`${repository}/blobs/${digest}`)).digest, digest)
+  }
+}
+
 function starting(mirror: TestMirror, words: string) {
   return mirror.events().filter(({ msg }) => String(msg).startsWith(words))
 }
 
-test('blobs without a catalog: a warning says how much is there, and what is not known any more', async (t) => {
+test('blobs without a catalog: a warning says how much is there, and what was pushed is all there', async (t) => {
   const directory = await dataFolder(t)
   {
     await using mirror = await startMirror({ directory })
     await pushImage(`${mirror.url}/v2/mine`, 'v1', image)
     assert.deepEqual(starting(mirror, 'there is no catalog'), [])
   }
-  for (const ending of ['', '-wal', '-shm']) await rm(join(directory, `catalog.db${ending}`), { force: true })
+  await removeCatalog(directory)
   for (const expected of [1, 0]) {
     await using mirror = await startMirror({ directory })
     await until(async () => (await mirror.metric('larder_cache_blobs')) === 2)
     await until(() => starting(mirror, 'there is no catalog').length === expected)
-    const [warning] = starting(mirror, 'there is no catalog')
+    const lines = starting(mirror, 'the catalog lacked what was pushed here: all of it')
+    assert.deepEqual(
+      lines.map(({ level, changes }) => [level, changes]),
+      expected ? [['warn', 1]] : [],
+    )
+    await assertPulled(`${mirror.url}/v2/mine`, 'v1', image)
     if (expected === 0) continue
+    const [warning] = starting(mirror, 'there is no catalog')
     assert.equal(warning?.level, 'warn')
     assert.equal(warning?.blobs, 2)
-    assert.match(String(warning?.msg), /pushed here and all tags are not known any more.*put it back/)
+    assert.match(String(warning?.msg), /known as far as pushed.journal has it.*put it back/)
   }
+})
+
+test('blobs without a catalog, and without its journal: what was pushed is not known any more', async (t) => {
+  const directory = await dataFolder(t)
+  {
+    await using mirror = await startMirror({ directory })
+    await pushImage(`${mirror.url}/v2/mine`, 'v1', image)
+  }
+  await removeCatalog(directory)
+  await rm(join(directory, 'pushed.journal'))
+  await using mirror = await startMirror({ directory })
+  assert.deepEqual(starting(mirror, 'the catalog lacked'), [])
+  assert.notEqual((await pull(`${mirror.url}/v2/mine/manifests/v1`)).status, 200)
 })
 
 test('a catalog of the last version: one line says that it was brought over', async (t) => {

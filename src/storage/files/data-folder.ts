@@ -11,6 +11,8 @@ const places = {
   'catalog.db': 'file',
   'catalog.db-wal': 'file',
   'catalog.db-shm': 'file',
+  'catalog.db.open': 'file',
+  'pushed.journal': 'file',
   blobs: 'folder',
   partial: 'folder',
   upload: 'folder',

@@ -11,6 +11,8 @@ import { checkpointIfRoom } from './checkpoint.ts'
 import { FilesInPlace } from './files-in-place.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
+import type { FoundJournal } from './pushed/open-both.ts'
+import { PushedJournal } from './pushed/pushed-journal.ts'
 import { salvage } from './salvage.ts'
 import { isDamage, isFull, isRefusedValue } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
@@ -47,7 +49,7 @@ const filling: ReadonlySet<keyof CatalogVerbs> = new Set([
 /** Milliseconds between two looks whether there is room for the reserve. */
 const reserveEveryMs = 1000
 
-const { path, damagedPath, reserve: shared } = workerData as WriterData
+const { path, damagedPath, pushedPath, reserve: shared } = workerData as WriterData
 const database = openDatabase(path)
 if (damagedPath !== undefined) {
   migrate(database)
@@ -56,6 +58,7 @@ if (damagedPath !== undefined) {
 const statements = new Statements(database)
 const totals = new StoredTotals(database)
 const files = new FilesInPlace(path)
+const pushed = pushedPath === undefined ? undefined : openPushed(pushedPath)
 /** Verbs of which a power cut may take what nothing was committed after: a kill of the process takes nothing of any. */
 const unsynced: ReadonlySet<Asked['verb']> = new Set(['beginUpload'])
 let queue: Asked[] = []
@@ -66,6 +69,7 @@ let damage: unknown
 port.on('message', (request: WriterRequest) => {
   if (!request) {
     commitQueued()
+    pushed?.close()
     database.close()
     port.close()
     return
@@ -74,7 +78,7 @@ port.on('message', (request: WriterRequest) => {
   queue.push(request)
 })
 
-tellTotals()
+tellTotals(pushed?.found)
 
 const reserve = shared && Reserve.sharing(shared)
 if (reserve) {
@@ -112,7 +116,9 @@ function commit(batch: readonly Asked[]): unknown {
     syncIf(batch.some(({ verb }) => !unsynced.has(verb)))
     database.exec('BEGIN IMMEDIATE')
     const replies = batch.map(runVerb)
+    const changes = pushed?.numbered(batch.flatMap((asked, n) => done(asked, replies[n])))
     database.exec('COMMIT')
+    pushed?.append(changes ?? [])
     if (reserve?.isGivenUp) cutJournal()
     else files.committed()
     tellTotals()
@@ -126,9 +132,29 @@ function commit(batch: readonly Asked[]): unknown {
 }
 
 /** Before the replies: who hears that something was done finds it counted. */
-function tellTotals(): void {
+function tellTotals(found?: FoundJournal): void {
   const usage = totals.news
-  if (usage) port?.postMessage({ usage } satisfies WriterMessage)
+  if (usage) port?.postMessage({ usage, found } satisfies WriterMessage)
+}
+
+/** What a verb was given and has answered; nothing where it failed. */
+function done({ verb, parameters }: Asked, reply: WriterReply | undefined) {
+  return reply && 'result' in reply ? [{ verb, parameters, result: reply.result }] : []
+}
+
+function openPushed(path: string): PushedJournal {
+  return PushedJournal.open({
+    database,
+    statements,
+    path,
+    catalogPath: workerData.path,
+    isSalvaged: damagedPath !== undefined,
+    onTrouble: (error) => {
+      port?.postMessage({
+        trouble: error instanceof Error ? error.message : undefined,
+      } satisfies WriterMessage)
+    },
+  })
 }
 
 /** Gives the room of the journal back, where there is room to do it; returns whether that was so. */

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { StorageError } from '../error.ts'
-import type { Reserve } from '../reserve.ts'
 import { assertUnused } from './open-database.ts'
 import { type OpenFile, type OpeningListeners, openFile } from './open-file.ts'
 import { OpenMark } from './open-mark.ts'
 import { finishRebuild, putBack, rebuild, removeUnfinished } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
+import type { CatalogBeside } from './writer-thread.ts'
 
 /** Who is told of what happens to the file of a catalog. */
 export interface CatalogListeners extends OpeningListeners {
@@ -31,7 +31,7 @@ const retryMs = 1000
 export class CurrentFile implements AsyncDisposable {
   readonly #path: string
   readonly #listeners: CatalogListeners
-  readonly #reserve: Reserve | undefined
+  readonly #beside: CatalogBeside
   /** Undefined while a new one is begun, and where that failed. */
   #file: OpenFile | undefined
   /** One that is gone and could not be put back, for want of room perhaps: nothing but this connection reads it. */
@@ -41,15 +41,15 @@ export class CurrentFile implements AsyncDisposable {
   #failedAt: number | undefined
   #replacements = 0
 
-  private constructor(path: string, file: OpenFile, listeners: CatalogListeners, reserve?: Reserve) {
+  private constructor(path: string, file: OpenFile, listeners: CatalogListeners, beside: CatalogBeside) {
     this.#path = path
     this.#file = file
     this.#listeners = listeners
-    this.#reserve = reserve
+    this.#beside = beside
   }
 
   /** See `SqliteCatalog.open`. */
-  static async open(path: string, listeners: CatalogListeners, reserve?: Reserve): Promise<CurrentFile> {
+  static async open(path: string, listeners: CatalogListeners, beside: CatalogBeside): Promise<CurrentFile> {
     const isThere = existsSync(path)
     if (isThere) await removeUnfinished(path)
     else await finishRebuild(path)
@@ -57,12 +57,12 @@ export class CurrentFile implements AsyncDisposable {
     assertUnused(path)
     if (isJournalLost) listeners.onJournalLost?.()
     try {
-      return new CurrentFile(path, await openFile(path, listeners, reserve), listeners, reserve)
+      return new CurrentFile(path, await openFile(path, listeners, beside), listeners, beside)
     } catch (error) {
       if (!isDamage(error)) throw error
-      const keptAs = await rebuild(path)
+      const keptAs = await rebuild(path, beside)
       listeners.onDamaged?.(keptAs)
-      return new CurrentFile(path, await openFile(path, {}, reserve), listeners, reserve)
+      return new CurrentFile(path, await openFile(path, {}, beside), listeners, beside)
     }
   }
 
@@ -126,7 +126,7 @@ export class CurrentFile implements AsyncDisposable {
     try {
       if (existsSync(this.#path)) await removeUnfinished(this.#path)
       else await finishRebuild(this.#path)
-      this.#file = await openFile(this.#path, {}, this.#reserve)
+      this.#file = await openFile(this.#path, {}, this.#beside)
     } catch (error) {
       this.#failedAt = performance.now()
       const failure = StorageError.from(error, 'the catalog cannot be opened')
@@ -152,10 +152,10 @@ export class CurrentFile implements AsyncDisposable {
         former.database.close()
         this.#replacements += 1
         if (this.#replacements > maximumReplacements) throw unreadable()
-        const keptAs = await rebuild(this.#path)
+        const keptAs = await rebuild(this.#path, this.#beside)
         this.#listeners.onDamaged?.(keptAs)
       }
-      this.#file = await openFile(this.#path, {}, this.#reserve)
+      this.#file = await openFile(this.#path, {}, this.#beside)
     } catch (error) {
       if (former.database.isOpen) this.#unsaved = former
       else this.#failedAt = performance.now()

@@ -1,12 +1,11 @@
 import type { DatabaseSync } from 'node:sqlite'
-import type { Reserve } from '../reserve.ts'
 import { FilesInPlace } from './files-in-place.ts'
 import { migrate, newestVersion } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import { OpenMark } from './open-mark.ts'
 import { isDamage } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
-import { WriterThread } from './writer-thread.ts'
+import { type CatalogBeside, WriterThread } from './writer-thread.ts'
 
 /** Both connections to one file. */
 export interface OpenFile {
@@ -25,27 +24,27 @@ export interface OpeningListeners {
 }
 
 /**
- * Opens the catalog at `path`, made where it is missing, with the newest schema. On a full disk `reserve` is given up for
+ * Opens the catalog at `path`, made where it is missing, with the newest schema. On a full disk the reserve is given up for
  * that. Throws what SQLite and the file system say.
  */
 export async function openFile(
   path: string,
   listeners: OpeningListeners,
-  reserve: Reserve | undefined,
+  beside: CatalogBeside,
 ): Promise<OpenFile> {
   try {
-    return await open(path, listeners, reserve)
+    return await open(path, listeners, beside)
   } catch (error) {
     // Without room for its journal not even deletes would help.
-    if (isDamage(error) || !reserve?.giveUpIfNeeded()) throw error
-    return open(path, listeners, reserve)
+    if (isDamage(error) || !beside.reserve?.giveUpIfNeeded()) throw error
+    return open(path, listeners, beside)
   }
 }
 
 async function open(
   path: string,
   { onMade, onMigrated }: OpeningListeners,
-  reserve: Reserve | undefined,
+  beside: CatalogBeside,
 ): Promise<OpenFile> {
   const database = openDatabase(path)
   try {
@@ -54,7 +53,7 @@ async function open(
     const version = migrate(database)
     const statements = new Statements(database)
     statements.prepareAll()
-    const writer = await WriterThread.start({ path, reserve: reserve?.shared })
+    const writer = await WriterThread.start({ path }, beside)
     if (version === 0) onMade?.()
     else if (version < newestVersion) onMigrated?.(version, performance.now() - startedAt)
     return { database, statements, writer, files: new FilesInPlace(path) }

@@ -3,7 +3,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { backup, type DatabaseSync } from 'node:sqlite'
 import type { FilesInPlace } from './files-in-place.ts'
-import { WriterThread } from './writer-thread.ts'
+import { type CatalogBeside, WriterThread } from './writer-thread.ts'
 
 /** Of 4 KiB, of a copy. */
 const pagesAtOnce = 1000
@@ -16,9 +16,13 @@ const pagesAtOnce = 1000
  * is still found, and the next start begins again; 2. the damaged one is renamed: `finishRebuild` does the rest; 3. the
  * new one has its place.
  */
-export async function rebuild(path: string): Promise<string> {
+export async function rebuild(path: string, beside: CatalogBeside = {}): Promise<string> {
   await removeUnfinished(path)
-  await (await WriterThread.start({ path: rebuiltPath(path), damagedPath: path }))[Symbol.asyncDispose]()
+  const writer = await WriterThread.start(
+    { path: rebuiltPath(path), damagedPath: path },
+    { pushed: beside.pushed },
+  )
+  await writer[Symbol.asyncDispose]()
   const keptAs = `${path}.damaged-${now()}`
   // A journal goes before its catalog: beside a new one of the old name it would be taken for that one's.
   await rm(`${path}-shm`, { force: true })

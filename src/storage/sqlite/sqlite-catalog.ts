@@ -3,13 +3,13 @@ import type { Catalog, CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
 import type { ListedAsked } from '../listed-names.ts'
 import { localOrigin, type RepositoryKey } from '../repository-key.ts'
-import type { Reserve } from '../reserve.ts'
 import { nothingStored, type Usage } from '../stored-bytes.ts'
 import { type CatalogListeners, CurrentFile, unreadable } from './current-file.ts'
 import type { OpenFile } from './open-file.ts'
 import { leaseOf, misses, type Question, sqliteReads } from './reads.ts'
 import { isDamage } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
+import type { CatalogBeside } from './writer-thread.ts'
 
 /**
  * The catalog in SQLite (WAL). Reads run here, on a connection of their own; verbs run in a worker thread, so that a
@@ -78,14 +78,14 @@ export class SqliteCatalog implements Catalog {
   /**
    * Opens the catalog in the file at `path`, made where it is missing, and brings it to the newest schema. A damaged
    * one is set aside, now or later, and what can be read of it taken over: the bytes of blobs are in the blob store, and
-   * what upstreams have said comes back with the next pulls. `reserve`: given up for deletes where the disk is full.
+   * what upstreams have said comes back with the next pulls, and what was pushed from the journal of that.
    */
   static async open(
     path: string,
     listeners: CatalogListeners = {},
-    reserve?: Reserve,
+    beside: CatalogBeside = {},
   ): Promise<SqliteCatalog> {
-    return new SqliteCatalog(await CurrentFile.open(path, listeners, reserve))
+    return new SqliteCatalog(await CurrentFile.open(path, listeners, beside))
   }
 
   /**

@@ -2,8 +2,25 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError, type StorageErrorCode } from '../error.ts'
-import type { SharedReserve } from '../reserve.ts'
+import type { Reserve, SharedReserve } from '../reserve.ts'
 import { nothingStored, type Usage } from '../stored-bytes.ts'
+import type { FoundJournal } from './pushed/open-both.ts'
+
+/** What belongs to a catalog and is not in its file. */
+export interface CatalogBeside {
+  /** Given up for deletes where the disk is full. */
+  readonly reserve?: Reserve | undefined
+  /** Where what was pushed is kept once more, and who is told of it. */
+  readonly pushed?:
+    | {
+        readonly path: string
+        /** At the start, and where a damaged catalog was set aside. */
+        readonly onFound?: ((found: FoundJournal) => void) | undefined
+        /** It cannot be written, and why; undefined: it can be again. */
+        readonly onTrouble?: ((why: string | undefined) => void) | undefined
+      }
+    | undefined
+}
 
 /** What the worker starts with. */
 export interface WriterData {
@@ -11,6 +28,8 @@ export interface WriterData {
   readonly path: string
   /** Of a damaged one, which the new one at `path` is filled from. */
   readonly damagedPath?: string | undefined
+  /** Of the journal of what was pushed. */
+  readonly pushedPath?: string | undefined
   /** Room for deletes on a full disk. */
   readonly reserve?: SharedReserve | undefined
 }
@@ -29,8 +48,13 @@ export type WriterReply =
       readonly error: { readonly code: StorageErrorCode | undefined; readonly message: string }
     }
 
-/** All that it gets back. How much is stored comes first of all, and when it has changed. */
-export type WriterMessage = WriterReply | { readonly usage: Usage }
+/** All that it gets back. */
+export type WriterMessage =
+  | WriterReply
+  /** How much is stored: first of all, with what was found of the journal of what was pushed, and when it has changed. */
+  | { readonly usage: Usage; readonly found?: FoundJournal | undefined }
+  /** Why that journal cannot be written; undefined where it can be again. */
+  | { readonly trouble: string | undefined }
 
 /** Of its heap, in MiB: what it is sent lives for one commit. Left to itself this part grows to several times that. */
 const maxYoungGenerationSizeMb = 8
@@ -43,19 +67,27 @@ export class WriterThread implements AsyncDisposable {
   #usage: Usage = nothingStored
   #failure: Error | undefined
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, beside: CatalogBeside) {
     this.#worker = worker
-    worker.on('message', (message: WriterMessage) => this.#hear(message))
+    worker.on('message', (message: WriterMessage) => this.#hear(message, beside))
     worker.on('error', (error) => this.#failAll(error))
     worker.on('exit', () => this.#failAll(new StorageError('BROKEN', "the catalog's writer has ended")))
   }
 
   /** Resolves when the worker has opened its file. */
-  static async start(data: WriterData): Promise<WriterThread> {
+  static async start(
+    data: Omit<WriterData, 'reserve' | 'pushedPath'>,
+    beside: CatalogBeside,
+  ): Promise<WriterThread> {
     // The worker is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/writer-thread(\.\w+)$/, 'catalog-writer$1'))
-    const worker = new Worker(source, { workerData: data, resourceLimits: { maxYoungGenerationSizeMb } })
-    const thread = new WriterThread(worker)
+    const workerData: WriterData = {
+      ...data,
+      reserve: beside.reserve?.shared,
+      pushedPath: beside.pushed?.path,
+    }
+    const worker = new Worker(source, { workerData, resourceLimits: { maxYoungGenerationSizeMb } })
+    const thread = new WriterThread(worker, beside)
     // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
     await once(worker, 'message')
     return thread
@@ -89,8 +121,11 @@ export class WriterThread implements AsyncDisposable {
     await ended
   }
 
-  #hear(message: WriterMessage): void {
-    if ('usage' in message) this.#usage = message.usage
+  #hear(message: WriterMessage, { pushed }: CatalogBeside): void {
+    if ('usage' in message) {
+      this.#usage = message.usage
+      if (message.found?.replayed || message.found?.keptAs) pushed?.onFound?.(message.found)
+    } else if ('trouble' in message) pushed?.onTrouble?.(message.trouble)
     else this.#settle(message)
   }
 

@@ -14,7 +14,16 @@ import { storeBlob } from '../blob-store.contract.ts'
 import { storageFolder, testBytes } from './storage-folder.ts'
 
 const content = testBytes(20_000)
-const files = ['VERSION', 'lock', 'catalog.db', 'catalog.db-wal', 'catalog.db-shm', 'token.key']
+const files = [
+  'VERSION',
+  'lock',
+  'catalog.db',
+  'catalog.db-wal',
+  'catalog.db-shm',
+  'catalog.db.open',
+  'pushed.journal',
+  'token.key',
+]
 const folders = ['blobs', 'partial', 'upload']
 
 const intruders: Record<string, (path: string, t: TestContext) => Promise<unknown>> = {
