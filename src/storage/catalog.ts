@@ -5,6 +5,7 @@ import type { FactReads, FactVerbs } from './facts.ts'
 import type { ListedAsked, ListedNames } from './listed-names.ts'
 import type { PageOf } from './page-of.ts'
 import type { SealedFile } from './partial.ts'
+import type { PinReads, PinVerbs } from './pins.ts'
 import type { RefusalTimes } from './refusal-times.ts'
 import type { RepositoryKey } from './repository-key.ts'
 import type { StoredBytesReads, StoredBytesVerbs } from './stored-bytes.ts'
@@ -111,7 +112,7 @@ interface ManifestPut {
 }
 
 /** The questions. None of them changes anything; what is damaged is a miss. */
-export interface CatalogReads extends FactReads, StoredBytesReads, UploadReads {
+export interface CatalogReads extends FactReads, PinReads, StoredBytesReads, UploadReads {
   /** What the catalog knows of a repository; undefined for one that no upstream ever said yes about and nobody pushed to. */
   repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined>
   /** By origin, then name, in the order of their bytes. */
@@ -177,7 +178,7 @@ export interface CatalogReads extends FactReads, StoredBytesReads, UploadReads {
 }
 
 /** The changes: each one is one transaction, whole or not at all, and durable once it resolves. */
-export interface CatalogVerbs extends FactVerbs, StoredBytesVerbs, UploadVerbs {
+export interface CatalogVerbs extends FactVerbs, PinVerbs, StoredBytesVerbs, UploadVerbs {
   /**
    * An upstream gave a manifest, and this tag for it: the repository, the bytes (in place of others that are kept under
    * this digest), the evidence, what it names, and the tag with its move.

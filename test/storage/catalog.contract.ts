@@ -25,6 +25,7 @@ import { holdersContract } from './catalog-holders.contract.ts'
 import { idleManifestsContract } from './catalog-idle-manifests.contract.ts'
 import { listContract } from './catalog-lists.contract.ts'
 import { localContract } from './catalog-local.contract.ts'
+import { pinsContract } from './catalog-pins.contract.ts'
 import { writeContract } from './catalog-writes.contract.ts'
 
 const others = [
@@ -46,6 +47,7 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: idle manifests`, () => idleManifestsContract(open))
   suite(`${name}: bytes`, () => bytesContract(open))
   suite(`${name}: who has it`, () => holdersContract(open))
+  suite(`${name}: pins`, () => pinsContract(open))
   suite(`${name}: facts`, () => factsContract(open))
   suite(`${name}: writes`, () => writeContract(open))
 }

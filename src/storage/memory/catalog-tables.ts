@@ -10,6 +10,7 @@ import type {
 } from '../catalog.ts'
 import type { FactName } from '../facts.ts'
 import type { SealedFile } from '../partial.ts'
+import { isAbout, type PinPattern, tagMatcherOf } from '../pins.ts'
 import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
 import type { UploadRecord } from '../upload-records.ts'
@@ -48,6 +49,7 @@ export class CatalogTables {
   readonly blobs = new Map<Digest, Stored>()
   readonly uploads = new Map<string, UploadRecord>()
   readonly removals = new Set<Digest>()
+  readonly pins = new Map<string, PinPattern & { readonly pinnedAt: number }>()
   readonly facts = new Map<FactName, number>()
 
   /** Makes the repository known; a yes to anyone ends its being refused. */
@@ -140,6 +142,44 @@ export class CatalogTables {
     if (held?.localAt === undefined) return
     const idleSince = this.isCarried(repository, digest) ? undefined : (held.idleSince ?? at)
     this.hold(repository, digest, { idleSince })
+  }
+
+  /** Takes away what a repository has; the row remains as long as it is pinned. */
+  disown(repository: RepositoryKey, digest: Digest): void {
+    const pinnedAt = this.holding(repository, digest)?.pinnedAt
+    this.holdings.delete(keyOf(repository, digest))
+    if (pinnedAt !== undefined) this.hold(repository, digest, { pinnedAt })
+  }
+
+  /** Pins what is wanted of a repository from `at` on, and nothing else any more. */
+  settlePins(repository: RepositoryKey, at: number): void {
+    const pinned = this.#wanted(repository)
+    for (const digest of pinned) {
+      const pinnedAt = this.holding(repository, digest)?.pinnedAt ?? at
+      this.hold(repository, digest, { pinnedAt })
+    }
+    for (const held of this.holdings.values()) {
+      if (held.repository !== repository || held.pinnedAt === undefined || pinned.has(held.digest)) continue
+      if (isEvidence(held)) this.hold(repository, held.digest, { pinnedAt: undefined })
+      else this.holdings.delete(keyOf(repository, held.digest))
+    }
+  }
+
+  /** What pinned tags point at, and all that it needs. */
+  #wanted(repository: RepositoryKey): ReadonlySet<Digest> {
+    const patterns = [...this.pins.values()].filter((pattern) => isAbout(pattern, repository))
+    const isPinned = tagMatcherOf(patterns.map(({ tag }) => tag))
+    const tags = [...this.tags.values()].filter((tag) => tag.repository === repository && isPinned(tag.name))
+    const wanted = new Set(tags.map(({ digest }) => digest))
+    // What is added to a set while it is walked through is walked through as well.
+    for (const manifest of wanted) {
+      for (const row of this.references.values()) {
+        if (row.repository === repository && row.manifest === manifest && row.kind !== 'subject') {
+          wanted.add(row.target)
+        }
+      }
+    }
+    return wanted
   }
 
   /** Those who have a digest, in the order in which the repositories became known. */

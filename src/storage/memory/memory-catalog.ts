@@ -16,6 +16,7 @@ import type {
 import type { FactName } from '../facts.ts'
 import type { ListedAsked, ListedNames } from '../listed-names.ts'
 import type { PageOf } from '../page-of.ts'
+import type { PinRecord } from '../pins.ts'
 import type { RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import type { BlobRow, CachedBlob, Usage } from '../stored-bytes.ts'
@@ -53,6 +54,8 @@ export class MemoryCatalog implements Catalog {
   readonly evict = this.#verb('evict')
   readonly mayGo = this.#verb('mayGo')
   readonly removed = this.#verb('removed')
+  readonly pin = this.#verb('pin')
+  readonly unpin = this.#verb('unpin')
   readonly setFact = this.#verb('setFact')
   readonly beginUpload = this.#verb('beginUpload')
   readonly endUpload = this.#verb('endUpload')
@@ -234,6 +237,11 @@ export class MemoryCatalog implements Catalog {
   async unverified(before: number, limit: number): Promise<Digest[]> {
     const rows = this.tables.blobsBefore('verifiedAt', before).slice(0, limit)
     return rows.map(({ digest }) => digest)
+  }
+
+  async pins(): Promise<PinRecord[]> {
+    const rows = [...this.tables.pins.values()].toSorted(by('origin', 'repository', 'tag'))
+    return rows.map(({ pinnedAt, ...pattern }) => ({ pattern, pinnedAt }))
   }
 
   async fact(name: FactName): Promise<number | undefined> {

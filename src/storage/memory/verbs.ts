@@ -5,7 +5,7 @@ import type { VerbsOver } from '../catalog-over.ts'
 import type { SealedFile } from '../partial.ts'
 import type { RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
-import { type CatalogTables, keyOf } from './catalog-tables.ts'
+import { type CatalogTables, isEvidence, keyOf } from './catalog-tables.ts'
 
 /** The verbs of the catalog over tables in memory: the plain reading of `sqlite/verbs.ts`. Each changes nothing where it throws. */
 export const memoryVerbs: VerbsOver<CatalogTables> = {
@@ -16,6 +16,7 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     tables.hold(repository, digest, { mediaType, idleSince: undefined })
     tables.name(repository, digest, given.references, given.at)
     if (given.tag !== undefined) point(tables, repository, given.tag, digest, given.at)
+    tables.settlePins(repository, given.at)
   },
 
   checked(tables, repository, tag, digest, asked) {
@@ -23,6 +24,7 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     if (tables.holding(repository, digest)?.mediaType === undefined) return false
     accept(tables, repository, digest, asked)
     point(tables, repository, tag, digest, asked.at)
+    tables.settlePins(repository, asked.at)
     return true
   },
 
@@ -117,11 +119,14 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     tables.name(repository, digest, put.references, put.at)
     tables.settleAbout(repository, digest, put.at)
     for (const tag of put.tags) point(tables, repository, tag, digest, put.at)
+    tables.settlePins(repository, put.at)
     return []
   },
 
   deleteTag(tables, repository, tag) {
-    return tables.tags.delete(keyOf(repository, tag))
+    const wasThere = tables.tags.delete(keyOf(repository, tag))
+    tables.settlePins(repository, 0)
+    return wasThere
   },
 
   deleteManifest(tables, repository, digest, at) {
@@ -136,15 +141,16 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
     if (tables.needs(repository, digest, ['config', 'layer'])) {
       tables.hold(repository, digest, { mediaType: undefined })
     } else {
-      tables.holdings.delete(keyOf(repository, digest))
+      tables.disown(repository, digest)
     }
     afterManifest(tables, repository, digest, at)
+    tables.settlePins(repository, at)
     return 'deleted'
   },
 
   deleteBlob(tables, repository, digest) {
     const held = tables.holding(repository, digest)
-    if (!held || held.mediaType !== undefined) return 'absent'
+    if (!held || !isEvidence(held) || held.mediaType !== undefined) return 'absent'
     if (held.localAt !== undefined && tables.needs(repository, digest)) return 'needed'
     return letHoldingGo(tables, repository, digest)
   },
@@ -178,6 +184,21 @@ export const memoryVerbs: VerbsOver<CatalogTables> = {
 
   removed(tables, digests) {
     for (const digest of digests) tables.removals.delete(digest)
+  },
+
+  pin(tables, pattern, at) {
+    check(at)
+    const key = keyOf(pattern.origin, pattern.repository, pattern.tag)
+    if (tables.pins.has(key)) return
+    const { origin, repository, tag } = pattern
+    tables.pins.set(key, { origin, repository, tag, pinnedAt: at })
+    for (const known of tables.repositories.keys()) tables.settlePins(known, at)
+  },
+
+  unpin(tables, pattern) {
+    const wasThere = tables.pins.delete(keyOf(pattern.origin, pattern.repository, pattern.tag))
+    for (const known of tables.repositories.keys()) tables.settlePins(known, 0)
+    return wasThere
   },
 
   setFact(tables, name, value) {
@@ -229,7 +250,7 @@ function afterManifest(tables: CatalogTables, repository: RepositoryKey, digest:
 
 /** Takes content away from a repository, and says what becomes of the bytes. */
 function letHoldingGo(tables: CatalogTables, repository: RepositoryKey, digest: Digest): 'kept' | 'unlink' {
-  tables.holdings.delete(keyOf(repository, digest))
+  tables.disown(repository, digest)
   const isWanted = tables.holdersOf(digest).some(({ publicAt }) => publicAt !== undefined)
   if (isWanted || tables.isKept(digest)) return 'kept'
   return tables.dropBlob(digest) ? 'unlink' : 'kept'

@@ -15,6 +15,7 @@ import {
   keyIn,
   number,
   parsed,
+  pinIn,
   text,
   texts,
   time,
@@ -175,6 +176,10 @@ export const sqliteReads: Pick<ReadsOver<Statements>, Question> = {
     return statements.all('unverified', before, limit).map((row) => digestFromBytes(row.digest))
   },
 
+  pins(statements) {
+    return statements.all('pins').map(pinIn)
+  },
+
   fact(statements, name) {
     const row = statements.get('fact', name)
     return row && number(row.value)
@@ -214,6 +219,7 @@ export const misses: { readonly [Name in Question]: Awaited<ReturnType<CatalogRe
   removals: [],
   leastRecent: [],
   unverified: [],
+  pins: [],
   fact: undefined,
   upload: undefined,
   staleUploads: [],

@@ -1,6 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
 import type { Holding, RepositoryHolding } from '../catalog.ts'
+import type { PinPattern, PinRecord } from '../pins.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import type { BlobRow } from '../stored-bytes.ts'
 import type { UploadRecord } from '../upload-records.ts'
@@ -49,6 +50,15 @@ export function blobIn(row: SqlRow): BlobRow {
 
 export function keyIn(row: SqlRow): RepositoryKey {
   return repositoryKey(text(row.origin) ?? '', (text(row.name) ?? '') as RepositoryName)
+}
+
+export function pinIn(row: SqlRow): PinRecord {
+  return { pattern: patternIn(row), pinnedAt: number(row.pinned_at) }
+}
+
+export function patternIn(row: SqlRow): PinPattern {
+  const [origin = '', repository = '', tag = ''] = [text(row.origin), text(row.repository), text(row.tag)]
+  return { origin, repository, tag }
 }
 
 export function uploadIn(row: SqlRow): UploadRecord {

@@ -5,7 +5,9 @@ import { localOrigin } from '../repository-key.ts'
 import { digestFromBytes } from './digest-bytes.ts'
 import { lendSchema } from './lent-schema.ts'
 import { addReferences } from './named-by.ts'
+import { pinEverything } from './pinned.ts'
 import { DamagedRecord, isDamage, isRefusedValue } from './sqlite-errors.ts'
+import { Statements } from './statements.ts'
 
 /** Bytes. */
 const pieceSize = 64 * 1024
@@ -162,9 +164,11 @@ function mend(database: DatabaseSync): void {
     database.exec(`DELETE FROM ${table} WHERE NOT ${isKnown}`)
   }
   database.exec(`
+    -- What is pinned is told from the pins and the tags.
+    UPDATE holding SET pinned_at = NULL WHERE pinned_at IS NOT NULL;
     -- Without a reason it is a row of an index, such as that of when blobs were verified, whose page lies here.
     DELETE FROM holding
-      WHERE public_at IS NULL AND account_at IS NULL AND local_at IS NULL AND pinned_at IS NULL;
+      WHERE public_at IS NULL AND account_at IS NULL AND local_at IS NULL;
     -- A manifest whose bytes are lost is not here; that its upstream gave it remains true.
     UPDATE holding SET media_type = NULL
       WHERE media_type IS NOT NULL AND digest NOT IN (SELECT digest FROM manifest);
@@ -197,6 +201,9 @@ function mend(database: DatabaseSync): void {
     UPDATE holding SET idle_since = CASE WHEN media_type IS NULL AND NOT ${isNeeded}
         THEN coalesce(idle_since, CAST(unixepoch('subsec') * 1000 AS INTEGER)) END
       WHERE local_at IS NOT NULL;
+  `)
+  pinEverything(new Statements(database))
+  database.exec(`
     UPDATE blob SET kept = EXISTS (SELECT 1 FROM holding
       WHERE holding.digest = blob.digest AND (local_at IS NOT NULL OR pinned_at IS NOT NULL));
   `)

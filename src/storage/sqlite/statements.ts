@@ -7,8 +7,9 @@ export type SqlValue = string | number | Uint8Array | null
 /** A row that SQLite gives. */
 export type SqlRow = Record<string, unknown>
 
-/** Of a holding; `evidence` is what it is of content by. */
+/** Of a holding, with its repository. */
 const holdingColumns = 'media_type, public_at, account_at, local_at, pinned_at, idle_since, refused_since'
+/** Somebody said that the repository has it: that it is pinned says nothing of the kind. */
 const isEvidence = '(public_at IS NOT NULL OR account_at IS NOT NULL OR local_at IS NOT NULL)'
 
 /** The repository of which the first two parameters are origin and name. */
@@ -30,6 +31,14 @@ const isCarried = `(${isNeeded}
 /** Some repository wants ?1 whoever else needs room: what the column \`kept\` says. */
 const isKept =
   'EXISTS (SELECT 1 FROM holding WHERE digest = ?1 AND (local_at IS NOT NULL OR pinned_at IS NOT NULL))'
+
+/** The repository has it no more; the row remains as long as it is pinned. */
+const disown =
+  'UPDATE holding SET media_type = NULL, public_at = NULL, account_at = NULL, local_at = NULL, idle_since = NULL'
+
+/** ?2, and all that it needs in repository ?1. */
+const closure = `WITH RECURSIVE closure (digest) AS (VALUES (?2) UNION SELECT target FROM closure
+  CROSS JOIN reference ON repository = ?1 AND manifest = closure.digest AND kind <> 'subject')`
 
 /** All of the SQL. Reads are asked of the repository ?1, ?2 (origin and name), changes of the repository ?1 (its row). */
 const sql = {
@@ -85,7 +94,7 @@ const sql = {
     FROM holding WHERE repository = ${asked} AND digest = ?3 AND local_at IS NOT NULL`,
   localPart: `SELECT media_type, EXISTS (SELECT 1 FROM blob WHERE blob.digest = ?2) AS is_stored
     FROM holding WHERE repository = ?1 AND digest = ?2 AND local_at IS NOT NULL`,
-  mediaType: 'SELECT media_type FROM holding WHERE repository = ?1 AND digest = ?2',
+  mediaType: `SELECT media_type FROM holding WHERE repository = ?1 AND digest = ?2 AND ${isEvidence}`,
   hold: `INSERT INTO holding (repository, digest, public_at, account_at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT DO UPDATE SET public_at = coalesce(excluded.public_at, public_at),
       account_at = coalesce(excluded.account_at, account_at)`,
@@ -104,9 +113,10 @@ const sql = {
       AND digest IN (SELECT manifest FROM reference WHERE repository = ?1 AND target = ?2 AND kind = 'subject')`,
   renewLease: 'UPDATE holding SET idle_since = ?3 WHERE repository = ?1 AND digest = ?2 AND idle_since < ?4',
   forgetManifest: 'UPDATE holding SET media_type = NULL WHERE repository = ?1 AND digest = ?2',
-  letManifestGo: 'DELETE FROM holding WHERE repository = ?1 AND digest = ?2',
-  letBlobGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL
+  disown: `${disown} WHERE repository = ?1 AND digest = ?2`,
+  disownBlob: `${disown} WHERE repository = ?1 AND digest = ?2 AND media_type IS NULL
       AND (local_at IS NULL OR NOT ${isNeeded})`,
+  dropUnfounded: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND pinned_at IS NULL AND NOT ${isEvidence}`,
   letIdleGo: `DELETE FROM holding WHERE repository = ?1 AND digest = ?2 AND idle_since < ?3 - ?4 AND NOT ${isCarried}
       AND NOT EXISTS (SELECT 1 FROM upload WHERE upload.repository = ?5 AND begun_at <= idle_since + ?4)`,
   idle: `SELECT origin, name, digest, idle_since FROM holding CROSS JOIN repository ON id = repository
@@ -160,6 +170,28 @@ const sql = {
   dropTag: 'DELETE FROM tag WHERE repository = ?1 AND name = ?2',
   dropTagsOf: 'DELETE FROM tag INDEXED BY tag_of WHERE repository = ?1 AND digest = ?2',
 
+  // Pins.
+  pins: 'SELECT origin, repository, tag, pinned_at FROM pin ORDER BY origin, repository, tag',
+  pinsOf: `SELECT origin, repository, tag FROM pin WHERE origin = ?1 AND repository = ?2
+    UNION ALL SELECT origin, repository, tag FROM pin WHERE origin = ?1 AND instr(repository, '*') > 0`,
+  addPin: `INSERT INTO pin (origin, repository, tag, pinned_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING`,
+  dropPin: 'DELETE FROM pin WHERE origin = ?1 AND repository = ?2 AND tag = ?3',
+  tagsOf: 'SELECT name, digest FROM tag WHERE repository = ?1',
+  tagsAt: 'SELECT name FROM tag WHERE repository = ?1 AND digest = ?2',
+  closureOf: `${closure} SELECT manifest, target FROM closure
+    CROSS JOIN reference ON repository = ?1 AND manifest = closure.digest AND kind <> 'subject'`,
+  pinClosure: `${closure} INSERT INTO holding (repository, digest, pinned_at)
+    SELECT ?1, digest, ?3 FROM closure WHERE true
+    ON CONFLICT DO UPDATE SET pinned_at = excluded.pinned_at WHERE pinned_at IS NULL`,
+  keepClosure: `${closure} UPDATE blob SET kept = 1 WHERE kept = 0 AND digest IN (SELECT digest FROM closure)`,
+  pinnedNamer: `SELECT 1 FROM reference CROSS JOIN holding ON holding.repository = ?1 AND holding.digest = manifest
+    WHERE reference.repository = ?1 AND target = ?2 AND kind <> 'subject' AND pinned_at IS NOT NULL
+      AND hex(manifest) NOT IN (SELECT value FROM json_each(?3)) LIMIT 1`,
+  pinHolding: `INSERT INTO holding (repository, digest, pinned_at) VALUES (?1, ?2, ?3)
+    ON CONFLICT DO UPDATE SET pinned_at = excluded.pinned_at WHERE pinned_at IS NULL`,
+  unpinHolding:
+    'UPDATE holding SET pinned_at = NULL WHERE repository = ?1 AND digest = ?2 AND pinned_at IS NOT NULL',
+
   // The bytes that are here.
   blob: 'SELECT size, mtime, inode, used_at, verified_at, kept FROM blob WHERE digest = ?1',
   blobs: `SELECT digest, size, mtime, inode, used_at, verified_at, kept FROM blob
@@ -207,6 +239,9 @@ const sql = {
 } as const
 
 export type StatementName = keyof typeof sql
+
+/** Those that walk through a whole table; all others search by a key or an index. */
+export const walks: readonly StatementName[] = ['pins']
 
 /** The statements by name, for the test that looks at how they are run. */
 export const sqlOf: Readonly<Record<StatementName, string>> = sql

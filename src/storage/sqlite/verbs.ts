@@ -6,15 +6,16 @@ import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { goes, store, storedBytesVerbs } from './byte-verbs.ts'
 import { digestFromBytes, digestToBytes } from './digest-bytes.ts'
+import { withPins } from './pinned.ts'
+import { idOf, know } from './repository-id.ts'
 import { keyed } from './rows.ts'
-import { DamagedRecord } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
 
 /**
  * The verbs of the catalog, each inside a transaction that the writer has begun and undoes where it throws. What they
  * do is easier to read in `memory/verbs.ts`; the conditions that make taking away safe are in the statements.
  */
-export const sqliteVerbs: VerbsOver<Statements> = {
+export const sqliteVerbs: VerbsOver<Statements> = withPins({
   pulled(statements, repository, { digest, mediaType, bytes }, given) {
     const id = accept(statements, repository, digest, given)
     statements.run('setManifest', digestToBytes(digest), bytes)
@@ -99,7 +100,8 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     statements.run('dropTagsOf', id, bytes)
     // The same digest may be a layer of another manifest.
     const isBlob = statements.get('isBlobOf', id, bytes) !== undefined
-    statements.run(isBlob ? 'forgetManifest' : 'letManifestGo', id, bytes)
+    if (isBlob) statements.run('forgetManifest', id, bytes)
+    else if (statements.run('disown', id, bytes)) statements.run('dropUnfounded', id, bytes)
     afterManifest(statements, id, digest, at)
     statements.run('settleKept', bytes)
     return 'deleted'
@@ -110,7 +112,8 @@ export const sqliteVerbs: VerbsOver<Statements> = {
     const bytes = digestToBytes(digest)
     const holding = id === undefined ? undefined : statements.get('mediaType', id, bytes)
     if (id === undefined || !holding || holding.media_type !== null) return 'absent'
-    if (statements.run('letBlobGo', id, bytes) === 0) return 'needed'
+    if (statements.run('disownBlob', id, bytes) === 0) return 'needed'
+    statements.run('dropUnfounded', id, bytes)
     return settle(statements, bytes)
   },
 
@@ -136,22 +139,7 @@ export const sqliteVerbs: VerbsOver<Statements> = {
   endUpload(statements, id) {
     return statements.run('endUpload', id) > 0
   },
-}
-
-function idOf(statements: Statements, repository: RepositoryKey): number | undefined {
-  return statements.get('repositoryId', ...keyed(repository))?.id as number | undefined
-}
-
-/** Makes the repository known. */
-function know(statements: Statements, repository: RepositoryKey): number {
-  const known = idOf(statements, repository)
-  if (known !== undefined) return known
-  statements.run('addRepository', ...keyed(repository))
-  const added = idOf(statements, repository)
-  // Its row is there, and the index by which it is found does not know it.
-  if (added === undefined) throw new DamagedRecord('a repository in the catalog cannot be found')
-  return added
-}
+})
 
 /** Its upstream gave it. */
 function accept(

@@ -47,6 +47,12 @@ const references = fc.array(
 )
 const asker = fc.record({ as: fc.constantFrom('anyone', 'account'), at } as const)
 
+const pattern = fc.record({
+  origin: fc.constantFrom('local', 'docker.io'),
+  repository: fc.constantFrom('app', 'library/alpine', '*', '**'),
+  tag: fc.constantFrom('v1', 'v*', '*', 'w'),
+})
+
 type Choices<Values extends readonly unknown[]> = { [Index in keyof Values]: fc.Arbitrary<Values[Index]> }
 
 function step<Name extends Verb>(verb: Name, ...choices: Choices<Parameters<CatalogVerbs[Name]>>) {
@@ -76,6 +82,8 @@ function stepsOf(pushed: readonly RepositoryKey[], pulled: readonly RepositoryKe
     step('sealed', digest, file, at),
     step('verified', digest, file, at),
     step('adopt', digest, file, at),
+    step('pin', pattern, at),
+    step('unpin', pattern),
     step('setFact', fc.constant('cache-max-size' as const), at),
     step('used', fc.array(digest, { maxLength: 3 }), at),
     step('pushed', local, digest, file, at),
@@ -122,6 +130,7 @@ async function assertSameAnswers({ statements, tables, totals }: ReturnType<type
   const pages = [{ limit: 2 }, { after: digests[1], limit: 9 }] as { limit: number; after?: Digest }[]
   const everywhere = [...locals, ...mirrored]
   const questions: [keyof typeof misses, unknown[]][] = [
+    ['pins', []],
     ['fact', ['cache-max-size']],
     ...everywhere.map((after) => ['namers', [digests[0], { after, limit: 2 }]] as never),
     ...[undefined, 'local', 'quay.io'].map((origin) => ['repositories', [{ origin, limit: 3 }]] as never),
@@ -145,7 +154,7 @@ async function assertSameAnswers({ statements, tables, totals }: ReturnType<type
       (one) =>
         [
           ['blob', [one]],
-          ['keeping', [one, 3]],
+          ['keeping', [one, 9]],
           ['holders', [one, 3]],
           ['isFree', [one, { at: 30, refusedAfter: 20 }]],
           ['isFree', [one, { at: 30, refusedAfter: 0 }]],
@@ -189,9 +198,10 @@ test('whatever is done, in whatever order, the catalogs in SQLite and in memory 
     size: 'max',
   })
   await fc.assert(
-    fc.asyncProperty(steps, async (chosen) => {
+    fc.asyncProperty(pattern, steps, async (pinned, chosen) => {
       const catalogs = both()
       try {
+        catalogs.run({ verb: 'pin', parameters: [pinned, 5] })
         for (const one of chosen) catalogs.run(one)
         await assertSameAnswers(catalogs)
       } finally {
