@@ -14,6 +14,8 @@ export interface Need extends Lack {
 
 /** What the space does for a reservation. */
 export interface ReservationHooks {
+  /** Bytes that are made free before the first one comes, as far as the size is known, and at a time from then on. */
+  readonly steps: { readonly first: number; readonly next: number }
   /** Bytes of it that are on the disk while it is written to. */
   readonly present: () => number
   /** Bytes that were on the disk before. */
@@ -28,9 +30,6 @@ export interface ReservationHooks {
   readonly free: (reservation: Reservation, bytes: number, signal?: AbortSignal) => Promise<boolean>
   readonly onDispose: (reservation: Reservation) => void
 }
-
-/** Bytes that are made free at a time: few enough to be waited for, and enough to ask the disk seldom. */
-const stepBytes = 16 * 1024 * 1024
 
 /**
  * Room for one blob that comes in. All of it is promised before its first byte, and nothing is evicted for that: a size
@@ -84,7 +83,8 @@ export class Reservation implements Disposable {
    */
   async reserve(bytes: number | undefined, signal?: AbortSignal): Promise<boolean> {
     await this.#hooks.ready()
-    const first = this.onDisk + stepBytes
+    const { first: known, next: unknown } = this.#hooks.steps
+    const first = this.onDisk + (bytes === undefined ? unknown : known)
     const isAdmitted = await this.#hooks.admits(this, bytes ?? first)
     if (isAdmitted) {
       this.#promised = bytes ?? 0
@@ -107,7 +107,10 @@ export class Reservation implements Disposable {
    */
   async take(end: number, signal?: AbortSignal): Promise<boolean> {
     if (this.has(end)) return true
-    const ahead = Math.max(end, Math.min(this.#promised || Number.POSITIVE_INFINITY, end + stepBytes))
+    const ahead = Math.max(
+      end,
+      Math.min(this.#promised || Number.POSITIVE_INFINITY, end + this.#hooks.steps.next),
+    )
     return this.#grant(ahead, signal)
   }
 

@@ -50,6 +50,9 @@ interface Request {
 const nothing: Need = { purpose: 'fill', bytes: 0, files: 0 }
 /** Bytes at most that are kept ready, so that few blobs wait for an eviction. */
 const largestMargin = 1024 ** 3
+/** Bytes that are made free at a time: few enough to be waited for, and enough to ask the disk seldom. */
+const largestStep = 16 * 1024 ** 2
+const smallestStep = 256 * 1024
 /** A disk that does not tell is tried. */
 const endless: DiskRoom = { bytes: Number.POSITIVE_INFINITY, files: { free: 0, total: 0 } }
 /** Files that are left to the catalog and to what pushes make, at most. */
@@ -80,7 +83,9 @@ export class Space {
 
   /** For a blob that comes in. `present`: bytes of it that are on the disk; `partials`: what they may lie in already. */
   reserve(purpose: Purpose, present: () => number, partials: readonly string[] = []): Reservation {
+    const next = Math.max(smallestStep, Math.min(this.limits.maxBytes / 256, largestStep))
     const reservation = new Reservation(purpose, partials, {
+      steps: { first: largestStep, next },
       present,
       resting: () => partials.reduce((bytes, id) => bytes + this.resting.bytesOf(id), 0),
       ready: async () => void (await Promise.all(partials.map((id) => this.resting.removed(id)))),
