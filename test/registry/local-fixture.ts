@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
+import type { BlobLimits } from '../../src/content/eviction.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { RegistryError } from '../../src/oci/error.ts'
@@ -46,9 +47,11 @@ export function start(
   catalog: Catalog = new MemoryCatalog(),
   {
     wholeMs = 0,
+    limits,
     ...bounds
   }: Pick<UploadsOptions, 'patienceMs' | 'silentMs' | 'ttlMs' | 'space' | 'idleMs' | 'restMs' | 'clock'> & {
     readonly wholeMs?: number
+    readonly limits?: BlobLimits
   } = {},
 ) {
   const lines: string[] = []
@@ -59,6 +62,7 @@ export function start(
     rate: undefined,
     retries: 0,
     patienceMs: 1000,
+    limits,
     logger,
   })
   const uploads = new Uploads({ bytes: blobs, files: store.writers, catalog, logger, ...bounds })
