@@ -3,7 +3,7 @@
  * to the end; a disk and a catalog that hang; that nobody is told where the data lies; a line a minute.
  */
 import assert from 'node:assert/strict'
-import { rm, writeFile } from 'node:fs/promises'
+import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
@@ -121,6 +121,38 @@ for (const [error, state] of [
     assert.equal(mirror.events().filter(({ msg }) => /takes bytes again/.test(String(msg))).length, 1)
   })
 }
+
+test('a disk that hangs: it is said soon, pulls go on, stored or not, and it is over when it answers', async (t) => {
+  await using hub = await startDockerHub()
+  const timing = { diskProbeMs: 10, diskHangsAfterMs: 100 }
+  await using mirror = await startMirror({ upstream: hub.url, ...timing })
+  const images = [1, 2].map((seed) => buildImage({ layers: [100_000], seed }))
+  for (const [n, image] of images.entries()) hub.addImage('library/app', `v${n}`, image)
+  const [stored, other] = images.map(({ layers: [layer] }) => layer)
+  assert.ok(stored && other)
+  const get = async (digest: string) => {
+    const { status, digest: came } = await pull(`${mirror.url}/v2/library/app/blobs/${digest}`)
+    assert.deepEqual([status, came], [200, digest])
+  }
+  await get(stored.digest)
+  await until(async () => (await mirror.metric('larder_fills_running')) === 0)
+  const file = await open(import.meta.filename)
+  const FileHandle = Object.getPrototypeOf(file)
+  await file.close()
+  const answer = Promise.withResolvers<void>()
+  // As a disk of a network does whose server is away: no sync ever ends.
+  const syncs = t.mock.method(FileHandle, 'sync', () => answer.promise)
+  await until(async () => (await readyz(mirror.url)).reason?.startsWith('the disk does not answer') === true)
+  const asked = syncs.mock.callCount()
+  await get(stored.digest)
+  await get(other.digest)
+  const { text } = await pull(`${mirror.url}/metrics`)
+  assert.match(text, /^larder_storage_state\{state="hanging"\} 1$/m)
+  assert.equal(syncs.mock.callCount(), asked, 'it is asked nothing else meanwhile')
+  t.mock.restoreAll()
+  answer.resolve()
+  await until(async () => (await readyz(mirror.url)).status === 'ready')
+})
 
 test('something in the place of a folder is a broken disk', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', diskProbeMs: 10 })

@@ -6,8 +6,11 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { lockDirectory } from '../../../src/storage/files/directory-lock.ts'
-import { type ForkedNode, forkNode } from '../../support/child-process.ts'
+import { sourceEntry, startLarder } from '../../e2e/support/larder-process.ts'
+import { type ForkedNode, finish, forkNode } from '../../support/child-process.ts'
 import { startMirror } from '../../support/mirror.ts'
+import { meets } from '../../support/programs.ts'
+import { until } from '../../support/settle.ts'
 import { storageFolder } from './storage-folder.ts'
 
 /** A process that has tried to lock the folder, and what it said. */
@@ -70,6 +73,37 @@ test('SIGKILL of the holder lets go at once, and the next one is named from then
   await once(child, 'exit')
   using _lock = await lockDirectory(folder)
   assert.ok((await lockedMessage(folder)).includes(`process ${process.pid} `))
+})
+
+test('containers: who has the folder in other namespaces of processes and hosts keeps it, is named, and is gone with SIGKILL', async (t) => {
+  if (!meets(t, { programs: ['unshare'], root: true })) return
+  const folder = await storageFolder(t)
+  // Each is process 1 of its own, on a host of its own; the one who asks sees neither.
+  const container = [
+    ['unshare', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--mount-proc'],
+  ] as const
+  await using holder = await startLarder({ directory: folder, by: container })
+  const refusal = new RegExp(`${folder} is in use by process 1 on `)
+  assert.match(await lockedMessage(folder), refusal)
+  const fromContainer = await finish('node', [sourceEntry, 'serve', '--data', folder], {
+    by: container,
+    environment: { MIRROR_SERVER_LISTEN: '127.0.0.1:0' },
+  })
+  assert.equal(fromContainer.code, 11)
+  assert.match(fromContainer.stderr, refusal)
+  await holder.kill()
+  await until(
+    async () =>
+      (await lockDirectory(folder).then(
+        (lock) => lock[Symbol.dispose](),
+        (error) => error,
+      )) === undefined,
+  )
+  // And the other way: a process of the host keeps a container away, whatever its own number is.
+  using _lock = await lockDirectory(folder)
+  const late = await finish('node', [sourceEntry, 'serve', '--data', folder], { by: container })
+  assert.equal(late.code, 11)
+  assert.match(late.stderr, new RegExp(`in use by process ${process.pid} on ${hostname()}`))
 })
 
 test('several processes that start at once: one gets it, the others are told LOCKED', async (t) => {
