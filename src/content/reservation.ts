@@ -12,10 +12,19 @@ export interface Need extends Lack {
   readonly purpose: Purpose
 }
 
+/** Bytes that are taken at a time. */
+export interface Steps {
+  /** Made free before the first byte of what has a known size. */
+  readonly first: number
+  /** Taken ahead where they are free. */
+  readonly ahead: number
+  /** Made free ahead where they are not. */
+  readonly freed: number
+}
+
 /** What the space does for a reservation. */
 export interface ReservationHooks {
-  /** Bytes that are made free before the first one comes, as far as the size is known, and at a time from then on. */
-  readonly steps: { readonly first: number; readonly next: number }
+  readonly steps: Steps
   /** Bytes of it that are on the disk while it is written to. */
   readonly present: () => number
   /** Bytes that were on the disk before. */
@@ -24,7 +33,9 @@ export interface ReservationHooks {
   readonly ready: () => Promise<void>
   /** Whether there may once be room for so many bytes in all. */
   readonly admits: (reservation: Reservation, bytes: number) => Promise<boolean>
-  /** Makes so much room beside what is counted, and grants it at once. */
+  /** Grants bytes up to `end` where they are free. */
+  readonly tryGrant: (reservation: Reservation, end: number) => Promise<boolean>
+  /** Makes bytes up to `end` free, and grants them. */
   readonly grant: (reservation: Reservation, end: number, signal?: AbortSignal) => Promise<boolean>
   /** Frees so much in any case. */
   readonly free: (reservation: Reservation, bytes: number, signal?: AbortSignal) => Promise<boolean>
@@ -83,13 +94,12 @@ export class Reservation implements Disposable {
    */
   async reserve(bytes: number | undefined, signal?: AbortSignal): Promise<boolean> {
     await this.#hooks.ready()
-    const { first: known, next: unknown } = this.#hooks.steps
-    const first = this.onDisk + (bytes === undefined ? unknown : known)
-    const isAdmitted = await this.#hooks.admits(this, bytes ?? first)
-    if (isAdmitted) {
+    const present = this.onDisk
+    const first = bytes === undefined ? present : Math.min(bytes, present + this.#hooks.steps.first)
+    if (await this.#hooks.admits(this, bytes ?? first)) {
       this.#promised = bytes ?? 0
-      this.#granted = Math.min(this.#granted, Math.max(this.#promised, first))
-      if (await this.#grant(Math.min(bytes ?? first, first), signal)) return true
+      this.#granted = Math.min(this.#granted, Math.max(this.#promised, present))
+      if (first <= this.#granted || (await this.#hooks.grant(this, first, signal))) return true
     }
     this.giveBack()
     return false
@@ -107,11 +117,12 @@ export class Reservation implements Disposable {
    */
   async take(end: number, signal?: AbortSignal): Promise<boolean> {
     if (this.has(end)) return true
-    const ahead = Math.max(
-      end,
-      Math.min(this.#promised || Number.POSITIVE_INFINITY, end + this.#hooks.steps.next),
-    )
-    return this.#grant(ahead, signal)
+    const { steps, tryGrant, grant } = this.#hooks
+    const wanted = (step: number) =>
+      Math.max(end, Math.min(this.#promised || Number.POSITIVE_INFINITY, end + step))
+    // What only is ahead is no reason to evict much, and none to refuse what is at hand.
+    if (await tryGrant(this, wanted(steps.ahead))) return true
+    return (await grant(this, wanted(steps.freed), signal)) || grant(this, end, signal)
   }
 
   /** The disk had no room for so many bytes after all: whether they were made free. Throws the reason of `signal`. */
@@ -138,10 +149,6 @@ export class Reservation implements Disposable {
   [Symbol.dispose](): void {
     this.giveBack()
     this.#hooks.onDispose(this)
-  }
-
-  async #grant(end: number, signal: AbortSignal | undefined): Promise<boolean> {
-    return end <= this.#granted || this.#hooks.grant(this, end, signal)
   }
 }
 

@@ -83,14 +83,19 @@ export class Space {
 
   /** For a blob that comes in. `present`: bytes of it that are on the disk; `partials`: what they may lie in already. */
   reserve(purpose: Purpose, present: () => number, partials: readonly string[] = []): Reservation {
-    const next = Math.max(smallestStep, Math.min(this.limits.maxBytes / 256, largestStep))
+    const freed = Math.max(smallestStep, Math.min(this.limits.maxBytes / 256, largestStep))
     const reservation = new Reservation(purpose, partials, {
-      steps: { first: largestStep, next },
+      steps: { first: largestStep, ahead: largestStep, freed },
       present,
       resting: () => partials.reduce((bytes, id) => bytes + this.resting.bytesOf(id), 0),
       ready: async () => void (await Promise.all(partials.map((id) => this.resting.removed(id)))),
       admits: (...asked) => this.#admits(...asked),
-      grant: (...asked) => this.#grant(...asked),
+      tryGrant: (of, end) => this.#tryGrant(of, end),
+      grant: async (of, end, signal) => {
+        if (await this.#tryGrant(of, end)) return true
+        signal?.throwIfAborted()
+        return this.#wait({ reservation: of, end }, signal)
+      },
       free: (of, bytes, signal) => this.#wait({ reservation: of, end: 0, freeing: bytes }, signal),
       onDispose: () => this.#reservations.delete(reservation),
     })
@@ -164,13 +169,10 @@ export class Space {
     return bytes - asking.onDisk + missing + left <= room.bytes + evictable
   }
 
-  async #grant(reservation: Reservation, end: number, signal?: AbortSignal): Promise<boolean> {
+  async #tryGrant(reservation: Reservation, end: number): Promise<boolean> {
     const figures = await this.#figures()
-    signal?.throwIfAborted()
     // Guards against this order: (1) one waits for room. (2) Some is made. (3) Another one comes, and takes it.
-    if (!this.#waiting.isEmpty || isShort(this.#lack(figures, reservation.needUntil(end)))) {
-      return this.#wait({ reservation, end }, signal)
-    }
+    if (!this.#waiting.isEmpty || isShort(this.#lack(figures, reservation.needUntil(end)))) return false
     reservation.granted(end)
     return true
   }

@@ -27,6 +27,7 @@ import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
 import type { Quarantine } from '../quarantine.ts'
 import type { Reserve } from '../reserve.ts'
+import { EmptyFolders } from './empty-folders.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
@@ -54,6 +55,7 @@ export class FileBlobStore implements BlobStore {
   readonly #partials: FilePartials
   readonly #writers: FileBlobWriters
   readonly #count: StoredCount
+  readonly #emptyFolders = new EmptyFolders()
   readonly #probe: FolderProbe
   readonly #hashing = new HashingThread()
   readonly #quarantine: FileQuarantine
@@ -182,6 +184,7 @@ export class FileBlobStore implements BlobStore {
       size = (await this.stat(digest))?.size
       // Whatever else lies there is in the way of the blob.
       await (size === undefined ? rm(path, { force: true, recursive: true }) : away(path))
+      await this.#emptyFolders.left(dirname(path))
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })
     return size
@@ -207,6 +210,7 @@ export class FileBlobStore implements BlobStore {
 
   async #room(): Promise<DiskRoom> {
     const { bavail, blocks, bsize, files, ffree } = await statfs(this.#directory)
+    this.#emptyFolders.heed({ free: ffree, total: files })
     const reserve = Math.min(reserveBytes, (blocks * bsize) / 16)
     const bytes = this.#reserve?.isGivenUp ? 0 : bavail * bsize - reserve
     return { bytes, files: { free: ffree, total: files } }
@@ -215,7 +219,8 @@ export class FileBlobStore implements BlobStore {
   async #publish(path: string, digest: Digest, size: number): Promise<void> {
     await this.#count.change(folderOf(digest), async () => {
       const before = (await this.stat(digest))?.size
-      await this.#rename(path, digest, before === undefined)
+      const folder = dirname(this.#pathOf(digest))
+      await this.#emptyFolders.during(folder, () => this.#rename(path, digest, before === undefined))
       return { bytes: size - (before ?? 0), blobs: before === undefined ? 1 : 0 }
     })
     // It is whole again; what was wrong is of no more use to anybody.
