@@ -2,6 +2,7 @@ import type { AppOptions } from '../app.ts'
 import type { Blobs } from '../content/blobs.ts'
 import { DiskProbe, diskStates } from '../content/disk-probe.ts'
 import type { BlobLimits } from '../content/eviction.ts'
+import { Reconciliation } from '../content/reconciliation.ts'
 import type { DiskSources } from '../http/disk-metrics.ts'
 import type { FillSources } from '../http/fill-metrics.ts'
 import type { HealthRoutesOptions } from '../http/routes/health.ts'
@@ -38,6 +39,7 @@ export async function startUpkeep(
     new Collector({ catalog, bytes: blobs, graceMs: config.local.collectAfter, settleMs, logger }),
   )
   collector.start()
+  building.use(new Reconciliation({ catalog, blobs, store, logger })).start()
   const disk = building.use(
     new DiskProbe({
       probe: () => store.probe(),

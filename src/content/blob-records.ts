@@ -6,6 +6,7 @@ export type BlobRecords = Pick<
   | 'blob'
   | 'sealed'
   | 'verified'
+  | 'adopt'
   | 'used'
   | 'gone'
   | 'localHolders'

@@ -209,6 +209,19 @@ export class Blobs implements AsyncDisposable {
     return file
   }
 
+  /**
+   * Records the file of a digest that has no record; whether it had none. Nobody has compared it with its digest: whoever
+   * reads it does. Throws StorageError.
+   */
+  async adopt(digest: Digest): Promise<boolean> {
+    const { store, records } = this.#options
+    // Guards against this order: (1) the file is found. (2) It is evicted. (3) It is recorded all the same.
+    return this.#lock.run(digest, async () => {
+      const file = await store.stat(digest)
+      return file !== undefined && records.adopt(digest, file, Date.now())
+    })
+  }
+
   /** See `Removal.remove`. */
   remove(...asked: Parameters<Removal['remove']>): Promise<number> {
     return this.#removal.remove(...asked)

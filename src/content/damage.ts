@@ -86,19 +86,20 @@ export class Damage {
     return isFound
   }
 
-  /** A file is not there any more: what is recorded of it goes. Does nothing where nothing is, or it is there again. */
-  async missing(digest: Digest): Promise<void> {
+  /** A file is not there any more: what is recorded of it goes. False where nothing is, or it is there again. */
+  async missing(digest: Digest): Promise<boolean> {
     const { store, records, lock, logger } = this.#options
-    if (!(await records.blob(digest).catch(() => undefined))) return
+    if (!(await records.blob(digest).catch(() => undefined))) return false
     // Guards against this order: (1) the file is not found. (2) A push seals it and is recorded. (3) The record goes,
     // and with it what keeps the file of an acknowledged push from being evicted.
-    await lock.run(digest, async () => {
-      if (await store.stat(digest)) return
+    return lock.run(digest, async () => {
+      if (await store.stat(digest)) return false
       this.#counts.missing += 1
       const repositories = await this.#holders(digest)
       if (repositories.length > 0)
         logger.error({ digest, repositories }, `${lostLine}: its file is not there`)
       await bestEffort(records.gone(digest), () => {})
+      return true
     })
   }
 

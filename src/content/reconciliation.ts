@@ -1,0 +1,129 @@
+import type { Logger } from 'pino'
+import { delay } from '../flow/abortable.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Catalog } from '../storage/catalog.ts'
+import type { Blobs } from './blobs.ts'
+
+export interface ReconciliationOptions {
+  readonly store: Pick<BlobStore, 'list'>
+  readonly catalog: Pick<Catalog, 'blobs'>
+  readonly blobs: Pick<Blobs, 'adopt'> & {
+    readonly stored: { readonly damage: Pick<Blobs['stored']['damage'], 'missing'> }
+  }
+  readonly logger: Logger
+  /** Milliseconds between two runs, and after one that failed. */
+  readonly intervalMs?: number
+  readonly retryMs?: number
+}
+
+/** In what files and records differed. */
+export interface Reconciled {
+  /** Files that had no record, and have one now. */
+  readonly adopted: number
+  /** Records whose files were not there, and are no more. */
+  readonly missing: number
+}
+
+/** Of files and of records. */
+const pageSize = 256
+/** Those that differ go in few commits, and leave the disk to others. */
+const atOnce = 32
+/** Times as long as it has worked it rests, and milliseconds at most: who pulls and pushes has the disk. */
+const rest = { factor: 3, longestMs: 1000 }
+const defaultIntervalMs = 24 * 60 * 60 * 1000
+const defaultRetryMs = 60_000
+
+/**
+ * Makes files and records agree, beside everything else: behind the start, since a kill may come between the two, or
+ * somebody has changed the folder, or the catalog was lost; and once a day. A file without a record is as good as any; what
+ * nobody has pushed may be evicted. Dispose to stop.
+ */
+export class Reconciliation implements AsyncDisposable {
+  readonly #options: ReconciliationOptions
+  readonly #stopped = new AbortController()
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(options: ReconciliationOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#running = this.#repeat().catch(() => {})
+  }
+
+  /** Runs once. Throws StorageError, and the reason of `signal`. */
+  async run(signal?: AbortSignal): Promise<Reconciled> {
+    const { store, catalog, logger } = this.#options
+    const startedAt = performance.now()
+    const counts = { adopted: 0, missing: 0 }
+    for (let after: Digest | undefined, isOver = false; !isOver; ) {
+      const stepAt = performance.now()
+      const page = { after, limit: pageSize }
+      const [files, rows] = await Promise.all([store.list(page), catalog.blobs(page)])
+      const recorded = rows.map(({ digest }) => digest)
+      // What lies behind the end of a full page is looked at with the next one.
+      const ends = [files, recorded].flatMap((list) => (list.length < pageSize ? [] : (list.at(-1) ?? [])))
+      after = ends.toSorted()[0]
+      isOver = after === undefined
+      const end = after
+      const isReached = (digest: Digest): boolean => end === undefined || digest <= end
+      await this.#mend(files.filter(isReached), recorded.filter(isReached), counts, signal)
+      await delay(Math.min((performance.now() - stepAt) * rest.factor, rest.longestMs), signal)
+    }
+    const ms = Math.round(performance.now() - startedAt)
+    const { adopted, missing } = counts
+    if (adopted + missing > 0) {
+      const what = 'files of blobs without a record were taken over, and records without a file dropped'
+      logger.warn({ adopted, missing, ms }, what)
+    }
+    return counts
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped.abort()
+    await this.#running
+  }
+
+  async #repeat(): Promise<void> {
+    const { logger, intervalMs = defaultIntervalMs, retryMs = defaultRetryMs } = this.#options
+    const { signal } = this.#stopped
+    for (;;) {
+      const isDone = await this.run(signal).then(
+        () => true,
+        (err: unknown) => {
+          signal.throwIfAborted()
+          logger.warn({ err }, 'files and records of blobs could not be compared: trying again later')
+          return false
+        },
+      )
+      await delay(isDone ? intervalMs : retryMs, signal)
+    }
+  }
+
+  async #mend(
+    files: readonly Digest[],
+    recorded: readonly Digest[],
+    counts: { adopted: number; missing: number },
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { blobs } = this.#options
+    const [lying, known] = [new Set(files), new Set(recorded)]
+    const work = [
+      ...files
+        .filter((digest) => !known.has(digest))
+        .map((digest) => async () => {
+          if (await blobs.adopt(digest)) counts.adopted += 1
+        }),
+      ...recorded
+        .filter((digest) => !lying.has(digest))
+        .map((digest) => async () => {
+          if (await blobs.stored.damage.missing(digest)) counts.missing += 1
+        }),
+    ]
+    for (let at = 0; at < work.length; at += atOnce) {
+      signal?.throwIfAborted()
+      await Promise.all(work.slice(at, at + atOnce).map((one) => one()))
+    }
+  }
+}
