@@ -78,9 +78,12 @@ function tellFound({ replayed, keptAs }: FoundJournal, logger: Logger): void {
     logger.warn({ keptAs }, 'pushed.journal is of another catalog: it was set aside, and a new one begun')
   if (!replayed) return
   const { changes, removed, unreadable } = replayed
-  const isWhole = unreadable === 0
-  logger[isWhole ? 'warn' : 'error'](
-    { changes, removed, unreadable },
-    `the catalog lacked what was pushed here: ${isWhole ? 'all of it was taken from pushed.journal' : 'it was taken from pushed.journal, of which not all can be read'}`,
-  )
+  const counts = { changes, removed, unreadable }
+  if (unreadable === 0)
+    logger.warn(counts, 'the catalog lacked what was pushed here: it has it from pushed.journal')
+  else
+    logger.error(
+      counts,
+      'the catalog lacked what was pushed here, and not all of pushed.journal can be read: push again what is missing',
+    )
 }

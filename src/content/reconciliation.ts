@@ -74,8 +74,10 @@ export class Reconciliation implements AsyncDisposable {
     const ms = Math.round(performance.now() - startedAt)
     const { adopted, missing } = counts
     if (adopted + missing > 0) {
-      const what = 'files of blobs without a record were taken over, and records without a file dropped'
-      logger.warn({ adopted, missing, ms }, what)
+      logger.info(
+        { adopted, missing, ms },
+        'files of blobs without a record were taken over, and records without a file dropped',
+      )
     }
     return counts
   }

@@ -52,7 +52,7 @@ test('blobs without a catalog: a warning says how much is there, and what was pu
     await using mirror = await startMirror({ directory })
     await until(async () => (await mirror.metric('larder_cache_blobs')) === 2)
     await until(() => starting(mirror, 'there is no catalog').length === expected)
-    const lines = starting(mirror, 'the catalog lacked what was pushed here: all of it')
+    const lines = starting(mirror, 'the catalog lacked what was pushed here: it has it')
     assert.deepEqual(
       lines.map(({ level, changes }) => [level, changes]),
       expected ? [['warn', 1]] : [],

@@ -91,7 +91,7 @@ test('removed between being found and being recorded: there is no record without
 
 test('a disk that fails is told, and tried again', async (t) => {
   const lines: string[] = []
-  const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) })
+  const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
   const { store, catalog, reconciliation } = parts(t, logger)
   await put(store, 1)
   const { list } = store
