@@ -44,8 +44,12 @@ export class Health {
     try {
       renewLock()
     } catch (error) {
-      this.#tell('the data folder is not ours any more', error)
-      return { status: 'not ready', reason: 'another process has the data folder' }
+      if ((error as NodeJS.ErrnoException).code === 'LOCKED') {
+        this.#tell('the data folder is not ours any more', error)
+        return { status: 'not ready', reason: 'another process has the data folder' }
+      }
+      this.#tell('the lock of the data folder cannot be taken anew', error)
+      return degraded('the lock of the data folder was removed, and cannot be taken anew')
     }
     if (state !== 'well') return degraded(reasons[state])
     try {

@@ -84,6 +84,24 @@ test('a folder that another process has: not ready', async () => {
   assert.match(lines.join(''), /in use by process 7/)
 })
 
+test('a lock that was removed and cannot be taken anew: degraded, and nobody else is blamed', async () => {
+  const { health, lines } = scene({
+    renewLock: () => {
+      throw Object.assign(new Error('unable to open database file'), {
+        code: 'ERR_SQLITE_ERROR',
+        errcode: 14,
+      })
+    },
+  })
+  const { status, reason } = await health.report()
+  assert.equal(status, 'degraded')
+  assert.match(
+    reason ?? '',
+    /^the lock of the data folder was removed, and cannot be taken anew: pulls go on/,
+  )
+  assert.match(lines.join(''), /unable to open/)
+})
+
 const readyz = async (url: string) => {
   const { status, text } = await pull(`${url}/readyz`)
   return { http: status, ...JSON.parse(text) } as { http: number; status: string; reason?: string }
