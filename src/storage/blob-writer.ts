@@ -25,9 +25,9 @@ export interface BlobWriter extends AsyncDisposable {
    * and StorageError. Ends nothing.
    */
   verify(expected: Digest): Promise<void>
-  /** As `Partial.seal`. */
+  /** As `Partial.seal`, and after another StorageError than BUSY it has ended, and the bytes are gone. */
   seal(expected: Digest): Promise<SealedFile>
-  /** Ends it, the bytes stay for a later `open`. No error after an end. */
+  /** Ends it, the bytes stay for a later `open`, but where a sync has failed. No error after an end. */
   suspend(reason: Error): Promise<void>
   /** Ends it and removes the bytes. No error after an end. */
   discard(reason: Error): Promise<void>

@@ -1,3 +1,4 @@
+import type { Hash } from 'node:crypto'
 import type { Digest } from '../oci/digest.ts'
 import type { ReadonlyRanges } from './ranges.ts'
 
@@ -46,14 +47,36 @@ export interface Partial extends AsyncDisposable {
   /**
    * Verifies as `verify` does, and ends it by publishing the bytes under `expected`: fdatasync, rename, fsync of
    * the folder. Where it throws RegistryError, or StorageError BUSY, the partial is as it was and may be sealed
-   * again; where it throws another StorageError it has ended and the bytes are gone, since a disk that failed to
-   * sync is not trusted with them.
+   * again. After another StorageError nothing can be written or sealed any more, and to suspend it is to discard it: a
+   * disk that failed to sync is not trusted with the bytes.
    */
   seal(expected: Digest): Promise<SealedFile>
-  /** Ends it, the bytes stay for a later `open`. Writes from now on reject with `reason`. No error after an end. */
+  /**
+   * Ends it, the bytes stay for a later `open`, but where a sync has failed. Writes from now on reject with `reason`. No
+   * error after an end.
+   */
   suspend(reason: Error): Promise<void>
   /** Ends it and removes the bytes. Writes from now on reject with `reason`. No error after an end. */
   discard(reason: Error): Promise<void>
+  /**
+   * Ends it as `discard` does, where the disk takes no more of it: its name is free, and what is here can be read on. Never
+   * fails at the disk, which may keep what cannot be removed. Throws Error after an end.
+   */
+  detach(reason: Error): Promise<PartialRemains>
+}
+
+/**
+ * What a disk had taken of a partial before it failed: a file without a name, that is gone when this and all its views are
+ * closed. A sync that failed may have lost bytes, so what is read is not to be relied on before all of it was hashed again.
+ */
+export interface PartialRemains extends AsyncDisposable {
+  readonly present: ReadonlyRanges
+  /** Bytes of the contiguous prefix that were hashed, most of them on their way to the disk. */
+  readonly hashedUntil: number
+  /** A copy of their hash. */
+  hash(): Hash
+  /** A way to read what is present, to be closed by the caller. Throws Error once this and all views are closed. */
+  view(): PartialView
 }
 
 /** Positional reads of a partial. */
@@ -63,4 +86,9 @@ export interface PartialView extends AsyncDisposable {
    * Never waits for more. Throws StorageError, and RangeError where a window has dropped that byte.
    */
   read(buffer: Uint8Array, position: number): Promise<number>
+  /**
+   * There while what was read may be other bytes than were written, since the disk has failed: resolves when the disk was
+   * asked again and all was right. Throws StorageError where bytes were lost.
+   */
+  readonly recheck?: (() => Promise<void>) | undefined
 }

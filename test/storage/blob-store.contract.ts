@@ -5,6 +5,7 @@ import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { blobWriterContract } from './blob-writer.contract.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 import { partialContract } from './partial.contract.ts'
+import { partialDetachContract } from './partial-detach.contract.ts'
 import { partialResumeContract } from './partial-resume.contract.ts'
 import { partialSealContract } from './partial-seal.contract.ts'
 import { partialViewContract } from './partial-view.contract.ts'
@@ -52,6 +53,7 @@ export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: writers`, () => blobWriterContract(open))
   suite(`${name}: sealing`, () => partialSealContract(open))
   suite(`${name}: views of a partial`, () => partialViewContract(open))
+  suite(`${name}: partials that a disk takes no more of`, () => partialDetachContract(open))
   suite(`${name}: partials that end and go on`, () => partialResumeContract(open))
 }
 

@@ -24,7 +24,7 @@ export const operations = [
 export type Operation = (typeof operations)[number]
 
 /** By the numbers of Linux. */
-export const errorNumbers = { ENOSPC: 28, EDQUOT: 122, EIO: 5, EROFS: 30, EMFILE: 24 } as const
+export const errorNumbers = { ENOSPC: 28, EDQUOT: 122, EIO: 5, EROFS: 30, EMFILE: 24, ENOMEM: 12 } as const
 export type ErrorName = keyof typeof errorNumbers
 
 /** What all threads share: what was counted, and what is to fail. */

@@ -15,7 +15,7 @@ import type { SealedFile } from '../partial.ts'
 import { fileErrorCode } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
 import { sealedFile } from './sealed-file.ts'
-import { SyncPolicy } from './sync-policy.ts'
+import { SyncPolicy, syncBytes } from './sync-policy.ts'
 
 /** Bytes that are read at a time. */
 const pieceSize = 1024 * 1024
@@ -38,6 +38,8 @@ export class FileBlobWriter implements BlobWriter {
   /** What is under way with the file: one thing at a time. */
   #working: Promise<unknown> = Promise.resolve()
   #failure: Error | undefined
+  /** A sync has failed: what is in the file may be lost, and nobody would be told again. */
+  #isLost = false
   #hasEnded = false
 
   private constructor(path: string, { id, algorithm }: BlobWriterOptions, hooks: WriterHooks) {
@@ -153,7 +155,7 @@ export class FileBlobWriter implements BlobWriter {
     // A write that failed or was killed half-way may have left bytes behind the end.
     if (this.#statsOf(file).size > this.#size) await file.truncate(this.#size)
     const sealed = this.#statsOf(file)
-    await file.datasync()
+    await syncBytes(file, `upload ${this.id}`)
     if (sealed.size !== this.#size) throw new StorageError('BROKEN', `upload ${this.id} became shorter`)
     await this.#hooks.publish(this.#path, digest, sealed.size)
     return sealed
@@ -170,8 +172,9 @@ export class FileBlobWriter implements BlobWriter {
 
   #hold(file: FileHandle): FileHandle {
     this.#file = file
-    this.#sync = new SyncPolicy(file, (error) => {
+    this.#sync = new SyncPolicy(file, `upload ${this.id}`, (error) => {
       this.#failure ??= error
+      this.#isLost = true
     })
     return file
   }
@@ -212,13 +215,14 @@ export class FileBlobWriter implements BlobWriter {
     this.#hasEnded = true
     try {
       await this.#sync?.settled()
-      await this.#file?.close()
+      const [closed] = await Promise.allSettled([this.#file?.close()])
       this.#file = undefined
-      if (removes) await rm(this.#path, { force: true })
+      if (removes || this.#isLost) await rm(this.#path, { force: true })
+      if (closed.status === 'rejected') throw closed.reason
     } catch (error) {
       throw StorageError.from(error, `upload ${this.id} could not be closed`)
     } finally {
-      this.#hooks.onEnd(removes)
+      this.#hooks.onEnd(removes ? 'gone' : 'stays')
     }
   }
 }

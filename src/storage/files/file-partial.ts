@@ -4,21 +4,21 @@ import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { PartialOptions } from '../blob-store.ts'
 import { asStorageError, StorageError } from '../error.ts'
-import type { Partial, PartialView, SealedFile } from '../partial.ts'
+import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
 import { absentIfMissing } from './file-errors.ts'
 import { PartialJournal } from './partial-journal.ts'
 import { PrefixHash } from './prefix-hash.ts'
 import { sealedFile } from './sealed-file.ts'
 import { SharedFile } from './shared-file.ts'
-import { SyncPolicy } from './sync-policy.ts'
+import { SyncPolicy, syncBytes } from './sync-policy.ts'
 
 /** What the store does for its partials and writers. */
 export interface PartialHooks {
   /** Moves the file at `path`, of `size` bytes, to its place under `digest`, durably. */
   readonly publish: (path: string, digest: Digest, size: number) => Promise<void>
-  /** It is no longer open. `isGone`: nothing of it is left under its name. */
-  readonly onEnd: (isGone: boolean) => void
+  /** It is no longer open, and its bytes stay under its name, or are gone, or are left there although they should go. */
+  readonly onEnd: (end: 'stays' | 'gone' | 'left') => void
 }
 
 interface Parts {
@@ -43,6 +43,8 @@ export class FilePartial implements Partial {
   readonly #writing = new Set<ByteInterval & { readonly done: Promise<void> }>()
   #isSealing = false
   #failure: Error | undefined
+  /** A sync has failed: what is in the file may be lost, and nobody would be told again. */
+  #isLost = false
   #hasEnded = false
 
   private constructor(id: string, path: string, parts: Parts, hooks: PartialHooks) {
@@ -53,9 +55,7 @@ export class FilePartial implements Partial {
     this.#hash = parts.hash
     this.#present = parts.present
     this.#hooks = hooks
-    this.#sync = new SyncPolicy(parts.file, (error) => {
-      this.#failure ??= error
-    })
+    this.#sync = new SyncPolicy(parts.file, `partial ${id}`, (error) => this.#fail(error))
   }
 
   /**
@@ -109,9 +109,12 @@ export class FilePartial implements Partial {
 
   view(): PartialView {
     if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
+    return this.#viewOf(this.#file.retain())
+  }
+
+  #viewOf(file: SharedFile): PartialView {
     const { id } = this
     const present = this.#present
-    const file = this.#file.retain()
     return {
       async read(buffer, position) {
         const wanted = Math.min(present.presentUntil(position) - position, buffer.length)
@@ -151,10 +154,10 @@ export class FilePartial implements Partial {
       this.#isSealing = false
       throw error
     }
-    const sealed = await this.#publish(expected).catch(async (error: unknown) => {
+    const sealed = await this.#publish(expected).catch((error: unknown) => {
       const told = StorageError.from(error, `${expected} could not be stored`)
       if (isPassing(told)) this.#isSealing = false
-      else await this.discard(told instanceof Error ? told : new Error(String(told)))
+      else this.#fail(told instanceof Error ? told : new Error(String(told)))
       throw told
     })
     await this.#end(new Error(`partial ${this.id} is sealed`), [journalPathOf(this.#path)])
@@ -165,6 +168,8 @@ export class FilePartial implements Partial {
     this.#failure ??= reason
     if (this.#hasEnded) return
     await this.#settled()
+    await this.#sync.settled()
+    if (this.#isLost) return this.discard(reason)
     // What cannot be noted any more is fetched again.
     await this.#journal.flush().catch(() => {})
     await this.#end(reason)
@@ -172,6 +177,21 @@ export class FilePartial implements Partial {
 
   async discard(reason: Error): Promise<void> {
     await this.#end(reason, [journalPathOf(this.#path), this.#path])
+  }
+
+  async detach(reason: Error): Promise<PartialRemains> {
+    if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
+    const file = this.#file.retain()
+    const hash = this.#hash
+    // What cannot be removed from a disk that takes nothing stays there.
+    await this.discard(reason).catch(() => {})
+    return {
+      present: this.#present,
+      hashedUntil: hash.hashedUntil,
+      hash: () => hash.copy(),
+      view: () => this.#viewOf(file.retain()),
+      [Symbol.asyncDispose]: () => file.release(),
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -215,11 +235,16 @@ export class FilePartial implements Partial {
     if (this.#failure) throw this.#failure
     // A write that failed or was killed half-way may have left bytes behind the end.
     if ((await handle.stat()).size > total) await handle.truncate(total)
-    await handle.datasync()
+    await syncBytes(handle, `partial ${this.id}`)
     const sealed = sealedFile(await handle.stat({ bigint: true }))
     if (sealed.size !== total) throw new StorageError('BROKEN', `partial ${this.id} became shorter`)
     await this.#hooks.publish(this.#path, digest, total)
     return sealed
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    this.#isLost = true
   }
 
   /** Closes it and removes `files`; its name is free for another one after that, not before. */
@@ -227,19 +252,19 @@ export class FilePartial implements Partial {
     this.#failure ??= reason
     if (this.#hasEnded) return
     this.#hasEnded = true
-    let isGone = false
+    let end: 'stays' | 'gone' | 'left' = files.length === 0 ? 'stays' : 'left'
     try {
       // A write that goes on may still need the file, and would note what a later one must not find.
       await this.#settled()
       await Promise.allSettled([this.#hash.settled(), this.#sync.settled()])
-      await this.#journal.close()
-      await this.#file.release()
+      const closed = await Promise.allSettled([this.#journal.close(), this.#file.release()])
       for (const file of files) await rm(file, { force: true })
-      isGone = files.length > 0
+      if (end === 'left') end = 'gone'
+      for (const one of closed) if (one.status === 'rejected') throw one.reason
     } catch (error) {
       throw StorageError.from(error, `partial ${this.id} could not be closed`)
     } finally {
-      this.#hooks.onEnd(isGone)
+      this.#hooks.onEnd(end)
     }
   }
 }

@@ -20,6 +20,8 @@ export class FilePartials implements Partials {
   readonly #open = new Map<string, FilePartial | undefined>()
   /** What there may be a file of: each blob that is pushed removes what a fill may have left of it, mostly nothing. */
   readonly #left = new Set<string>()
+  /** What should have gone, and could not be removed. */
+  readonly #unwanted = new Set<string>()
 
   constructor(folder: string, publish: PartialHooks['publish']) {
     this.#folder = folder
@@ -39,14 +41,17 @@ export class FilePartials implements Partials {
     const { id } = options
     assertPartialId(id)
     const path = this.pathOf(id)
-    const onEnd = (isGone: boolean): void => {
+    const onEnd: PartialHooks['onEnd'] = (end) => {
       this.#open.delete(id)
-      if (isGone) this.#left.delete(id)
+      if (end === 'gone') this.#left.delete(id)
+      if (end === 'left') this.#unwanted.add(id)
     }
     const hooks = { publish: this.#publish, onEnd }
     this.#claim(id)
     this.#left.add(id)
     try {
+      // A disk that failed has them: they are not gone on with, whatever their journal says.
+      if (this.#unwanted.has(id)) await asStorageError(`partial ${id} could not be removed`, this.#remove(id))
       const opening = inFolder(this.#folder, () => FilePartial.open(path, options, hooks))
       const partial = await asStorageError(`partial ${id} could not be opened`, opening)
       this.#open.set(id, partial)
@@ -124,6 +129,7 @@ export class FilePartials implements Partials {
 
   async #remove(id: string): Promise<void> {
     for (const path of [journalPathOf(this.pathOf(id)), this.pathOf(id)]) await rm(path, { force: true })
+    this.#unwanted.delete(id)
   }
 
   async #journalledBytes(id: string): Promise<number> {

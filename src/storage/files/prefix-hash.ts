@@ -52,7 +52,12 @@ export class PrefixHash {
 
   /** The digest of what is hashed so far. */
   digest(): Digest {
-    return finishDigest(this.#hash.copy(), this.#algorithm)
+    return finishDigest(this.copy(), this.#algorithm)
+  }
+
+  /** A copy of the hash of the first `hashedUntil` bytes, also after an error. */
+  copy(): Hash {
+    return this.#hash.copy()
   }
 
   /**
@@ -86,11 +91,11 @@ export class PrefixHash {
     for (;;) {
       const until = present.presentUntil(this.#hashedUntil)
       if (until === this.#hashedUntil) break
-      const read = await this.#readPieces(buffer, this.#hashedUntil, until, (piece) =>
-        this.#hash.update(piece),
-      )
+      const read = await this.#readPieces(buffer, this.#hashedUntil, until, (piece) => {
+        this.#hash.update(piece)
+        this.#hashedUntil += piece.length
+      })
       if (read === 0) throw new StorageError('BROKEN', 'the file is shorter than what was written to it')
-      this.#hashedUntil += read
     }
     this.#catchingUp = undefined
   }

@@ -13,7 +13,9 @@ export class SharedFile {
     this.handle = handle
   }
 
+  /** Throws Error once it is closed. */
   retain(): this {
+    if (this.#holders === 0) throw new Error('the file is closed')
     this.#holders += 1
     return this
   }

@@ -1,7 +1,20 @@
 import type { FileHandle } from 'node:fs/promises'
-import { StorageError } from '../error.ts'
+import { asStorageError, StorageError } from '../error.ts'
 
 const syncAfter = { bytes: 64 * 1024 * 1024, milliseconds: 5000 }
+
+/**
+ * Syncs the bytes of a file. Throws StorageError, and never BUSY: whoever tried again would be told that all is well, and
+ * the bytes would be gone all the same.
+ */
+export async function syncBytes(file: FileHandle, what: string): Promise<void> {
+  try {
+    await asStorageError(`${what} could not be synced`, file.datasync())
+  } catch (error) {
+    const isPassing = error instanceof StorageError && error.code === 'BUSY'
+    throw isPassing ? new StorageError('BROKEN', error.message, { cause: error.cause }) : error
+  }
+}
 
 /**
  * Syncs a growing file now and then, in the background: what a power cut may take of it is bounded, and the sync
@@ -9,14 +22,19 @@ const syncAfter = { bytes: 64 * 1024 * 1024, milliseconds: 5000 }
  */
 export class SyncPolicy {
   readonly #file: FileHandle
+  readonly #what: string
   readonly #onFailure: (error: Error) => void
   #unsyncedBytes = 0
   #syncedAt = performance.now()
   #syncing: Promise<void> | undefined
 
-  /** A failed fsync means that bytes are lost; a second one would report success all the same, so it is told. */
-  constructor(file: FileHandle, onFailure: (error: Error) => void) {
+  /**
+   * A failed fsync means that bytes are lost; a second one would report success all the same, so it is told. `what` is
+   * synced.
+   */
+  constructor(file: FileHandle, what: string, onFailure: (error: Error) => void) {
     this.#file = file
+    this.#what = what
     this.#onFailure = onFailure
   }
 
@@ -28,11 +46,8 @@ export class SyncPolicy {
     if (this.#syncing || !isDue) return
     this.#unsyncedBytes = 0
     this.#syncedAt = now
-    this.#syncing = this.#file
-      .datasync()
-      .catch((error: unknown) =>
-        this.#onFailure(StorageError.from(error, 'syncing the partial failed') as Error),
-      )
+    this.#syncing = syncBytes(this.#file, this.#what)
+      .catch(this.#onFailure)
       .finally(() => {
         this.#syncing = undefined
       })

@@ -1,7 +1,7 @@
-import { type Digest, type DigestAlgorithm, digestOf } from '../../oci/digest.ts'
+import { createDigestHash, type Digest, type DigestAlgorithm, digestOf } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
-import type { Partial, PartialView, SealedFile } from '../partial.ts'
+import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
 
 /** What a partial has on the "disk": it is there after the partial has ended, and after a crash. */
@@ -96,6 +96,7 @@ export class MemoryPartial implements Partial {
   readonly #hooks: MemoryHooks
   #failure: Error | undefined
   #isSealing = false
+  #isLost = false
   #hasEnded = false
 
   constructor(id: string, algorithm: DigestAlgorithm, file: MemoryFile, hooks: MemoryHooks) {
@@ -124,7 +125,10 @@ export class MemoryPartial implements Partial {
 
   view(): PartialView {
     if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
-    const file = this.#file
+    return this.#viewOf(this.#file)
+  }
+
+  #viewOf(file: MemoryFile): PartialView {
     return {
       async read(buffer, position) {
         const piece = file.read(position, buffer.length)
@@ -166,8 +170,8 @@ export class MemoryPartial implements Partial {
         this.#isSealing = false
         throw error
       }
-      const reason = error instanceof Error ? error : new Error(String(error))
-      await this.discard(reason)
+      this.#failure ??= error instanceof Error ? error : new Error(String(error))
+      this.#isLost = true
       throw error
     }
     this.#end(new Error(`partial ${this.id} is sealed`))
@@ -175,6 +179,7 @@ export class MemoryPartial implements Partial {
   }
 
   async suspend(reason: Error): Promise<void> {
+    if (this.#isLost) return this.discard(reason)
     if (this.#hasEnded) return
     this.#failure ??= reason
     try {
@@ -193,6 +198,19 @@ export class MemoryPartial implements Partial {
       this.#hooks.remove()
     } finally {
       this.#end(reason)
+    }
+  }
+
+  async detach(reason: Error): Promise<PartialRemains> {
+    if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
+    const [file, algorithm, hashedUntil] = [this.#file, this.#algorithm, this.hashedUntil]
+    await this.discard(reason).catch(() => {})
+    return {
+      present: file.present,
+      hashedUntil,
+      hash: () => createDigestHash(algorithm).update(file.read(0, hashedUntil)),
+      view: () => this.#viewOf(file),
+      [Symbol.asyncDispose]: async () => {},
     }
   }
 

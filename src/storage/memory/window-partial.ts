@@ -3,7 +3,7 @@ import { deferred } from '../../flow/deferred.ts'
 import { SmallChunks } from '../../flow/small-chunks.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
-import type { Partial, PartialView, SealedFile } from '../partial.ts'
+import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
 
 export interface WindowPartialOptions {
@@ -11,11 +11,19 @@ export interface WindowPartialOptions {
   readonly algorithm: DigestAlgorithm
   /** Bytes that are held for views; a write waits while there are more. */
   readonly capacity: number
+  /** What comes before its first byte, and is kept elsewhere: how many bytes, and their hash, which it goes on with. */
+  readonly before?: { readonly bytes: number; readonly hash: Hash } | undefined
+}
+
+/** A view that can be elsewhere at times. */
+export interface WindowView extends PartialView {
+  /** It is read at `position` next, or before it by somebody else: what lies behind that is kept for it. */
+  moveTo(position: number): void
 }
 
 /**
  * A partial that keeps nothing: a bounded window in memory, for a blob that the disk cannot take. It is written in
- * order from the start. A byte is dropped when all views have passed it; a write waits while as much as `capacity`
+ * order from the start, or from where something else ends. A byte is dropped when all views have passed it; a write waits while as much as `capacity`
  * is held, also where there is no view yet. Reading what was dropped throws RangeError: it is never "the end".
  */
 export class WindowPartial implements Partial {
@@ -25,7 +33,7 @@ export class WindowPartial implements Partial {
   readonly #present = new Ranges()
   readonly #hash: Hash
   readonly #views = new Set<{ position: number }>()
-  readonly #chunks: Uint8Array[] = []
+  readonly #chunks: { start: number; bytes: Uint8Array }[] = []
   readonly #small: SmallChunks
   #keptFrom = 0
   #held = 0
@@ -35,12 +43,15 @@ export class WindowPartial implements Partial {
   #room = deferred<void>()
   #failure: Error | undefined
 
-  constructor({ id, algorithm, capacity }: WindowPartialOptions) {
+  constructor({ id, algorithm, capacity, before }: WindowPartialOptions) {
     this.id = id
     this.#algorithm = algorithm
     this.capacity = capacity
     this.#small = new SmallChunks(capacity)
-    this.#hash = createDigestHash(algorithm)
+    this.#hash = before?.hash ?? createDigestHash(algorithm)
+    this.#hashedUntil = before?.bytes ?? 0
+    this.#keptFrom = this.#hashedUntil
+    this.#present.add(0, this.#hashedUntil)
   }
 
   /** What has come, whether or not it is still held. */
@@ -75,13 +86,20 @@ export class WindowPartial implements Partial {
     return written
   }
 
-  view(from = 0): PartialView {
+  /** The next bytes are kept elsewhere: they are hashed, and not held. Not while a write is under way. */
+  pass(bytes: Uint8Array): void {
+    this.#hash.update(bytes)
+    this.#advance(bytes.length)
+  }
+
+  view(from = 0): WindowView {
     if (this.#failure) throw new Error(`partial ${this.id} has ended`, { cause: this.#failure })
     const cursor = { position: from }
     this.#views.add(cursor)
     this.#drop()
     return {
       read: async (buffer, position) => this.#read(cursor, buffer, position),
+      moveTo: (position) => this.#move(cursor, position),
       [Symbol.asyncDispose]: async () => {
         this.#views.delete(cursor)
         // Who comes next may want what the last one has left; the others have passed it or not.
@@ -114,6 +132,11 @@ export class WindowPartial implements Partial {
     this.#wake()
   }
 
+  /** Throws Error: there is nothing that could be kept. */
+  async detach(): Promise<PartialRemains> {
+    throw new Error(`partial ${this.id} is only handed through: nothing of it remains`)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.discard(new Error(`partial ${this.id} was closed`))
   }
@@ -129,12 +152,23 @@ export class WindowPartial implements Partial {
     if (this.#failure) throw this.#failure
     if (fresh.length === 0) return
     this.#hash.update(fresh)
-    const joined = this.#small.joined(this.#chunks.at(-1), fresh)
-    if (joined) this.#chunks.pop()
-    this.#chunks.push(joined ?? fresh)
+    const last = this.#chunks.at(-1)
+    const isNext = last !== undefined && last.start + last.bytes.length === this.#hashedUntil
+    const joined = isNext ? this.#small.joined(last.bytes, fresh) : undefined
+    if (last && joined) last.bytes = joined
+    else this.#chunks.push({ start: this.#hashedUntil, bytes: fresh })
     this.#held += fresh.length
-    this.#present.add(this.#hashedUntil, this.#hashedUntil + fresh.length)
-    this.#hashedUntil += fresh.length
+    this.#advance(fresh.length)
+    this.#drop()
+  }
+
+  #advance(bytes: number): void {
+    this.#present.add(this.#hashedUntil, this.#hashedUntil + bytes)
+    this.#hashedUntil += bytes
+  }
+
+  #move(cursor: { position: number }, position: number): void {
+    cursor.position = position
     this.#drop()
   }
 
@@ -142,16 +176,12 @@ export class WindowPartial implements Partial {
     if (position < this.#keptFrom) {
       throw new RangeError(`the bytes at ${position} were read before, and are gone`)
     }
-    cursor.position = position
-    this.#drop()
-    let start = this.#keptFrom
-    for (const chunk of this.#chunks) {
-      if (position < start + chunk.length) {
-        const piece = chunk.subarray(position - start, position - start + buffer.length)
-        buffer.set(piece)
-        return piece.length
-      }
-      start += chunk.length
+    this.#move(cursor, position)
+    for (const { start, bytes } of this.#chunks) {
+      if (position < start || position >= start + bytes.length) continue
+      const piece = bytes.subarray(position - start, position - start + buffer.length)
+      buffer.set(piece)
+      return piece.length
     }
     return 0
   }
@@ -163,12 +193,12 @@ export class WindowPartial implements Partial {
     let hasDropped = false
     for (
       let [chunk] = this.#chunks;
-      chunk && this.#keptFrom + chunk.length <= passed;
+      chunk && chunk.start + chunk.bytes.length <= passed;
       [chunk] = this.#chunks
     ) {
       this.#chunks.shift()
-      this.#keptFrom += chunk.length
-      this.#held -= chunk.length
+      this.#keptFrom = chunk.start + chunk.bytes.length
+      this.#held -= chunk.bytes.length
       hasDropped = true
     }
     if (hasDropped) this.#wake()

@@ -168,6 +168,7 @@ test('disk full at the seal: it rejects, names ENOSPC as its cause, and publishe
     return true
   })
   assert.equal(await sizeOf(store, digest), undefined)
+  await partial.suspend(new Error('the end'))
   await giveBack()
   await assertUntouched()
   await storeBlob(store, bytes)

@@ -110,6 +110,7 @@ test('a partial file that became shorter under an open view is an error, never "
   assert.equal(await view.read(Buffer.alloc(1000), 0), 1000)
   await assert.rejects(view.read(Buffer.alloc(1000), 1000), { name: 'StorageError', code: 'BROKEN' })
   await assert.rejects(partial.seal(digestOf(content)), { name: 'StorageError', code: 'BROKEN' })
+  await partial.suspend(new Error('the disk failed'))
   assert.deepEqual(await filesBelow(folder), ['VERSION'], 'nothing is published, nothing stays')
 })
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type { FileHandle } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
-import { SyncPolicy } from '../../../src/storage/files/sync-policy.ts'
+import { SyncPolicy, syncBytes } from '../../../src/storage/files/sync-policy.ts'
 
 const mebibyte = 1024 * 1024
 
@@ -12,7 +12,7 @@ function scene(t: TestContext, datasync: () => Promise<void> = async () => {}) {
   t.mock.method(performance, 'now', () => now)
   const sync = t.mock.fn(datasync)
   const failed = t.mock.fn()
-  const policy = new SyncPolicy({ datasync: sync } as unknown as FileHandle, failed)
+  const policy = new SyncPolicy({ datasync: sync } as unknown as FileHandle, 'partial x', failed)
   /** So many bytes, after so many milliseconds; how many syncs there were by then. */
   const wrote = async (bytes: number, afterMs = 0): Promise<number> => {
     now += afterMs
@@ -50,4 +50,17 @@ test('a sync that fails is told as a failure of the disk', async (t) => {
   await wrote(64 * mebibyte)
   const [told] = failed.mock.calls[0]?.arguments ?? []
   assert.deepEqual([told?.name, told?.code, told?.cause], ['StorageError', 'BROKEN', failure])
+})
+
+test('descriptors or memory that are short at a sync: BROKEN, since the next one would be told that all is well', async (t) => {
+  const failure = Object.assign(new Error('out of memory'), {
+    code: 'ENOMEM',
+    errno: -12,
+    syscall: 'fdatasync',
+  })
+  const { wrote, failed } = scene(t, () => Promise.reject(failure))
+  await wrote(64 * mebibyte)
+  assert.equal(failed.mock.calls[0]?.arguments[0]?.code, 'BROKEN')
+  const file = { datasync: () => Promise.reject(failure) } as unknown as FileHandle
+  await assert.rejects(syncBytes(file, 'partial x'), { name: 'StorageError', code: 'BROKEN', cause: failure })
 })

@@ -1,0 +1,244 @@
+import { createDigestHash, type Digest, type DigestAlgorithm } from '../../oci/digest.ts'
+import { RegistryError } from '../../oci/error.ts'
+import { StorageError } from '../error.ts'
+import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
+import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
+import { copyOf } from './memory-partial.ts'
+import type { WindowPartial } from './window-partial.ts'
+
+/** Bytes that are read back at a time. */
+const pieceSize = 1024 * 1024
+
+/** A run of bytes in the file, and what their hash was on their way in. */
+interface HashedRun extends ByteInterval {
+  readonly hex: string
+}
+
+export interface ContinuedPartialOptions {
+  /** What the disk had taken; closed with this partial. */
+  readonly remains: PartialRemains
+  /** Begins where the prefix of `remains` that was hashed ends. */
+  readonly window: WindowPartial
+  readonly algorithm: DigestAlgorithm
+}
+
+/**
+ * A partial that goes on in memory where the disk failed: what the file has is read from there, what comes is held by a
+ * window, and nothing is kept. A disk that failed may have lost what it took: what was read is not to be relied on before
+ * the file was hashed again, and has what was written to it (`PartialView.recheck`).
+ */
+export class ContinuedPartial implements Partial {
+  readonly id: string
+  readonly #remains: PartialRemains
+  readonly #window: WindowPartial
+  readonly #algorithm: DigestAlgorithm
+  /** What is read from the file. */
+  #onFile: Ranges
+  #present: Ranges
+  readonly #hashed: HashedRun[]
+  #working: Promise<void> = Promise.resolve()
+  /** The numbers of the last check that was begun, and of the last one that was good. */
+  readonly #checks = { begun: 0, good: 0 }
+  #checking: Promise<void> = Promise.resolve()
+  #nextCheck: Promise<void> | undefined
+  /** The disk has lost some of it. */
+  #loss: StorageError | undefined
+  #hasEnded = false
+
+  constructor({ remains, window, algorithm }: ContinuedPartialOptions) {
+    this.id = window.id
+    this.#remains = remains
+    this.#window = window
+    this.#algorithm = algorithm
+    this.#onFile = copyOf(remains.present)
+    this.#present = copyOf(remains.present)
+    this.#hashed = [{ start: 0, end: remains.hashedUntil, hex: remains.hash().digest('hex') }]
+  }
+
+  get present(): ReadonlyRanges {
+    return this.#present
+  }
+
+  get hashedUntil(): number {
+    return this.#window.hashedUntil
+  }
+
+  /** The first byte is kept as long as all behind it are. */
+  get keptFrom(): number {
+    return this.#window.keptFrom > this.#remains.hashedUntil ? this.#window.keptFrom : 0
+  }
+
+  /** Resolves when half of the window is free, or it has ended. */
+  async hasRoom(): Promise<void> {
+    await this.#window.hasRoom()
+  }
+
+  /** Resolves when all that the file has of the prefix is hashed; what cannot be read of it is not present any more. */
+  settled(): Promise<void> {
+    return this.#inTurn(() => this.#hashFile())
+  }
+
+  /** Throws RangeError where it would leave a hole. */
+  write(position: number, bytes: Uint8Array): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#hashFile()
+      if (position > this.hashedUntil) {
+        throw new RangeError(`bytes at ${position} leave a hole: those at ${this.hashedUntil} are next`)
+      }
+      const end = position + bytes.length
+      for (let front = this.hashedUntil; front < end; front = this.hashedUntil) {
+        const until = this.#present.firstGap(end, front)?.end ?? end
+        await this.#window.write(front, bytes.subarray(front - position, until - position))
+        this.#present.add(front, until)
+        await this.#hashFile()
+      }
+    })
+  }
+
+  view(from = 0): PartialView {
+    const window = this.#window.view(from)
+    const file = this.#remains.view()
+    const checks = this.#checks
+    // What was read before the disk failed is not to be relied on either.
+    let readAt = 0
+    const recheck = (): Promise<void> => this.#recheck()
+    return {
+      read: async (buffer, position) => {
+        const length = this.#onFile.presentUntil(position) - position
+        if (length === 0) return window.read(buffer, position)
+        window.moveTo(position)
+        if (this.#loss) throw this.#loss
+        const count = await file.read(buffer.subarray(0, length), position)
+        readAt = checks.begun
+        return count
+      },
+      get recheck() {
+        return readAt < checks.good ? undefined : recheck
+      },
+      [Symbol.asyncDispose]: async () => {
+        await window[Symbol.asyncDispose]()
+        await file[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  /** Throws StorageError as well where it was the disk that has changed bytes, or may have been. */
+  async verify(expected: Digest): Promise<void> {
+    await this.settled()
+    const { hashedUntil } = this
+    if (this.#present.total !== hashedUntil) {
+      throw new RegistryError('SIZE_INVALID', `bytes are missing from ${hashedUntil} on`)
+    }
+    try {
+      await this.#window.verify(expected)
+    } catch (error) {
+      // Bytes were read back after the failure, before anybody had hashed them: nobody knows whose fault it is.
+      if (this.#hashed.length === 1) throw error
+      throw new StorageError('BROKEN', `partial ${this.id} has other bytes than expected`, { cause: error })
+    }
+    await this.#recheck()
+  }
+
+  /** Throws Error: there is nothing that could be kept. Verify it, and discard it. */
+  async seal(): Promise<SealedFile> {
+    throw new Error(`partial ${this.id} is only handed through: it cannot be sealed`)
+  }
+
+  /** The same as `discard`. */
+  async suspend(reason: Error): Promise<void> {
+    await this.discard(reason)
+  }
+
+  /** Ends it; views still get what is held. */
+  async discard(reason: Error): Promise<void> {
+    await this.#window.discard(reason)
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    // A file that has no name any more: what is there to be told of?
+    await Promise.resolve(this.#remains[Symbol.asyncDispose]()).catch(() => {})
+  }
+
+  /** Throws Error: it is what remained. */
+  async detach(): Promise<PartialRemains> {
+    throw new Error(`partial ${this.id} is only handed through: nothing of it remains`)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.discard(new Error(`partial ${this.id} was closed`))
+  }
+
+  /** One after the other: each goes on where the one before has ended. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const working = this.#working.then(work)
+    this.#working = working.catch(() => {})
+    return working
+  }
+
+  /** Hashes what comes next and is in the file. */
+  async #hashFile(): Promise<void> {
+    for (;;) {
+      const start = this.hashedUntil
+      const end = this.#onFile.presentUntil(start)
+      if (end === start) return
+      const hash = createDigestHash(this.#algorithm)
+      const reading = this.#readFile({ start, end }, (piece) => {
+        hash.update(piece)
+        this.#window.pass(piece)
+      })
+      // What the disk cannot read is fetched.
+      await reading.catch(() => {})
+      const read = { start, end: this.hashedUntil }
+      if (read.end > start) this.#hashed.push({ ...read, hex: hash.digest('hex') })
+      if (read.end === end) continue
+      const lost = { start: read.end, end }
+      this.#onFile = without(this.#onFile, lost)
+      this.#present = without(this.#present, lost)
+    }
+  }
+
+  /** Resolves when the file was hashed again, all of it after this call. */
+  #recheck(): Promise<void> {
+    this.#nextCheck ??= this.#checking.then(() => {
+      this.#nextCheck = undefined
+      return this.#hashAgain()
+    })
+    this.#checking = this.#nextCheck.catch(() => {})
+    return this.#nextCheck
+  }
+
+  async #hashAgain(): Promise<void> {
+    if (this.#loss) throw this.#loss
+    this.#checks.begun += 1
+    const number = this.#checks.begun
+    for (const { hex, ...run } of this.#hashed) {
+      const hash = createDigestHash(this.#algorithm)
+      await this.#readFile(run, (piece) => hash.update(piece))
+      if (hash.digest('hex') === hex) continue
+      this.#loss = new StorageError('BROKEN', `the disk has lost bytes of partial ${this.id}`)
+      throw this.#loss
+    }
+    this.#checks.good = number
+  }
+
+  async #readFile({ start, end }: ByteInterval, each: (piece: Buffer) => void): Promise<void> {
+    await using file = this.#remains.view()
+    const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, end - start))
+    for (let at = start; at < end; ) {
+      const count = await file.read(buffer.subarray(0, end - at), at)
+      if (count === 0)
+        throw new StorageError('BROKEN', `bytes of partial ${this.id} are missing from ${at} on`)
+      each(buffer.subarray(0, count))
+      at += count
+    }
+  }
+}
+
+/** Ranges less the bytes of an interval. */
+function without(ranges: ReadonlyRanges, { start, end }: ByteInterval): Ranges {
+  const rest = new Ranges()
+  for (const one of ranges) {
+    rest.add(one.start, Math.min(one.end, start))
+    rest.add(Math.max(one.start, end), one.end)
+  }
+  return rest
+}
