@@ -2,7 +2,6 @@ import { abortable } from '../flow/abortable.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { isDigestOfNothing } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
-import { StorageError } from '../storage/error.ts'
 import type { Partial } from '../storage/partial.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
@@ -21,8 +20,6 @@ export interface AttemptOptions extends LandingOptions {
   readonly heedsClaims: boolean
   /** Whose sources have answered. */
   readonly confirmed: Set<RepositoryKey>
-  /** Called while bytes come of which nobody has told how many there are. */
-  readonly onEndless: () => void
   /** Those who wait for the blob. */
   readonly clients: Iterable<string>
   readonly rate: TokenBucket | undefined
@@ -48,14 +45,17 @@ export class Attempt {
   readonly #signal: AbortSignal
   readonly #landing: Landing
   #keptBytes = 0
+  #verified: number | undefined
   #resumes = 0
   #underWay: { download: Download; way: Way } | undefined
 
   constructor(options: AttemptOptions) {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
-    this.#landing = new Landing(options, this.growing, this.#signal)
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
+    const { growing } = this
+    const size = (): number | undefined => this.#size.bytes ?? this.#verified
+    this.#landing = new Landing(options, { growing, size, signal: this.#signal })
   }
 
   /** Bytes, as a source has told. */
@@ -117,26 +117,46 @@ export class Attempt {
    * RegistryError DIGEST_INVALID or SIZE_INVALID where bytes are wrong, Contradiction, StorageError, or the signal's
    * reason.
    */
-  async run(): Promise<Partial> {
+  async run(): Promise<void> {
     const { digest } = this.#options
     // A blob that nobody has sent a byte of leaves no file.
-    const kept = await this.#landing.takeUp(this.#size.bytes)
+    const kept = await this.#landing.takeUp()
     this.#keptBytes = this.#present
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
-    if (this.#keptBytes > 0 && kept && (await isWhole(kept, digest))) return kept
-    this.#size.refuteBy(kept?.present, digest)
-    const ending = await this.#bring()
-    if (!this.partial && !isDigestOfNothing(digest)) {
-      throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
+    if (this.#keptBytes > 0 && kept && (await this.#isWhole(kept))) return
+    this.#size.refuteBy(this.partial?.present, digest)
+    for (;;) {
+      const ending = await this.#bring()
+      if (!this.partial && !isDigestOfNothing(digest)) {
+        throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
+      }
+      const partial = this.partial ?? (await this.#begin())
+      try {
+        await partial.verify(digest)
+        this.#verified = this.#present
+        return
+      } catch (error) {
+        if (ending === 'nothing behind' && error instanceof RegistryError) throw new Contradiction(error)
+        // What the disk cannot read back is missing again.
+        await this.#landing.survive(error)
+      }
     }
-    const partial = this.partial ?? (await this.#begin())
+  }
+
+  /**
+   * Publishes what was verified. Those who have it from memory need not wait for a slow disk, and where the disk fails those
+   * who follow notice nothing. Throws as `run`.
+   */
+  async publish(publish: (partial: Partial) => Promise<void>): Promise<void> {
+    this.growing.verified(this.#present)
+    if (!this.partial || this.isWindow) return
     try {
-      await partial.verify(digest)
+      await publish(this.partial)
+      this.growing.synced()
     } catch (error) {
-      if (ending === 'nothing behind' && error instanceof RegistryError) throw new Contradiction(error)
-      throw error
+      await this.#landing.survive(error)
+      await this.partial.verify(this.#options.digest)
     }
-    return partial
   }
 
   /** Leaves the way that is taken, where nothing has come by it for too long and another one promises more. */
@@ -174,8 +194,19 @@ export class Attempt {
     return this.partial?.present.total ?? 0
   }
 
+  async #isWhole(partial: Partial): Promise<boolean> {
+    try {
+      if (!(await isWhole(partial, this.#options.digest))) return false
+      this.#verified = this.#present
+      return true
+    } catch (error) {
+      await this.#landing.survive(error)
+      return false
+    }
+  }
+
   #begin(): Promise<Partial> {
-    return this.#landing.begin(this.#size.bytes, this.#underWay?.way.source.name ?? '')
+    return this.#landing.begin(this.#underWay?.way.source.name ?? '')
   }
 
   /** By one way after the other, one connection at a time, until nothing is missing. */
@@ -216,24 +247,15 @@ export class Attempt {
       this.#brought.add(way)
       const isFirst = !this.hasBytes
       if (!this.partial) await this.#begin()
-      if (this.isEndless) this.#options.onEndless()
-      await this.#takeRoom(bytes.length)
-      const written = this.growing.write(position, bytes)
-      await (this.isWindow ? abortable(written, left) : written)
+      if (this.isEndless) this.#options.onUnkept()
+      // What is missing before them is asked for first.
+      if (!(await this.#landing.write(position, bytes, left))) download.leave()
       if (isFirst) this.#options.changes.announce()
     }
     const about = { way, gap, isHole, since, rate, clients, restingMs, signal }
     const download = new Download({ ...about, onAnswer, write })
     this.#underWay = { download, way }
     return download.run()
-  }
-
-  /** Room for so many bytes more. Throws StorageError FULL, and the signal's reason. */
-  async #takeRoom(bytes: number): Promise<void> {
-    const { room, digest } = this.#options
-    const end = this.#present + bytes
-    if (this.isWindow || room.has(end) || (await room.take(end, this.#signal))) return
-    throw new StorageError('FULL', `there is no room for more of ${digest}`)
   }
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */

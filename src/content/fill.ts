@@ -1,7 +1,6 @@
 import { Changes } from '../flow/changes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import { StorageError } from '../storage/error.ts'
-import type { Partial } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Attempt } from './attempt.ts'
@@ -177,6 +176,7 @@ export class Fill {
       const outcome = await this.#fill()
       this.#end('finished')
       this.#outcome = outcome
+      this.#stopIfUnwanted()
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause))
       const isStopped = this.#stopped.signal.aborted
@@ -202,7 +202,8 @@ export class Fill {
       if (disk.isWell && (await store.stat(digest).catch(() => undefined))) return 'stored'
       const attempt = this.#beginAttempt()
       try {
-        await this.#complete(attempt, await attempt.run())
+        await attempt.run()
+        await this.#complete(attempt)
         return attempt.isWindow ? 'handed' : 'stored'
       } catch (error) {
         await this.#giveUp(attempt, error)
@@ -221,7 +222,7 @@ export class Fill {
       heedsClaims: this.#wrongs === 0,
       isStorable: () => !this.#isUnstorable,
       confirmed: this.#confirmed,
-      onEndless: () => this.#stopIfUnwanted(),
+      onUnkept: () => this.#stopIfUnwanted(),
       clients: this.#clients,
       changes: this.#changes,
       since: this.#startedAt,
@@ -232,24 +233,21 @@ export class Fill {
     return attempt
   }
 
-  /** The bytes are right, so readers may finish now; a slow disk is not their business. */
-  async #complete(attempt: Attempt, partial: Partial): Promise<void> {
+  async #complete(attempt: Attempt): Promise<void> {
     const { digest, store, suspects, publish, logger } = this.#options
     for (const { source } of attempt.blameable) suspects.cleared(digest, source.repository)
-    attempt.growing.verified(partial.present.total)
+    await attempt.publish(publish)
     if (attempt.isWindow) return
-    await publish(partial)
     if (this.#isAnew) await store.partials.remove(partialId(digest)).catch(() => {})
     reportFill(logger, digest, attempt, performance.now() - this.#startedAt)
   }
 
   /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
   async #giveUp(attempt: Attempt, error: unknown): Promise<void> {
-    const { logger, digest, suspects, disk } = this.#options
+    const { logger, digest, suspects } = this.#options
     const isStopped = this.#stopped.signal.aborted
     const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
     const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
-    disk.failed(error)
     const { blameable, abandonedFor } = attempt
     if (isWrong) {
       this.#wrongs += 1

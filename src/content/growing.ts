@@ -1,6 +1,7 @@
+import { abortable } from '../flow/abortable.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { Changes } from '../flow/changes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { WindowPartial } from '../storage/memory/window-partial.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
 import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -11,6 +12,14 @@ const announceAfter = { bytes: 256 * 1024, milliseconds: 5 }
 const recentBytes = 1024 * 1024
 /** Milliseconds for which a client that takes nothing may hold up others who share a window with it. */
 const laggardMs = 10_000
+/** So many times as long for one that takes something, but nothing of the window: containerd waits five minutes. */
+const patience = 12
+
+/** A partial in memory, whose readers make room in it. */
+export interface Window extends Partial {
+  /** Resolves when half of it is free, or it has ended. */
+  hasRoom(): Promise<void>
+}
 
 /** One who follows. */
 interface Follower {
@@ -20,6 +29,10 @@ interface Follower {
   view: PartialView | undefined
   /** Where it reads, or will. */
   position: number
+  /** Whether it has read what only a disk had, that may lose bytes until they are synced. */
+  hasReadDisk: boolean
+  /** Whether it has read anything since it was last looked at. */
+  hasRead: boolean
   isWaiting: boolean
   /** Why it cannot go on, where only it cannot. */
   failure: Error | undefined
@@ -35,10 +48,11 @@ export class Growing {
   readonly #laggardMs: number
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
-  #window: WindowPartial | undefined
+  #window: Window | undefined
   /** Since when a window has had no room. */
   #fullSince: number | undefined
   #verifiedSize: number | undefined
+  #isAllSynced = false
   #failure: Error | undefined
   #unannounced = 0
   #announcing: NodeJS.Timeout | undefined
@@ -63,13 +77,19 @@ export class Growing {
     return this.#fullSince === undefined ? 0 : performance.now() - this.#fullSince
   }
 
-  /** From now on readers read `partial`, and `write` writes to it. `window`: the same, where it is one in memory. */
-  attach(partial: Partial, { window }: { window: WindowPartial | undefined }): void {
+  /**
+   * From now on readers read `partial`, and `write` writes to it, also those who have read another one before. `window`: the
+   * same, where it is one in memory.
+   */
+  attach(partial: Partial, { window }: { window: Window | undefined }): void {
     this.#partial = partial
     this.#window = window
     // A window is in memory already.
-    if (!window) this.#recent = new RecentBytes(recentBytes)
-    for (const follower of this.#followers) follower.view = partial.view(follower.position)
+    this.#recent = window ? undefined : new RecentBytes(recentBytes)
+    for (const follower of this.#followers) {
+      void closeView(follower.view)
+      follower.view = partial.view(follower.position)
+    }
     this.#announce()
   }
 
@@ -102,6 +122,12 @@ export class Growing {
     this.#announce()
   }
 
+  /** All bytes survive the power: what was read from the disk is what was written. */
+  synced(): void {
+    this.#isAllSynced = true
+    this.#announce()
+  }
+
   /** Nothing more will come: who waits rejects with `reason`, once it has what is here. */
   fail(reason: Error): void {
     this.#failure ??= reason
@@ -124,11 +150,14 @@ export class Growing {
       claimant,
       view,
       position: 0,
+      hasReadDisk: false,
+      hasRead: true,
       isWaiting: false,
       failure: undefined,
     }
     this.#followers.add(follower)
-    const isVerified = (): boolean => this.#verifiedSize === size
+    const isVerified = (): boolean =>
+      this.#verifiedSize === size && this.#isSynced(follower) && !follower.view?.recheck
     let watched: AbortSignal | undefined
     return {
       size,
@@ -137,10 +166,13 @@ export class Growing {
       },
       verified: async (options) => {
         await this.#changes.until(() => {
-          if (this.#isVerified(follower)) return true
+          if (this.#isVerified(follower) && this.#isSynced(follower)) return true
           if (this.#failure) throw this.#failure
           return undefined
         }, options?.signal)
+        for (let view = follower.view; view?.recheck; view = follower.view) {
+          await abortable(view.recheck(), options?.signal)
+        }
       },
       read: (buffer, position, options) => {
         const signal = options?.signal
@@ -151,7 +183,7 @@ export class Growing {
       },
       [Symbol.asyncDispose]: async () => {
         if (!this.#followers.delete(follower)) return
-        await follower.view?.[Symbol.asyncDispose]()
+        await closeView(follower.view)
         onClose()
       },
     }
@@ -167,6 +199,7 @@ export class Growing {
     if (position >= size || buffer.length === 0) return 0
     const wanted = buffer.subarray(0, Math.min(buffer.length, size - position))
     follower.position = position
+    follower.hasRead = true
     for (;;) {
       signal?.throwIfAborted()
       if (follower.failure) throw follower.failure
@@ -176,7 +209,10 @@ export class Growing {
       // A window has to hear where its readers are, also of those who wait.
       const isAsked = view !== undefined && (!this.#recent || this.#isPresent(position))
       const count = isAsked ? await view.read(wanted, position) : 0
-      if (count > 0) return count
+      if (count > 0) {
+        follower.hasReadDisk ||= this.#window === undefined
+        return count
+      }
       // While the view was asked it may have come, or the signal: nobody tells of these again.
       if (this.#isPresent(position) || signal?.aborted) continue
       this.#isVerified(follower)
@@ -199,6 +235,11 @@ export class Growing {
     throw new UpstreamError('INVALID_RESPONSE', claimant, message)
   }
 
+  /** A sync that fails may have lost what was read since. Where the disk has failed, what was read is checked again. */
+  #isSynced({ hasReadDisk }: Follower): boolean {
+    return !hasReadDisk || this.#isAllSynced || this.#window !== undefined
+  }
+
   async #whileFull(wait: () => Promise<void>): Promise<void> {
     const watch = setInterval(() => this.#leaveLaggards(), this.#laggardMs)
     this.#fullSince = performance.now()
@@ -210,17 +251,18 @@ export class Growing {
     }
   }
 
-  /** A window is full: who holds it up while others wait for what comes next has to do without. */
+  /** A window is full: who holds it up while others wait for what comes next has to do without, if it goes on for long. */
   #leaveLaggards(): void {
-    if (this.wanted.length === 0) return
     const [hindmost = 0] = [...this.#followers].map(({ position }) => position).toSorted((a, b) => a - b)
     for (const follower of this.#followers) {
+      const isSlow = !follower.hasRead || this.fullMs > patience * this.#laggardMs
+      follower.hasRead = false
+      if (!isSlow || this.wanted.length === 0) continue
       if (follower.isWaiting || follower.position > hindmost || follower.failure) continue
       follower.failure = new Error(
-        'the disk is full, and this client took nothing while others waited for the same bytes: let it try again',
+        'the disk is full, and this client held up others who waited for the same bytes: let it try again',
       )
-      // A window's: nothing that could fail.
-      void follower.view?.[Symbol.asyncDispose]()
+      void closeView(follower.view)
       follower.view = undefined
     }
   }
@@ -231,6 +273,11 @@ export class Growing {
     this.#unannounced = 0
     this.#changes.announce()
   }
+}
+
+/** What a disk says to a file that is only closed is nobody's business. */
+async function closeView(view: PartialView | undefined): Promise<void> {
+  await bestEffort(Promise.resolve(view?.[Symbol.asyncDispose]()), () => {})
 }
 
 /** The parts of a span that are not present. */

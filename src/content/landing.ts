@@ -1,16 +1,20 @@
 import type { Logger } from 'pino'
+import { abortable } from '../flow/abortable.ts'
 import type { Changes } from '../flow/changes.ts'
 import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
-import type { WindowPartial } from '../storage/memory/window-partial.ts'
+import { ContinuedPartial } from '../storage/memory/continued-partial.ts'
 import type { Partial } from '../storage/partial.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { DiskState } from './disk-state.ts'
-import type { Growing } from './growing.ts'
+import type { Growing, Window } from './growing.ts'
 import { whenNotBusy } from './patience.ts'
 import type { Reservation } from './reservation.ts'
 import type { Windows } from './windows.ts'
+
+/** Bytes: a block of the disk. */
+const smallestFile = 4096
 
 export interface LandingOptions {
   readonly digest: Digest
@@ -23,23 +27,33 @@ export interface LandingOptions {
   readonly isStorable: () => boolean
   readonly disk: DiskState
   readonly windows: Windows
+  /** What comes from now on is not kept. */
+  readonly onUnkept: () => void
   /** Announced whenever something is different for those who wait. */
   readonly changes: Changes
   readonly logger: Logger
 }
 
-/** Where the bytes of an attempt go: a partial on the disk, or a window in memory where the disk cannot take it. */
+/**
+ * Where the bytes of an attempt go: a partial on the disk, or a window in memory where the disk cannot take it, from the
+ * start or from where it ended.
+ */
 export class Landing {
   readonly #options: LandingOptions
   readonly #growing: Growing
+  readonly #size: () => number | undefined
   readonly #signal: AbortSignal
   #partial: Partial | undefined
-  #window: WindowPartial | undefined
+  #window: Window | undefined
 
-  /** Who follows `growing` is told what it reads from. */
-  constructor(options: LandingOptions, growing: Growing, signal: AbortSignal) {
+  /** Who follows `growing` is told what it reads from. `size`: bytes of the blob, as far as that is known by then. */
+  constructor(
+    options: LandingOptions,
+    { growing, size, signal }: { growing: Growing; size: () => number | undefined; signal: AbortSignal },
+  ) {
     this.#options = options
     this.#growing = growing
+    this.#size = size
     this.#signal = signal
   }
 
@@ -49,23 +63,100 @@ export class Landing {
   }
 
   /** Where it is one in memory. */
-  get window(): WindowPartial | undefined {
+  get window(): Window | undefined {
     return this.#window
   }
 
   /** Opens what an earlier attempt left, if anything; a blob that nobody has sent a byte of leaves no file. */
-  async takeUp(size: number | undefined): Promise<Partial | undefined> {
+  async takeUp(): Promise<Partial | undefined> {
     const { store, partialId } = this.#options
     const found = await whenNotBusy(() => store.partials.find(partialId), this.#signal).catch(() => undefined)
     if (!found) return undefined
-    const partial = await this.#openPartial(size)
+    const partial = await this.#openPartial()
     // Where the disk does not even open it, how large the blob is may have to be told before it is handed through.
     return partial && this.#attach(partial)
   }
 
-  /** Opens it for a blob of `size` bytes that comes from `upstream`. Throws UpstreamError, StorageError BUSY. */
-  async begin(size: number | undefined, upstream: string): Promise<Partial> {
-    return this.#attach((await this.#openPartial(size)) ?? this.#openWindow(size, upstream))
+  /** Opens it for a blob that comes from `upstream`. Throws UpstreamError, StorageError BUSY. */
+  async begin(upstream: string): Promise<Partial> {
+    return this.#attach((await this.#openPartial()) ?? this.#openWindow(upstream))
+  }
+
+  /**
+   * Writes to what was begun, in memory where the disk takes no more; `left` aborts where that is not waited for. False where
+   * the disk cannot read what it had taken: these bytes are too early, others are missing before them. Throws the signal's
+   * reason, and that of `left`.
+   */
+  async write(position: number, bytes: Uint8Array, left: AbortSignal): Promise<boolean> {
+    if (!this.#window && this.#partial) {
+      const failure = await this.#writeToDisk(this.#partial, position, bytes)
+      if (!failure) return true
+      await this.#goOn(this.#partial, failure)
+    }
+    if ((this.#window?.hashedUntil ?? 0) < position) return false
+    await abortable(this.#growing.write(position, bytes), left)
+    return true
+  }
+
+  /**
+   * The disk has failed at what it had taken: goes on in memory from there, and those who follow notice nothing. Throws
+   * every other error, and the signal's reason.
+   */
+  async survive(error: unknown): Promise<void> {
+    if (!(error instanceof StorageError) || this.#window || !this.#partial) throw error
+    this.#options.disk.failed(error)
+    await this.#goOn(this.#partial, error)
+  }
+
+  async #goOn(partial: Partial, reason: Error): Promise<void> {
+    const { digest, partialId: id, room, windows, onUnkept } = this.#options
+    // Nobody reads what comes, and makes room for more, who has not been told how much it is.
+    if (this.#size() === undefined) throw reason
+    const algorithm = digestAlgorithm(digest)
+    const remains = await partial.detach(reason)
+    room.giveBack()
+    const before = { bytes: remains.hashedUntil, hash: remains.hash() }
+    const window = windows.open({ id, algorithm, before })
+    const continued = new ContinuedPartial({ remains, window, algorithm })
+    this.#window = continued
+    await continued.settled()
+    this.#attach(continued)
+    onUnkept()
+    // Whoever ended it meanwhile has found nothing in memory that could be ended.
+    this.#signal.throwIfAborted()
+  }
+
+  /** Why the disk does not take it; undefined: it has. */
+  async #writeToDisk(
+    partial: Partial,
+    position: number,
+    bytes: Uint8Array,
+  ): Promise<StorageError | undefined> {
+    const { room, digest, disk } = this.#options
+    const end = partial.present.total + bytes.length
+    if (!room.has(end) && !(await room.take(end, this.#signal))) {
+      return new StorageError('FULL', `there is no room for more of ${digest}`)
+    }
+    try {
+      await this.#onDisk(bytes.length, () => this.#growing.write(position, bytes))
+      return undefined
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      disk.failed(error)
+      return error
+    }
+  }
+
+  /** Does `work`, once more where it said that the disk is full and something could be evicted. */
+  async #onDisk<Value>(bytes: number, work: () => Promise<Value>): Promise<Value> {
+    const { room } = this.#options
+    try {
+      return await whenNotBusy(work, this.#signal)
+    } catch (error) {
+      const isFull = error instanceof StorageError && error.code === 'FULL'
+      if (!isFull || !(await room.afterFull(bytes, this.#signal))) throw error
+      return await whenNotBusy(work, this.#signal)
+    }
   }
 
   #attach(partial: Partial): Partial {
@@ -75,12 +166,12 @@ export class Landing {
     return partial
   }
 
-  async #openPartial(size: number | undefined): Promise<Partial | undefined> {
+  async #openPartial(): Promise<Partial | undefined> {
     const { digest, store, partialId: id, room, isStorable, disk, logger } = this.#options
-    if (!isStorable() || !(await room.reserve(size, this.#signal))) return undefined
+    if (!isStorable() || !(await room.reserve(this.#size(), this.#signal))) return undefined
     const open = () => store.partials.open({ id, algorithm: digestAlgorithm(digest) })
     try {
-      return await whenNotBusy(open, this.#signal)
+      return await this.#onDisk(smallestFile, open)
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
       disk.failed(error)
@@ -90,13 +181,13 @@ export class Landing {
     }
   }
 
-  #openWindow(size: number | undefined, upstream: string): Partial {
-    const { digest, logger, partialId: id, windows } = this.#options
-    if (size === undefined && !isDigestOfNothing(digest)) {
+  #openWindow(upstream: string): Partial {
+    const { digest, partialId: id, windows } = this.#options
+    if (this.#size() === undefined && !isDigestOfNothing(digest)) {
       throw new UpstreamError('INVALID_RESPONSE', upstream, 'it does not tell the size of a blob')
     }
-    logger.error({ digest }, 'the disk cannot take this blob: handing it through without keeping it')
-    this.#window = windows.open({ id, algorithm: digestAlgorithm(digest) })
-    return this.#window
+    const window = windows.open({ id, algorithm: digestAlgorithm(digest) })
+    this.#window = window
+    return window
   }
 }

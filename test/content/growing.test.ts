@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { getEventListeners } from 'node:events'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Growing } from '../../src/content/growing.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
@@ -27,6 +27,7 @@ async function scene() {
     await partial.verify(digest)
     growing.verified(content.length)
     await partial.seal(digest)
+    growing.synced()
   }
   return { store, partial, growing, reader, seal }
 }
@@ -225,17 +226,63 @@ test('who leaves while the partial is asked for bytes does not wait for them', a
   await assert.rejects(one.read(Buffer.alloc(100), 0, { signal: leaving.signal }), /left/)
 })
 
-test('who takes nothing of a full window may hold up others for ten seconds', async (t) => {
+/** A full window that one reader has read, and waits for more, and the other has not; the writing that waits for room. */
+async function fullWindow(t: TestContext) {
   t.mock.timers.enable({ apis: ['setInterval'] })
-  const { growing, one, other } = windowScene()
-  await growing.write(0, content.subarray(0, 1000))
-  assert.equal(await other.read(Buffer.alloc(1000), 0), 1000)
-  const waiting = other.read(Buffer.alloc(1), 1000)
-  const writing = growing.write(1000, content.subarray(1000, 2000))
-  t.mock.timers.tick(9999)
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  const scene = windowScene()
+  await scene.growing.write(0, content.subarray(0, 1000))
+  assert.equal(await scene.other.read(Buffer.alloc(1000), 0), 1000)
+  const waiting = scene.other.read(Buffer.alloc(1), 1000)
+  const writing = scene.growing.write(1000, content.subarray(1000, 2000))
+  const pass = async (ms: number) => {
+    now += ms
+    t.mock.timers.tick(ms)
+    await settled()
+  }
+  return { ...scene, waiting, writing, pass }
+}
+
+test('who takes nothing of a full window may hold up others for ten seconds', async (t) => {
+  const { one, waiting, writing, pass } = await fullWindow(t)
+  await pass(10_000)
+  await pass(9999)
   assert.equal(await isWaiting(waiting), true)
-  t.mock.timers.tick(1)
+  await pass(1)
   assert.equal(await waiting, 1)
-  await assert.rejects(one.read(Buffer.alloc(1), 0), /this client took nothing while others waited/)
+  await assert.rejects(one.read(Buffer.alloc(1), 0), /this client held up others who waited/)
   await writing
+})
+
+test('who takes something, but makes no room, may hold up others for two minutes', async (t) => {
+  const { one, waiting, writing, pass } = await fullWindow(t)
+  for (let at = 0; at < 12; at += 1) {
+    await pass(10_000)
+    assert.equal(await one.read(Buffer.alloc(1), at), 1)
+  }
+  assert.equal(await isWaiting(waiting), true)
+  await pass(10_000)
+  assert.equal(await waiting, 1)
+  await assert.rejects(one.read(Buffer.alloc(1), 12), /this client held up others who waited/)
+  await writing
+})
+
+test('who has read from the disk is told that all is right when it is synced, who has not, at once', async () => {
+  const { growing, reader } = await scene()
+  const [front, behind] = [reader(), reader()]
+  await growing.write(0, content.subarray(0, 1_000_000))
+  await front.read(Buffer.alloc(1000), 0)
+  for (let at = 1_000_000; at < content.length; at += 500_000) {
+    await growing.write(at, content.subarray(at, at + 500_000))
+  }
+  // The latest bytes are in memory, the first ones are not any more.
+  await behind.read(Buffer.alloc(1000), 0)
+  growing.verified(content.length)
+  assert.deepEqual([front.isVerified, behind.isVerified], [true, false])
+  const verified = behind.verified()
+  assert.equal(await isWaiting(verified), true)
+  growing.synced()
+  await verified
+  assert.equal(behind.isVerified, true)
 })
