@@ -13,7 +13,7 @@ export interface Need extends Lack {
 }
 
 /** Bytes that are taken at a time. */
-export interface Steps {
+interface Steps {
   /** Made free before the first byte of what has a known size. */
   readonly first: number
   /** Taken ahead where they are free. */
