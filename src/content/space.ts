@@ -245,5 +245,5 @@ function isShort({ bytes, files }: Lack): boolean {
 }
 
 function margin(bytes: number): number {
-  return Math.min(bytes / 10, largestMargin)
+  return Math.min(bytes / 20, largestMargin)
 }

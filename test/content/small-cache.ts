@@ -21,7 +21,7 @@ export interface CacheOptions {
   readonly patienceMs?: number
 }
 
-/** A cache of ten blobs, of which one is kept free. */
+/** A cache of ten blobs, of which half a one is kept free. */
 export function smallCache(t: TestContext, { limits, disk, patienceMs = 2000, ...given }: CacheOptions = {}) {
   const store = given.store ?? new MemoryBlobStore(disk)
   const records = given.records ?? new MemoryCatalog()
