@@ -60,7 +60,7 @@ for (const [what, isOlder] of [
         assert.deepEqual(inStep.journal.found, {}, 'both are in step')
         assert.deepEqual(await pushedIn(inStep.reads), await pushedIn(expected))
       }),
-      { numRuns: 40 },
+      { numRuns: 40, endOnFailure: true },
     )
   })
 }
@@ -248,4 +248,21 @@ test("what was half written when it was killed is in nobody's way", async (t) =>
   }
   using again = new Life(folder)
   assert.deepEqual(await pushedIn(again.reads), last)
+})
+
+test('pins are there, and what a tag pointed at before it moved is pinned no more', async (t) => {
+  const folder = await storageFolder(t)
+  let last: unknown
+  {
+    using life = begun(folder)
+    await take(life.reads, { pinned: { origin: 'local', repository: '*', tag: '*' } }, 0)
+    await take(life.reads, { pinned: { origin: 'docker.io', repository: 'a', tag: 'v1' } }, 1)
+    await take(life.reads, { put: 0, tags: [1] }, 2)
+    await take(life.reads, { put: 1, tags: [1] }, 3)
+    await take(life.reads, { unpinned: { origin: 'docker.io', repository: 'a', tag: 'v1' } }, 4)
+    last = await pushedIn(life.reads)
+  }
+  using again = new Life(folder)
+  assert.deepEqual(await pushedIn(again.reads), last)
+  assert.equal((await again.reads.pins()).length, 1)
 })

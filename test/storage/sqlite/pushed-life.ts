@@ -7,6 +7,7 @@ import fc from 'fast-check'
 import type { Digest } from '../../../src/oci/digest.ts'
 import type { Tag } from '../../../src/oci/reference.ts'
 import type { Catalog, ManifestReference } from '../../../src/storage/catalog.ts'
+import type { PinPattern } from '../../../src/storage/pins.ts'
 import { migrate } from '../../../src/storage/sqlite/migrations/migrate.ts'
 import { PushedJournal } from '../../../src/storage/sqlite/pushed/pushed-journal.ts'
 import { sqliteReads } from '../../../src/storage/sqlite/reads.ts'
@@ -40,12 +41,19 @@ for (const n of [0, 1]) {
 const someRepository = fc.integer({ min: 0, max: repositories.length - 1 })
 const someManifest = fc.integer({ min: 0, max: known.length - 1 })
 const someTags = fc.subarray([0, 1])
+const somePin = fc.record({
+  origin: fc.constantFrom('local', 'docker.io'),
+  repository: fc.constantFrom('a', 'b', '*'),
+  tag: fc.constantFrom('v1', '*'),
+})
 /** What may happen, mostly pushes. */
 export const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ put: someManifest, repository: someRepository, tags: someTags }) },
   fc.record({ deleted: someManifest, repository: someRepository }),
   fc.record({ untagged: fc.integer({ min: 0, max: 1 }), repository: someRepository }),
   fc.record({ collected: fc.constant(true as const) }),
+  fc.record({ pinned: somePin }),
+  fc.record({ unpinned: somePin }),
 )
 export interface Step {
   readonly repository?: number
@@ -54,6 +62,8 @@ export interface Step {
   readonly deleted?: number
   readonly untagged?: number
   readonly collected?: true
+  readonly pinned?: PinPattern
+  readonly unpinned?: PinPattern
 }
 
 /** Does it to a catalog; the n-th one of all. */
@@ -68,7 +78,9 @@ export async function take(catalog: Catalog, { repository = 0, ...step }: Step, 
     await catalog.putManifest(key, manifest, { references, tags: pointing, at })
   } else if (step.deleted !== undefined) {
     await catalog.deleteManifest(key, (known[step.deleted] as Known).manifest.digest, at)
-  } else if (step.untagged !== undefined) await catalog.deleteTag(key, tags[step.untagged] as Tag)
+  } else if (step.pinned) await catalog.pin(step.pinned, at)
+  else if (step.unpinned) await catalog.unpin(step.unpinned)
+  else if (step.untagged !== undefined) await catalog.deleteTag(key, tags[step.untagged] as Tag)
   else
     for (const one of await catalog.idle(at - 500, { limit: 100 }))
       await catalog.letGo(one.repository, one.digest, at, 500)
@@ -76,7 +88,7 @@ export async function take(catalog: Catalog, { repository = 0, ...step }: Step, 
 
 /** All that was pushed and is there, and what it needs. */
 export async function pushedIn(catalog: Catalog) {
-  const found: Record<string, unknown> = {}
+  const found: Record<string, unknown> = { pins: await catalog.pins() }
   for (const key of repositories) {
     for (const tag of await catalog.tags(key)) found[`${key}:${tag}`] = await catalog.tag(key, tag)
     for (const { manifest, references } of known) {
@@ -87,6 +99,7 @@ export async function pushedIn(catalog: Catalog) {
       found[`${key}@${manifest.digest}`] = {
         ...held,
         localAt: held.localAt !== undefined,
+        pinnedAt: held.pinnedAt !== undefined,
         // What is removed once more is idle from then on.
         idleSince: held.idleSince !== undefined,
       }

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { Digest } from '../../../oci/digest.ts'
 import type { Tag } from '../../../oci/reference.ts'
 import type { CatalogVerbs, ManifestRecord, ManifestReference } from '../../catalog.ts'
+import type { PinPattern } from '../../pins.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../../repository-key.ts'
 
 /** A manifest is in a local repository, which holds all that is listed, and these tags point at it. */
@@ -24,6 +25,9 @@ export type PushedChange =
   | ManifestPut
   | { readonly deletedFrom: RepositoryKey; readonly digest: Digest; readonly at: number }
   | { readonly untagged: RepositoryKey; readonly tag: Tag }
+  /** What is wanted for ever is somebody's decision, as a push is. */
+  | { readonly pin: PinPattern; readonly at: number }
+  | { readonly unpin: PinPattern }
 
 /** A change and its number; without one it is a part of what was there before the first change of the file. */
 export type Numbered = PushedChange & { readonly number?: number | undefined }
@@ -54,6 +58,12 @@ export function changeBy({ verb, parameters, result }: Done): PushedChange | und
         result === 'deleted' || result === 'unlink' || (verb === 'deleteBlob' && result === 'kept')
       return isDone && isLocal(deletedFrom) ? { deletedFrom, digest, at } : undefined
     }
+    case 'pin': {
+      const [pin, at] = given as Parameters<CatalogVerbs['pin']>
+      return { pin, at }
+    }
+    case 'unpin':
+      return result === true ? { unpin: given[0] } : undefined
     default:
       return undefined
   }

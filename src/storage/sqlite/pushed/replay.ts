@@ -1,12 +1,25 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { digestOf } from '../../../oci/digest.ts'
+import type { PinPattern } from '../../pins.ts'
 import type { RepositoryKey } from '../../repository-key.ts'
 import { localOrigin, nameOf, originOf, repositoryKey } from '../../repository-key.ts'
 import { digestFromBytes, digestToBytes } from '../digest-bytes.ts'
+import { pinEverything } from '../pinned.ts'
+import { sqliteReads } from '../reads.ts'
 import type { Statements } from '../statements.ts'
 import { sqliteVerbs } from '../verbs.ts'
 import type { ManifestPut, Numbered } from './change.ts'
 import type { JournalFile } from './journal-file.ts'
+
+/** Tags that have moved or come back fit other pins than before: what is pinned is told anew. */
+const unpinLocal = `
+  UPDATE holding SET pinned_at = NULL WHERE pinned_at IS NOT NULL
+    AND repository IN (SELECT id FROM repository WHERE origin = '${localOrigin}');
+  DELETE FROM holding
+    WHERE public_at IS NULL AND account_at IS NULL AND local_at IS NULL AND pinned_at IS NULL;
+  UPDATE blob SET kept = 1 - kept WHERE kept <> EXISTS (SELECT 1 FROM holding
+    WHERE holding.digest = blob.digest AND (local_at IS NOT NULL OR pinned_at IS NOT NULL));
+`
 
 /** What a journal has brought back. */
 export interface Replayed {
@@ -53,7 +66,10 @@ export function replay(
       else unreadable += 1
     }
   }
-  return { changes, unreadable, removed: isAll && isOlder ? removeOthers(database, statements, there) : 0 }
+  const removed = isAll && isOlder ? removeOthers(database, statements, there) : 0
+  database.exec(unpinLocal)
+  pinEverything(statements)
+  return { changes, unreadable, removed }
 }
 
 /** False where it is nothing that was ever written. */
@@ -65,7 +81,9 @@ function redo(target: Target, change: Numbered): boolean {
     const { deletedFrom, digest, at } = change
     const outcome = sqliteVerbs.deleteManifest(statements, deletedFrom, digest, at)
     if (outcome === 'absent') sqliteVerbs.deleteBlob(statements, deletedFrom, digest)
-  } else return false
+  } else if ('pin' in change) sqliteVerbs.pin(statements, change.pin, change.at)
+  else if ('unpin' in change) sqliteVerbs.unpin(statements, change.unpin)
+  else return false
   return true
 }
 
@@ -104,16 +122,25 @@ function note(there: Set<string>, change: Numbered): void {
     there.add(`${change.put} ${change.digest}`)
     for (const [tag] of change.tags) there.add(`${change.put} ${tag}`)
   } else if ('deletedFrom' in change) there.delete(`${change.deletedFrom} ${change.digest}`)
-  else there.delete(`${change.untagged} ${change.tag}`)
+  else if ('untagged' in change) there.delete(`${change.untagged} ${change.tag}`)
+  else if ('pin' in change) there.add(keyOfPin(change.pin))
+  else there.delete(keyOfPin(change.unpin))
 }
 
-/** Takes away from local repositories what is not `there`; returns how much that was. */
+function keyOfPin({ origin, repository, tag }: PinPattern): string {
+  return `pin ${origin} ${repository} ${tag}`
+}
+
+/** Takes away from local repositories, and of pins, what is not `there`; returns how much that was. */
 function removeOthers(database: DatabaseSync, statements: Statements, there: ReadonlySet<string>): number {
   const rows = (sql: string) => database.prepare(sql).all()
   const of = `JOIN repository ON id = repository WHERE origin = '${localOrigin}'`
   const local = ({ repository }: Record<string, unknown>) =>
     repositoryKey(localOrigin, repository as never) satisfies RepositoryKey
   let removed = 0
+  for (const { pattern } of sqliteReads.pins(statements)) {
+    if (!there.has(keyOfPin(pattern)) && sqliteVerbs.unpin(statements, pattern)) removed += 1
+  }
   for (const row of rows(`SELECT repository.name AS repository, tag.name AS tag FROM tag ${of}`)) {
     if (there.has(`${local(row)} ${row.tag}`)) continue
     if (sqliteVerbs.deleteTag(statements, local(row), row.tag as never)) removed += 1

@@ -4,7 +4,7 @@ import type { RepositoryName } from '../../../oci/repository-name.ts'
 import type { ManifestReference } from '../../catalog.ts'
 import { localOrigin, repositoryKey } from '../../repository-key.ts'
 import { digestFromBytes } from '../digest-bytes.ts'
-import type { ManifestPut } from './change.ts'
+import type { ManifestPut, Numbered } from './change.ts'
 
 /** Bytes of manifests that are read at a time. */
 const stepSize = 32 * 1024
@@ -26,9 +26,11 @@ export class Snapshot {
   readonly #manifests: StatementSync
   readonly #named: StatementSync
   readonly #tags: StatementSync
+  #pins: StatementSync | undefined
   #after: SQLInputValue[] = [-1, new Uint8Array()]
 
   constructor(database: DatabaseSync) {
+    this.#pins = database.prepare('SELECT origin, repository, tag, pinned_at FROM pin')
     this.#manifests = database.prepare(manifests)
     this.#named = database.prepare(
       `SELECT target, kind, size, artifact_type FROM reference INDEXED BY reference_of
@@ -40,8 +42,8 @@ export class Snapshot {
   }
 
   /** The next ones; none at the end. Throws what SQLite says, and DamagedRecord. */
-  next(): ManifestPut[] {
-    const found: ManifestPut[] = []
+  next(): Numbered[] {
+    const found = this.#pinned()
     let size = 0
     for (const row of this.#manifests.iterate(...this.#after)) {
       this.#after = [Number(row.id), row.digest as Uint8Array]
@@ -50,6 +52,16 @@ export class Snapshot {
       if (size > stepSize) break
     }
     return found
+  }
+
+  /** All of them at first: few people have many. */
+  #pinned(): Numbered[] {
+    const rows = this.#pins?.all() ?? []
+    this.#pins = undefined
+    return rows.map(({ origin, repository, tag, pinned_at }) => ({
+      pin: { origin: String(origin), repository: String(repository), tag: String(tag) },
+      at: Number(pinned_at),
+    }))
   }
 
   #putOf(row: Record<string, unknown>): ManifestPut {
