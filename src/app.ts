@@ -62,6 +62,8 @@ export interface AppOptions {
   readonly settleMs?: number
   /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
   readonly patienceMs?: number
+  /** Milliseconds between two looks at what is damaged. */
+  readonly healEveryMs?: number | undefined
   /** See `DiskProbeOptions`. */
   readonly diskProbeMs?: number | undefined
   /** Milliseconds without an answer after which a disk hangs. */
@@ -189,7 +191,11 @@ export async function createApp(options: AppOptions): Promise<App> {
     collectAfterMs: config.local.collectAfter,
     logger,
   })
-  const upkeep = await startUpkeep({ catalog, blobs, store, lock, limits }, options, building)
+  const upkeep = await startUpkeep(
+    { catalog, blobs, store, lock, limits, mirror, upstreams },
+    options,
+    building,
+  )
   const { lists, search } = await listing(
     { catalog, local, upstreams, expiring, patienceMs },
     options,

@@ -1,8 +1,8 @@
 import type { AppOptions } from '../app.ts'
-import type { Blobs } from '../content/blobs.ts'
 import { DiskProbe, diskStates } from '../content/disk-probe.ts'
 import type { BlobLimits } from '../content/eviction.ts'
 import { Reconciliation } from '../content/reconciliation.ts'
+import type { DamageSources } from '../http/damage-metrics.ts'
 import type { DiskSources } from '../http/disk-metrics.ts'
 import type { FillSources } from '../http/fill-metrics.ts'
 import type { HealthRoutesOptions } from '../http/routes/health.ts'
@@ -13,11 +13,11 @@ import { DiskGauge } from '../storage/files/disk-figures.ts'
 import type { FileBlobStore } from '../storage/files/file-blob-store.ts'
 import type { SqliteCatalog } from '../storage/sqlite/sqlite-catalog.ts'
 import { Health } from './health.ts'
+import { type ScrubbingParts, startScrubbing } from './scrubbing.ts'
 
 /** What keeps a data folder in order. */
-export interface UpkeepParts {
+export interface UpkeepParts extends ScrubbingParts {
   readonly catalog: SqliteCatalog
-  readonly blobs: Blobs
   readonly store: FileBlobStore
   readonly lock: DirectoryLock
   readonly limits: Pick<BlobLimits, 'maxBytes'>
@@ -25,16 +25,18 @@ export interface UpkeepParts {
 
 /** What others ask it. */
 export interface Upkeep {
-  readonly metrics: DiskSources & FillSources & SpaceSources
+  readonly metrics: DamageSources & DiskSources & FillSources & SpaceSources
   readonly health: HealthRoutesOptions['health']
 }
 
 /** Starts the jobs that keep the data folder in order beside the traffic; they end with `building`. */
 export async function startUpkeep(
-  { catalog, blobs, store, lock, limits }: UpkeepParts,
-  { config, settleMs, diskProbeMs, diskHangsAfterMs, logger }: AppOptions,
+  parts: UpkeepParts,
+  options: AppOptions,
   building: AsyncDisposableStack,
 ): Promise<Upkeep> {
+  const { catalog, blobs, store, lock, limits } = parts
+  const { config, settleMs, diskProbeMs, diskHangsAfterMs, logger } = options
   const collector = building.use(
     new Collector({ catalog, bytes: blobs, graceMs: config.local.collectAfter, settleMs, logger }),
   )
@@ -55,6 +57,7 @@ export async function startUpkeep(
     probeCatalog: () => catalog.probe(),
     logger,
   })
+  const { scrub, healing } = startScrubbing(parts, options, building)
   const gauge = new DiskGauge(config.storage.dir)
   return {
     health: () => health.report(),
@@ -66,6 +69,10 @@ export async function startUpkeep(
       evicted: () => blobs.evicted,
       handedThrough: () => blobs.handedThrough,
       collected: collector.collected,
+      damaged: blobs.stored.damage.counts,
+      quarantined: () => store.quarantine.total,
+      scrubbed: () => scrub.scrubbed.blobs,
+      healed: () => healing.healed,
       stored: () => store.stored,
       disk: () => gauge.read(),
       storage: {

@@ -24,20 +24,16 @@ export interface StoredParts {
 /** wrong: it does not have the bytes of its digest. unreadable: the disk does not give them. */
 export type Fault = 'wrong' | 'unreadable'
 
-/** What the disk has done to stored blobs. */
-export interface DamageCounts {
-  /** Since the start. */
-  readonly wrong: number
-  readonly unreadable: number
-  /** Their files were not there. */
-  readonly missing: number
-}
+/** Blobs that the disk has damaged, since the start. missing: their files were not there. */
+export type DamageCounts = Readonly<Record<Fault | 'missing', number>>
 
 const lostLine = 'the bytes of a blob that was pushed are lost: push it again'
 const sayings: Readonly<Record<Fault, string>> = {
   wrong: 'a stored blob no longer matches its digest: set aside, it will be fetched again',
   unreadable: 'a stored blob cannot be read: set aside, it will be fetched again',
 }
+/** As many as are remembered. */
+const maximumLost = 10_000
 /** As many as a line of the log names. */
 const maximumTold = 10
 const defaultMaximumQuarantined = 1024 ** 3
@@ -47,6 +43,8 @@ const defaultMaximumQuarantined = 1024 ** 3
  * fetched again when it is wanted; of what was pushed nobody else has the bytes, and that is said loudly.
  */
 export class Damage {
+  /** Pushed blobs whose bytes are not here; whoever brings them back takes them out. */
+  readonly lost = new Set<Digest>()
   readonly #options: StoredParts
   readonly #counts = { wrong: 0, unreadable: 0, missing: 0 }
 
@@ -73,7 +71,7 @@ export class Damage {
       this.#counts[fault] += 1
       const repositories = await this.#holders(digest)
       const what = fault === 'wrong' ? 'damaged on disk' : 'they cannot be read'
-      if (repositories.length > 0) logger.error({ digest, repositories }, `${lostLine}: ${what}`)
+      if (repositories.length > 0) this.#tellLost(digest, repositories, what)
       else logger.error({ digest }, sayings[fault])
       await bestEffort(records.gone(digest), (err) =>
         logger.warn({ digest, err }, 'the catalog could not be written'),
@@ -86,21 +84,28 @@ export class Damage {
     return isFound
   }
 
-  /** A file is not there any more: what is recorded of it goes. False where nothing is, or it is there again. */
+  /** A file is not there: what is recorded of it goes. False where nobody misses it, or it is there again. */
   async missing(digest: Digest): Promise<boolean> {
-    const { store, records, lock, logger } = this.#options
-    if (!(await records.blob(digest).catch(() => undefined))) return false
+    const { store, records, lock } = this.#options
+    const row = await records.blob(digest).catch(() => undefined)
+    if (!row && (this.lost.has(digest) || (await this.#holders(digest, 1)).length === 0)) return false
     // Guards against this order: (1) the file is not found. (2) A push seals it and is recorded. (3) The record goes,
     // and with it what keeps the file of an acknowledged push from being evicted.
     return lock.run(digest, async () => {
       if (await store.stat(digest)) return false
-      this.#counts.missing += 1
+      if (row) this.#counts.missing += 1
       const repositories = await this.#holders(digest)
-      if (repositories.length > 0)
-        logger.error({ digest, repositories }, `${lostLine}: its file is not there`)
-      await bestEffort(records.gone(digest), () => {})
+      if (repositories.length > 0 && !this.lost.has(digest)) {
+        this.#tellLost(digest, repositories, 'its file is not there')
+      }
+      if (row) await bestEffort(records.gone(digest), () => {})
       return true
     })
+  }
+
+  #tellLost(digest: Digest, repositories: readonly string[], what: string): void {
+    this.#options.logger.error({ digest, repositories }, `${lostLine}: ${what}`)
+    if (this.lost.size < maximumLost) this.lost.add(digest)
   }
 
   /** A disk that fails altogether has not damaged one blob after the other. One that is only full reads well. */

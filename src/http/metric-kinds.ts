@@ -31,3 +31,23 @@ export function addTotal(registers: Registry[], name: string, help: string, read
     },
   })
 }
+
+/** Counters that somebody else keeps, by their names. */
+export function addLabelledTotal(
+  registers: Registry[],
+  name: string,
+  help: string,
+  label: string,
+  read: () => Readonly<Record<string, number>>,
+): void {
+  new Counter({
+    name,
+    help,
+    labelNames: [label],
+    registers,
+    collect() {
+      this.reset()
+      for (const [value, count] of Object.entries(read())) this.inc({ [label]: value }, count)
+    },
+  })
+}

@@ -1,12 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { PullOutcome } from '../registry/pull.ts'
+import { addDamageMetrics, type DamageSources } from './damage-metrics.ts'
 import { addDiskMetrics, type DiskSources } from './disk-metrics.ts'
 import { addFillMetrics, type FillSources } from './fill-metrics.ts'
 import { addGauge } from './metric-kinds.ts'
 import { addSpaceMetrics, type SpaceSources } from './space-metrics.ts'
 import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
 
-export interface MetricsSources extends FillSources, DiskSources, SpaceSources {
+export interface MetricsSources extends FillSources, DiskSources, SpaceSources, DamageSources {
   /** Of this program. */
   readonly version: string
   readonly upstreams: readonly MeasuredUpstream[]
@@ -81,6 +82,7 @@ export class Metrics {
     addFillMetrics(registers, sources)
     addDiskMetrics(registers, sources)
     addSpaceMetrics(registers, sources)
+    addDamageMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
   }
 

@@ -293,3 +293,17 @@ test('a reader that is closed while it reads has not found any damage', async (t
   await Promise.all([assert.rejects(reading, /a bad sector/), reader[Symbol.asyncDispose]()])
   assert.notEqual(await parts.store.stat(digest), undefined)
 })
+
+test('a pushed blob that is not here is remembered as lost and told once, whatever is recorded of it', async (t) => {
+  const parts = start(t)
+  await pushed(parts, large)
+  await parts.store.delete(digest)
+  // Another process has met it before.
+  await parts.records.gone(digest)
+  const { blobs, lines } = parts
+  for (let times = 0; times < 2; times += 1) assert.equal(await blobs.openStored(digest), undefined)
+  assert.equal(lines.filter((line) => line.includes('are lost: push it again')).length, 1)
+  assert.deepEqual([...blobs.stored.damage.lost], [digest])
+  assert.equal(await blobs.openStored(digestOf(small)), undefined)
+  assert.equal(blobs.stored.damage.lost.size, 1, 'what nobody has pushed is missed by nobody')
+})

@@ -25,6 +25,10 @@ export type MirrorOptions = {
   readonly pullIdleMs?: number
   /** Milliseconds that a client waits for the headers of a blob. */
   readonly patienceMs?: number
+  /** Milliseconds between two looks at what is damaged. */
+  readonly healEveryMs?: number
+  /** In place of what is configured, which takes no less than a second. */
+  readonly scrubMs?: number
   /** Milliseconds between two probes of the disk. */
   readonly diskProbeMs?: number
   /** Milliseconds without an answer after which the disk hangs. */
@@ -80,7 +84,13 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
   destination.setEncoding('utf8').on('data', (line: string) => lines.push(line))
   const logger = createLogger({ level: 'debug', format: 'json', destination, isTerminal: false })
   const app = await createApp({
-    config: { ...config, limits: { ...config.limits, ...options.limits } },
+    config: {
+      ...config,
+      limits: { ...config.limits, ...options.limits },
+      cache: { ...config.cache, ...(options.scrubMs === undefined ? {} : { scrub: options.scrubMs }) },
+    },
+    healEveryMs: options.healEveryMs,
+    ...(options.scrubMs === undefined ? {} : { settleMs: 0 }),
     logger,
     environment: options.environment ?? {},
     version: 'test',
