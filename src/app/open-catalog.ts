@@ -11,7 +11,7 @@ import type { CatalogBeside } from '../storage/sqlite/writer-thread.ts'
 export interface CatalogOptions {
   /** The data folder. */
   readonly directory: string
-  readonly store: Pick<FileBlobStore, 'counted'>
+  readonly store: FileBlobStore
   readonly lock: DirectoryLock
   readonly reserve: Reserve
   readonly logger: Logger
@@ -19,8 +19,16 @@ export interface CatalogOptions {
 
 /** Opens the catalog of a data folder; what is found there is told in the log. Throws as `SqliteCatalog.open`. */
 export function openCatalog(options: CatalogOptions): Promise<SqliteCatalog> {
-  const path = join(options.directory, 'catalog.db')
-  return SqliteCatalog.open(path, catalogListeners(options), besideCatalog(options))
+  return SqliteCatalog.open(
+    catalogPathIn(options.directory),
+    catalogListeners(options),
+    besideCatalog(options),
+  )
+}
+
+/** The file of the catalog of a data folder. */
+export function catalogPathIn(directory: string): string {
+  return join(directory, 'catalog.db')
 }
 
 function catalogListeners({ store, lock, logger }: CatalogOptions): CatalogListeners {
@@ -59,7 +67,7 @@ function catalogListeners({ store, lock, logger }: CatalogOptions): CatalogListe
 }
 
 /** What belongs to it beside its file. */
-function besideCatalog({ directory, reserve, logger }: CatalogOptions): CatalogBeside {
+export function besideCatalog({ directory, reserve, logger }: CatalogOptions): CatalogBeside {
   return {
     reserve,
     pushed: {

@@ -6,6 +6,7 @@ import type { CommandLine } from './command-line.ts'
 import { configCommand } from './config.ts'
 import { exitCodes } from './exit-codes.ts'
 import { tellFailure } from './failure.ts'
+import { addRebuild } from './rebuild.ts'
 import { serve } from './serve.ts'
 
 const help = `
@@ -48,6 +49,7 @@ export async function larder(line: CommandLine): Promise<number> {
     exitCode = code
   }
   program.addCommand(configCommand({ ...line, setExitCode }))
+  addRebuild(program, { ...line, setExitCode })
   program
     .command('version')
     .description('print the version')

@@ -12,6 +12,8 @@ export interface ReconciliationOptions {
     readonly stored: { readonly damage: Pick<Blobs['stored']['damage'], 'missing'> }
   }
   readonly logger: Logger
+  /** It need not rest: nobody else wants the disk. */
+  readonly isInHurry?: boolean
   /** Milliseconds between two runs, and after one that failed. */
   readonly intervalMs?: number
   readonly retryMs?: number
@@ -69,7 +71,8 @@ export class Reconciliation implements AsyncDisposable {
       const end = after
       const isReached = (digest: Digest): boolean => end === undefined || digest <= end
       await this.#mend(files.filter(isReached), recorded.filter(isReached), counts, signal)
-      await delay(Math.min((performance.now() - stepAt) * rest.factor, rest.longestMs), signal)
+      const restMs = Math.min((performance.now() - stepAt) * rest.factor, rest.longestMs)
+      if (!this.#options.isInHurry) await delay(restMs, signal)
     }
     const ms = Math.round(performance.now() - startedAt)
     const { adopted, missing } = counts
