@@ -167,6 +167,15 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
       2000,
       () => () => catalog.leastRecent({ before: any(1_000_000) + 3000, limit: 100 }),
     ],
+    [
+      'the next 100 behind those',
+      'an index',
+      2000,
+      () => {
+        const after = { usedAt: any(1_000_000) + 3000, digest: blobAt(anyRepository(), 0) }
+        return () => catalog.leastRecent({ after, limit: 100 })
+      },
+    ],
     ['the next 100 to verify', 'an index', 2000, () => () => catalog.unverified(any(1_000_000) + 3000, 100)],
     [
       'the next 256 to collect',
@@ -174,7 +183,26 @@ async function questionRows(catalog: SqliteCatalog, filling: Filling): Promise<s
       2000,
       () => () => catalog.idle(any(2 * idle) + 600, { limit: 256 }),
     ],
-    ['all bytes in use', 'a walk', 3, () => () => catalog.usage()],
+    [
+      'who has a blob: 10 upstreams',
+      'an index',
+      5000,
+      about(ofHub, anyBlob, (_, one) => catalog.holders(one, 10)),
+    ],
+    ['of the layer of all', 'an index', 5000, () => () => catalog.holders(baseLayer, 10)],
+    [
+      'who names a blob, of 1,000 repositories',
+      '1,000 keys',
+      100,
+      about(anyRepository, anyBlob, (after, digest) => catalog.namers(digest, { after, limit: 1000 })),
+    ],
+    [
+      'all files: a page of 1,000',
+      'a key',
+      500,
+      () => () => catalog.blobs({ after: blobAt(any(1e6), 0), limit: 1000 }),
+    ],
+    ['all bytes in use', 'counted', 20_000, () => () => catalog.usage()],
   ]
   const measured: string[][] = []
   for (const [what, how, count, question] of rows) {
@@ -194,7 +222,7 @@ async function pullByTag(catalog: SqliteCatalog, repository: RepositoryKey): Pro
   if (!held || !(await catalog.manifest(repository, tag.digest))) throw new Error('a tag is missing')
 }
 
-async function changeRows(catalog: SqliteCatalog, { blobs }: Filling): Promise<string[][]> {
+async function changeRows(catalog: SqliteCatalog, { blobs, repositories }: Filling): Promise<string[][]> {
   const at = 5_000_000
   const file = { size: 1, mtime: 1, inode: 1 }
   const digestsOf = (n: number): Digest[] => Array.from({ length: blobs }, (_, one) => blobAt(-2 - n, one))
@@ -213,10 +241,23 @@ async function changeRows(catalog: SqliteCatalog, { blobs }: Filling): Promise<s
   const together = performance.now() - startedAt
   tell('a blob, pushed')
   const push = await timesOf(200, () => () => catalog.pushed(pushed, blobAt(-1, n++), file, at))
+  tell('what nine teams of a thousand have, pinned')
+  const teams = { origin: 'docker.io', repository: 'team-*00/**', tag: '*' }
+  const pinnedCount = (repositories * 9) / 1000
+  const pin = await timesOf(1, () => () => catalog.pin(teams, at))
+  tell('a manifest, recorded where it is pinned')
+  let next = 0
+  const ofTeams = () => 100 * (1 + (next % 9)) + 1000 * Math.floor(next++ / 9)
+  const pinned = await timesOf(Math.min(200, pinnedCount), () => () => pull(ofTeams()))
+  tell('the same, pinned no more')
+  const unpin = await timesOf(1, () => () => catalog.unpin(teams))
   return [
     ['a manifest with a tag, recorded', 'a commit', ...shown(alone)],
     ['1,000 of them at once', 'few commits', showMilliseconds(together), ''],
     ['a blob, pushed', 'a commit', ...shown(push)],
+    [`${showCount(pinnedCount)} repositories, pinned`, 'a commit', showMilliseconds(pin.median / 1000), ''],
+    ['a manifest with a tag, where it is pinned', 'a commit', ...shown(pinned)],
+    ['the same, pinned no more', 'a commit', showMilliseconds(unpin.median / 1000), ''],
   ]
 }
 

@@ -53,7 +53,10 @@ function following(verbs: Pick<VerbsOver<Statements>, Touching>, verb: Touching)
     const before = reached(statements, repository, what)
     const result = change(statements, repository, ...parameters)
     const pinning = pinningOf(statements, repository, pins)
-    if (pinning) settle(statements, pinning, [...before, ...reached(statements, repository, what)], what.at)
+    if (pinning) {
+      const roots = [...before, ...reached(statements, repository, what)]
+      settleKept(statements, settle(statements, pinning, roots, what.at))
+    }
     return result
   }
 }
@@ -67,13 +70,15 @@ const pinVerbs: Pick<VerbsOver<Statements>, keyof PinVerbs> = {
   unpin(statements, pattern) {
     const { origin, repository, tag } = pattern
     if (statements.run('dropPin', origin, repository, tag) === 0) return false
+    const changed: Digest[] = []
     for (const key of repositoriesOf(statements, pattern)) {
       const pinning = pinningOf(statements, key, pinsOf(statements, key))
       if (!pinning) continue
       for (const digest of pointedAt(statements, pinning.id, tagMatcherOf([tag]))) {
-        settle(statements, pinning, [digest], 0)
+        changed.push(...settle(statements, pinning, [digest], 0))
       }
     }
+    settleKept(statements, changed)
     return true
   },
 }
@@ -133,13 +138,14 @@ function reached(
  * Makes right what is pinned among these and all that they need. Of what is needed nothing is outside, so that what is
  * outside is right as it is: something is pinned by a tag, by a manifest that is outside and pinned, or by one of these
  * that is. A circle of manifests that name each other, which nobody could make, would keep itself by any other rule.
+ * Returns those of which that was not right.
  */
 function settle(
   statements: Statements,
   { id, isPinned }: Pinning,
   roots: readonly Digest[],
   at: number,
-): void {
+): Digest[] {
   const { all, needs } = closureOf(statements, id, roots)
   const manifests = JSON.stringify([...needs.keys()].map(hexOf))
   const isWanted = (digest: Digest): boolean => {
@@ -157,7 +163,7 @@ function settle(
       pending.push(...(needs.get(next) ?? []))
     }
   }
-  for (const digest of all) mark(statements, id, digest, wanted.has(digest) ? at : undefined)
+  return [...all].filter((digest) => mark(statements, id, digest, wanted.has(digest) ? at : undefined))
 }
 
 /** These and all that they need, and what each manifest among them needs. */
@@ -176,14 +182,18 @@ function closureOf(statements: Statements, id: number, roots: readonly Digest[])
   return { all, needs }
 }
 
-/** `at`: undefined where it is not pinned any more. */
-function mark(statements: Statements, id: number, digest: Digest, at: number | undefined): void {
+/** `at`: undefined where it is not pinned any more. Returns whether that is new. */
+function mark(statements: Statements, id: number, digest: Digest, at: number | undefined): boolean {
   const bytes = digestToBytes(digest)
-  const changed =
-    at === undefined ? statements.run('unpinHolding', id, bytes) : statements.run('pinHolding', id, bytes, at)
-  if (changed === 0) return
-  if (at === undefined) statements.run('dropUnfounded', id, bytes)
-  statements.run('settleKept', bytes)
+  if (at !== undefined) return statements.run('pinHolding', id, bytes, at) > 0
+  if (statements.run('unpinHolding', id, bytes) === 0) return false
+  statements.run('dropUnfounded', id, bytes)
+  return true
+}
+
+/** All at once: in a transaction as large as this one each change of a blob alone would take milliseconds. */
+function settleKept(statements: Statements, digests: readonly Digest[]): void {
+  if (digests.length > 0) statements.run('settleKeptOf', JSON.stringify(digests.map(hexOf)))
 }
 
 /** Repositories that are known and that a pin is about. */

@@ -212,6 +212,9 @@ const sql = {
     ON CONFLICT DO NOTHING`,
   used: 'UPDATE blob SET used_at = ?2 WHERE digest = ?1',
   settleKept: `UPDATE blob SET kept = ${isKept} WHERE digest = ?1`,
+  settleKeptOf: `UPDATE blob SET kept = EXISTS (SELECT 1 FROM holding WHERE holding.digest = blob.digest
+      AND (local_at IS NOT NULL OR pinned_at IS NOT NULL))
+    WHERE digest IN (SELECT unhex(value) FROM json_each(?1))`,
   gone: 'DELETE FROM blob WHERE digest = ?1',
   evict: 'DELETE FROM blob WHERE digest = ?1 AND kept = 0 AND used_at < ?2',
   dropUnheld: `DELETE FROM blob WHERE digest = ?1 AND kept = 0

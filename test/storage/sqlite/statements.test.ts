@@ -13,6 +13,7 @@ const boundedInside: readonly StatementName[] = [
   'pinClosure',
   'keepClosure',
   'pinnedNamer',
+  'settleKeptOf',
 ]
 
 /** Of what a repository has they look at the first, or at all. */
