@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { brokenPromises } from './checks.ts'
 import type { Client } from './client.ts'
 import { Countdown } from './countdown.ts'
+import { openUpstream, Puller } from './puller.ts'
 import { Random } from './random.ts'
 import { clientsOf, countsOf, type TortureOptions, type TortureReport } from './report.ts'
 import { TortureServers } from './server.ts'
@@ -26,15 +27,22 @@ export async function torturedByKills(options: TortureOptions): Promise<TortureR
   const problems: string[] = []
   const startsMs: number[] = []
   const countdown = new Countdown()
+  const told = {
+    onProblem: (problem: string) => problems.push(problem),
+    onAnswered: countdown.answered,
+  }
+  await using upstream = await openUpstream(random)
+  const { images } = upstream
   const larders = Array.from({ length: lardersAtOnce }, (_, n) => ({
     folder: join(folder, `${n}`),
-    clients: clientsOf(random, {
-      onProblem: (problem) => problems.push(problem),
-      onAnswered: countdown.answered,
-    }),
+    clients: clientsOf(random, told),
+    puller: new Puller({ images, random: new Random(random.below(2 ** 32)), ...told }),
   }))
   for (const larder of larders) await mkdir(larder.folder)
-  await using servers = new TortureServers(larders.map((larder) => larder.folder))
+  await using servers = new TortureServers(
+    larders.map((larder) => larder.folder),
+    upstream.hub.url,
+  )
   const allClients = larders.flatMap(({ clients }) => clients)
   for (let kills = 0; kills < count && problems.length < enoughProblems; kills += lardersAtOnce) {
     onRound?.(kills)
@@ -54,10 +62,12 @@ export async function torturedByKills(options: TortureOptions): Promise<TortureR
     const enough = countdown.begin(1 + random.below(life.answers))
     const extraMs = random.next() * life.ms
     const killing = enough.then(() => sleep(extraMs)).then(() => server.kill())
-    await Promise.all([killing, eachOne((client, url) => client.work(url))])
+    const pulling = larders.map(({ puller }, n) => puller.work(server.urls[n] ?? ''))
+    await Promise.all([killing, ...pulling, eachOne((client, url) => client.work(url))])
   }
   const last = await servers.start()
   for (const [n, { clients }] of larders.entries())
     for (const { shelf } of clients) problems.push(...(await brokenPromises(last?.urls[n] ?? '', shelf)))
-  return { problems, startsMs, counts: countsOf(allClients) }
+  const pullers = larders.map(({ puller }) => puller)
+  return { problems, startsMs, counts: countsOf(allClients, pullers) }
 }

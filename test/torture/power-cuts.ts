@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import type { PowerCutDisk } from '../storage/power-cut-disk.ts'
 import { brokenPromises } from './checks.ts'
 import { Countdown } from './countdown.ts'
-import { openLarder } from './larder.ts'
+import { busyCache, openLarder } from './larder.ts'
+import { openUpstream, Puller } from './puller.ts'
 import { Random } from './random.ts'
 import { clientsOf, countsOf, type TortureOptions, type TortureReport } from './report.ts'
 import { TortureServers } from './server.ts'
@@ -24,13 +25,17 @@ export async function torturedByPowerCuts(
   const problems: string[] = []
   const startsMs: number[] = []
   const countdown = new Countdown()
-  const clients = clientsOf(random, {
-    onProblem: (problem) => problems.push(problem),
+  const told = {
+    onProblem: (problem: string) => problems.push(problem),
     onAnswered: countdown.answered,
-  })
+  }
+  const clients = clientsOf(random, told)
+  await using upstream = await openUpstream(random)
+  const { images, hub } = upstream
+  const puller = new Puller({ images, random: new Random(random.below(2 ** 32)), ...told })
   const folder = join(disk.folder, 'larder')
   await mkdir(folder)
-  await using servers = new TortureServers([folder])
+  await using servers = new TortureServers([folder], hub.url)
   const server = await servers.start()
   let isOver = false
   let mayWork = Promise.withResolvers<void>()
@@ -39,7 +44,7 @@ export async function torturedByPowerCuts(
     await mayWork.promise
     return !isOver
   }
-  const working = clients.map((client) => client.work(server?.urls[0] ?? '', goesOn))
+  const working = [...clients, puller].map((client) => client.work(server?.urls[0] ?? '', goesOn))
   try {
     for (let cuts = 0; cuts < count && problems.length < enoughProblems; cuts += 1) {
       onRound?.(cuts)
@@ -57,7 +62,10 @@ export async function torturedByPowerCuts(
         // What was begun after that may have come to the disk before the cut, or not.
         for (const [n, { shelf }] of promised.entries()) shelf.forget(clients[n]?.shelf.touched ?? new Set())
         const startedAt = performance.now()
-        await using larder = await openLarder(join(cutFolder, 'larder'))
+        await using larder = await openLarder(join(cutFolder, 'larder'), {
+          upstream: hub.url,
+          config: busyCache,
+        })
         startsMs.push(performance.now() - startedAt)
         const url = `http://127.0.0.1:${larder.port}`
         const found = await Promise.all(promised.map(({ shelf, only }) => brokenPromises(url, shelf, only)))
@@ -70,5 +78,5 @@ export async function torturedByPowerCuts(
     mayWork.resolve()
     await Promise.all(working)
   }
-  return { problems, startsMs, counts: countsOf(clients) }
+  return { problems, startsMs, counts: countsOf(clients, [puller]) }
 }

@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test'
 import { buildImage } from '../support/images.ts'
 import { Client, type ClientOptions } from './client.ts'
 import { graceMs } from './larder.ts'
+import type { Puller } from './puller.ts'
 import { Random } from './random.ts'
 import { Shelf } from './shelf.ts'
 
@@ -21,7 +22,7 @@ export interface TortureReport {
   /** Milliseconds that each start took. */
   readonly startsMs: readonly number[]
   /** What was acknowledged in all. */
-  readonly counts: Client['counts']
+  readonly counts: Client['counts'] & Puller['counts']
 }
 
 /** Clients with a repository each, which share some layers. */
@@ -42,11 +43,12 @@ export function clientsOf(random: Random, told: Pick<ClientOptions, 'onProblem' 
   )
 }
 
-export function countsOf(clients: readonly Client[]): Client['counts'] {
+export function countsOf(clients: readonly Client[], pullers: readonly Puller[]): TortureReport['counts'] {
+  const mirrored = pullers.reduce((all, { counts }) => all + counts.mirrored, 0)
   const sum = { pushes: 0, deletes: 0, pulls: 0, resumed: 0, refused: 0 }
   for (const { counts } of clients)
     for (const what of Object.keys(sum) as (keyof typeof sum)[]) sum[what] += counts[what]
-  return sum
+  return { ...sum, mirrored }
 }
 
 /** Another one in each run; it is told. */

@@ -1,11 +1,14 @@
 /**
- * A process that is killed: a whole Larder in each folder of its parameters. It waits with its modules loaded until it is
+ * A process that is killed: a whole Larder in each folder of its parameters, of which the first is their upstream. It waits with its modules loaded until it is
  * told to begin, and tells its ports when all of them answer.
  */
 import { once } from 'node:events'
-import { openLarder } from './larder.ts'
+import { busyCache, openLarder } from './larder.ts'
 
 process.send?.('loaded')
 await once(process, 'message')
-const larders = await Promise.all(process.argv.slice(2).map((folder) => openLarder(folder)))
+const [upstream = '', ...folders] = process.argv.slice(2)
+const larders = await Promise.all(
+  folders.map((folder) => openLarder(folder, { upstream, config: busyCache })),
+)
 process.send?.({ ports: larders.map(({ port }) => port) })

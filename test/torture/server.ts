@@ -18,12 +18,13 @@ export interface TortureServer {
  * one is at work. Dispose to kill what is left.
  */
 export class TortureServers implements AsyncDisposable {
-  readonly #folders: readonly string[]
+  readonly #parameters: readonly string[]
   #spare: { readonly child: ForkedNode; readonly loaded: Promise<unknown> } | undefined
   #running: ForkedNode | undefined
 
-  constructor(folders: readonly string[]) {
-    this.#folders = folders
+  /** `upstream`: the URL of what they mirror. */
+  constructor(folders: readonly string[], upstream: string) {
+    this.#parameters = [upstream, ...folders]
   }
 
   /**
@@ -60,7 +61,7 @@ export class TortureServers implements AsyncDisposable {
   }
 
   #load() {
-    const child = forkNode(new URL('./server-child.ts', import.meta.url), this.#folders, {
+    const child = forkNode(new URL('./server-child.ts', import.meta.url), this.#parameters, {
       environment: { NODE_COMPILE_CACHE: join(tmpdir(), 'larder-torture-cache') },
     })
     return { child, loaded: once(child, 'message') }
