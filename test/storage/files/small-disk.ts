@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -15,5 +15,25 @@ export async function smallDisk(t: TestContext, options: string): Promise<string
     await run('umount', ['--lazy', folder])
     await rm(folder, { recursive: true })
   })
+  return folder
+}
+
+/** What `smallExt4` needs of the machine. */
+export const smallExt4Needs = { programs: ['mount', 'umount', 'mkfs.ext4', 'truncate'], root: true } as const
+
+/** An ext4 file system of so many mebibytes in a file, mounted by a loop device, and unmounted after the test. */
+export async function smallExt4(t: TestContext, mebibytes: number): Promise<string> {
+  const base = await mkdtemp(join(tmpdir(), 'larder-disk-'))
+  const [image, folder] = [join(base, 'disk.img'), join(base, 'disk')]
+  let isMounted = false
+  t.after(async () => {
+    if (isMounted) await run('umount', ['--lazy', folder])
+    await rm(base, { recursive: true })
+  })
+  await mkdir(folder)
+  await run('truncate', [`--size=${mebibytes}M`, image])
+  await run('mkfs.ext4', ['-q', image])
+  await run('mount', ['-o', 'loop', image, folder])
+  isMounted = true
   return folder
 }
