@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import http from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -9,10 +8,9 @@ import { parseArgs } from 'node:util'
 import { type Digest, digestHex } from '../src/oci/digest.ts'
 import { SqliteCatalog } from '../src/storage/sqlite/sqlite-catalog.ts'
 import { forkNode } from '../test/support/child-process.ts'
-import { buildImage } from '../test/support/images.ts'
-import { pushImage } from '../test/support/push.ts'
 import { blobAt, type Filling, fillCatalog } from './support/catalog-filling.ts'
 import { describeMachine, writeResults } from './support/report.ts'
+import { clients, pullUntil, pushAll, ratios, shownLatencies } from './support/small-pulls.ts'
 import { markdown } from './support/table.ts'
 import { showCount, showMilliseconds } from './support/units.ts'
 
@@ -38,10 +36,6 @@ const portionSize = filling.idle / portions
 /** Milliseconds since the epoch, when they are not due for long: the n-th of the idle ones 2n after that. */
 const future = 4_000_000_000_000
 const fileBytes = 4096
-const clients = 4
-const images = 20
-/** Of the pulls, up to which one is told. */
-const shares = [0.5, 0.99, 0.999]
 
 if (values.help) process.stdout.write(`usage: ${usage}\n`)
 else await main()
@@ -59,8 +53,8 @@ async function main(): Promise<void> {
     const table = {
       head: ['pulls', 'requests', 'median', 'p99', 'p99.9'],
       rows: [
-        ['while nothing is collected', ...shown(without)],
-        ['while blobs are collected', ...shown(meanwhile)],
+        ['while nothing is collected', ...shownLatencies(without)],
+        ['while blobs are collected', ...shownLatencies(meanwhile)],
         ['ratio', '', ...ratios(meanwhile, without)],
       ],
       notes: [
@@ -134,60 +128,6 @@ async function measure(folder: string, path: string) {
     child.kill()
     await once(child, 'exit')
   }
-}
-
-/** Returns the paths that pulls ask for. */
-async function pushAll(url: string): Promise<string[]> {
-  const paths: string[] = []
-  for (let n = 0; n < images; n += 1) {
-    const image = buildImage({ layers: [100_000], seed: `pulled ${n}` })
-    const repository = `/v2/local/app-${n}`
-    await pushImage(url + repository, 'v1', image)
-    paths.push(`${repository}/manifests/v1`, `${repository}/manifests/${image.manifest.digest}`)
-    for (const { digest } of [image.config, ...image.layers]) paths.push(`${repository}/blobs/${digest}`)
-  }
-  return paths
-}
-
-async function pullUntil(port: number, paths: readonly string[], end: Promise<unknown>): Promise<number[]> {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: clients })
-  const samples: number[] = []
-  let isOver = false
-  void end.then(() => {
-    isOver = true
-  })
-  const pulling = Array.from({ length: clients }, async (_, client) => {
-    for (let n = client; !isOver; n += clients + 1) {
-      const at = performance.now()
-      await get(port, paths[n % paths.length] ?? '', agent)
-      samples.push(performance.now() - at)
-    }
-  })
-  await Promise.all(pulling)
-  agent.destroy()
-  return samples
-}
-
-async function get(port: number, path: string, agent: http.Agent): Promise<void> {
-  const request = http.get({ port, path, agent })
-  const [response] = await once(request, 'response')
-  response.resume()
-  await once(response, 'end')
-  if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`)
-}
-
-function percentiles(samples: readonly number[]): number[] {
-  const sorted = samples.toSorted((one, other) => one - other)
-  return shares.map((share) => sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN)
-}
-
-function shown(samples: readonly number[]): string[] {
-  return [showCount(samples.length), ...percentiles(samples).map((ms) => `${ms.toFixed(2)} ms`)]
-}
-
-function ratios(some: readonly number[], others: readonly number[]): string[] {
-  const base = percentiles(others)
-  return percentiles(some).map((ms, index) => (ms / (base[index] ?? Number.NaN)).toFixed(2))
 }
 
 function tell(text: string): void {
