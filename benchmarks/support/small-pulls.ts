@@ -67,7 +67,7 @@ export function ratios(some: readonly number[], others: readonly number[]): stri
 }
 
 /** Milliseconds. */
-export function percentiles(samples: readonly number[]): number[] {
+function percentiles(samples: readonly number[]): number[] {
   const sorted = samples.toSorted((one, other) => one - other)
   return shares.map((share) => sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN)
 }
