@@ -23,6 +23,8 @@ export interface AdmissionOptions {
 
 /** Descriptors that are opened in passing: a name is looked up, a folder synced, a thread begun. */
 const spare = 8
+/** What is open for nobody who is here: fills that go on, files of uploads that rest, idle connections to upstreams. */
+const background = 256
 /** What a request may open before its answer begins: a file, its journal, and a connection to an upstream. */
 const perRequest = 3
 /** Connections that are told to come again, at a time: each is there until its request has come. */
@@ -71,6 +73,7 @@ export class Admission {
   /** In the order in which they came. */
   readonly #waiting = new Set<Waiting>()
   readonly #told = new Occasionally()
+  #left = Number.POSITIVE_INFINITY
   #connections = Number.POSITIVE_INFINITY
   #refusals: number = refusals.most
   #review: NodeJS.Timeout | undefined
@@ -83,6 +86,7 @@ export class Admission {
   share(): void {
     const { descriptors, logger } = this.#options
     const left = Math.max(0, descriptors.limit - descriptors.open() - spare)
+    this.#left = left
     this.#refusals = Math.max(refusals.least, Math.min(refusals.most, Math.floor(left / 8)))
     this.#connections = Math.max(2, Math.floor(left / 2) - this.#refusals / 2)
     if (left >= ample) return
@@ -163,7 +167,7 @@ export class Admission {
 
   /** Whatever is asked for on all connections, it is there. */
   get #isAmple(): boolean {
-    return this.#guests.size * (1 + perRequest) < this.#connections
+    return this.#guests.size * (1 + perRequest) + background < this.#left
   }
 
   /** For one more request, where all connections come that may. */

@@ -131,11 +131,6 @@ async function answerOf(socket: Socket, path: string): Promise<string> {
   return text
 }
 
-/** So many connections, and what each asks for may be short: nobody is let in without a look. */
-async function crowd({ connected }: { connected: () => Promise<Socket> }): Promise<void> {
-  for (let n = 0; n < 4; n += 1) await connected()
-}
-
 /** 60 less 20 that are open and 8 to spare leave 32: 14 connections, 4 that are turned away, and 14 for requests. */
 const most = 14
 
@@ -194,7 +189,6 @@ const atOnce = 4
 
 test('a request waits until what it opens is sure to be there, and others give back what they keep', async (t) => {
   const s = await stage(t)
-  await crowd(s)
   for (let n = 0; n < atOnce + 3; n += 1) await s.ask()
   await until(() => s.shortages > 0)
   assert.equal(s.admitted.length, atOnce)
@@ -216,7 +210,6 @@ test('a request waits until what it opens is sure to be there, and others give b
 
 test('whose client has the least goes first', async (t) => {
   const s = await stage(t)
-  await crowd(s)
   for (let n = 0; n < atOnce + 2; n += 1) await s.ask('/v2/', '127.0.0.2')
   await until(() => s.shortages > 0)
   await s.ask('/v2/', '127.0.0.3')
@@ -229,7 +222,6 @@ test('whose client has the least goes first', async (t) => {
 
 test('a request that waits for too long is told when to come again; one that leaves is forgotten', async (t) => {
   const s = await stage(t, { patienceMs: 200 })
-  await crowd(s)
   s.use(100)
   const first = await s.ask()
   await until(() => s.admitted.length === 1, { what: 'one is served, however few there are' })
