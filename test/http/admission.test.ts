@@ -12,6 +12,7 @@ import { connect as connectTls } from 'node:tls'
 import { pino } from 'pino'
 import { Admission } from '../../src/http/admission.ts'
 import { processDescriptors } from '../../src/http/descriptors.ts'
+import { letGoListener } from '../../src/http/let-go.ts'
 import { Listener } from '../../src/http/listener.ts'
 import { RequestContext } from '../../src/http/request-context.ts'
 import { TrustedProxies } from '../../src/http/trusted-proxies.ts'
@@ -247,6 +248,19 @@ test('where descriptors are many nobody looks, and no connection is closed with 
   for (const { answer } of [one, other]) assert.doesNotMatch(await answer, /connection: close/i)
   assert.equal(s.looks, looks)
   assert.deepEqual(s.lines, [])
+})
+
+test('the pull of a client that was let go says so where it is not whole', () => {
+  const told: unknown[] = []
+  const counted: string[] = []
+  const hear = letGoListener(
+    { countLetGo: (reason) => void counted.push(reason) },
+    { letGo: ({ client, reason }) => void told.push([client, reason]) },
+  )
+  hear('crowd', { remoteAddress: '127.0.0.2' } as Socket)
+  const reason = 'connections of this client were closed, since too many of all clients were open (ulimit -n)'
+  assert.deepEqual(told, [['127.0.0.2', reason]])
+  assert.deepEqual(counted, ['crowd'])
 })
 
 test('what this process has open is counted, and what it may have', async (t) => {
