@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { digestHex, digestOf } from '../../src/oci/digest.ts'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
@@ -12,6 +12,7 @@ import {
   crashBytes,
   crashContent,
   crashPartial,
+  crashPushed,
   crashRepository,
   crashTag,
 } from './crash-child.ts'
@@ -67,6 +68,22 @@ export async function checkSealed(folder: string, sealed: readonly number[]): Pr
   const id = crashBlobId(sealed.length)
   await using partial = await store.partials.open({ id, algorithm: 'sha256' })
   await assertVouchedOnly(partial, next)
+}
+
+/** Removes the catalog, and checks that all that was pushed and acknowledged is there, and nothing that was deleted. */
+export async function checkPushed(folder: string, pushed: readonly number[]): Promise<void> {
+  const path = join(folder, 'catalog.db')
+  for (const ending of ['', '-wal', '-shm', '.open']) await rm(path + ending, { force: true })
+  const journal = join(folder, 'pushed.journal')
+  await using catalog = await SqliteCatalog.open(path, {}, { pushed: { path: journal } })
+  for (const n of pushed) {
+    const manifest = await catalog.manifest(crashPushed, digestOf(crashBytes(n)))
+    assertSameBytes(manifest?.bytes ?? Buffer.alloc(0), crashBytes(n), `manifest ${n}`)
+    const isDeleted = n % 3 === 1 && pushed.includes(n + 1)
+    const tag = await catalog.tag(crashPushed, crashTag(n))
+    // Of the last one the delete may have been on its way.
+    if (n !== pushed.at(-1)) assert.equal(tag === undefined, isDeleted, crashTag(n))
+  }
 }
 
 /** Checks that each tag whose write had resolved is there with its manifest and blob, and that writing goes on. */

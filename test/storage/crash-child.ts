@@ -10,13 +10,14 @@ import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
-import { repositoryKey } from '../../src/storage/repository-key.ts'
+import { localOrigin, repositoryKey } from '../../src/storage/repository-key.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
 import { testBytes } from './files/storage-folder.ts'
 
 /** What the child fills its partial with. */
 export const crashContent = testBytes(12_000_000, 9)
 export const crashPartial = { id: 'fill', algorithm: 'sha256' } as const
+export const crashPushed = repositoryKey(localOrigin, 'crash' as RepositoryName)
 export const crashRepository = repositoryKey('docker.io', 'library/crash' as RepositoryName)
 
 /** The blob or manifest of the child's n-th step. */
@@ -77,7 +78,20 @@ async function* tag(folder: string) {
   }
 }
 
-const works = { fill, seal, tag }
+/** Pushes with tags, of which every third goes again. */
+async function* push(folder: string) {
+  const path = join(folder, 'pushed.journal')
+  const catalog = await SqliteCatalog.open(join(folder, 'catalog.db'), {}, { pushed: { path } })
+  for (let n = 0; ; n += 1) {
+    const bytes = crashBytes(n)
+    const manifest = { digest: digestOf(bytes), mediaType: 'application/json', bytes }
+    await catalog.putManifest(crashPushed, manifest, { references: [], tags: [crashTag(n)], at: n })
+    if (n % 3 === 2) await catalog.deleteTag(crashPushed, crashTag(n - 1))
+    yield n
+  }
+}
+
+const works = { fill, seal, tag, push }
 
 export type CrashWork = keyof typeof works
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
 import { forkNode } from '../support/child-process.ts'
-import { checkFill, checkSealed, checkTagged } from './crash-checks.ts'
+import { checkFill, checkPushed, checkSealed, checkTagged } from './crash-checks.ts'
 import type { CrashWork } from './crash-child.ts'
 import { storageFolder } from './files/storage-folder.ts'
 
@@ -56,5 +56,12 @@ for (const steps of someNumbers(4, 1, 60)) {
   test(`killed after ${steps} writes of the catalog: all of them are there`, async (t) => {
     const folder = await storageFolder(t)
     await checkTagged(folder, await killAfter<number>(t, 'tag', folder, steps))
+  })
+}
+
+for (const steps of [1, ...someNumbers(4, 2, 200)]) {
+  test(`killed after ${steps} pushes, and the catalog removed: all of them are there`, async (t) => {
+    const folder = await storageFolder(t)
+    await checkPushed(folder, await killAfter<number>(t, 'push', folder, steps))
   })
 }

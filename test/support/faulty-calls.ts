@@ -79,6 +79,7 @@ const byDescriptor: Readonly<Record<string, Operation>> = {
   ftruncateSync: 'write',
   fsyncSync: 'sync',
   fdatasyncSync: 'sync',
+  fdatasync: 'sync',
   fstatSync: 'stat',
 }
 const byHandle: Readonly<Record<string, Operation>> = {

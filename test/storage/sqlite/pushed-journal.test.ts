@@ -21,6 +21,7 @@ import fc from 'fast-check'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { MemoryCatalog } from '../../../src/storage/memory/memory-catalog.ts'
 import type { RepositoryKey } from '../../../src/storage/repository-key.ts'
+import { FaultyDisk } from '../../support/faulty-disk.ts'
 import { until } from '../../support/settle.ts'
 import { storageFolder } from '../files/storage-folder.ts'
 
@@ -101,8 +102,8 @@ test('damaged where the catalog is whole: it is written anew before it is needed
     flipped[at] = (flipped[at] ?? 0) ^ 1
     writeFileSync(journal, flipped)
     {
-      using life = new Life(folder, now)
       const inode = statSync(journal).ino
+      using life = new Life(folder, now)
       await until(() => statSync(journal).ino !== inode)
       assert.deepEqual(await pushedIn(life.reads), last)
     }
@@ -266,3 +267,33 @@ test('pins are there, and what a tag pointed at before it moved is pinned no mor
   assert.deepEqual(await pushedIn(again.reads), last)
   assert.equal((await again.reads.pins()).length, 1)
 })
+
+for (const [operation, error] of [
+  ['write', 'ENOSPC'],
+  ['write', 'EIO'],
+  ['sync', 'EIO'],
+  ['create', 'EROFS'],
+] as const) {
+  test(`the disk refuses (${operation}: ${error}): pushes go on, it is told once, and all is there afterwards`, async (t) => {
+    const { folder, journal, now } = await pushes(t)
+    const disk = await FaultyDisk.below(t, folder)
+    let last: unknown
+    {
+      using life = new Life(folder, now)
+      disk.fail({ operation, error })
+      // Where only the next one cannot be made this one goes first.
+      if (operation === 'create') await rm(journal)
+      for (const n of [20, 21, 22]) await take(life.reads, { put: 0, repository: 1, tags: [n % 2] }, n)
+      await until(() => life.troubles.length > 0)
+      await take(life.reads, { untagged: 0, repository: 1 }, 23)
+      await until(() => disk.failed > 2)
+      assert.equal(life.troubles.length, 1)
+      disk.heal()
+      await until(() => life.troubles.length === 2)
+      assert.equal(life.troubles[1], undefined)
+      last = await pushedIn(life.reads)
+    }
+    using again = new Life(folder)
+    assert.deepEqual(await pushedIn(again.reads), last)
+  })
+}

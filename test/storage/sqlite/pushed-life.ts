@@ -141,6 +141,7 @@ export class Life implements Disposable {
       catalogPath: path,
       isSalvaged,
       roomForChanges: 100_000,
+      retryMs: 5,
       onTrouble: (error) => this.troubles.push(error),
     })
     this.reads = new Proxy({} as Catalog, { get: (_, name) => this.#run(name as never) })

@@ -17,6 +17,8 @@ export interface PushedJournalOptions {
   readonly isSalvaged: boolean
   /** Bytes of changes after which it is written anew, where they are as much as what was there before them as well. */
   readonly roomForChanges?: number
+  /** Milliseconds after which it is tried once more to write it anew. */
+  readonly retryMs?: number
   /** Told once when it cannot be written, and with nothing when it can again. */
   readonly onTrouble: (error: unknown) => void
 }

@@ -26,8 +26,9 @@ const spareBytes = 16 * 1024 * 1024
 const linesAtOnce = 20
 /** Milliseconds after which what was appended is synced, and after which it is tried once more to write it anew. */
 const syncMs = 1000
-const retryMs = 10_000
-/** Milliseconds of a stop that it may take. */
+const defaultRetryMs = 10_000
+/** Milliseconds of a start, and of a stop, that it may take. */
+const longestStartMs = 200
 const longestFinishMs = 2000
 
 /**
@@ -66,8 +67,14 @@ export class PushedJournal {
    */
   static open(options: PushedJournalOptions): PushedJournal {
     const journal = new PushedJournal(options, openBoth(options))
-    if (!journal.#file || journal.found.replayed) journal.#rewrite()
-    else journal.#check(journal.#file.lines())
+    // A kill has left it.
+    rmSync(journal.#nextPath, { force: true })
+    if (journal.#file && !journal.found.replayed) journal.#check(journal.#file.lines())
+    else {
+      journal.#rewrite()
+      // Of few pushes it is there before the next one.
+      journal.#finish(longestStartMs)
+    }
     return journal
   }
 
@@ -108,7 +115,7 @@ export class PushedJournal {
     if (!this.#file) this.#rewrite()
     this.#isClosed = true
     clearTimeout(this.#retry)
-    if (!this.#file && this.#next) this.#finish(this.#next)
+    if (!this.#file) this.#finish(longestFinishMs)
     this.#giveUpNext()
     this.#file?.close()
   }
@@ -206,15 +213,17 @@ export class PushedJournal {
     this.#tell(undefined)
   }
 
-  /** Who stops has it whole, if that does not take long. */
-  #finish(next: NextFile): void {
+  /** Writes the next one to its end at once, if that takes no more milliseconds than these. */
+  #finish(longestMs: number): void {
+    const next = this.#next
+    if (!next) return
     const startedAt = performance.now()
     try {
-      while (this.#step(next)) if (performance.now() - startedAt > longestFinishMs) return
+      while (this.#step(next)) if (performance.now() - startedAt > longestMs) return
       next.file.syncNow()
       this.#place(next)
     } catch (error) {
-      this.#tell(error)
+      this.#notRewritten(error)
     }
   }
 
@@ -222,6 +231,7 @@ export class PushedJournal {
     this.#giveUpNext()
     if (!this.#file) this.#tell(error)
     if (this.#isClosed) return
+    const { retryMs = defaultRetryMs } = this.#options
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined
       this.#rewrite()
