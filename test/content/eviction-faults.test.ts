@@ -198,7 +198,7 @@ function failingCatalog(t: TestContext) {
 test('a catalog that cannot be written: blobs are handed through, and kept again when it can', async (t) => {
   t.mock.timers.enable({ apis: ['Date'] })
   const { records, state } = failingCatalog(t)
-  const { store, blobs, told } = smallCache(t, { records })
+  const { store, blobs, told } = smallCache(t, { records, patienceMs: 100_000 })
   const all = await pullSome(t, blobs, 9)
   state.fails = true
   for (const seed of [50, 51]) await pull(blobs, blobOf(seed, 3 * unit))
