@@ -38,7 +38,11 @@ export interface PinVerbs {
 
 /** Whether a pin is about a repository. */
 export function isAbout({ origin, repository }: PinPattern, key: RepositoryKey): boolean {
-  return origin === originOf(key) && matcherOf([repository])(nameOf(key))
+  const name = nameOf(key)
+  // Most are told by this, before an expression is made.
+  const [beginning = ''] = repository.split('*', 1)
+  if (origin !== originOf(key) || !name.startsWith(beginning)) return false
+  return matcherOf([repository])(name)
 }
 
 /** Tells whether a tag fits one of some patterns. */
