@@ -176,7 +176,6 @@ export class Fill {
       const outcome = await this.#fill()
       this.#end('finished')
       this.#outcome = outcome
-      this.#stopIfUnwanted()
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause))
       const isStopped = this.#stopped.signal.aborted
