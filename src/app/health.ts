@@ -6,6 +6,8 @@ import type { HealthReport } from '../http/routes/health.ts'
 
 export interface HealthOptions {
   readonly disk: Pick<DiskProbe, 'state'>
+  /** The limit of the cache that is passed by what cannot be evicted. */
+  readonly passedLimit: () => keyof typeof limits | undefined
   /** Throws where the folder is another process's by now. */
   readonly renewLock: () => void
   /** Rejects where the catalog cannot be written to. */
@@ -25,6 +27,12 @@ const reasons: Readonly<Record<Exclude<DiskStateName, 'well'>, string>> = {
   hanging: 'the disk does not answer',
 }
 
+const limits = {
+  maxSize: 'cache.maxSize is used up by what cannot be evicted',
+  minFree: 'less of the disk is free than cache.minFree, and nothing can be evicted',
+  files: 'the disk has next to no inodes left, and nothing can be evicted',
+} as const
+
 /** Whether the mirror can answer, and whether it keeps what is new. Says in the log why not, once a minute. */
 export class Health {
   readonly #options: HealthOptions
@@ -37,7 +45,7 @@ export class Health {
 
   /** Waits for nothing that hangs. */
   async report(): Promise<HealthReport> {
-    const { disk, renewLock, waitMs = defaultWaitMs } = this.#options
+    const { disk, passedLimit, renewLock, waitMs = defaultWaitMs } = this.#options
     const { state } = disk
     // To look at the lock would hang as well.
     if (state === 'hanging') return degraded(reasons[state])
@@ -52,6 +60,8 @@ export class Health {
       return degraded('the lock of the data folder was removed, and cannot be taken anew')
     }
     if (state !== 'well') return degraded(reasons[state])
+    const limit = passedLimit()
+    if (limit !== undefined) return degraded(limits[limit])
     try {
       if (await within(this.#probeCatalog(), waitMs)) return { status: 'ready' }
     } catch (error) {

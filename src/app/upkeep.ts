@@ -53,6 +53,7 @@ export async function startUpkeep(
   disk.start()
   const health = new Health({
     disk,
+    passedLimit: () => blobs.evictor?.passedLimit,
     renewLock: () => lock.renew(),
     probeCatalog: () => catalog.probe(),
     logger,

@@ -59,6 +59,7 @@ export class Evictor implements AsyncDisposable {
   #removed: Digest[] = []
   /** Of `performance.now()`. */
   #onlyFreshUntil = 0
+  #passedLimit: Demand['why'] | undefined
 
   constructor(options: EvictorOptions) {
     this.#options = options
@@ -66,6 +67,11 @@ export class Evictor implements AsyncDisposable {
       intervalMs: options.intervalMs ?? defaultIntervalMs,
       onError: (err) => this.#failed(err),
     })
+  }
+
+  /** The limit that is passed although nothing more can be evicted, so that nothing new is kept; undefined: none. */
+  get passedLimit(): Demand['why'] | undefined {
+    return this.#passedLimit
   }
 
   /** Since the start. */
@@ -121,6 +127,7 @@ export class Evictor implements AsyncDisposable {
     let turns = order()
     while (!this.#stopped.signal.aborted) {
       const demand = await space.demand()
+      if (!demand?.isUrgent) this.#passedLimit = undefined
       if (!demand || (evenFresh && !demand.isUrgent)) break
       const workedFrom = performance.now()
       const batch = await this.#next(turns, demand, evenFresh)
@@ -214,8 +221,10 @@ export class Evictor implements AsyncDisposable {
     await this.#changes.next(Math.min(workedMs * rest.factor, rest.longestMs))
   }
 
-  #nothingLeft({ why, bytes, files }: Demand): void {
+  #nothingLeft({ why, bytes, files, isAwaited }: Demand): void {
     const { space, logger } = this.#options
+    // For whoever waits it may be but too large.
+    if (!isAwaited) this.#passedLimit = why
     space.nothingLeft()
     const message = 'there is no room, and nothing more can be evicted: what is fetched is not kept'
     this.#telling.do('nothing left', () => logger.warn({ why, bytes, files }, message))

@@ -3,7 +3,8 @@
  * to the end; a disk and a catalog that hang; that nobody is told where the data lies; a line a minute.
  */
 import assert from 'node:assert/strict'
-import { open, rm, writeFile } from 'node:fs/promises'
+import { open, rm, statfs, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pino } from 'pino'
@@ -17,11 +18,18 @@ import { buildImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
-function scene(parts: { state?: DiskStateName; renewLock?: () => void; probeCatalog?: () => Promise<void> }) {
+function scene(parts: {
+  state?: DiskStateName
+  limit?: 'maxSize' | 'minFree' | 'files'
+  renewLock?: () => void
+  probeCatalog?: () => Promise<void>
+}) {
   const lines: string[] = []
   const { state = 'well', renewLock = () => {}, probeCatalog = async () => {} } = parts
   const logger = pino({}, { write: (line) => void lines.push(line) })
-  return { lines, health: new Health({ disk: { state }, renewLock, probeCatalog, waitMs: 20, logger }) }
+  const passedLimit = () => parts.limit
+  const health = new Health({ disk: { state }, passedLimit, renewLock, probeCatalog, waitMs: 20, logger })
+  return { lines, health }
 }
 
 test('all is well: ready', async () => {
@@ -42,6 +50,26 @@ for (const [state, words] of Object.entries({
     assert.match(reason ?? '', words)
   })
 }
+
+for (const limit of ['maxSize', 'minFree', 'files'] as const) {
+  test(`nothing can be evicted and ${limit} is passed: degraded`, async () => {
+    const { status, reason } = await scene({ limit }).health.report()
+    assert.equal(status, 'degraded')
+    assert.match(reason ?? '', /nothing can be evicted: pulls go on|cannot be evicted: pulls go on/)
+  })
+}
+
+test('less of the disk is free than it should be, with nothing to evict: degraded', async () => {
+  const { bavail, bsize } = await statfs(tmpdir())
+  const free = bavail * bsize
+  await using mirror = await startMirror({
+    upstream: 'http://127.0.0.1:9',
+    // As a disk would be on which all but a little is taken by others.
+    config: { 'cache.minFree': `${Math.ceil(free / 1e9) + 100}GB` },
+  })
+  await until(async () => (await readyz(mirror.url)).status === 'degraded')
+  assert.match((await readyz(mirror.url)).reason ?? '', /^less of the disk is free than cache\.minFree/)
+})
 
 test('a catalog that cannot be written to: degraded, a line once, and no word of where it lies', async () => {
   const probeCatalog = async () => {

@@ -161,6 +161,9 @@ test('another program fills the disk: blobs go until minFree is free again, and 
   state.others = 16 * unit
   await pull(blobs, blobOf(51))
   assert.equal(blobs.handedThrough, 1)
+  await until(() => blobs.evictor?.passedLimit === 'minFree')
+  state.others = 0
+  await until(() => blobs.evictor?.passedLimit === undefined)
 })
 
 test('files that run short make blobs go', async (t) => {
