@@ -7,7 +7,7 @@ import { admission } from './app/admission.ts'
 import { cacheLimits, diskSize } from './app/cache-limits.ts'
 import { listing } from './app/listing.ts'
 import { openCatalog } from './app/open-catalog.ts'
-import { startUpkeep } from './app/upkeep.ts'
+import { startUpkeep, type Upkeep } from './app/upkeep.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
@@ -92,6 +92,7 @@ export interface App extends AsyncDisposable {
   readonly upstreams: readonly RegistryClient[]
   /** What a stop would wait for, or leave for later. */
   readonly underWay: { readonly requests: number; readonly fills: number }
+  readonly repair: Upkeep['repair']
   /** Listens as configured; returns the ports. */
   listen(): Promise<number[]>
 }
@@ -260,6 +261,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   return {
     server,
     upstreams,
+    repair: upkeep.repair,
     get underWay() {
       return { requests: requestLog.openCount, fills: blobs.fillCount }
     },

@@ -1,6 +1,7 @@
 import type { AppOptions } from '../app.ts'
 import type { Blobs } from '../content/blobs.ts'
 import { Scrub } from '../content/scrub.ts'
+import type { Digest } from '../oci/digest.ts'
 import { Healing } from '../registry/healing.ts'
 import type { Mirror } from '../registry/mirror.ts'
 import { MirroredRepository } from '../registry/mirrored-repository.ts'
@@ -17,12 +18,19 @@ export interface ScrubbingParts {
   readonly upstreams: readonly RegistryClient[]
 }
 
+export interface Scrubbing {
+  readonly scrub: Scrub
+  readonly healing: Healing
+  /** Sets aside those of them that are damaged, fetches them again, and returns those that are whole then. Throws StorageError. */
+  repair(digests: readonly Digest[], signal?: AbortSignal): Promise<ReadonlySet<Digest>>
+}
+
 /** Starts what finds damaged blobs, and what fetches them again; both end with `building`. */
 export function startScrubbing(
   { catalog, blobs, store, mirror, upstreams }: ScrubbingParts,
   { config, settleMs, healEveryMs, logger }: AppOptions,
   building: AsyncDisposableStack,
-): { readonly scrub: Scrub; readonly healing: Healing } {
+): Scrubbing {
   const everyMs = config.cache.scrub
   const scrub = building.use(new Scrub({ catalog, stored: blobs.stored, everyMs, settleMs, logger }))
   const healing = building.use(
@@ -41,5 +49,15 @@ export function startScrubbing(
   )
   if (Number.isFinite(everyMs)) scrub.start()
   healing.start()
-  return { scrub, healing }
+  return {
+    scrub,
+    healing,
+    async repair(digests, signal) {
+      for (const digest of digests) await blobs.stored.verify(digest, { signal })
+      await healing.heal(signal)
+      const whole = new Set<Digest>()
+      for (const digest of digests) if (await store.stat(digest)) whole.add(digest)
+      return whole
+    },
+  }
 }

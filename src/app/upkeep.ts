@@ -13,7 +13,7 @@ import { DiskGauge } from '../storage/files/disk-figures.ts'
 import type { FileBlobStore } from '../storage/files/file-blob-store.ts'
 import type { SqliteCatalog } from '../storage/sqlite/sqlite-catalog.ts'
 import { Health } from './health.ts'
-import { type ScrubbingParts, startScrubbing } from './scrubbing.ts'
+import { type Scrubbing, type ScrubbingParts, startScrubbing } from './scrubbing.ts'
 
 /** What keeps a data folder in order. */
 export interface UpkeepParts extends ScrubbingParts {
@@ -27,6 +27,7 @@ export interface UpkeepParts extends ScrubbingParts {
 export interface Upkeep {
   readonly metrics: DamageSources & DiskSources & FillSources & SpaceSources
   readonly health: HealthRoutesOptions['health']
+  readonly repair: Scrubbing['repair']
 }
 
 /** Starts the jobs that keep the data folder in order beside the traffic; they end with `building`. */
@@ -58,10 +59,11 @@ export async function startUpkeep(
     probeCatalog: () => catalog.probe(),
     logger,
   })
-  const { scrub, healing } = startScrubbing(parts, options, building)
+  const { scrub, healing, repair } = startScrubbing(parts, options, building)
   const gauge = new DiskGauge(config.storage.dir)
   return {
     health: () => health.report(),
+    repair,
     metrics: {
       fillCount: () => blobs.fillCount,
       fills: blobs.fills,

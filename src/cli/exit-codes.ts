@@ -6,7 +6,7 @@ export const exitCodes = {
   configuration: 3,
   storage: 8,
   refused: 11,
-  /** Of `config check --strict`; of `rebuild`, where something is lost. */
+  /** Of `config check --strict`; of `rebuild`, where something is lost; of `verify`, where something is damaged. */
   warnings: 12,
   /** By a second SIGINT. */
   interrupted: 130,

@@ -8,6 +8,7 @@ import { exitCodes } from './exit-codes.ts'
 import { tellFailure } from './failure.ts'
 import { addRebuild } from './rebuild.ts'
 import { serve } from './serve.ts'
+import { addVerify } from './verify.ts'
 
 const help = `
 Without a command it serves; "larder serve --help" tells how. The configuration is what --config names, else
@@ -50,6 +51,7 @@ export async function larder(line: CommandLine): Promise<number> {
   }
   program.addCommand(configCommand({ ...line, setExitCode }))
   addRebuild(program, { ...line, setExitCode })
+  addVerify(program, { ...line, version, setExitCode })
   program
     .command('version')
     .description('print the version')

@@ -1,46 +1,29 @@
 import type { Command } from 'commander'
 import { type RebuiltFolder, rebuildFolder } from '../app/rebuild.ts'
-import { loadConfig } from '../config/load.ts'
-import { createLogger } from '../logging/logger.ts'
 import { humanBytes } from '../units/human.ts'
 import type { ConfigCommandIo } from './config.ts'
-import { problemLines } from './config.ts'
 import { exitCodes } from './exit-codes.ts'
-
-interface Options {
-  readonly config?: string
-  readonly data?: string
-  readonly json?: boolean
-}
+import { configFor, type FolderOptions, folderCommand } from './stored-folder.ts'
 
 /**
  * Adds `larder rebuild`, which makes the catalog of a data folder anew, while nobody uses the folder. The result goes to stdout, what is
  * told meanwhile to stderr. The exit code is 12 where something that was pushed has lost bytes. Throws as `rebuildFolder`.
  */
 export function addRebuild(program: Command, io: ConfigCommandIo): void {
-  program
-    .command('rebuild')
-    .description('make the catalog anew from all that can be read, while the mirror is stopped')
-    .option('-c, --config <file>', 'the configuration file')
-    .option('--data <folder>', 'the data folder (storage.dir)')
-    .option('--json', 'print one JSON document')
-    .allowExcessArguments(false)
-    .action(async (options: Options) => {
-      const { environment, workingDirectory, stdout, stderr } = io
-      const overrides = { 'storage.dir': options.data }
-      const loaded = await loadConfig({ file: options.config, environment, workingDirectory, overrides })
-      stderr.write(problemLines(loaded.warnings))
-      const { log, storage } = loaded.config
-      const logger = createLogger({ ...log, destination: stderr, isTerminal: false })
-      const rebuilt = await rebuildFolder(storage.dir, logger)
-      await new Promise<void>((resolve) => logger.flush(() => resolve()))
-      stdout.write(
-        options.json
-          ? `${JSON.stringify({ schema: 'larder.rebuild/v1', folder: storage.dir, ...rebuilt, keptAs: rebuilt.keptAs ?? null })}\n`
-          : sentences(storage.dir, rebuilt),
-      )
-      if (rebuilt.lost.length > 0) io.setExitCode(exitCodes.warnings)
-    })
+  const description = 'make the catalog anew from all that can be read, while the mirror is stopped'
+  folderCommand(program, 'rebuild', description).action(async (options: FolderOptions) => {
+    const { stdout } = io
+    const { config, logger } = await configFor(io, options)
+    const { storage } = config
+    const rebuilt = await rebuildFolder(storage.dir, logger)
+    await new Promise<void>((resolve) => logger.flush(() => resolve()))
+    stdout.write(
+      options.json
+        ? `${JSON.stringify({ schema: 'larder.rebuild/v1', folder: storage.dir, ...rebuilt, keptAs: rebuilt.keptAs ?? null })}\n`
+        : sentences(storage.dir, rebuilt),
+    )
+    if (rebuilt.lost.length > 0) io.setExitCode(exitCodes.warnings)
+  })
 }
 
 function sentences(folder: string, { keptAs, adopted, missing, blobs, lost }: RebuiltFolder): string {

@@ -1,9 +1,7 @@
 import {
   type FileHandle,
-  lstat,
   mkdir,
   open,
-  readdir,
   readFile,
   rename,
   rm,
@@ -12,7 +10,7 @@ import {
   writeFile,
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type {
   BlobStore,
   CheckedBlob,
@@ -27,6 +25,7 @@ import { asStorageError, NewerDataError, StorageError } from '../error.ts'
 import type { SealedFile } from '../partial.ts'
 import type { Quarantine } from '../quarantine.ts'
 import type { Reserve } from '../reserve.ts'
+import { blobPath, checkBlob, folderOf, listBlobs, statBlob } from './blob-files.ts'
 import { EmptyFolders } from './empty-folders.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
@@ -35,7 +34,6 @@ import { FilePartials } from './file-partials.ts'
 import { FileQuarantine } from './file-quarantine.ts'
 import { FolderProbe } from './folder-probe.ts'
 import { HashingThread } from './hashing-thread.ts'
-import { sealedFile } from './sealed-file.ts'
 import { StoredCount } from './stored-count.ts'
 import { openStoredFile } from './stored-file.ts'
 
@@ -119,28 +117,16 @@ export class FileBlobStore implements BlobStore {
     return this.#quarantine
   }
 
-  async stat(digest: Digest): Promise<SealedFile | undefined> {
-    const looking = absentIfMissing(lstat(this.#pathOf(digest), { bigint: true }))
-    const stats = await asStorageError(`${digest} could not be looked at`, looking)
-    return stats?.isFile() ? sealedFile(stats) : undefined
+  stat(digest: Digest): Promise<SealedFile | undefined> {
+    return statBlob(this.#directory, digest)
   }
 
   open(digest: Digest): Promise<StoredBlob | undefined> {
     return asStorageError(`${digest} could not be opened`, openStoredFile(this.#pathOf(digest), digest))
   }
 
-  async check(
-    digest: Digest,
-    { isGentle = false, signal }: CheckOptions = {},
-  ): Promise<CheckedBlob | undefined> {
-    const file = await this.stat(digest)
-    if (!file) return undefined
-    const request = { path: this.#pathOf(digest), algorithm: digestAlgorithm(digest), isGentle }
-    const checking = asStorageError(`${digest} could not be read`, this.#hashing.hash(request, signal))
-    return checking.catch(async (error: unknown) => {
-      if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
-      return (await this.stat(digest)) && { file, actual: undefined }
-    })
+  check(digest: Digest, options?: CheckOptions): Promise<CheckedBlob | undefined> {
+    return checkBlob(this.#directory, digest, this.#hashing, options)
   }
 
   delete(digest: Digest): Promise<number> {
@@ -148,7 +134,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
-    return asStorageError('the blobs could not be listed', this.#list(options))
+    return asStorageError('the blobs could not be listed', listBlobs(this.#directory, options))
   }
 
   room(): Promise<DiskRoom> {
@@ -168,7 +154,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   #pathOf(digest: Digest): string {
-    return join(this.#directory, 'blobs', folderOf(digest), digestHex(digest))
+    return blobPath(this.#directory, digest)
   }
 
   async #delete(digest: Digest): Promise<number> {
@@ -188,24 +174,6 @@ export class FileBlobStore implements BlobStore {
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })
     return size
-  }
-
-  async #list({ after, limit }: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
-    const found: Digest[] = []
-    for (const algorithm of ['sha256', 'sha512'] as const) {
-      const folder = join(this.#directory, 'blobs', algorithm)
-      for (const prefix of await entriesOf(folder, 'isDirectory')) {
-        if (after !== undefined && join(algorithm, prefix) < folderOf(after)) continue
-        for (const name of await entriesOf(join(folder, prefix), 'isFile')) {
-          const digest = `${algorithm}:${name}`
-          if (!isDigest(digest) || !name.startsWith(prefix)) continue
-          if (after !== undefined && digest <= after) continue
-          if (found.length >= limit) return found
-          found.push(digest)
-        }
-      }
-    }
-    return found
   }
 
   async #room(): Promise<DiskRoom> {
@@ -251,20 +219,6 @@ export class FileBlobStore implements BlobStore {
       throw new StorageError('BROKEN', `the folder of ${digest} could not be synced`, { cause: error })
     }
   }
-}
-
-/** `<algorithm>/<first two hex digits>`. */
-function folderOf(digest: Digest): string {
-  return join(digestAlgorithm(digest), digestHex(digest).slice(0, 2))
-}
-
-/** The names in a folder, in order; none where it is missing. */
-async function entriesOf(folder: string, kind: 'isDirectory' | 'isFile'): Promise<string[]> {
-  const entries = (await absentIfMissing(readdir(folder, { withFileTypes: true }))) ?? []
-  return entries
-    .filter((entry) => entry[kind]())
-    .map(({ name }) => name)
-    .toSorted()
 }
 
 /** Opens `folder` and those above it up to `last`. */

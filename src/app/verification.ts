@@ -1,0 +1,146 @@
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Digest, digestOf } from '../oci/digest.ts'
+import { checkBlob, listBlobs, statBlob } from '../storage/files/blob-files.ts'
+import { HashingThread } from '../storage/files/hashing-thread.ts'
+import { nameOf } from '../storage/repository-key.ts'
+import { CatalogGlance } from '../storage/sqlite/catalog-glance.ts'
+
+export interface VerificationOptions {
+  /** Of the blobs, which are read whole: from 0 to 1. All are looked at. */
+  readonly share?: number | undefined
+  /** The same one chooses the same blobs. */
+  readonly seed?: string | undefined
+  readonly onProgress?: (verified: Verified) => void
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A blob that is not what it has to be, and the repositories that it was pushed to, ten at most. */
+export interface DamagedBlob {
+  readonly digest: Digest
+  readonly found: 'wrong' | 'unreadable' | 'missing'
+  readonly repositories: readonly string[]
+}
+
+export interface Verified {
+  /** That were looked at, and of these those that were read whole. */
+  readonly blobs: number
+  readonly read: number
+  /** Of those that were read whole. */
+  readonly bytes: number
+  readonly damaged: readonly DamagedBlob[]
+  /** Why the catalog could not be read: nothing of what it says was compared. */
+  readonly catalogFailure?: string
+}
+
+const pageSize = 1000
+/** As many as are named. */
+const maximumHolders = 10
+
+/**
+ * Compares the blobs of a data folder with their digests and with what is recorded of them, and changes nothing: also beside
+ * a running mirror. Throws StorageError, ENOENT where there is no such folder, and the reason of `signal`.
+ */
+export async function verifyFolder(directory: string, options: VerificationOptions = {}): Promise<Verified> {
+  const { share = 1, seed = '', onProgress, signal } = options
+  await access(directory)
+  using catalog = new Records(join(directory, 'catalog.db'))
+  await using hashing = new HashingThread()
+  const damaged: DamagedBlob[] = []
+  const counts = { blobs: 0, read: 0, bytes: 0 }
+  const add = async (digest: Digest, found: DamagedBlob['found']): Promise<void> => {
+    const holders = catalog.ask((glance) => glance.localHolders(digest, maximumHolders)) ?? []
+    damaged.push({ digest, found, repositories: holders.map(nameOf) })
+  }
+  const rowOf = (digest: Digest) => catalog.ask((glance) => glance.blob(digest))
+  const files = pages((after) => listBlobs(directory, { after, limit: pageSize }))
+  for await (const digest of files) {
+    signal?.throwIfAborted()
+    const [row, file] = [rowOf(digest), await statBlob(directory, digest)]
+    // It was removed since it was listed.
+    if (!file) continue
+    counts.blobs += 1
+    if (row && row.size !== file.size) {
+      if (await isStill(directory, digest, file.inode)) await add(digest, 'wrong')
+    } else if (isChosen(digest, share, seed)) {
+      const checked = await checkBlob(directory, digest, hashing, { signal })
+      if (!checked) continue
+      counts.read += 1
+      counts.bytes += checked.file.size
+      const { actual } = checked
+      if (actual !== digest && (await isStill(directory, digest, checked.file.inode)))
+        await add(digest, actual === undefined ? 'unreadable' : 'wrong')
+    }
+    onProgress?.({ ...counts, damaged })
+  }
+  const rows = pages(async (after) => {
+    const page = catalog.ask((glance) => glance.blobs({ after, limit: pageSize }))
+    return page?.map(({ digest }) => digest) ?? []
+  })
+  for await (const digest of rows) {
+    signal?.throwIfAborted()
+    if (await statBlob(directory, digest)) continue
+    // Whoever removes a blob takes its record away first.
+    if (!rowOf(digest) || (await statBlob(directory, digest))) continue
+    counts.blobs += 1
+    await add(digest, 'missing')
+  }
+  const { failure } = catalog
+  return { ...counts, damaged, ...(failure === undefined ? {} : { catalogFailure: failure }) }
+}
+
+/** A catalog, until it fails: the files can be compared with their digests without it. */
+class Records implements Disposable {
+  #glance: CatalogGlance | undefined
+  #failure: string | undefined
+
+  constructor(path: string) {
+    this.#try(() => {
+      this.#glance = CatalogGlance.open(path)
+    })
+  }
+
+  get failure(): string | undefined {
+    return this.#failure
+  }
+
+  ask<Answer>(question: (glance: CatalogGlance) => Answer): Answer | undefined {
+    const glance = this.#glance
+    return glance && this.#try(() => question(glance))
+  }
+
+  [Symbol.dispose](): void {
+    this.#glance?.[Symbol.dispose]()
+  }
+
+  #try<Answer>(work: () => Answer): Answer | undefined {
+    try {
+      return work()
+    } catch (error) {
+      this.#failure = error instanceof Error ? error.message : String(error)
+      this[Symbol.dispose]()
+      this.#glance = undefined
+      return undefined
+    }
+  }
+}
+
+/** Whether a file is the one that was looked at: a mirror that runs beside may have mended it. */
+async function isStill(directory: string, digest: Digest, inode: number): Promise<boolean> {
+  return (await statBlob(directory, digest))?.inode === inode
+}
+
+/** By chance, and the same for the same seed. */
+function isChosen(digest: Digest, share: number, seed: string): boolean {
+  if (share >= 1) return true
+  return Number.parseInt(digestOf(Buffer.from(`${seed} ${digest}`)).slice(7, 15), 16) / 2 ** 32 < share
+}
+
+async function* pages(read: (after: Digest | undefined) => Promise<Digest[]>): AsyncGenerator<Digest> {
+  let after: Digest | undefined
+  do {
+    const page = await read(after)
+    yield* page
+    after = page.at(-1)
+  } while (after !== undefined)
+}
