@@ -32,7 +32,7 @@ const pageSize = 256
 /** Those that differ go in few commits, and leave the disk to others. */
 const atOnce = 32
 /** Times as long as it has worked it rests, and milliseconds at most: who pulls and pushes has the disk. */
-const rest = { factor: 3, longestMs: 1000 }
+const rest = { factor: 1, longestMs: 1000 }
 const defaultIntervalMs = 24 * 60 * 60 * 1000
 const defaultRetryMs = 60_000
 
