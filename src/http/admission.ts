@@ -31,6 +31,8 @@ const perRequest = 3
 const refusals = { least: 4, most: 64 } as const
 /** Descriptors that are not given to those who are turned away: with the last one everybody who waits would be let go. */
 const lastOnes = 4
+/** With fewer free the loop stands still for those who are turned away: else it is cheaper to let one of them go. */
+const few = 64
 /** Milliseconds that the loop stands still, at most, for requests of those who are turned away to come. */
 const mostPauseMs = 200
 /** With fewer left somebody may notice, and wants to know. */
@@ -88,7 +90,7 @@ export class Admission {
     const left = Math.max(0, descriptors.limit - descriptors.open() - spare)
     this.#left = left
     this.#refusals = Math.max(refusals.least, Math.min(refusals.most, Math.floor(left / 8)))
-    this.#connections = Math.max(2, Math.floor(left / 2) - this.#refusals / 2)
+    this.#connections = Math.max(2, Math.floor((left - this.#refusals) / 2))
     if (left >= ample) return
     logger.warn(
       { descriptors: descriptors.limit, connections: this.#connections },
@@ -238,9 +240,10 @@ export class Admission {
         'as many connections are open as may be, and more are told to come again: raise the limit of open files (ulimit -n, LimitNOFILE)',
       ),
     )
+    const free = descriptors.limit - descriptors.open()
     const excess = this.#turnedAway.size - this.#refusals / 2
-    if (excess > 0) Atomics.wait(sleeper, 0, 0, Math.min(mostPauseMs, 2 ** (excess + 1)))
-    if (descriptors.open() + lastOnes <= descriptors.limit) return
+    if (excess > 0 && free < few) Atomics.wait(sleeper, 0, 0, Math.min(mostPauseMs, 2 ** (excess + 1)))
+    if (free >= lastOnes && this.#turnedAway.size <= refusals.most) return
     // Best one that has its answer, and would only say more.
     const answered = [...this.#turnedAway].find(({ answer }) => answer?.headersSent)
     const [oldest = guest] = this.#turnedAway

@@ -188,6 +188,19 @@ test('where all take long to ask, the one that was turned away first is let go',
 /** At three each, beside 20 that are open, 8 to spare, 14 connections and 4 that are turned away. */
 const atOnce = 4
 
+test('many who are turned away and ask for nothing stop nobody where descriptors are many', async (t) => {
+  const s = await stage(t, { limit: 428 })
+  const pauses = t.mock.method(Atomics, 'wait')
+  // 400 are left: 175 connections, and at most 64 that are turned away.
+  const sockets: Socket[] = []
+  for (let n = 0; n < 175 + 64; n += 1) sockets.push((await s.connected()).resume())
+  assert.deepEqual(s.letGo, [])
+  await s.connected()
+  await until(() => sockets[175]?.closed === true)
+  assert.deepEqual(s.letGo, ['crowd'])
+  assert.equal(pauses.mock.callCount(), 0)
+})
+
 test('a request waits until what it opens is sure to be there, and others give back what they keep', async (t) => {
   const s = await stage(t)
   for (let n = 0; n < atOnce + 3; n += 1) await s.ask()
