@@ -22,7 +22,10 @@ const anyPort = ['--listen', '127.0.0.1:0']
 test('a word that is no command is called that, with the command that was meant', slow, async () => {
   const words: [string[], RegExp][] = [
     [['serv'], /unknown command 'serv'\n\(Did you mean serve\?\)/],
-    [['chek', '--strict'], /unknown command 'chek': the commands are serve, config, rebuild, verify, version/],
+    [
+      ['chek', '--strict'],
+      /unknown command 'chek': the commands are serve, config, rebuild, verify, version/,
+    ],
     [['confg', 'check'], /unknown command 'confg'\n\(Did you mean config\?\)/],
     [['bogus'], /unknown command 'bogus': the commands are/],
     [[''], /unknown command ''/],
