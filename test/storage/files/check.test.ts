@@ -9,6 +9,7 @@ import { delay } from '../../../src/flow/abortable.ts'
 import { type Digest, digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { HashingThread } from '../../../src/storage/files/hashing-thread.ts'
+import { FaultyDisk } from '../../support/faulty-disk.ts'
 import { storeBlob } from '../blob-store.contract.ts'
 import { filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
@@ -55,6 +56,19 @@ test('a file that cannot be read has no digest, and is quarantined all the same'
   assert.deepEqual(await store.check(digest), { file: await store.stat(digest), actual: undefined })
   assert.equal(await store.quarantine.put(digest), content.length)
 })
+
+for (const operation of ['open', 'read'] as const) {
+  test(`a file of which the disk fails at the ${operation} has no digest, and has it when the disk is well`, async (t) => {
+    const { folder, store } = await stored(t)
+    const disk = await FaultyDisk.below(t, folder)
+    disk.fail({ operation, error: 'EIO' })
+    assert.deepEqual(await store.check(digest), { file: await store.stat(digest), actual: undefined })
+    disk.fail({ operation: 'open', error: 'EMFILE' })
+    await assert.rejects(store.check(digest), { code: 'BUSY' }, 'which says nothing of the file')
+    disk.heal()
+    assert.equal((await store.check(digest))?.actual, digest)
+  })
+}
 
 for (const [what, put] of [
   ['a folder', (path: string) => mkdir(path)],
