@@ -136,7 +136,9 @@ export class Evictor implements AsyncDisposable {
         await this.#takeAll(batch)
         if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
       } else if (evenFresh) {
-        this.#nothingLeft(demand)
+        // For whoever waits it may be but too large.
+        if (!demand.isAwaited) this.#passedLimit = demand.why
+        space.nothingLeft()
         break
       } else {
         // A walk past all that came lately is not worth it again at once.
@@ -219,15 +221,6 @@ export class Evictor implements AsyncDisposable {
   async #rest(workedMs: number): Promise<void> {
     if (this.#isAwaited || this.#stopped.signal.aborted) return
     await this.#changes.next(Math.min(workedMs * rest.factor, rest.longestMs))
-  }
-
-  #nothingLeft({ why, bytes, files, isAwaited }: Demand): void {
-    const { space, logger } = this.#options
-    // For whoever waits it may be but too large.
-    if (!isAwaited) this.#passedLimit = why
-    space.nothingLeft()
-    const message = 'there is no room, and nothing more can be evicted: what is fetched is not kept'
-    this.#telling.do('nothing left', () => logger.warn({ why, bytes, files }, message))
   }
 
   #failed(err: unknown): void {

@@ -39,6 +39,8 @@ export interface ReservationHooks {
   readonly grant: (reservation: Reservation, end: number, signal?: AbortSignal) => Promise<boolean>
   /** Frees so much in any case. */
   readonly free: (reservation: Reservation, bytes: number, signal?: AbortSignal) => Promise<boolean>
+  /** There is no room for so many bytes in all. */
+  readonly onRefused: (reservation: Reservation, bytes: number) => void
   readonly onDispose: (reservation: Reservation) => void
 }
 
@@ -102,6 +104,7 @@ export class Reservation implements Disposable {
       if (first <= this.#granted || (await this.#hooks.grant(this, first, signal))) return true
     }
     this.giveBack()
+    this.#hooks.onRefused(this, bytes ?? first)
     return false
   }
 
@@ -122,7 +125,9 @@ export class Reservation implements Disposable {
       Math.max(end, Math.min(this.#promised || Number.POSITIVE_INFINITY, end + step))
     // What only is ahead is no reason to evict much, and none to refuse what is at hand.
     if (await tryGrant(this, wanted(steps.ahead))) return true
-    return (await grant(this, wanted(steps.freed), signal)) || grant(this, end, signal)
+    if ((await grant(this, wanted(steps.freed), signal)) || (await grant(this, end, signal))) return true
+    this.#hooks.onRefused(this, end)
+    return false
   }
 
   /** The disk had no room for so many bytes after all: whether they were made free. Throws the reason of `signal`. */

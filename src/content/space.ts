@@ -1,3 +1,5 @@
+import type { Logger } from 'pino'
+import { Occasionally } from '../flow/occasionally.ts'
 import type { DiskRoom, Partials } from '../storage/blob-store.ts'
 import { type Lack, type Need, type Purpose, Reservation } from './reservation.ts'
 import { RestingPartials } from './resting-partials.ts'
@@ -21,6 +23,7 @@ export interface SpaceOptions {
   readonly onWait: () => void
   /** Milliseconds without any progress after which nobody waits for room any longer. */
   readonly patienceMs: number
+  readonly logger: Logger
 }
 
 /** What should be evicted. */
@@ -68,6 +71,7 @@ export class Space {
   readonly #options: SpaceOptions
   readonly #reservations = new Set<Reservation>()
   readonly #waiting: WaitingForRoom<Request>
+  readonly #telling = new Occasionally()
   #leaving = 0
 
   constructor(options: SpaceOptions) {
@@ -97,6 +101,7 @@ export class Space {
         return this.#wait({ reservation: of, end }, signal)
       },
       free: (of, bytes, signal) => this.#wait({ reservation: of, end: 0, freeing: bytes }, signal),
+      onRefused: (of, bytes) => this.#refused(of, bytes),
       onDispose: () => this.#reservations.delete(reservation),
     })
     this.#reservations.add(reservation)
@@ -175,6 +180,17 @@ export class Space {
     if (!this.#waiting.isEmpty || isShort(this.#lack(figures, reservation.needUntil(end)))) return false
     reservation.granted(end)
     return true
+  }
+
+  /** Who pushes is told, and who pulls has its bytes all the same. */
+  #refused(reservation: Reservation, bytes: number): void {
+    if (reservation.purpose === 'push') return
+    this.#telling.do('', async () => {
+      const figures = await this.#figures().catch(() => undefined)
+      const why = figures && this.#why(figures, reservation.needUntil(bytes))
+      const message = 'there is no room for what is fetched: it is handed through, and not kept'
+      this.#options.logger.warn({ why, bytes }, message)
+    })
   }
 
   #wait(request: Request, signal: AbortSignal | undefined): Promise<boolean> {

@@ -52,7 +52,7 @@ test('where nothing can go, blobs are handed through at once, and it is told onc
   for (const seed of [50, 51, 52]) await pull(blobs, blobOf(seed, 4 * unit))
   assert.equal(blobs.handedThrough, 3)
   assert.equal((await stored(store, all)).length, 9)
-  assert.equal(told('nothing more can be evicted').length, 1)
+  assert.equal(told('there is no room for what is fetched').length, 1)
 })
 
 test('what fills have left counts, and goes by its age among the blobs', async (t) => {
@@ -286,4 +286,19 @@ test('who leaves while it waits is not served, and the next one is', async (t) =
   assert.equal(await served, true)
   assert.equal(first.counted, 0)
   assert.equal(second.counted, 3 * unit)
+})
+
+test('room that ends in the middle of a blob: it goes on in memory, and the disk is not to blame', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] })
+  const { store, blobs } = smallCache(t, { limits: { maxBytes: 40 * unit } })
+  const all = await pullSome(t, blobs, 18)
+  await using readers = new AsyncDisposableStack()
+  for (const { digest } of all) readers.use((await blobs.openStored(digest)) ?? assert.fail())
+  await pull(blobs, blobOf(50, 30 * unit))
+  assert.equal(blobs.handedThrough, 1)
+  assert.ok(blobs.disk.isWell)
+  assert.deepEqual(await store.partials.list(), [])
+  assert.equal(await blobs.space.countedBytes(), 18 * unit)
+  await pull(blobs, blobOf(51, 20 * unit))
+  assert.equal(blobs.handedThrough, 1)
 })

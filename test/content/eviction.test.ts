@@ -56,12 +56,16 @@ test('fills at a time stay below the limit together, with all that they have beg
 
 test('a blob that is larger than the limit is handed through, and nothing goes for it', async (t) => {
   t.mock.timers.enable({ apis: ['Date'] })
-  const { store, blobs } = smallCache(t)
+  const { store, blobs, told } = smallCache(t)
   const all = await pullSome(t, blobs, 9)
   await pull(blobs, blobOf(50, 11 * unit))
   await pull(blobs, blobOf(51, 10 * unit + 1))
   assert.equal((await stored(store, all)).length, 9)
   assert.equal(blobs.handedThrough, 2)
+  assert.deepEqual(
+    told('there is no room for what is fetched').map(({ why, bytes }) => [why, bytes]),
+    [['maxSize', 11 * unit]],
+  )
   await pull(blobs, blobOf(52, 10 * unit))
   assert.equal(blobs.handedThrough, 2)
 })

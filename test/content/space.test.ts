@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import pino from 'pino'
 import { Space } from '../../src/content/space.ts'
 
 const unit = 1024 * 1024
@@ -27,6 +28,7 @@ function spaceOf({
       onWait(space)
     },
     patienceMs: 100_000,
+    logger: pino({ enabled: false }),
   })
   const goes = (bytes: number) => {
     state.cached -= bytes * unit
