@@ -6,8 +6,9 @@ import { exitCodes } from './exit-codes.ts'
 import { configFor, type FolderOptions, folderCommand } from './stored-folder.ts'
 
 /**
- * Adds `larder rebuild`, which makes the catalog of a data folder anew, while nobody uses the folder. The result goes to stdout, what is
- * told meanwhile to stderr. The exit code is 12 where something that was pushed has lost bytes. Throws as `rebuildFolder`.
+ * Adds `larder rebuild`, which makes the catalog of a data folder anew, while nobody uses the folder. The result goes to
+ * stdout, what is told meanwhile to stderr. The exit code is 12 where something that was pushed has lost bytes. Throws as
+ * `rebuildFolder`.
  */
 export function addRebuild(program: Command, io: ConfigCommandIo): void {
   const description = 'make the catalog anew from all that can be read, while the mirror is stopped'
