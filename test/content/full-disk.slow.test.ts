@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readdir, rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { smallDisk, smallDiskNeeds } from '../storage/files/small-disk.ts'
@@ -9,6 +9,7 @@ import { buildImage, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { startPlainRegistry } from '../support/plain-registry.ts'
 import { reasonToSkip } from '../support/programs.ts'
+import { until } from '../support/settle.ts'
 import { framings, nothing } from './empty-bodies.ts'
 
 const mebibyte = 1024 * 1024
@@ -79,6 +80,27 @@ test('a disk with less room than a layer: six layers are whole at the first try,
       assert.deepEqual([pulled.isComplete, pulled.headers['x-larder-cache']], [true, status])
     }
   }
+})
+
+test('another program fills the disk in the middle of a blob: both who pull it get all of it, over the line once', {
+  skip,
+}, async (t) => {
+  const directory = await smallDisk(t, 'size=40m')
+  await using hub = await startDockerHub()
+  const blob = hub.addBlob('library/app', pseudoRandomBytes(16 * mebibyte, 'middle'))
+  hub.fault({ listener: 'cdn', digest: blob.digest }, { bytesPerSecond: 8 * mebibyte })
+  await using mirror = await startMirror({ upstream: hub.url, directory })
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
+  const pulling = [pull(url), pull(url)]
+  const partial = join(directory, 'partial', blob.digest.replace(':', '-'))
+  await until(async () => ((await stat(partial).catch(() => undefined))?.size ?? 0) > 2 * mebibyte)
+  await writeFile(join(directory, 'filler'), Buffer.alloc(40 * mebibyte)).catch(() => {})
+  for (const { digest, isComplete } of await Promise.all(pulling)) {
+    assert.deepEqual([digest, isComplete], [blob.digest, true])
+  }
+  assert.equal(hub.bytesSent(blob.digest), blob.size)
+  assert.deepEqual(await readdir(join(directory, 'partial')), [])
+  assert.equal(await mirror.metric('larder_handed_through_total'), 1)
 })
 
 test('wrong bytes that are handed through are not completed either', { skip }, async (t) => {
