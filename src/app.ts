@@ -66,6 +66,8 @@ export interface AppOptions {
   readonly healEveryMs?: number | undefined
   /** See `DiskProbeOptions`. */
   readonly diskProbeMs?: number | undefined
+  /** See `WatchedDiskOptions`. */
+  readonly probeMs?: number | undefined
   /** Milliseconds without an answer after which a disk hangs. */
   readonly diskHangsAfterMs?: number | undefined
   /** See `UsersFileOptions`. */
@@ -145,6 +147,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       rate,
       retries: config.limits.retries,
       patienceMs,
+      probeMs: options.probeMs,
       clientFills: config.limits.perClient.fills,
       logger,
     }),

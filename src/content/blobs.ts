@@ -31,7 +31,7 @@ import { storedSource } from './stored-source.ts'
 export interface BlobsOptions extends RunningFillsOptions, Pick<StoredParts, 'maximumQuarantined'> {
   readonly records: BlobRecords
   /** See `WatchedDiskOptions`. */
-  readonly probeMs?: number
+  readonly probeMs?: number | undefined
   /** Undefined: it may have all that there is, and nothing is evicted. */
   readonly limits?: BlobLimits | undefined
 }

@@ -13,7 +13,7 @@ export interface WatchedDiskOptions {
   /** Rejects while the disk takes nothing. Asked after a failure, until it resolves; one at a time. */
   readonly probe: () => Promise<void>
   /** Milliseconds between two questions. */
-  readonly probeMs?: number
+  readonly probeMs?: number | undefined
   /** Milliseconds between two lines of the log about the same trouble. */
   readonly tellMs?: number
   readonly logger: Logger

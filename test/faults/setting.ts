@@ -29,7 +29,7 @@ export interface Setting extends AsyncDisposable {
   newImage(): TestImage
   /** Descriptors of files below the folder that are open while nobody works. */
   readonly restingFiles: number
-  /** Stored files that were compared with their names. */
+  /** Files that were looked at. */
   readonly seen: Set<string>
 }
 
@@ -43,7 +43,7 @@ export async function startSetting(t: TestContext, options: MirrorOptions = {}):
   await using opening = new AsyncDisposableStack()
   const hub = opening.use(await startDockerHub({ auth: 'none', cdn: false }))
   const mirror = opening.use(
-    await startMirror({ patienceMs: 2000, upstream: hub.url, directory, ...options }),
+    await startMirror({ patienceMs: 2000, probeMs: 5, upstream: hub.url, directory, ...options }),
   )
   // Whatever is broken still, it can be closed.
   opening.defer(() => disk.heal())
@@ -130,14 +130,17 @@ export function problemsOfPulls(pulls: readonly { blob: TestBlob; pulled: Pulled
   })
 }
 
-/** Waits until nobody works any more. */
+/** Waits until nobody works any more, and the disk is known to be well. */
 export async function quiet({ mirror, directory, restingFiles }: Setting): Promise<string[]> {
   let seen = ''
-  const isQuiet = () => {
+  const isQuiet = async () => {
     const { fills, requests } = mirror.app.underWay
     const files = openFilesBelow(directory)
     seen = `${fills} fills, ${requests} requests, ${files} open files, not ${restingFiles}`
-    return fills === 0 && requests === 0 && files <= restingFiles
+    if (fills > 0 || requests > 0 || files > restingFiles) return false
+    const { statusCode, body } = await mirror.app.server.inject('/readyz')
+    seen = `/readyz: ${statusCode} ${body}`
+    return statusCode === 200 && JSON.parse(body).status === 'ready'
   }
   return until(isQuiet).then(
     () => [],
@@ -145,17 +148,21 @@ export async function quiet({ mirror, directory, restingFiles }: Setting): Promi
   )
 }
 
-/** What must not lie in a folder in which nobody works, and what is stored under another name than its own. */
+/** What must not lie in a folder in which nobody works, and what is stored under another name than its own; told once. */
 export function problemsOfFolder({ directory, seen }: Setting): string[] {
   const left = ['partial', 'upload'].flatMap((folder) =>
-    namesIn(join(directory, folder)).map((name) => `left over: ${folder}/${name.slice(0, 20)}`),
+    namesIn(join(directory, folder)).map((name) => `${folder}/${name}`),
   )
   const stored = namesIn(join(directory, 'blobs/sha256')).flatMap((prefix) =>
     namesIn(join(directory, 'blobs/sha256', prefix)),
   )
+  const newlyLeft = left.filter((name) => !seen.has(name) && name !== 'partial/.probe')
   const wrong = stored.filter((hex) => !seen.has(hex) && !isRight(directory, hex))
-  for (const hex of stored) seen.add(hex)
-  return [...left, ...wrong.map((hex) => `wrong bytes are stored as ${hex}`)]
+  for (const one of [...left, ...stored]) seen.add(one)
+  return [
+    ...newlyLeft.map((name) => `left over: ${name}`),
+    ...wrong.map((hex) => `wrong bytes are stored as ${hex}`),
+  ]
 }
 
 function isRight(directory: string, hex: string): boolean {

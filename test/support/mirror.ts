@@ -31,6 +31,8 @@ export type MirrorOptions = {
   readonly scrubMs?: number
   /** Milliseconds between two probes of the disk. */
   readonly diskProbeMs?: number
+  /** Milliseconds between two looks whether a disk that failed is well again. */
+  readonly probeMs?: number
   /** Milliseconds without an answer after which the disk hangs. */
   readonly diskHangsAfterMs?: number
   /** Milliseconds after which users who are missing in their file are believed to be gone. */
@@ -98,6 +100,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     busyPatienceMs: options.busyPatienceMs,
     usersSettleMs: options.usersSettleMs,
     diskProbeMs: options.diskProbeMs,
+    probeMs: options.probeMs,
     diskHangsAfterMs: options.diskHangsAfterMs,
     ...(options.pullIdleMs === undefined ? {} : { pullIdleMs: options.pullIdleMs }),
     ...(options.patienceMs === undefined ? {} : { patienceMs: options.patienceMs }),

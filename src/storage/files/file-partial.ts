@@ -160,7 +160,8 @@ export class FilePartial implements Partial {
       else this.#fail(told instanceof Error ? told : new Error(String(told)))
       throw told
     })
-    await this.#end(new Error(`partial ${this.id} is sealed`), [journalPathOf(this.#path)])
+    // It is stored, whatever stays beside it.
+    await this.#end(new Error(`partial ${this.id} is sealed`), [journalPathOf(this.#path)]).catch(() => {})
     return sealed
   }
 
