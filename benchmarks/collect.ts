@@ -87,7 +87,7 @@ function postpone(path: string): void {
 }
 
 async function measure(folder: string, path: string) {
-  const child = forkNode(new URL('./support/collect-child.ts', import.meta.url), [folder])
+  const child = forkNode(new URL('./support/larder-child.ts', import.meta.url), [folder])
   let collected = 0
   let isOver = Promise.withResolvers<void>()
   const told = (line: string): void => {

@@ -1,8 +1,0 @@
-/** A Larder in the folder of its first parameter, in a process of its own. It tells its port, and each line of its log. */
-import pino from 'pino'
-import { openLarder } from '../../test/torture/larder.ts'
-
-const [directory = ''] = process.argv.slice(2)
-const logger = pino({ level: 'info' }, { write: (line) => void process.send?.({ line }) })
-const { port } = await openLarder(directory, { logger })
-process.send?.({ port })
