@@ -82,6 +82,7 @@ export const programs = {
   ip: { debian: 'iproute2' },
   iptables: { debian: 'iptables' },
   mkfifo: { debian: 'coreutils' },
+  'mkfs.btrfs': { debian: 'btrfs-progs' },
   'mkfs.ext4': { debian: 'e2fsprogs' },
   'mkfs.xfs': { debian: 'xfsprogs' },
   mount: { debian: 'mount' },

@@ -1,7 +1,7 @@
-import { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import { localOrigin } from '../repository-key.ts'
 import { digestFromBytes } from './digest-bytes.ts'
+import { openDatabase } from './open-database.ts'
 
 /** An image that was pushed and cannot be used any more. */
 export interface LostImage {
@@ -24,7 +24,7 @@ const tagsOf = `SELECT tag.name FROM tag JOIN repository ON id = repository
 
 /** What was pushed and lacks bytes, by the catalog at `path`, which nobody writes to. Throws what SQLite says. */
 export function lostImages(path: string): LostImage[] {
-  using database = new DatabaseSync(path, { readOnly: true })
+  using database = openDatabase(path)
   const tags = database.prepare(tagsOf)
   const found = new Map<string, LostImage & { blobs: Digest[] }>()
   for (const { name, manifest, target } of database.prepare(lacking).iterate()) {

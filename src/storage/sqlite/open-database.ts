@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
+import { databaseLocation } from './database-location.ts'
 import { isDamage, sqliteBusy, sqliteCode } from './sqlite-errors.ts'
 
 /** Milliseconds to wait for the other connection of this process. */
@@ -10,7 +11,7 @@ const timeout = 10_000
  * sense is found when it is read, not when it has been followed.
  */
 export function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path, { timeout, enableForeignKeyConstraints: false })
+  const database = new DatabaseSync(databaseLocation(path), { timeout, enableForeignKeyConstraints: false })
   try {
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON')
     return database
@@ -26,7 +27,10 @@ export function openDatabase(path: string): DatabaseSync {
  */
 export function assertUnused(path: string): void {
   if (!existsSync(path)) return
-  using database = new DatabaseSync(path, { timeout: 0, enableForeignKeyConstraints: false })
+  using database = new DatabaseSync(databaseLocation(path), {
+    timeout: 0,
+    enableForeignKeyConstraints: false,
+  })
   try {
     // Each connection in WAL mode holds a shared lock on the file from its first read to its end.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; ROLLBACK')

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { backup, type DatabaseSync } from 'node:sqlite'
+import { databaseLocation } from './database-location.ts'
 import type { FilesInPlace } from './files-in-place.ts'
 import { type CatalogBeside, WriterThread } from './writer-thread.ts'
 
@@ -45,7 +46,7 @@ export async function putBack(
   files: FilesInPlace,
 ): Promise<string | undefined> {
   await removeUnfinished(path)
-  await backup(database, rebuiltPath(path), { rate: pagesAtOnce })
+  await backup(database, databaseLocation(rebuiltPath(path)), { rate: pagesAtOnce })
   let keptAs: string | undefined
   if (!files.isCatalogThere && existsSync(path)) {
     keptAs = `${path}.replaced-${now()}`

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite'
 import { StorageError } from '../error.ts'
 import { localOrigin } from '../repository-key.ts'
+import { databaseLocation } from './database-location.ts'
 import { digestFromBytes } from './digest-bytes.ts'
 import { lendSchema } from './lent-schema.ts'
 import { addReferences } from './named-by.ts'
@@ -91,7 +92,10 @@ function copyAll(database: DatabaseSync, damagedPath: string): void {
 /** False where the schema cannot be read. */
 function copyFrom(database: DatabaseSync, damagedPath: string): boolean {
   try {
-    using damaged = new DatabaseSync(damagedPath, { enableForeignKeyConstraints: false, readBigInts: true })
+    using damaged = new DatabaseSync(databaseLocation(damagedPath), {
+      enableForeignKeyConstraints: false,
+      readBigInts: true,
+    })
     damaged.prepare('SELECT count(*) FROM sqlite_schema').get()
     if (versionOf(damaged) !== versionOf(database)) return true
     for (const rows of salvaged) copy(damaged, database, rows)

@@ -22,7 +22,26 @@ export async function smallDisk(t: TestContext, options: string): Promise<string
 export const smallExt4Needs = { programs: ['mount', 'umount', 'mkfs.ext4', 'truncate'], root: true } as const
 
 /** An ext4 file system of so many mebibytes in a file, mounted by a loop device, and unmounted after the test. */
-export async function smallExt4(t: TestContext, mebibytes: number): Promise<string> {
+export function smallExt4(t: TestContext, mebibytes: number): Promise<string> {
+  return smallImage(t, 'mkfs.ext4', mebibytes)
+}
+
+/** What `smallBtrfs` needs of the machine. */
+export const smallBtrfsNeeds = {
+  programs: ['mount', 'umount', 'mkfs.btrfs', 'truncate'],
+  root: true,
+} as const
+
+/** As `smallExt4`; btrfs takes no fewer than 109. */
+export function smallBtrfs(t: TestContext, mebibytes: number): Promise<string> {
+  return smallImage(t, 'mkfs.btrfs', mebibytes)
+}
+
+async function smallImage(
+  t: TestContext,
+  make: 'mkfs.ext4' | 'mkfs.btrfs',
+  mebibytes: number,
+): Promise<string> {
   const base = await mkdtemp(join(tmpdir(), 'larder-disk-'))
   const [image, folder] = [join(base, 'disk.img'), join(base, 'disk')]
   let isMounted = false
@@ -32,7 +51,7 @@ export async function smallExt4(t: TestContext, mebibytes: number): Promise<stri
   })
   await mkdir(folder)
   await run('truncate', [`--size=${mebibytes}M`, image])
-  await run('mkfs.ext4', ['-q', image])
+  await run(make, ['-q', image])
   await run('mount', ['-o', 'loop', image, folder])
   isMounted = true
   return folder
