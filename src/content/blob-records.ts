@@ -14,5 +14,6 @@ export type BlobRecords = Pick<
   | 'leastRecent'
   | 'keeping'
   | 'evict'
+  | 'mayGo'
   | 'removed'
 >

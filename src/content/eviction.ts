@@ -37,7 +37,7 @@ export function eviction(options: EvictionOptions): { space: Space; evictor: Evi
     disk: () => store.room(),
     partials: store.partials,
     cachedBytes: async () =>
-      limits ? (await records.usage()).cached.bytes + store.quarantine.total.bytes : 0,
+      evictor ? (await records.usage()).cached.bytes + store.quarantine.total.bytes + evictor.stuckBytes : 0,
     onWait: () => (evictor ? evictor.wake() : space.nothingLeft()),
   })
   const evictor =

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { bestEffort } from '../flow/best-effort.ts'
 import { Changes } from '../flow/changes.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import { Occasionally } from '../flow/occasionally.ts'
@@ -10,7 +11,7 @@ import type { Demand, Space } from './space.ts'
 
 export interface EvictorOptions {
   readonly space: Space
-  readonly catalog: Pick<Catalog, 'evict' | 'removed'>
+  readonly catalog: Pick<Catalog, 'evict' | 'mayGo' | 'removed'>
   readonly quarantine: Quarantine
   /** In the order in which it goes. */
   readonly order: () => AsyncGenerator<Turn, undefined>
@@ -32,6 +33,8 @@ const defaultIntervalMs = 2000
 const atOnce = { awaited: 64, gently: 8 } as const
 /** Times as long as it has worked it rests, and milliseconds at most. */
 const rest = { factor: 7, longestMs: 1000 } as const
+/** Files that could not be removed, from which on no more records go: the disk is at fault, and not one of them. */
+const manyStuck = 8
 /** Milliseconds for which nothing is looked for that was not fetched lately, where there was nothing. */
 const longestFreshMs = 60_000
 
@@ -57,6 +60,8 @@ export class Evictor implements AsyncDisposable {
   }
   /** Gone, and still among the removals of the catalog. */
   #removed: Digest[] = []
+  /** Bytes whose record has gone and whose file could not be removed. */
+  readonly #stuck = new Map<Digest, number>()
   /** Of `performance.now()`. */
   #onlyFreshUntil = 0
   #passedLimit: Demand['why'] | undefined
@@ -72,6 +77,11 @@ export class Evictor implements AsyncDisposable {
   /** The limit that is passed although nothing more can be evicted, so that nothing new is kept; undefined: none. */
   get passedLimit(): Demand['why'] | undefined {
     return this.#passedLimit
+  }
+
+  /** Bytes that lie there without a record since the disk did not let go of them. */
+  get stuckBytes(): number {
+    return [...this.#stuck.values()].reduce((sum, bytes) => sum + bytes, 0)
   }
 
   /** Since the start. */
@@ -125,17 +135,19 @@ export class Evictor implements AsyncDisposable {
     const startedAt = performance.now()
     let evenFresh = startedAt < this.#onlyFreshUntil
     let turns = order()
+    await this.#removeStuck()
     while (!this.#stopped.signal.aborted) {
       const demand = await space.demand()
       if (!demand?.isUrgent) this.#passedLimit = undefined
       if (!demand || (evenFresh && !demand.isUrgent)) break
       const workedFrom = performance.now()
-      const batch = await this.#next(turns, demand, evenFresh)
+      const isStuck = this.#stuck.size >= manyStuck
+      const batch = isStuck ? [] : await this.#next(turns, demand, evenFresh)
       if (batch.length > 0) {
         this.#untold.why = demand.why
         await this.#takeAll(batch)
         if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
-      } else if (evenFresh) {
+      } else if (evenFresh || isStuck) {
         // For whoever waits it may be but too large.
         if (!demand.isAwaited) this.#passedLimit = demand.why
         space.nothingLeft()
@@ -188,7 +200,7 @@ export class Evictor implements AsyncDisposable {
   }
 
   /** Bytes that are free; undefined where it stays after all. Throws where the catalog cannot be written. */
-  async #take({ kind, name, usedAt }: Turn): Promise<number | undefined> {
+  async #take({ kind, name, usedAt, bytes: size }: Turn): Promise<number | undefined> {
     const { catalog, quarantine, space, remove, logger } = this.#options
     let isGone = kind !== 'blob'
     try {
@@ -203,11 +215,25 @@ export class Evictor implements AsyncDisposable {
       return isGone ? bytes : undefined
     } catch (err) {
       if (!isGone) throw err
-      // A blob without a record is among the removals of the catalog, and goes with them.
+      // A blob without a record is among the removals of the catalog, and goes with them if not before.
+      if (kind === 'blob') this.#stuck.set(name as Digest, size)
       this.#telling.do('unremoved', () =>
         logger.error({ err, name }, 'something could not be evicted: trying again later'),
       )
       return undefined
+    }
+  }
+
+  /** What could not be removed is tried again; somebody may have removed it since, or have stored it again. */
+  async #removeStuck(): Promise<void> {
+    const { catalog, space, remove } = this.#options
+    for (const digest of this.#stuck.keys()) {
+      const removing = remove(digest, () => catalog.mayGo(digest)).then((bytes) => {
+        this.#stuck.delete(digest)
+        this.#removed.push(digest)
+        space.freed({ bytes, files: 1 })
+      })
+      await bestEffort(removing, () => {})
     }
   }
 

@@ -85,7 +85,7 @@ export function* faultsOf(
 
 /** What `work` does to the disk, by the kind of operation. */
 export async function operationsOf(
-  { disk }: Setting,
+  { disk }: Pick<Setting, 'disk'>,
   work: () => Promise<unknown>,
 ): Promise<Record<Operation, number>> {
   const before = disk.counts

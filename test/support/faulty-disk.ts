@@ -90,6 +90,17 @@ export class FaultyDisk {
     this.#set('operation', -1)
   }
 
+  /** Does `work` while nothing fails, for whoever else uses the disk meanwhile as well. */
+  async aside<Value>(work: () => Promise<Value>): Promise<Value> {
+    const operation = Atomics.load(this.#numbers, slots.operation)
+    this.heal()
+    try {
+      return await work()
+    } finally {
+      this.#set('operation', operation)
+    }
+  }
+
   #set(slot: keyof typeof slots, value: number): void {
     Atomics.store(this.#numbers, slots[slot], value)
   }
