@@ -57,12 +57,16 @@ export class Damage {
   }
 
   /**
-   * A file is not what it has to be. True once it is out of the way; false where it was replaced meanwhile, and nothing is
-   * done. Throws StorageError where that cannot be; what is not readable is left where it is while the disk takes no writes.
+   * A file is not what it has to be. True once it is out of the way; false where it was replaced meanwhile, or can be read
+   * after all, and nothing is done. Throws StorageError where that cannot be; what is not readable is left where it is while the disk takes no writes.
    */
   async found(digest: Digest, file: SealedFile, fault: Fault): Promise<boolean> {
     const { store, records, removal, logger } = this.#options
-    if (fault === 'unreadable') await this.#assertDiskWell(digest)
+    if (fault === 'unreadable') {
+      await this.#assertDiskWell(digest)
+      // It has failed for a moment only.
+      if ((await store.check(digest))?.actual === digest) return false
+    }
     // Guards against this order: (1) the file is found damaged. (2) A push renames good bytes over it. (3) These go.
     let isFound = false
     const condition = async (): Promise<boolean> => {

@@ -109,8 +109,9 @@ export class StoredBlobs implements AsyncDisposable {
       return read
     })
     if (typeof bytes === 'string') {
-      await this.damage.found(digest, small.file, bytes)
-      return undefined
+      const isGone = await this.damage.found(digest, small.file, bytes)
+      if (isGone || bytes === 'wrong') return undefined
+      throw new StorageError('BROKEN', `${digest} could not be read`)
     }
     const row = await this.#row(digest)
     if (!isSame(row, small.file)) await this.#recordGood(digest, small.file, row !== undefined)

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
+import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -81,7 +82,7 @@ export class Healing implements AsyncDisposable {
       if (performance.now() < (this.#retries.get(digest)?.at ?? 0)) continue
       await this.#letGoFirst(signal)
       const outcome = (await store.stat(digest)) ? 'whole' : await this.#fetch(digest, signal)
-      if (outcome === 'whole') this.#isWhole(digest)
+      if (outcome === 'whole') await this.#isWhole(digest)
       else await this.#isNot(digest, outcome)
     }
   }
@@ -111,9 +112,12 @@ export class Healing implements AsyncDisposable {
     signal?.throwIfAborted()
   }
 
-  #isWhole(digest: Digest): void {
+  async #isWhole(digest: Digest): Promise<void> {
+    const { store, lost } = this.#options
     this.#retries.delete(digest)
-    this.#options.lost.delete(digest)
+    lost.delete(digest)
+    // Whoever has stored it could not remove that.
+    await bestEffort(store.quarantine.remove(digest), () => {})
   }
 
   async #isNot(digest: Digest, outcome: Outcome): Promise<void> {

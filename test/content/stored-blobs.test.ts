@@ -247,12 +247,13 @@ test('a record stays where a push has just put the file that was missed', async 
   assertSameBytes((await served(blobs, large)) ?? small, large)
 })
 
-for (const [code, isDamage] of [
-  ['BROKEN', true],
-  ['CORRUPT', true],
-  ['BUSY', false],
+for (const [code, what, isDamage] of [
+  ['BROKEN', 'cannot be read', true],
+  ['CORRUPT', 'cannot be read', true],
+  ['BROKEN', 'could not be read for a moment', false],
+  ['BUSY', 'cannot be read', false],
 ] as const) {
-  test(`bytes that cannot be read (${code}) ${isDamage ? 'are fetched again' : 'stay'}`, async (t) => {
+  test(`bytes that ${what} (${code}) ${isDamage ? 'are fetched again' : 'stay'}`, async (t) => {
     for (const bytes of [large, small]) {
       const digest = digestOf(bytes)
       const store = new MemoryBlobStore()
@@ -265,6 +266,11 @@ for (const [code, isDamage] of [
           throw new StorageError(code, 'the disk failed')
         }
         return opened && isFailing ? { ...opened, read } : opened
+      }
+      const check = store.check.bind(store)
+      store.check = async (...asked) => {
+        const checked = await check(...asked)
+        return checked && isDamage ? { ...checked, actual: undefined } : checked
       }
       // A restart: nobody remembers it.
       const blobs = blobsOver(t, store)

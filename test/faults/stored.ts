@@ -14,6 +14,7 @@ import { FaultyDisk } from '../support/faulty-disk.ts'
 
 /** The door to bytes over files on a disk that fails as it is told. */
 export interface Stored {
+  readonly directory: string
   readonly disk: FaultyDisk
   readonly store: FileBlobStore
   readonly records: MemoryCatalog
@@ -32,7 +33,7 @@ export async function startStored(t: TestContext, options: Partial<BlobsOptions>
   const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) })
   t.after(() => store[Symbol.asyncDispose]())
   const blobs = blobsOver(t, store, { records, patienceMs: 2000, probeMs: 5, logger, ...options })
-  return { disk, store, records, blobs, lines }
+  return { directory, disk, store, records, blobs, lines }
 }
 
 /** Reads a blob that its upstream has; what came, where that was all of it. Throws what the reader throws. */
