@@ -1,8 +1,10 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestOf } from '../oci/digest.ts'
+import { StorageError } from '../storage/error.ts'
 import { checkBlob, listBlobs, statBlob } from '../storage/files/blob-files.ts'
 import { HashingThread } from '../storage/files/hashing-thread.ts'
+import type { SealedFile } from '../storage/partial.ts'
 import { nameOf } from '../storage/repository-key.ts'
 import { CatalogGlance } from '../storage/sqlite/catalog-glance.ts'
 
@@ -29,6 +31,8 @@ export interface Verified {
   /** Of those that were read whole. */
   readonly bytes: number
   readonly damaged: readonly DamagedBlob[]
+  /** Folders of blobs that could not be read. */
+  readonly unreadable: readonly string[]
   /** Why the catalog could not be read: nothing of what it says was compared. */
   readonly catalogFailure?: string
 }
@@ -47,18 +51,25 @@ export async function verifyFolder(directory: string, options: VerificationOptio
   using catalog = new Records(join(directory, 'catalog.db'))
   await using hashing = new HashingThread()
   const damaged: DamagedBlob[] = []
+  const unreadable = new Set<string>()
   const counts = { blobs: 0, read: 0, bytes: 0 }
   const add = async (digest: Digest, found: DamagedBlob['found']): Promise<void> => {
     const holders = catalog.ask((glance) => glance.localHolders(digest, maximumHolders)) ?? []
     damaged.push({ digest, found, repositories: holders.map(nameOf) })
   }
   const rowOf = (digest: Digest) => catalog.ask((glance) => glance.blob(digest))
-  const files = pages((after) => listBlobs(directory, { after, limit: pageSize }))
+  const onUnreadable = (folder: string): void => void unreadable.add(folder)
+  const files = pages((after) => listBlobs(directory, { after, limit: pageSize, onUnreadable }))
   for await (const digest of files) {
     signal?.throwIfAborted()
-    const [row, file] = [rowOf(digest), await statBlob(directory, digest)]
+    const [row, file] = [rowOf(digest), await lookAt(directory, digest)]
     // It was removed since it was listed.
     if (!file) continue
+    if (file === 'unreadable') {
+      counts.blobs += 1
+      await add(digest, file)
+      continue
+    }
     counts.blobs += 1
     if (row && row.size !== file.size) {
       if (await isStill(directory, digest, file.inode)) await add(digest, 'wrong')
@@ -71,7 +82,7 @@ export async function verifyFolder(directory: string, options: VerificationOptio
       if (actual !== digest && (await isStill(directory, digest, checked.file.inode)))
         await add(digest, actual === undefined ? 'unreadable' : 'wrong')
     }
-    onProgress?.({ ...counts, damaged })
+    onProgress?.({ ...counts, damaged, unreadable: [...unreadable] })
   }
   const rows = pages(async (after) => {
     const page = catalog.ask((glance) => glance.blobs({ after, limit: pageSize }))
@@ -79,14 +90,21 @@ export async function verifyFolder(directory: string, options: VerificationOptio
   })
   for await (const digest of rows) {
     signal?.throwIfAborted()
-    if (await statBlob(directory, digest)) continue
+    if (typeof (await lookAt(directory, digest)) === 'object') continue
     // Whoever removes a blob takes its record away first.
-    if (!rowOf(digest) || (await statBlob(directory, digest))) continue
+    if (!rowOf(digest)) continue
+    const found = await lookAt(directory, digest)
+    if (typeof found === 'object') continue
     counts.blobs += 1
-    await add(digest, 'missing')
+    await add(digest, found ?? 'missing')
   }
   const { failure } = catalog
-  return { ...counts, damaged, ...(failure === undefined ? {} : { catalogFailure: failure }) }
+  return {
+    ...counts,
+    damaged,
+    unreadable: [...unreadable],
+    ...(failure === undefined ? {} : { catalogFailure: failure }),
+  }
 }
 
 /** A catalog, until it fails: the files can be compared with their digests without it. */
@@ -125,9 +143,18 @@ class Records implements Disposable {
   }
 }
 
+/** As `statBlob`; unreadable where the disk or its rights do not let anybody look. */
+function lookAt(directory: string, digest: Digest): Promise<SealedFile | 'unreadable' | undefined> {
+  return statBlob(directory, digest).catch((error: unknown) => {
+    if (error instanceof StorageError && error.code === 'BROKEN') return 'unreadable'
+    throw error
+  })
+}
+
 /** Whether a file is the one that was looked at: a mirror that runs beside may have mended it. */
 async function isStill(directory: string, digest: Digest, inode: number): Promise<boolean> {
-  return (await statBlob(directory, digest))?.inode === inode
+  const found = await lookAt(directory, digest)
+  return typeof found === 'object' && found.inode === inode
 }
 
 /** By chance, and the same for the same seed. */

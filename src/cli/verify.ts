@@ -71,7 +71,8 @@ async function verify(io: VerifyCommandIo, options: Options): Promise<void> {
       ? `${JSON.stringify({ schema: 'larder.verify/v1', folder, ...verified, damaged, sample: sample ?? null })}\n`
       : sentences(folder, { ...verified, damaged }, sample),
   )
-  const isWell = verified.catalogFailure === undefined && damaged.every((blob) => blob.isRepaired)
+  const isAllRead = verified.catalogFailure === undefined && verified.unreadable.length === 0
+  const isWell = isAllRead && damaged.every((blob) => blob.isRepaired)
   if (!isWell) io.setExitCode(exitCodes.warnings)
 }
 
@@ -93,6 +94,7 @@ function sentences(
     read,
     bytes,
     damaged,
+    unreadable,
     catalogFailure,
   }: Omit<Verified, 'damaged'> & { readonly damaged: readonly Shown[] },
   sample: { readonly share: number; readonly seed: string } | undefined,
@@ -100,12 +102,13 @@ function sentences(
   const chosen = sample && `, a share of ${sample.share * 100}% by --seed ${sample.seed}`
   const lines = [
     ...(catalogFailure === undefined ? [] : [`the catalog could not be read: ${catalogFailure}`]),
+    ...unreadable.map((name) => `${name} could not be read: are its owner and its rights right?`),
     ...damaged.map(
       (one) => `${one.digest}  ${one.found}${one.isRepaired ? ', whole again' : ''}${pushedTo(one)}`,
     ),
     `${folder}: ${blobs} blobs, ${read} of them read whole (${humanBytes(bytes)})${chosen ?? ''}`,
     damaged.length === 0
-      ? 'nothing is damaged'
+      ? `nothing ${unreadable.length > 0 ? 'that could be read ' : ''}is damaged`
       : `${damaged.length} damaged, ${damaged.filter(({ isRepaired }) => isRepaired).length} of them whole again`,
   ]
   return lines.map((line) => `${line}\n`).join('')

@@ -3,6 +3,7 @@ import { delay } from '../flow/abortable.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import { StorageError } from '../storage/error.ts'
 import type { Blobs } from './blobs.ts'
 
 export interface ReconciliationOptions {
@@ -25,6 +26,14 @@ export interface Reconciled {
   readonly adopted: number
   /** Records whose files were not there, and are no more. */
   readonly missing: number
+}
+
+interface Counts {
+  adopted: number
+  missing: number
+  /** Blobs that could not be looked at, and why the first one could not. */
+  failed: number
+  failure: StorageError | undefined
 }
 
 /** Of files and of records. */
@@ -54,11 +63,11 @@ export class Reconciliation implements AsyncDisposable {
     this.#running = this.#repeat().catch(() => {})
   }
 
-  /** Runs once. Throws StorageError, and the reason of `signal`. */
+  /** Runs once, past what cannot be looked at. Throws StorageError, and the reason of `signal`. */
   async run(signal?: AbortSignal): Promise<Reconciled> {
     const { store, catalog, logger } = this.#options
     const startedAt = performance.now()
-    const counts = { adopted: 0, missing: 0 }
+    const counts: Counts = { adopted: 0, missing: 0, failed: 0, failure: undefined }
     for (let after: Digest | undefined, isOver = false; !isOver; ) {
       const stepAt = performance.now()
       const page = { after, limit: pageSize }
@@ -75,14 +84,16 @@ export class Reconciliation implements AsyncDisposable {
       if (!this.#options.isInHurry) await delay(restMs, signal)
     }
     const ms = Math.round(performance.now() - startedAt)
-    const { adopted, missing } = counts
+    const { adopted, missing, failed: blobs, failure: err } = counts
+    if (blobs > 0)
+      logger.warn({ blobs, err }, 'stored blobs could not be looked at, and are left as they are')
     if (adopted + missing > 0) {
       logger.info(
         { adopted, missing, ms },
         'files of blobs without a record were taken over, and records without a file dropped',
       )
     }
-    return counts
+    return { adopted, missing }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -109,11 +120,16 @@ export class Reconciliation implements AsyncDisposable {
   async #mend(
     files: readonly Digest[],
     recorded: readonly Digest[],
-    counts: { adopted: number; missing: number },
+    counts: Counts,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { blobs } = this.#options
     const [lying, known] = [new Set(files), new Set(recorded)]
+    const goOn = (error: unknown): void => {
+      if (!isOfOneFile(error)) throw error
+      counts.failed += 1
+      counts.failure ??= error
+    }
     const work = [
       ...files
         .filter((digest) => !known.has(digest))
@@ -128,7 +144,12 @@ export class Reconciliation implements AsyncDisposable {
     ]
     for (let at = 0; at < work.length; at += atOnce) {
       signal?.throwIfAborted()
-      await Promise.all(work.slice(at, at + atOnce).map((one) => one()))
+      await Promise.all(work.slice(at, at + atOnce).map((one) => one().catch(goOn)))
     }
   }
+}
+
+/** The disk does not give that one; another one may well be there. */
+function isOfOneFile(error: unknown): error is StorageError {
+  return error instanceof StorageError && error.code === 'BROKEN'
 }

@@ -55,7 +55,7 @@ export interface BlobStore extends AsyncDisposable {
    * readers keep their bytes.
    */
   delete(digest: Digest): Promise<number>
-  /** At most `limit` digests of what is stored, in ASCII order, those behind `after`. */
+  /** At most `limit` digests of what is stored, in ASCII order, those behind `after`; not of what its disk does not list. */
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]>
   /** What may still be written. */
   room(): Promise<DiskRoom>

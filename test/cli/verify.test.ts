@@ -2,9 +2,12 @@
 // a part of the blobs; beside a running mirror, alone, and repairing beside one; a catalog that is damaged or not there, a
 // folder that is not; interrupted; wrong shares.
 import assert from 'node:assert/strict'
-import { open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { execFile } from 'node:child_process'
+import { chmod, chown, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { larder } from '../../src/cli/larder.ts'
 import { type Digest, digestHex } from '../../src/oci/digest.ts'
 import { filesBelow, storageFolder } from '../storage/files/storage-folder.ts'
@@ -14,6 +17,8 @@ import { buildImage, type TestImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { pushImage } from '../support/push.ts'
 import { collected } from './collected.ts'
+
+const main = fileURLToPath(import.meta.resolve('../../src/main.ts'))
 
 async function run(
   folder: string,
@@ -179,4 +184,52 @@ test('a folder that is not there is told, an interruption as well, and no share 
     assert.equal(code, 2, share)
     assert.match(error, /such as 5%/)
   }
+})
+
+test('a file in the place of a folder of blobs: what was there is missing, and all others are compared', async (t) => {
+  const { folder, pushed, mirrored } = await filled(t)
+  const [layer] = mirrored.layers
+  assert.ok(layer)
+  const place = dirname(pathOf(folder, pushed.config.digest))
+  await flip(pathOf(folder, layer.digest))
+  await rm(place, { recursive: true })
+  await writeFile(place, '')
+  const { code, out } = await run(folder)
+  assert.match(out, new RegExp(`${pushed.config.digest}  missing, pushed to local/app: push it again`))
+  assert.match(out, new RegExp(`${layer.digest}  wrong`))
+  assert.equal(code, 12)
+})
+
+test('a folder of blobs that may not be read is told, with what is recorded of it; a rebuild is refused', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('the rights of another user take root')
+  const { folder, pushed, mirrored } = await filled(t)
+  const [layer] = mirrored.layers
+  assert.ok(layer)
+  await flip(pathOf(folder, layer.digest))
+  for (const path of [
+    folder,
+    ...(await readdir(folder, { recursive: true })).map((name) => join(folder, name)),
+  ]) {
+    await chown(path, 65_534, 65_534)
+  }
+  const place = dirname(pathOf(folder, pushed.config.digest))
+  await chown(place, 0, 0)
+  await chmod(place, 0o700)
+  process.seteuid?.(65_534)
+  try {
+    const { code, out } = await run(folder)
+    assert.match(out, new RegExp(`^${place} could not be read`))
+    assert.match(out, new RegExp(`${pushed.config.digest}  unreadable, pushed to local/app`))
+    assert.match(out, new RegExp(`${layer.digest}  wrong`))
+    assert.equal(code, 12)
+  } finally {
+    process.seteuid?.(0)
+  }
+  const options = { uid: 65_534, gid: 65_534, cwd: folder, env: {} }
+  const starting = promisify(execFile)(process.execPath, [main, 'rebuild', '--data', folder], options)
+  await assert.rejects(starting, ({ code, stderr }) => {
+    assert.equal(code, 8, stderr)
+    assert.ok(stderr.includes(place), stderr)
+    return true
+  })
 })

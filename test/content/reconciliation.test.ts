@@ -106,3 +106,23 @@ test('a disk that fails is told, and tried again', async (t) => {
   assert.match(lines[0] ?? '', /could not be compared: trying again/)
   assert.match(lines[1] ?? '', /"adopted":1,"missing":0/)
 })
+
+test('blobs that cannot be looked at are left as they are, and told of once: all others are compared', async (t) => {
+  const lines: string[] = []
+  const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) })
+  const { store, catalog, reconciliation } = parts(t, logger)
+  for (let n = 0; n < 600; n += 1) await catalog.sealed(digestAt(n), fileOf(9), 1)
+  await put(store, 1000)
+  const stuck = new Set([digestAt(3), digestAt(300)])
+  const stat = store.stat.bind(store)
+  store.stat = async (digest) => {
+    if (stuck.has(digest)) throw new StorageError('BROKEN', 'EACCES: permission denied')
+    return stat(digest)
+  }
+  assert.deepEqual(await reconciliation.run(), { adopted: 1, missing: 598 })
+  assert.deepEqual(
+    new Set((await catalog.blobs({ limit: 9 })).map(({ digest }) => digest)),
+    new Set([...stuck, digestAt(1000)]),
+  )
+  assert.match(lines.join(''), /^[^\n]*"blobs":2,[^\n]*EACCES[^\n]*could not be looked at[^\n]*\n$/)
+})

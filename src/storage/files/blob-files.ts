@@ -42,11 +42,24 @@ export async function checkBlob(
   })
 }
 
-/** As `BlobStore.list`. Throws the file system's own error. */
+export interface ListOptions {
+  readonly after?: Digest | undefined
+  readonly limit: number
+  /** A folder could not be read, and what is in it is left out. */
+  readonly onUnreadable?: (folder: string, error: StorageError) => void
+}
+
+/** As `BlobStore.list`. Throws StorageError where descriptors or memory are short. */
 export async function listBlobs(
   directory: string,
-  { after, limit }: { after?: Digest | undefined; limit: number },
+  { after, limit, onUnreadable }: ListOptions,
 ): Promise<Digest[]> {
+  const entriesOf = (folder: string, kind: EntryKind): Promise<string[]> =>
+    asStorageError(`${folder} could not be read`, readEntries(folder, kind)).catch((error: unknown) => {
+      if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
+      onUnreadable?.(folder, error)
+      return []
+    })
   const found: Digest[] = []
   for (const algorithm of ['sha256', 'sha512'] as const) {
     const folder = join(directory, 'blobs', algorithm)
@@ -64,8 +77,10 @@ export async function listBlobs(
   return found
 }
 
+type EntryKind = 'isDirectory' | 'isFile'
+
 /** The names in a folder, in order; none where it is missing. */
-async function entriesOf(folder: string, kind: 'isDirectory' | 'isFile'): Promise<string[]> {
+async function readEntries(folder: string, kind: EntryKind): Promise<string[]> {
   const entries = (await absentIfMissing(readdir(folder, { withFileTypes: true }))) ?? []
   return entries
     .filter((entry) => entry[kind]())

@@ -1,4 +1,4 @@
-import { access, constants, lstat, stat } from 'node:fs/promises'
+import { access, constants, lstat, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MisplacedError } from '../error.ts'
 import { absentIfMissing } from './file-errors.ts'
@@ -24,7 +24,8 @@ const replaced: readonly string[] = ['token.key']
 
 /**
  * Makes sure that nothing else has the place of what a data folder consists of: SQLite says of it that it is "unable to
- * open database file", and a pipe is waited for without end. Throws MisplacedError, and the file system's own error
+ * open database file", and a pipe is waited for without end. What lies below `blobs` is only looked at as far as this user may
+ * use it. Throws MisplacedError, and the file system's own error
  * (EACCES) where something is there that this user may not use. What is missing is made later.
  */
 export async function assertPlaces(directory: string): Promise<void> {
@@ -40,4 +41,14 @@ export async function assertPlaces(directory: string): Promise<void> {
     const { R_OK, W_OK, X_OK } = constants
     await access(path, expected === 'file' ? R_OK | W_OK : R_OK | W_OK | X_OK)
   }
+  await assertUsable(join(directory, 'blobs'), 2)
+}
+
+/** What is a folder below `folder`, so many levels deep. */
+async function assertUsable(folder: string, levels: number): Promise<void> {
+  const entries = (await absentIfMissing(readdir(folder, { withFileTypes: true }))) ?? []
+  const below = entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name))
+  const { R_OK, W_OK, X_OK } = constants
+  await Promise.all(below.map((path) => access(path, R_OK | W_OK | X_OK)))
+  if (levels > 1) for (const path of below) await assertUsable(path, levels - 1)
 }

@@ -1,14 +1,5 @@
-import {
-  type FileHandle,
-  mkdir,
-  open,
-  readFile,
-  rename,
-  rm,
-  statfs,
-  unlink,
-  writeFile,
-} from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, readFile, rm, statfs, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Digest } from '../../oci/digest.ts'
 import type {
@@ -28,12 +19,13 @@ import type { Reserve } from '../reserve.ts'
 import { blobPath, checkBlob, folderOf, listBlobs, statBlob } from './blob-files.ts'
 import { EmptyFolders } from './empty-folders.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
-import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { absentIfMissing, isAbsence } from './file-errors.ts'
 import type { PartialHooks } from './file-partial.ts'
 import { FilePartials } from './file-partials.ts'
 import { FileQuarantine } from './file-quarantine.ts'
 import { FolderProbe } from './folder-probe.ts'
 import { HashingThread } from './hashing-thread.ts'
+import { makeFolder, moveOver } from './in-folder.ts'
 import { StoredCount } from './stored-count.ts'
 import { openStoredFile } from './stored-file.ts'
 
@@ -134,7 +126,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   list(options: { after?: Digest | undefined; limit: number }): Promise<Digest[]> {
-    return asStorageError('the blobs could not be listed', listBlobs(this.#directory, options))
+    return listBlobs(this.#directory, options)
   }
 
   room(): Promise<DiskRoom> {
@@ -169,7 +161,7 @@ export class FileBlobStore implements BlobStore {
       const path = this.#pathOf(digest)
       size = (await this.stat(digest))?.size
       // Whatever else lies there is in the way of the blob.
-      await (size === undefined ? rm(path, { force: true, recursive: true }) : away(path))
+      await (size === undefined ? absentIfMissing(rm(path, { force: true, recursive: true })) : away(path))
       await this.#emptyFolders.left(dirname(path))
       return size === undefined ? { bytes: 0, blobs: 0 } : { bytes: -size, blobs: -1 }
     })
@@ -200,17 +192,12 @@ export class FileBlobStore implements BlobStore {
     const folder = dirname(target)
     // They are opened first: where descriptors are short, nothing has happened yet.
     await using opened = await openFolders(folder, folder).catch(async (error: unknown) => {
-      if (fileErrorCode(error) !== 'ENOENT') throw error
-      const firstMade = await mkdir(folder, { recursive: true })
+      if (!isAbsence(error)) throw error
+      const firstMade = await makeFolder(folder, this.#directory)
       // A folder made just now exists durably only once its own parent is synced, up to the first that was there.
       return openFolders(folder, firstMade ? dirname(firstMade) : folder)
     })
-    await rename(path, target).catch(async (error: unknown) => {
-      // A folder in place of the blob, which nobody but a careless hand has made.
-      if (fileErrorCode(error) !== 'EISDIR') throw error
-      await rm(target, { recursive: true })
-      await rename(path, target)
-    })
+    await moveOver(path, target)
     try {
       for (const handle of opened.folders) await handle.sync()
     } catch (error) {
@@ -227,7 +214,7 @@ async function openFolders(folder: string, last: string) {
   const folders: FileHandle[] = []
   try {
     for (let path = folder; path.length >= last.length; path = dirname(path)) {
-      folders.push(closing.use(await open(path, 'r')))
+      folders.push(closing.use(await open(path, constants.O_RDONLY | constants.O_DIRECTORY)))
     }
     return { folders, [Symbol.asyncDispose]: () => closing.disposeAsync() }
   } catch (error) {

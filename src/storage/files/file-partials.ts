@@ -4,7 +4,7 @@ import type { FoundPartial, PartialOptions, Partials } from '../blob-store.ts'
 import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
 import { Ranges } from '../ranges.ts'
-import { absentIfMissing } from './file-errors.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import { FilePartial, journalPathOf, type PartialHooks } from './file-partial.ts'
 import { inFolder } from './in-folder.ts'
 import { PartialJournal } from './partial-journal.ts'
@@ -52,7 +52,14 @@ export class FilePartials implements Partials {
     try {
       // A disk that failed has them: they are not gone on with, whatever their journal says.
       if (this.#unwanted.has(id)) await asStorageError(`partial ${id} could not be removed`, this.#remove(id))
-      const opening = inFolder(this.#folder, () => FilePartial.open(path, options, hooks))
+      const opening = inFolder(this.#folder, () => FilePartial.open(path, options, hooks)).catch(
+        async (error: unknown) => {
+          // A folder in its place, or in that of its journal.
+          if (fileErrorCode(error) !== 'EISDIR') throw error
+          await this.#remove(id)
+          return FilePartial.open(path, options, hooks)
+        },
+      )
       const partial = await asStorageError(`partial ${id} could not be opened`, opening)
       this.#open.set(id, partial)
       return partial
@@ -128,7 +135,8 @@ export class FilePartials implements Partials {
   }
 
   async #remove(id: string): Promise<void> {
-    for (const path of [journalPathOf(this.pathOf(id)), this.pathOf(id)]) await rm(path, { force: true })
+    for (const path of [journalPathOf(this.pathOf(id)), this.pathOf(id)])
+      await absentIfMissing(rm(path, { force: true, recursive: true }))
     this.#unwanted.delete(id)
   }
 

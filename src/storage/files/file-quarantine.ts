@@ -1,11 +1,11 @@
-import { lstat, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestAlgorithm, digestHex, isDigest } from '../../oci/digest.ts'
 import type { StoredTotal } from '../blob-store.ts'
 import { asStorageError } from '../error.ts'
 import type { Quarantine, QuarantinedBlob } from '../quarantine.ts'
 import { absentIfMissing } from './file-errors.ts'
-import { inFolder } from './in-folder.ts'
+import { inFolder, moveOver } from './in-folder.ts'
 
 /** Moves the file of a stored blob, and returns its size in bytes; undefined where it is not stored. */
 type Take = (digest: Digest, move: (path: string) => Promise<void>) => Promise<number | undefined>
@@ -54,7 +54,7 @@ export class FileQuarantine implements Quarantine {
 
   async put(digest: Digest): Promise<number> {
     const moving = this.#take(digest, async (path) => {
-      await absentIfMissing(inFolder(this.#folder, () => rename(path, this.#pathOf(digest))))
+      await inFolder(this.#folder, () => moveOver(path, this.#pathOf(digest)))
     })
     const size = await asStorageError(`${digest} could not be put into quarantine`, moving)
     if (size === undefined) return 0
@@ -67,7 +67,7 @@ export class FileQuarantine implements Quarantine {
   async remove(digest: Digest): Promise<number> {
     const blob = this.#blobs.get(digest)
     if (!blob) return 0
-    const removing = rm(this.#pathOf(digest), { force: true })
+    const removing = absentIfMissing(rm(this.#pathOf(digest), { force: true, recursive: true }))
     await asStorageError(`${digest} could not be removed from quarantine`, removing)
     this.#blobs.delete(digest)
     return blob.size

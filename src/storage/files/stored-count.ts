@@ -1,7 +1,6 @@
-import { readdir, stat } from 'node:fs/promises'
+import { lstat, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StoredTotal } from '../blob-store.ts'
-import { absentIfMissing } from './file-errors.ts'
 
 /**
  * Keeps count of what is stored in folders `<algorithm>/<first digits>`. They are walked once, in the background and
@@ -85,9 +84,9 @@ export class StoredCount implements AsyncDisposable {
       let blobs = 0
       for (const name of await this.#names(folder)) {
         if (this.#stopped.signal.aborted) return
-        const size = (await absentIfMissing(stat(join(this.#directory, folder, name))))?.size
-        if (size === undefined) continue
-        bytes += size
+        const stats = await lstat(join(this.#directory, folder, name)).catch(() => undefined)
+        if (!stats?.isFile()) continue
+        bytes += stats.size
         blobs += 1
       }
       if (this.#changed.has(folder) || this.#changing.has(folder)) continue
@@ -99,6 +98,6 @@ export class StoredCount implements AsyncDisposable {
   }
 
   async #names(folder: string): Promise<string[]> {
-    return (await absentIfMissing(readdir(join(this.#directory, folder)))) ?? []
+    return readdir(join(this.#directory, folder)).catch(() => [])
   }
 }

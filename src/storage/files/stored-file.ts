@@ -2,7 +2,7 @@ import { constants, open } from 'node:fs/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { StoredBlob } from '../blob-store.ts'
 import { asStorageError, StorageError } from '../error.ts'
-import { absentIfMissing, fileErrorCode } from './file-errors.ts'
+import { absentIfMissing } from './file-errors.ts'
 import { sealedFile } from './sealed-file.ts'
 
 /** For reading; neither follows a link nor waits for the other end of a pipe. */
@@ -10,7 +10,7 @@ export const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O
 
 /** A reader of the file of a blob, to be closed by the caller; undefined where there is no plain file. Throws the file system's own error. */
 export async function openStoredFile(path: string, digest: Digest): Promise<StoredBlob | undefined> {
-  const file = await absentIfMissing(open(path, plainFile)).catch(absentIfLink)
+  const file = await absentIfMissing(open(path, plainFile))
   if (!file) return undefined
   try {
     const stats = await file.stat({ bigint: true })
@@ -39,8 +39,4 @@ export async function openStoredFile(path: string, digest: Digest): Promise<Stor
     await file.close()
     throw error
   }
-}
-
-function absentIfLink(error: unknown): undefined {
-  if (fileErrorCode(error) !== 'ELOOP') throw error
 }

@@ -109,7 +109,7 @@ test('a quarantine that somebody removes is made again', async (t) => {
 
 test('where nothing can be quarantined it stays where it is, and that is told', async (t) => {
   const { folder, store } = await stored(t)
-  await writeFile(join(folder, 'quarantine'), 'in the way')
+  await symlink('nowhere', join(folder, 'quarantine'))
   await assert.rejects(store.quarantine.put(digest), { name: 'StorageError', code: 'BROKEN' })
   assert.equal((await store.check(digest))?.actual, digest)
   assert.deepEqual(store.stored, { bytes: content.length, blobs: 1 })
