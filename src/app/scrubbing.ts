@@ -32,12 +32,13 @@ export function startScrubbing(
   building: AsyncDisposableStack,
 ): Scrubbing {
   const everyMs = config.cache.scrub
+  const { damage } = blobs.stored
   const scrub = building.use(new Scrub({ catalog, stored: blobs.stored, everyMs, settleMs, logger }))
   const healing = building.use(
     new Healing({
       catalog,
-      store,
-      lost: blobs.stored.damage.lost,
+      store: { quarantine: store.quarantine, stat: (digest) => damage.stat(digest) },
+      lost: damage.lost,
       mirrored: (key) => {
         const upstream = upstreams.find(({ name }) => name === originOf(key))
         return upstream && new MirroredRepository(mirror, upstream, nameOf(key))
@@ -56,7 +57,7 @@ export function startScrubbing(
       for (const digest of digests) await blobs.stored.verify(digest, { signal })
       await healing.heal(signal)
       const whole = new Set<Digest>()
-      for (const digest of digests) if (await store.stat(digest)) whole.add(digest)
+      for (const digest of digests) if (await damage.stat(digest)) whole.add(digest)
       return whole
     },
   }

@@ -74,6 +74,7 @@ export class Blobs implements AsyncDisposable {
       ...options,
       space: this.space,
       disk: this.disk,
+      isStored: async (digest) => (await this.stored.damage.stat(digest)) !== undefined,
       publish: (digest, partial) => this.#publish(digest, partial),
     })
     this.stored = new StoredBlobs({ ...parts, removal: this.#removal })
@@ -244,11 +245,12 @@ export class Blobs implements AsyncDisposable {
 
   /** What a push has stored meanwhile stays as it was recorded. */
   async #publish(digest: Digest, partial: Partial): Promise<void> {
-    const { store, records, logger } = this.#options
+    const { records, logger } = this.#options
     // Guards against this order: (1) the fill renames its bytes to their place. (2) An eviction, whose transaction came
     // before, unlinks them. (3) The fill records a file that is not there, and a mount relies on it.
     await this.#lock.run(digest, async () => {
-      if (await store.stat(digest)) return partial.discard(new Error('the blob is stored'))
+      const stored = await this.stored.damage.stat(digest)
+      if (stored) return partial.discard(new Error('the blob is stored'))
       const file = await whenNotBusy(() => partial.seal(digest))
       await bestEffort(records.sealed(digest, file, Date.now()), (err) =>
         logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),

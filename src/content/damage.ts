@@ -47,6 +47,8 @@ export class Damage {
   readonly lost = new Set<Digest>()
   readonly #options: StoredParts
   readonly #counts = { wrong: 0, unreadable: 0, missing: 0 }
+  /** Damaged files that could not be moved out of the way. */
+  readonly #stuck = new Map<Digest, SealedFile>()
 
   constructor(options: StoredParts) {
     this.#options = options
@@ -72,6 +74,7 @@ export class Damage {
     const condition = async (): Promise<boolean> => {
       if (!(await isStill(store, digest, file))) return false
       isFound = true
+      if (this.isStuck(digest, file)) return true
       this.#counts[fault] += 1
       const repositories = await this.#holders(digest)
       const what = fault === 'wrong' ? 'damaged on disk' : 'they cannot be read'
@@ -82,7 +85,7 @@ export class Damage {
       )
       return true
     }
-    await removal.remove(digest, condition, 'quarantine')
+    await removal.remove(digest, condition, () => this.#setAside(digest, file))
     // What stays goes another time.
     await bestEffort(this.#trim(), () => {})
     return isFound
@@ -107,6 +110,43 @@ export class Damage {
     })
   }
 
+  /** As `BlobStore.stat`, without what is known to be damaged. */
+  async stat(digest: Digest): Promise<SealedFile | undefined> {
+    const file = await this.#options.store.stat(digest)
+    return file && !this.isStuck(digest, file) ? file : undefined
+  }
+
+  /** Whether this file is known to be damaged, and could not be moved: it is served to nobody, and gives way to any other. */
+  isStuck(digest: Digest, file: SealedFile): boolean {
+    const stuck = this.#stuck.get(digest)
+    return stuck !== undefined && isSameFile(stuck, file)
+  }
+
+  /** Its bytes; 0 where it has to stay where it is. */
+  async #setAside(digest: Digest, file: SealedFile): Promise<number> {
+    const { store, logger } = this.#options
+    try {
+      const bytes = await store.quarantine.put(digest)
+      this.#stuck.delete(digest)
+      return bytes
+    } catch (err) {
+      // A disk that can move nothing may still let go of it; of what was pushed nobody else has so much as a part.
+      if (!(await this.#mayBePushed(digest))) return store.delete(digest)
+      if (!this.isStuck(digest, file))
+        logger.error({ digest, err }, 'a damaged blob could not be set aside: it stays, and is not served')
+      if (this.#stuck.size < maximumLost) this.#stuck.set(digest, file)
+      return 0
+    }
+  }
+
+  /** Also where the catalog cannot be read. */
+  #mayBePushed(digest: Digest): Promise<boolean> {
+    return this.#options.records.localHolders(digest, 1).then(
+      (holders) => holders.length > 0,
+      () => true,
+    )
+  }
+
   #tellLost(digest: Digest, repositories: readonly string[], what: string): void {
     this.#options.logger.error({ digest, repositories }, `${lostLine}: ${what}`)
     if (this.lost.size < maximumLost) this.lost.add(digest)
@@ -127,7 +167,7 @@ export class Damage {
     if (quarantine.total.bytes <= maximumQuarantined) return
     let bytes = 0
     for (const { digest, size } of quarantine.list().toReversed()) {
-      if ((await this.#holders(digest, 1)).length > 0) continue
+      if (await this.#mayBePushed(digest)) continue
       bytes += size
       if (bytes > maximumQuarantined) await quarantine.remove(digest)
     }

@@ -12,6 +12,8 @@ import type { Windows } from './windows.ts'
 export interface FillOptions {
   readonly digest: Digest
   readonly store: BlobStore
+  /** Whether the blob is here by now. Throws StorageError. */
+  readonly isStored: () => Promise<boolean>
   /** Publishes a verified partial, unless the blob is stored by now. */
   readonly publish: (partial: Partial) => Promise<void>
   /** Of the disk, for all of it. */

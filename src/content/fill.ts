@@ -194,11 +194,11 @@ export class Fill {
   }
 
   async #fill(): Promise<'stored' | 'handed'> {
-    const { digest, store, disk, counts } = this.#options
+    const { isStored, disk, counts } = this.#options
     for (;;) {
       // Guards against this order: (1) A asks, and finds neither the blob nor a fill. (2) B's fill of it, begun
       // earlier, is sealed and leaves. (3) A starts this one. The same where a push was sealed since; not on a bad disk.
-      if (disk.isWell && (await store.stat(digest).catch(() => undefined))) return 'stored'
+      if (disk.isWell && (await isStored().catch(() => false))) return 'stored'
       const attempt = this.#beginAttempt()
       try {
         await attempt.run()

@@ -5,7 +5,7 @@ import type { BlobUse } from './blob-use.ts'
 import type { Documents } from './documents.ts'
 
 export interface RemovalOptions {
-  readonly store: Pick<BlobStore, 'delete' | 'quarantine'>
+  readonly store: Pick<BlobStore, 'delete'>
   readonly documents: Documents
   /** Held over what changes files and records of a digest together. */
   readonly lock: KeyedLock<Digest>
@@ -21,24 +21,22 @@ export class Removal {
   }
 
   /**
-   * Removes a blob where `condition`, a transaction that takes its record away, says so, and returns its bytes: they are
-   * free, or in quarantine. Who reads it keeps it to the end.
+   * Removes a blob where `condition`, a transaction that takes its record away, says so, and returns its bytes. Who reads it
+   * keeps it to the end. `away`: what is done with its file instead of deleting it, and to how many bytes.
    */
   async remove(
     digest: Digest,
     condition: () => Promise<boolean>,
-    how: 'delete' | 'quarantine' = 'delete',
+    away: () => Promise<number> = () => this.#options.store.delete(digest),
   ): Promise<number> {
-    const { store, documents, lock, use } = this.#options
+    const { documents, lock, use } = this.#options
     // Guards against this order: (1) `condition` takes the record away. (2) A push renames the same bytes to their
     // place and records them. (3) The file goes that was just promised.
     return lock.run(digest, async () => {
       if (!(await condition())) return 0
       documents.forget(digest)
       use.forget(digest)
-      // A disk that can move nothing may still let go of it.
-      if (how === 'quarantine') return store.quarantine.put(digest).catch(() => store.delete(digest))
-      return store.delete(digest)
+      return away()
     })
   }
 }

@@ -35,6 +35,8 @@ export interface RunningFillsOptions {
 interface FillParts {
   readonly space: Space
   readonly disk: DiskState
+  /** Whether there is a file that is not known to be damaged. Throws StorageError. */
+  readonly isStored: (digest: Digest) => Promise<boolean>
   /** Publishes a verified partial, unless the blob is stored by now. */
   readonly publish: (digest: Digest, partial: Partial) => Promise<void>
 }
@@ -108,7 +110,7 @@ export class RunningFills {
     source: Source,
     { claim, place }: { claim: number | undefined; place: Disposable },
   ): Fill {
-    const { space, publish, slowMs = defaultSlowMs } = this.#options
+    const { space, isStored, publish, slowMs = defaultSlowMs } = this.#options
     const counts = this.#counter.of(source.name)
     counts.started += 1
     const room = space.reserve('fill', () => fill.presentBytes, partialsOf(digest))
@@ -121,6 +123,7 @@ export class RunningFills {
         windows: this.#windows,
         counts,
         room,
+        isStored: () => isStored(digest),
         publish: (partial) => publish(digest, partial),
         onAbandoned: () => this.#boundAbandoned(),
         onEnd: (how) => {

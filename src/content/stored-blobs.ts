@@ -42,6 +42,10 @@ export class StoredBlobs implements AsyncDisposable {
       await this.damage.missing(digest)
       return undefined
     }
+    if (this.damage.isStuck(digest, reader.file)) {
+      await reader[Symbol.asyncDispose]()
+      return undefined
+    }
     return reader.size <= smallSize ? this.#openSmall(digest, reader) : this.#openLarge(digest, reader)
   }
 
@@ -53,10 +57,9 @@ export class StoredBlobs implements AsyncDisposable {
     digest: Digest,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<{ readonly size: number } | undefined> {
-    const { store, documents } = this.#options
-    const kept = documents.get(digest)
+    const kept = this.#options.documents.get(digest)
     if (kept) return { size: kept.length }
-    const file = await whenNotBusy(() => store.stat(digest))
+    const file = await whenNotBusy(() => this.damage.stat(digest))
     if (!file) {
       await this.damage.missing(digest)
       return undefined

@@ -14,6 +14,7 @@ import type { Repository } from './repository.ts'
 
 export interface HealingOptions {
   readonly catalog: Pick<Catalog, 'holders' | 'namers' | 'localHolders'>
+  /** `stat`: of what is not known to be damaged. */
   readonly store: Pick<BlobStore, 'quarantine' | 'stat'>
   /** Pushed blobs whose files are not there; those that are back are taken out. */
   readonly lost: Set<Digest>

@@ -198,6 +198,68 @@ test('a file that was replaced while it was looked at is left alone', async (t) 
   assert.equal((await blobs.stat(digest))?.size, large.length)
 })
 
+test('where nothing can be moved, what was pushed keeps its bytes: served to nobody, told once, and replaced by good ones', async (t) => {
+  for (const bytes of [large, small]) {
+    for (const [mend, isCatalogThere] of [
+      ['push', true],
+      ['pull', true],
+      ['quarantine', true],
+      ['push', false],
+    ] as const) {
+      const before = start(t)
+      await pushed(before, bytes)
+      const digest = digestOf(bytes)
+      before.store.damage(digest, flip, { touches: true })
+      const parts = start(t, { store: before.store, records: before.records })
+      const { store, records, blobs, lines } = parts
+      const put = store.quarantine.put.bind(store.quarantine)
+      store.quarantine.put = async () => {
+        throw new StorageError('FULL', 'no room for a name')
+      }
+      const holders = records.localHolders.bind(records)
+      if (!isCatalogThere)
+        records.localHolders = async () => Promise.reject(new StorageError('BROKEN', 'gone'))
+      for (let times = 0; times < 3; times += 1) {
+        assert.equal(await blobs.stored.verify(digest), 'damaged')
+        assert.equal(await blobs.openStored(digest), undefined)
+        assert.equal(await blobs.stat(digest), undefined)
+        await blobs.adopt(digest)
+        assert.equal(await blobs.openStored(digest), undefined)
+        assert.equal((await store.stat(digest))?.size, bytes.length, 'it is there')
+      }
+      assert.equal(lines.filter((line) => line.includes('could not be set aside')).length, 1)
+      if (isCatalogThere) assert.equal(lines.filter((line) => line.includes('are lost')).length, 1)
+      records.localHolders = holders
+      store.quarantine.put = put
+      if (mend === 'push') await pushed(parts, bytes)
+      if (mend === 'pull') assertSameBytes(await pulled(parts, bytes), bytes)
+      if (mend === 'quarantine') {
+        assert.equal(await blobs.stored.verify(digest), 'damaged')
+        assert.equal(await store.stat(digest), undefined)
+        assert.equal(store.quarantine.total.blobs, 1)
+        continue
+      }
+      await using reader = await blobs.openStored(digest)
+      assert.ok(reader)
+      assertSameBytes(await readAll(reader), bytes)
+      await reader.verified()
+    }
+  }
+})
+
+test('what may have been pushed leaves the quarantine for no room while the catalog cannot be read', async (t) => {
+  const parts = start(t, {}, { maximumQuarantined: 10 })
+  await pushed(parts, large)
+  await pulled(parts, small)
+  const { store, records, blobs } = parts
+  store.damage(digest, flip, { touches: true })
+  assert.equal(await blobs.stored.verify(digest), 'damaged')
+  store.damage(digestOf(small), flip, { touches: true })
+  records.localHolders = async () => Promise.reject(new StorageError('BROKEN', 'gone'))
+  assert.equal(await blobs.stored.verify(digestOf(small)), 'damaged')
+  assert.ok(store.quarantine.list().some((blob) => blob.digest === digest))
+})
+
 test('where nothing can be moved it is removed', async (t) => {
   const parts = start(t)
   await pulled(parts, large)
