@@ -3,7 +3,7 @@
  * folder that is gone, and one with something else in its place; other bytes than were written; several who ask at once.
  */
 import assert from 'node:assert/strict'
-import { mkdir, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { FolderProbe } from '../../../src/storage/files/folder-probe.ts'
@@ -46,10 +46,14 @@ test('each step is taken in each folder, which is made again where it is gone', 
   for (const folder of folders) assert.deepEqual(await readdir(folder), [])
 })
 
-test('a file in the place of a folder is a trouble', async (t) => {
+test('a file in the place of a folder is set aside; a link that leads nowhere is a trouble', async (t) => {
   const { folders, probe } = await stage(t)
   await rm(folders[1] ?? '', { recursive: true })
   await writeFile(folders[1] ?? '', '')
+  await probe.run()
+  assert.deepEqual(await readdir(folders[1] ?? ''), [])
+  await rm(folders[1] ?? '', { recursive: true })
+  await symlink('nowhere', folders[1] ?? '')
   await assert.rejects(probe.run(), { code: 'BROKEN' })
 })
 
