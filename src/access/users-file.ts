@@ -2,6 +2,7 @@ import { constants, open } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import { fileFailure } from '../units/file-failure.ts'
 import { UnitError } from '../units/unit-error.ts'
 import { largestFile, parseHtpasswd, type Users } from './htpasswd.ts'
@@ -51,7 +52,8 @@ export class UsersFile implements AsyncDisposable {
     this.#mark = mark
     this.#job = new IntervalJob((signal) => abortable(this.#lookOnce(), signal), {
       intervalMs: options.checkMs ?? 1000,
-      onError: (err) => this.#logger.error({ err }, 'the file of users could not be looked at'),
+      onError: (err) =>
+        tellSeldom(this.#logger, 'error', { err }, 'the file of users could not be looked at'),
     })
   }
 

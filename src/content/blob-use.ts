@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
@@ -25,7 +26,7 @@ export class BlobUse implements AsyncDisposable {
     this.#options = options
     this.#noting = new IntervalJob(() => this.note(), {
       intervalMs: notedEveryMs,
-      onError: (err) => options.logger.warn({ err }, 'the catalog could not be written'),
+      onError: (err) => tellSeldom(options.logger, 'warn', { err }, 'the catalog could not be written'),
     })
     this.#noting.start()
   }

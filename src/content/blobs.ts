@@ -1,6 +1,7 @@
 import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { KeyedLock } from '../flow/keyed-lock.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
@@ -253,7 +254,12 @@ export class Blobs implements AsyncDisposable {
       if (stored) return partial.discard(new Error('the blob is stored'))
       const file = await whenNotBusy(() => partial.seal(digest))
       await bestEffort(records.sealed(digest, file, Date.now()), (err) =>
-        logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),
+        tellSeldom(
+          logger,
+          'warn',
+          { digest, err },
+          'the catalog could not be written: the blob will be hashed again',
+        ),
       )
     })
   }

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { KeyedLock } from '../flow/keyed-lock.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
@@ -81,7 +82,7 @@ export class Damage {
       if (repositories.length > 0) this.#tellLost(digest, repositories, what)
       else logger.error({ digest }, sayings[fault])
       await bestEffort(records.gone(digest), (err) =>
-        logger.warn({ digest, err }, 'the catalog could not be written'),
+        tellSeldom(logger, 'warn', { digest, err }, 'the catalog could not be written'),
       )
       return true
     }

@@ -1,12 +1,16 @@
 import type { Logger } from 'pino'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
+import { StorageError } from '../storage/error.ts'
 import { nameOf } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Attempt } from './attempt.ts'
 import { Contradiction } from './size.ts'
 import type { Source } from './source.ts'
 import type { Way } from './ways.ts'
+
+const failedLine = 'fetching a blob failed'
 
 /** Logs what an attempt has brought; `ms`: milliseconds since the fill began. */
 export function reportFill(logger: Logger, digest: Digest, attempt: Attempt, ms: number): void {
@@ -37,7 +41,8 @@ export function reportFailure(logger: Logger, digest: Digest, { name }: Source, 
   const isOfUpstream = error instanceof UpstreamError
   const fields = { upstream: name, digest, ...(isOfUpstream ? { reason: error.message } : { err: error }) }
   if (isOfUpstream && error.isRefusal) logger.info(fields, 'there is no such blob to fetch')
-  else logger.warn(fields, 'fetching a blob failed')
+  else if (error instanceof StorageError) tellSeldom(logger, 'warn', fields, failedLine)
+  else logger.warn(fields, failedLine)
 }
 
 /** Logs that bytes were wrong, and that they are fetched once more. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
@@ -16,7 +17,7 @@ export async function closePartial(
     if (keeps) await partial?.suspend(reason)
     else await partial?.discard(reason)
   } catch (error) {
-    logger.warn({ digest, err: error }, 'a partial could not be closed')
+    tellSeldom(logger, 'warn', { digest, err: error }, 'a partial could not be closed')
   }
 }
 

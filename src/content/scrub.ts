@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { abortable, delay } from '../flow/abortable.ts'
 import { AgeClock } from '../flow/age-clock.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { StoredBlobs } from './stored-blobs.ts'
@@ -59,7 +60,8 @@ export class Scrub implements AsyncDisposable {
     const intervalMs = Math.min(Math.max(everyMs / 100, shortestIntervalMs), longestIntervalMs)
     this.#job = new IntervalJob((signal) => this.scrub(signal), {
       intervalMs: options.intervalMs ?? intervalMs,
-      onError: (err) => logger.error({ err }, 'stored blobs could not be verified: trying again later'),
+      onError: (err) =>
+        tellSeldom(logger, 'error', { err }, 'stored blobs could not be verified: trying again later'),
     })
   }
 

@@ -1,4 +1,5 @@
 import { bestEffort } from '../flow/best-effort.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
@@ -182,7 +183,12 @@ export class StoredBlobs implements AsyncDisposable {
       await (isRecorded ? records.verified(digest, file, now) : records.sealed(digest, file, now))
     })
     await bestEffort(recording, (err) =>
-      logger.warn({ digest, err }, 'the catalog could not be written: the blob will be hashed again'),
+      tellSeldom(
+        logger,
+        'warn',
+        { digest, err },
+        'the catalog could not be written: the blob will be hashed again',
+      ),
     )
   }
 }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { Asked, Catalog, Holding, ManifestRecord, ManifestReference } from '../storage/catalog.ts'
@@ -162,7 +163,12 @@ export class Evidence {
     let isWritten = true
     await bestEffort(writing, (error) => {
       isWritten = false
-      this.#options.logger.error({ err: error }, 'the catalog could not be written: answering all the same')
+      tellSeldom(
+        this.#options.logger,
+        'error',
+        { err: error },
+        'the catalog could not be written: answering all the same',
+      )
     })
     return isWritten
   }

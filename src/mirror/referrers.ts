@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { within } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
 import type { Catalog, ReferrersRecord } from '../storage/catalog.ts'
@@ -228,7 +229,7 @@ export class Referrers {
     if (!isHere) return void this.#notHere.set(key, record)
     this.#notHere.delete(key)
     await bestEffort(catalog.saveReferrers(repository, subject, record), async (error) => {
-      logger.error({ err: error }, 'the catalog could not be written: answering all the same')
+      tellSeldom(logger, 'error', { err: error }, 'the catalog could not be written: answering all the same')
       await remember(revalidateMs)
     })
   }

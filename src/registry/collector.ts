@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { AgeClock } from '../flow/age-clock.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Catalog, IdleContent } from '../storage/catalog.ts'
 import { nameOf, originOf, type RepositoryKey } from '../storage/repository-key.ts'
@@ -153,7 +154,12 @@ export class Collector implements AsyncDisposable {
       this.#removed.push(digest)
     } catch (err) {
       if (!mayGo) throw err
-      this.#options.logger.error({ err, digest }, 'an unneeded blob could not be removed: trying again later')
+      tellSeldom(
+        this.#options.logger,
+        'error',
+        { err, digest },
+        'an unneeded blob could not be removed: trying again later',
+      )
     }
     return true
   }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
@@ -62,7 +63,12 @@ export class Healing implements AsyncDisposable {
     this.#job = new IntervalJob((signal) => this.heal(signal), {
       intervalMs: options.intervalMs ?? defaultIntervalMs,
       onError: (err) =>
-        options.logger.error({ err }, 'damaged blobs could not be fetched again: trying later'),
+        tellSeldom(
+          options.logger,
+          'error',
+          { err },
+          'damaged blobs could not be fetched again: trying later',
+        ),
     })
   }
 

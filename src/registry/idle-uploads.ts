@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { UploadSession } from './upload-session.ts'
 
 /** Milliseconds for which the file of an upload stays open between two requests. */
@@ -50,7 +51,12 @@ export class IdleUploads implements Disposable {
     if (!session.isIdle) return
     const closing = session.putAside()
     void bestEffort(closing, (err) =>
-      this.#logger.warn({ err, upload: session.id }, 'the file of an upload could not be closed'),
+      tellSeldom(
+        this.#logger,
+        'warn',
+        { err, upload: session.id },
+        'the file of an upload could not be closed',
+      ),
     )
   }
 }

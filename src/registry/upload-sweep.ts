@@ -2,6 +2,7 @@ import type { Logger } from 'pino'
 import { AgeClock } from '../flow/age-clock.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import type { BlobWriters } from '../storage/blob-writer.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { UploadSession } from './upload-session.ts'
@@ -76,7 +77,7 @@ export class UploadSweep implements AsyncDisposable {
       const ageMs = isSettled && foundAt !== undefined ? Math.max(idleMs, now - foundAt) : idleMs
       if (ageMs < ttlMs) continue
       await bestEffort(session.cancel(), (err) =>
-        logger.warn({ err, upload: session.id }, 'an old upload could not be removed'),
+        tellSeldom(logger, 'warn', { err, upload: session.id }, 'an old upload could not be removed'),
       )
     }
     for (const id of this.#left) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
-import { Occasionally } from '../flow/occasionally.ts'
+import { tellSeldom } from '../flow/seldom.ts'
 import { Shares } from '../flow/shares.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -55,9 +55,6 @@ export class Uploads implements AsyncDisposable {
   readonly #recording = new Set<Promise<void>>()
   readonly #turns: Shares
   readonly #stopped = new AbortController()
-  readonly #telling = new Occasionally()
-  /** Failures since they were told of. */
-  #unrecorded = 0
   #writers = 0
   #adopting: Promise<void> = Promise.resolve()
 
@@ -159,7 +156,12 @@ export class Uploads implements AsyncDisposable {
     this.#idle[Symbol.dispose]()
     const stopping = [...this.#sessions.values()].map((session) =>
       bestEffort(session.stop(reason), (err) =>
-        this.#options.logger.warn({ err, upload: session.id }, 'the file of an upload could not be closed'),
+        tellSeldom(
+          this.#options.logger,
+          'warn',
+          { err, upload: session.id },
+          'the file of an upload could not be closed',
+        ),
       ),
     )
     await Promise.all(stopping)
@@ -254,14 +256,14 @@ export class Uploads implements AsyncDisposable {
   }
 
   async #recorded(writing: Promise<unknown>): Promise<void> {
-    const recording = bestEffort(writing, (err) => {
-      this.#unrecorded += 1
-      this.#telling.do('', () => {
-        const times = this.#unrecorded
-        this.#unrecorded = 0
-        this.#options.logger.error({ err, times }, 'that a client uploads could not be recorded: going on')
-      })
-    })
+    const recording = bestEffort(writing, (err) =>
+      tellSeldom(
+        this.#options.logger,
+        'error',
+        { err },
+        'that a client uploads could not be recorded: going on',
+      ),
+    )
     this.#recording.add(recording)
     await recording
     this.#recording.delete(recording)
