@@ -20,6 +20,7 @@ import type { Fill } from './fill.ts'
 import type { FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
 import type { OpenedBlob, OpenOptions } from './opened-blob.ts'
+import { closePartial } from './partial-ends.ts'
 import { whenNotBusy } from './patience.ts'
 import { Removal } from './removal.ts'
 import type { Reservation } from './reservation.ts'
@@ -250,8 +251,11 @@ export class Blobs implements AsyncDisposable {
     // Guards against this order: (1) the fill renames its bytes to their place. (2) An eviction, whose transaction came
     // before, unlinks them. (3) The fill records a file that is not there, and a mount relies on it.
     await this.#lock.run(digest, async () => {
-      const stored = await this.stored.damage.stat(digest)
-      if (stored) return partial.discard(new Error('the blob is stored'))
+      if (await this.stored.damage.stat(digest)) {
+        // What cannot be removed has ended all the same, and the blob is here.
+        const reason = new Error('the blob is stored')
+        return closePartial(partial, { logger, digest }, { keeps: false, reason })
+      }
       const file = await whenNotBusy(() => partial.seal(digest))
       await bestEffort(records.sealed(digest, file, Date.now()), (err) =>
         tellSeldom(

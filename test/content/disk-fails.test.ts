@@ -222,3 +222,25 @@ test('the disk says that it is full, and something can be evicted: it is written
   assert.equal(state.failed, 1)
   assert.deepEqual([(await blobs.stat(digest))?.size, blobs.disk.isWell], [size, true])
 })
+
+test('what cannot be removed beside what a push has stored: whoever pulls notices nothing', async (t) => {
+  const { state, store } = failingStore('discard', 1, 'BROKEN')
+  const blobs = blobsOver(t, store)
+  const pushed = Promise.withResolvers<void>()
+  const source = scripted('x/x', () => ({
+    bytes: content,
+    size,
+    pause: async (position) => (position > size / 2 ? pushed.promise : undefined),
+  }))
+  const { reader } = await blobs.open(digest, source, { size })
+  await using opened = reader
+  const writer = await blobs.openWriter('upload-1', 'sha256')
+  await writer.append([content])
+  // It is stored before the fill has looked at what it has.
+  const sealing = blobs.seal(writer, digest, async () => pushed.resolve())
+  assert.equal(digestOf(await readAll(opened)), digest)
+  await opened.verified()
+  await sealing
+  await until(() => blobs.fillCount === 0)
+  assert.equal(state.failed, 1)
+})
