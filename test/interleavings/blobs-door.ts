@@ -38,7 +38,7 @@ export const blobsDoor: OpenDoor = (store, catalog) => {
 }
 
 /** An upstream that gives a layer at once. */
-function sourceOf({ bytes }: Layer): Source {
+export function sourceOf({ bytes }: Layer): Source {
   return {
     name: 'docker.io',
     repository: alpine,

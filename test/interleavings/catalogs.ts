@@ -4,6 +4,7 @@ import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { migrate } from '../../src/storage/sqlite/migrations/migrate.ts'
 import { sqliteReads } from '../../src/storage/sqlite/reads.ts'
 import { Statements } from '../../src/storage/sqlite/statements.ts'
+import { StoredTotals } from '../../src/storage/sqlite/stored-totals.ts'
 import { sqliteVerbs } from '../../src/storage/sqlite/verbs.ts'
 
 /** Opens an empty catalog for each play. */
@@ -16,16 +17,17 @@ export const catalogs: Readonly<Record<string, () => OpenCatalog>> = {
     const database = new DatabaseSync(':memory:')
     migrate(database)
     const statements = new Statements(database)
+    const totals = new StoredTotals(database)
     return () => {
       // What the play before left goes with its transaction: sooner done than a new file.
       if (database.isTransaction) database.exec('ROLLBACK')
       database.exec('BEGIN')
-      return over(statements)
+      return over(statements, totals)
     }
   },
 }
 
-function over(statements: Statements): Catalog {
+function over(statements: Statements, totals: StoredTotals): Catalog {
   const asked: Record<string, (statements: Statements, ...parameters: never[]) => unknown> = {
     ...sqliteReads,
     ...sqliteVerbs,
@@ -34,5 +36,9 @@ function over(statements: Statements): Catalog {
     name,
     async (...parameters: never[]) => run(statements, ...parameters),
   ])
-  return { ...Object.fromEntries(entries), [Symbol.asyncDispose]: async () => {} }
+  return {
+    ...Object.fromEntries(entries),
+    usage: async () => totals.usage,
+    [Symbol.asyncDispose]: async () => {},
+  }
 }

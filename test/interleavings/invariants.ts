@@ -8,6 +8,8 @@ import type { Image, Layer, World } from './world.ts'
 export interface Cast {
   readonly repositories: readonly RepositoryKey[]
   readonly layers: readonly Layer[]
+  /** Images of a mirrored repository that may be pinned. */
+  readonly pinnable?: readonly Image[]
 }
 
 /**
@@ -85,7 +87,10 @@ async function contradictionsOf(
     if (!buffer.equals(bytes)) problems.push(`other bytes than those of layer ${name}`)
   }
   const holdings = await Promise.all(repositories.map((repository) => known.held(repository, digest)))
-  const isKept = holdings.some((held) => held?.localAt !== undefined || held?.pinnedAt !== undefined)
+  const isKept =
+    holdings.some((held) => held?.localAt !== undefined) ||
+    // Who has pinned it may have no evidence of it.
+    (await known.keeping(digest, 10)).some(({ pinnedAt }) => pinnedAt !== undefined)
   if (row && row.kept !== isKept) problems.push(`layer ${name} is marked ${row.kept ? '' : 'not '}to be kept`)
   return problems
 }

@@ -144,14 +144,14 @@ export async function deleteLayer(world: World, { digest }: Layer, repository = 
 }
 
 /** Somebody who reads a stored layer to its end, slowly. */
-export async function read(world: World, { digest, bytes }: Layer): Promise<void> {
+export async function read(world: World, { digest, bytes }: Layer, pieceSize = 16): Promise<void> {
   await world.stage.step('open', [digest])
   await using reader = await world.store.open(digest)
   if (!reader) return
   const buffer = Buffer.alloc(reader.size)
   for (let position = 0; position < reader.size; ) {
     await world.stage.step('read', [])
-    const length = await reader.read(buffer.subarray(position, position + 16), position)
+    const length = await reader.read(buffer.subarray(position, position + pieceSize), position)
     if (length === 0) break
     position += length
   }

@@ -4,6 +4,7 @@ import type { OpenCatalog } from './catalogs.ts'
 import { type Cast, problemsOf, recover } from './invariants.ts'
 import { now } from './operations.ts'
 import { NothingNew, Paths } from './paths.ts'
+import { PinWatch } from './pinned.ts'
 import { plainDoor } from './plain-door.ts'
 import { ChosenTurns, Stage, type Turns } from './turns.ts'
 import { type OpenDoor, storeOn, World } from './world.ts'
@@ -53,9 +54,11 @@ export function inEveryOrderWithACrash(scene: Scene, kind: Crash['kind'], enough
 /** Plays a scene once. */
 export async function playOnce(scene: Scene, turns: Turns): Promise<Loss> {
   const { stage, world } = await open(scene, turns)
-  await stage.play(actorsOf(scene, world))
+  const pins = new PinWatch(world, scene.pinnable ?? [])
+  await stage.play(actorsOf(scene, world), scene.pinnable ? { look: () => pins.look() } : {})
   await world.door[Symbol.asyncDispose]()
-  return { problems: await problemsOf(world, scene), schedule: stage.schedule }
+  const problems = [...(await problemsOf(world, scene)), ...(await pins.problems())]
+  return { problems, schedule: stage.schedule }
 }
 
 /**

@@ -5,6 +5,13 @@ import type { Paths } from './paths.ts'
 /** Who may go on, one at a time: `fc.scheduler()` draws one of those that wait, `ChosenTurns` tries each. */
 export type Turns = Pick<fc.Scheduler, 'schedule' | 'count' | 'waitOne'>
 
+interface PlayOptions {
+  readonly stops?: () => boolean
+  readonly passTime?: () => boolean
+  /** Called between two steps, while everybody stands still. */
+  readonly look?: () => Promise<void>
+}
+
 /** Steps after which a play is taken for endless. */
 const maximumSteps = 5000
 
@@ -49,7 +56,7 @@ export class Stage {
    */
   async play(
     actors: Readonly<Record<string, () => Promise<void>>>,
-    { stops = () => false, passTime = () => false }: { stops?: () => boolean; passTime?: () => boolean } = {},
+    { stops = () => false, passTime = () => false, look = async () => {} }: PlayOptions = {},
   ): Promise<boolean> {
     this.#isOpen = true
     let running = 0
@@ -67,6 +74,7 @@ export class Stage {
       await settled()
       // What an actor has set going may outlive it.
       for (; running + this.#turns.count() > 0 && failures.length === 0; await settled()) {
+        await look()
         if (stops()) break
         if (this.schedule.length > maximumSteps) throw new Error(`it never ends: ${this.#lastSteps}`)
         if (this.#turns.count() > 0) await this.#turns.waitOne()

@@ -79,6 +79,8 @@ export class World {
   readonly evidence = new Set<string>()
   /** What some upstream gave to anyone. */
   readonly free = new Set<Digest>()
+  /** Layers of which somebody was told that they are here and stay. */
+  readonly warmed = new Set<Digest>()
   /** Promises that were broken to somebody. */
   readonly broken: string[] = []
   #uploads = 0
