@@ -1,8 +1,10 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestOf } from '../oci/digest.ts'
+import type { StoredTotal } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import { checkBlob, listBlobs, statBlob } from '../storage/files/blob-files.ts'
+import { FileQuarantine } from '../storage/files/file-quarantine.ts'
 import { HashingThread } from '../storage/files/hashing-thread.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import { nameOf } from '../storage/repository-key.ts'
@@ -33,6 +35,8 @@ export interface Verified {
   readonly damaged: readonly DamagedBlob[]
   /** Folders of blobs that could not be read. */
   readonly unreadable: readonly string[]
+  /** Damaged files that are out of the way already; whatever they were is `missing` where it was pushed. */
+  readonly quarantined: StoredTotal
   /** Why the catalog could not be read: nothing of what it says was compared. */
   readonly catalogFailure?: string
 }
@@ -52,6 +56,7 @@ export async function verifyFolder(directory: string, options: VerificationOptio
   await using hashing = new HashingThread()
   const damaged: DamagedBlob[] = []
   const unreadable = new Set<string>()
+  const quarantined = (await FileQuarantine.open(join(directory, 'quarantine'), leave)).total
   const counts = { blobs: 0, read: 0, bytes: 0 }
   const add = async (digest: Digest, found: DamagedBlob['found']): Promise<void> => {
     const holders = catalog.ask((glance) => glance.localHolders(digest, maximumHolders)) ?? []
@@ -82,7 +87,7 @@ export async function verifyFolder(directory: string, options: VerificationOptio
       if (actual !== digest && (await isStill(directory, digest, checked.file.inode)))
         await add(digest, actual === undefined ? 'unreadable' : 'wrong')
     }
-    onProgress?.({ ...counts, damaged, unreadable: [...unreadable] })
+    onProgress?.({ ...counts, damaged, unreadable: [...unreadable], quarantined })
   }
   const rows = pages(async (after) => {
     const page = catalog.ask((glance) => glance.blobs({ after, limit: pageSize }))
@@ -98,14 +103,28 @@ export async function verifyFolder(directory: string, options: VerificationOptio
     counts.blobs += 1
     await add(digest, found ?? 'missing')
   }
+  // Whoever has found it before, the scrub or a pull, has dropped its record.
+  const told = new Set(damaged.map(({ digest }) => digest))
+  for (const digest of catalog.ask((glance) => glance.lost()) ?? []) {
+    signal?.throwIfAborted()
+    if (told.has(digest)) continue
+    const found = await lookAt(directory, digest)
+    if (typeof found === 'object') continue
+    counts.blobs += 1
+    await add(digest, found ?? 'missing')
+  }
   const { failure } = catalog
   return {
     ...counts,
     damaged,
     unreadable: [...unreadable],
+    quarantined,
     ...(failure === undefined ? {} : { catalogFailure: failure }),
   }
 }
+
+/** Nothing is put aside here. */
+const leave = async (): Promise<undefined> => undefined
 
 /** A catalog, until it fails: the files can be compared with their digests without it. */
 class Records implements Disposable {

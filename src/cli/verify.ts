@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { type DamagedBlob, type Verified, verifyFolder } from '../app/verification.ts'
 import { createApp } from '../app.ts'
@@ -95,6 +96,7 @@ function sentences(
     bytes,
     damaged,
     unreadable,
+    quarantined,
     catalogFailure,
   }: Omit<Verified, 'damaged'> & { readonly damaged: readonly Shown[] },
   sample: { readonly share: number; readonly seed: string } | undefined,
@@ -106,12 +108,21 @@ function sentences(
     ...damaged.map(
       (one) => `${one.digest}  ${one.found}${one.isRepaired ? ', whole again' : ''}${pushedTo(one)}`,
     ),
+    ...(quarantined.blobs === 0
+      ? []
+      : [
+          `${counted(quarantined.blobs)} set aside in ${join(folder, 'quarantine')} (${humanBytes(quarantined.bytes)})`,
+        ]),
     `${folder}: ${blobs} blobs, ${read} of them read whole (${humanBytes(bytes)})${chosen ?? ''}`,
     damaged.length === 0
       ? `nothing ${unreadable.length > 0 ? 'that could be read ' : ''}is damaged`
       : `${damaged.length} damaged, ${damaged.filter(({ isRepaired }) => isRepaired).length} of them whole again`,
   ]
   return lines.map((line) => `${line}\n`).join('')
+}
+
+function counted(files: number): string {
+  return files === 1 ? '1 damaged file is' : `${files} damaged files are`
 }
 
 function pushedTo({ repositories, isRepaired }: Shown): string {

@@ -128,6 +128,42 @@ test('repaired: what an upstream has is whole again, what was only pushed is set
   assert.deepEqual(await readdir(join(folder, 'quarantine')), [`sha256-${digestHex(own.digest)}`])
 })
 
+for (const when of ['after a pull has found it', 'after its record was dropped'] as const) {
+  test(`what was pushed and has lost its bytes is missing ${when}, until it is whole: 12`, async (t) => {
+    const { folder, hub, pushed } = await filled(t)
+    const own = pushed.layers[0]
+    assert.ok(own)
+    const path = pathOf(folder, own.digest)
+    if (when === 'after its record was dropped') await rm(path)
+    else await truncate(path, 3)
+    {
+      await using mirror = await startMirror({ upstream: hub.url, directory: folder })
+      assert.equal((await pull(`${mirror.url}/v2/local/app/blobs/${own.digest}`)).status, 404)
+      assert.equal((await run(folder)).code, 12, 'beside the mirror')
+    }
+    const lost = { digest: own.digest, found: 'missing', repositories: ['local/app'], isRepaired: false }
+    for (const options of [[], ['--repair'], []]) {
+      const { code, out } = await run(folder, ['--json', ...options], { hub })
+      assert.deepEqual([code, JSON.parse(out).damaged], [12, [lost]])
+    }
+    if (when === 'after a pull has found it')
+      assert.match((await run(folder)).out, /^1 damaged file is set aside in .*quarantine \(3 B\)$/m)
+    await using mirror = await startMirror({ upstream: hub.url, directory: folder })
+    await pushImage(`${mirror.url}/v2/local/app`, 'v1', pushed)
+    assert.equal((await run(folder)).code, 0)
+  })
+}
+
+test('a repair tells of a pushed file that was removed while nobody looked: 12', async (t) => {
+  const { folder, hub, pushed, mirrored } = await filled(t)
+  await rm(pathOf(folder, pushed.config.digest))
+  await flip(pathOf(folder, mirrored.config.digest))
+  const { code, out } = await run(folder, ['--repair'], { hub })
+  assert.match(out, /missing, pushed to local\/app: push it again\n/)
+  assert.match(out, /2 damaged, 1 of them whole again\n$/)
+  assert.equal(code, 12)
+})
+
 test('a mirrored blob that is not there is forgotten by a repair, and no trouble after that', async (t) => {
   const { folder, hub, mirrored } = await filled(t)
   await rm(pathOf(folder, mirrored.config.digest))

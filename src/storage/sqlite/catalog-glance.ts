@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { PageOf } from '../page-of.ts'
+import { lostDigests } from './lost-content.ts'
 import { sqliteReads } from './reads.ts'
 import { Statements } from './statements.ts'
 
@@ -32,6 +33,11 @@ export class CatalogGlance implements Disposable {
 
   localHolders(digest: Digest, limit: number) {
     return sqliteReads.localHolders(this.#statements, digest, limit)
+  }
+
+  /** What was pushed, and whose bytes are lost by what is recorded: whoever found that has dropped the record of them. */
+  lost(): Digest[] {
+    return lostDigests(this.#database)
   }
 
   [Symbol.dispose](): void {

@@ -1,3 +1,4 @@
+import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import { localOrigin } from '../repository-key.ts'
 import { digestFromBytes } from './digest-bytes.ts'
@@ -21,6 +22,19 @@ const lacking = `SELECT name, manifest, target FROM reference JOIN repository ON
   ORDER BY name, manifest, target`
 const tagsOf = `SELECT tag.name FROM tag JOIN repository ON id = repository
   WHERE origin = '${localOrigin}' AND repository.name = ? AND digest = ? ORDER BY tag.name`
+
+/** Manifests have a media type here, unless their own bytes are lost. */
+const withoutBytes = `SELECT DISTINCT digest FROM holding
+  WHERE local_at IS NOT NULL AND media_type IS NULL AND NOT EXISTS (SELECT 1 FROM blob WHERE blob.digest = holding.digest)
+  ORDER BY digest`
+
+/** What was pushed and is recorded to have no bytes any more. Throws what SQLite says. */
+export function lostDigests(database: DatabaseSync): Digest[] {
+  return database
+    .prepare(withoutBytes)
+    .all()
+    .map(({ digest }) => digestFromBytes(digest))
+}
 
 /** What was pushed and lacks bytes, by the catalog at `path`, which nobody writes to. Throws what SQLite says. */
 export function lostImages(path: string): LostImage[] {
