@@ -3,7 +3,7 @@ import { Slots } from '../flow/slots.ts'
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { StoredBlob } from '../storage/blob-store.ts'
+import type { FileLook, StoredBlob } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import type { DiskState } from './disk-state.ts'
 
@@ -11,13 +11,18 @@ import type { DiskState } from './disk-state.ts'
 const checksAtOnce = 2
 const pieceSize = 1024 * 1024
 
-/** Resolves where the file may be served to its end. `actual`: what it has; undefined where it cannot be read. */
-type Judge = (actual: Digest | undefined) => Promise<void>
+/**
+ * Resolves where the file may be served to its end. `actual`: what it has; undefined where it cannot be read. `look`: as it
+ * was before it was hashed.
+ */
+type Judge = (actual: Digest | undefined, look: FileLook) => Promise<void>
 
 /** One file under its digest, and who waits for what is found. */
 interface Check {
   /** The very file that the first reader has opened: closed once both need it no more. */
   readonly file: StoredBlob
+  /** As it was before it was hashed. */
+  readonly look: FileLook
   /** Whether that reader has left. */
   isLeft: boolean
   hasEnded: boolean
@@ -31,6 +36,7 @@ interface Check {
 /** How a check goes, and when it ends before its end. */
 interface Course {
   readonly judge: Judge
+  readonly look: FileLook
   /** Of `Check`: before it has begun nothing is lost. */
   readonly left: AbortSignal
   readonly isGivenUp: () => boolean
@@ -51,25 +57,45 @@ export class FileChecks implements AsyncDisposable {
   readonly #stopped = new AbortController()
   #waiting = 0
 
-  /** A reader whose last byte waits for `judge`; it takes `file` over, and is to be closed by the caller. */
-  reader(digest: Digest, file: StoredBlob, judge: Judge): BlobReader {
-    const key = `${digest} ${Object.values(file.file)}`
-    const check = this.#checks.get(key) ?? this.#begin(key, digest, file, judge)
-    check.readers += 1
+  /**
+   * A reader whose last byte waits for `judge`, and once more where the file changes while it is read; it takes `file` over,
+   * and is to be closed by the caller. `isKnown`: it was verified, and is hashed only where it changes.
+   */
+  reader(digest: Digest, file: StoredBlob, judge: Judge, { isKnown = false } = {}): BlobReader {
+    const join = (look: FileLook): Check => {
+      const key = `${digest} ${look.trace}`
+      const joined = this.#checks.get(key) ?? this.#begin(key, digest, file, { look, judge })
+      joined.readers += 1
+      return joined
+    }
+    let check = isKnown ? undefined : join(file.opened)
     let isOpen = true
+    let hasRead = false
+    const isUnchanged = (): boolean => file.look().trace === (check?.look ?? file.opened).trace
     return {
       size: file.size,
       get isVerified() {
-        return check.isGood
+        return check ? check.isGood && isUnchanged() : !hasRead || isUnchanged()
       },
-      verified: (options) => abortable(check.done, options?.signal),
-      read: (buffer, position, options) => file.read(buffer, position, options),
+      verified: async (options) => {
+        for (;;) {
+          const before = check
+          if (before) await abortable(before.done, options?.signal)
+          if (before !== check) continue
+          if (isUnchanged()) return
+          leave(before)
+          check = join(file.look())
+        }
+      },
+      read: (buffer, position, options) => {
+        hasRead = true
+        return file.read(buffer, position, options)
+      },
       [Symbol.asyncDispose]: async () => {
         if (!isOpen) return
         isOpen = false
-        check.readers -= 1
-        if (check.readers === 0) check.left.abort(new Error('nobody reads it any more'))
-        if (check.file !== file || check.hasEnded) return file[Symbol.asyncDispose]()
+        leave(check)
+        if (!check || check.file !== file || check.hasEnded) return file[Symbol.asyncDispose]()
         // It is being hashed, and closed after that.
         check.isLeft = true
       },
@@ -81,7 +107,12 @@ export class FileChecks implements AsyncDisposable {
     await Promise.all(this.#running)
   }
 
-  #begin(key: string, digest: Digest, file: StoredBlob, judge: Judge): Check {
+  #begin(
+    key: string,
+    digest: Digest,
+    file: StoredBlob,
+    { look, judge }: Pick<Course, 'look' | 'judge'>,
+  ): Check {
     const left = new AbortController()
     const forget = (): void => {
       if (this.#checks.get(key) === check) this.#checks.delete(key)
@@ -89,7 +120,8 @@ export class FileChecks implements AsyncDisposable {
     const isGivenUp = (): boolean => check.readers === 0 && this.#waiting > 0
     const check: Check = {
       file,
-      done: this.#run(digest, file, { judge, left: left.signal, isGivenUp, forget }),
+      look,
+      done: this.#run(digest, file, { judge, look, left: left.signal, isGivenUp, forget }),
       left,
       isLeft: false,
       hasEnded: false,
@@ -114,14 +146,18 @@ export class FileChecks implements AsyncDisposable {
     return check
   }
 
-  async #run(digest: Digest, file: StoredBlob, { judge, left, isGivenUp, forget }: Course): Promise<void> {
+  async #run(
+    digest: Digest,
+    file: StoredBlob,
+    { judge, look, left, isGivenUp, forget }: Course,
+  ): Promise<void> {
     using _slot = await this.#turn(left, forget)
     const actual = await this.#hash(file, digest, () => {
       if (!isGivenUp()) return
       forget()
       throw new Error('nobody reads it any more, and others wait')
     }).catch(noneIfBroken)
-    await judge(actual)
+    await judge(actual, look)
   }
 
   /** Rejects where nobody waits for it any more. */
@@ -149,6 +185,12 @@ export class FileChecks implements AsyncDisposable {
     }
     return finishDigest(hash, algorithm)
   }
+}
+
+function leave(check: Check | undefined): void {
+  if (!check) return
+  check.readers -= 1
+  if (check.readers === 0) check.left.abort(new Error('nobody reads it any more'))
 }
 
 /** A sector that cannot be read is as bad as wrong bytes. */

@@ -19,7 +19,7 @@ export type Verdict = 'whole' | 'damaged' | 'absent'
 /**
  * What is stored, never complete where it was damaged on disk. Each time that it is opened a file is compared with what
  * was recorded when it was sealed; one that was touched since, or was never verified, is hashed beside the transfer,
- * whose last byte waits for the result. What is small is hashed before its first byte. Dispose to end what is hashed.
+ * whose last byte waits for the result; so is one that changes while it is read. What is small is hashed before its first byte. Dispose to end what is hashed.
  */
 export class StoredBlobs implements AsyncDisposable {
   readonly damage: Damage
@@ -124,17 +124,20 @@ export class StoredBlobs implements AsyncDisposable {
 
   async #openLarge(digest: Digest, reader: StoredBlob): Promise<BlobReader | undefined> {
     const row = await this.#row(digest)
-    if (isSame(row, reader.file)) return this.#watched(digest, reader)
     if (row && row.size !== reader.size) {
       await reader[Symbol.asyncDispose]()
       await this.damage.found(digest, reader.file, 'wrong')
       return undefined
     }
-    return this.#checks.reader(digest, reader, async (actual) => {
-      if (actual === digest) return this.#recordGood(digest, reader.file, row !== undefined)
-      await this.damage.found(digest, reader.file, actual === undefined ? 'unreadable' : 'wrong')
+    const judge = async (actual: Digest | undefined, look: SealedFile): Promise<void> => {
+      const isWhole = actual === digest && look.size === reader.size
+      if (isWhole) return this.#recordGood(digest, look, row !== undefined)
+      await this.damage.found(digest, look, actual === undefined ? 'unreadable' : 'wrong')
       throw new Error(`${digest} was damaged on disk`)
-    })
+    }
+    const isKnown = isSame(row, reader.file)
+    const checked = this.#checks.reader(digest, reader, judge, { isKnown })
+    return isKnown ? this.#watched(digest, checked) : checked
   }
 
   /** It is whole where it was replaced meanwhile: what is put there was verified. */
@@ -143,12 +146,14 @@ export class StoredBlobs implements AsyncDisposable {
   }
 
   /** Where the disk does not give its bytes, whoever reads it is cut: who asks again shall not be. */
-  #watched(digest: Digest, reader: StoredBlob): BlobReader {
+  #watched(digest: Digest, reader: BlobReader): BlobReader {
     let isOpen = true
     return {
       size: reader.size,
-      isVerified: true,
-      verified: async () => {},
+      get isVerified() {
+        return reader.isVerified
+      },
+      verified: (options) => reader.verified(options),
       read: (...asked) =>
         reader.read(...asked).catch(async (error: unknown) => {
           // What is read while it is closed fails, and says nothing.

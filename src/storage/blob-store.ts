@@ -18,9 +18,19 @@ export interface DiskRoom {
   readonly files: { readonly free: number; readonly total: number }
 }
 
-/** A reader of a stored blob, with what its file says now. */
+/** What a file says of itself at a moment. */
+export interface FileLook extends SealedFile {
+  /** Another one once somebody has written to the file, touched it, or taken its name away. */
+  readonly trace: string
+}
+
+/** A reader of a stored blob, with what its file said when it was opened. */
 export interface StoredBlob extends BlobReader {
   readonly file: SealedFile
+  /** The same, more exactly. */
+  readonly opened: FileLook
+  /** What the open file says now, which costs next to nothing. Throws StorageError. */
+  look(): FileLook
 }
 
 /** What the bytes of a stored blob are. */

@@ -44,6 +44,8 @@ class SlowFile {
     let isOpen = true
     return {
       file: this.file,
+      opened: { ...this.file, trace: '' },
+      look: () => ({ ...this.file, trace: '' }),
       size: this.bytes.length,
       isVerified: true,
       verified: async () => {},

@@ -1,6 +1,7 @@
+import { type BigIntStats, fstatSync } from 'node:fs'
 import { constants, open } from 'node:fs/promises'
 import type { Digest } from '../../oci/digest.ts'
-import type { StoredBlob } from '../blob-store.ts'
+import type { FileLook, StoredBlob } from '../blob-store.ts'
 import { asStorageError, StorageError } from '../error.ts'
 import { absentIfMissing } from './file-errors.ts'
 import { sealedFile } from './sealed-file.ts'
@@ -18,10 +19,12 @@ export async function openStoredFile(path: string, digest: Digest): Promise<Stor
       await file.close()
       return undefined
     }
-    const sealed = sealedFile(stats)
-    const { size } = sealed
+    const opened = lookOf(stats)
+    const { size } = opened
     return {
-      file: sealed,
+      file: sealedFile(stats),
+      opened,
+      look: () => lookAt(file.fd, digest),
       size,
       isVerified: true,
       verified: async () => {},
@@ -39,4 +42,19 @@ export async function openStoredFile(path: string, digest: Digest): Promise<Stor
     await file.close()
     throw error
   }
+}
+
+/** At once: nobody reads the disk for what is known of an open file, and another thread would cost more. */
+function lookAt(fd: number, digest: Digest): FileLook {
+  try {
+    return lookOf(fstatSync(fd, { bigint: true }))
+  } catch (error) {
+    throw StorageError.from(error, `${digest} could not be looked at`)
+  }
+}
+
+/** The time of its change is nobody's to set, and moves with a rename and the loss of a name too. */
+function lookOf(stats: BigIntStats): FileLook {
+  const { ino, size, mtimeNs, ctimeNs } = stats
+  return { ...sealedFile(stats), trace: `${ino} ${size} ${mtimeNs} ${ctimeNs}` }
 }

@@ -4,6 +4,7 @@ import type {
   CheckedBlob,
   CheckOptions,
   DiskRoom,
+  FileLook,
   FoundPartial,
   PartialOptions,
   Partials,
@@ -113,10 +114,17 @@ export class MemoryBlobStore implements BlobStore {
     await this.#step('open')
     const file = this.#blobs.get(digest)?.file
     if (!file) return undefined
-    const sealed = file.sealed()
+    const look = (): FileLook => {
+      const { size, mtime, inode } = file.sealed()
+      const isThere = this.#blobs.get(digest)?.file === file
+      return { size, mtime, inode, trace: `${inode} ${size} ${mtime} ${isThere}` }
+    }
+    const opened = look()
     return {
-      file: sealed,
-      size: sealed.size,
+      file: file.sealed(),
+      opened,
+      look,
+      size: opened.size,
       isVerified: true,
       verified: async () => {},
       async read(buffer, position, options) {
