@@ -42,6 +42,7 @@ export async function openLarder(
     environment: {},
     version: 'torture',
     settleMs: 0,
+    probeMs: 100,
   })
   const [port = 0] = await app.listen()
   return { port, [Symbol.asyncDispose]: () => app[Symbol.asyncDispose]() }
