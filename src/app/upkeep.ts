@@ -45,7 +45,7 @@ export async function startUpkeep(
   building.use(new Reconciliation({ catalog, blobs, store, logger })).start()
   const disk = building.use(
     new DiskProbe({
-      probe: () => store.probe(),
+      probe: () => blobs.probe(),
       disk: blobs.disk,
       intervalMs: diskProbeMs,
       hangsAfterMs: diskHangsAfterMs,

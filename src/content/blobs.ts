@@ -6,6 +6,7 @@ import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BlobWriter } from '../storage/blob-writer.ts'
+import { StorageError } from '../storage/error.ts'
 import type { Partial, SealedFile } from '../storage/partial.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { BlobRecords } from './blob-records.ts'
@@ -63,7 +64,7 @@ export class Blobs implements AsyncDisposable {
 
   constructor(options: BlobsOptions) {
     this.#options = options
-    this.disk = new WatchedDisk({ ...options, probe: () => options.store.probe() })
+    this.disk = new WatchedDisk({ ...options, probe: () => this.probe() })
     this.#use = new BlobUse(options)
     const parts = { ...options, documents: this.documents, lock: this.#lock }
     this.#removal = new Removal({ ...parts, use: this.#use })
@@ -172,6 +173,17 @@ export class Blobs implements AsyncDisposable {
   async openWriter(id: string, algorithm: DigestAlgorithm, signal?: AbortSignal): Promise<BlobWriter> {
     this.#throwIfStopped()
     return whenNotBusy(() => this.#options.store.writers.open({ id, algorithm }), signal)
+  }
+
+  /** Rejects with StorageError while the disk takes nothing, or has no room for what is worth to be kept. */
+  async probe(): Promise<void> {
+    await this.#options.store.probe()
+    if (await this.space.isFull()) throw new StorageError('FULL', 'the disk has next to no room left')
+  }
+
+  /** What is pushed could not be written; see `DiskState.refused`. */
+  failed(error: unknown): void {
+    this.disk.refused(error)
   }
 
   /** Room for bytes that are pushed; see `Space.reserve`. */

@@ -7,6 +7,8 @@ export interface DiskState {
   readonly isWell: boolean
   /** A write failed. Heeds what the disk is to blame for, and nothing else: any error may be told. */
   failed(error: unknown): void
+  /** As `failed`, of bytes that may only have been too many: where there was no room the disk is asked. */
+  refused(error: unknown): void
 }
 
 export interface WatchedDiskOptions {
@@ -32,6 +34,7 @@ export class WatchedDisk implements DiskState, Disposable {
   #toldAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
   #isAsking = false
+  #askedAt = Number.NEGATIVE_INFINITY
   #isStopped = false
 
   constructor(options: WatchedDiskOptions) {
@@ -56,6 +59,16 @@ export class WatchedDisk implements DiskState, Disposable {
     this.#untold += 1
     this.#tell(error)
     this.#askLater()
+  }
+
+  refused(error: unknown): void {
+    if (!(error instanceof StorageError) || error.code !== 'FULL') {
+      this.failed(error)
+      return
+    }
+    const { probeMs = defaultProbeMs } = this.#options
+    if (this.#isAsking || !this.isWell || performance.now() - this.#askedAt < probeMs) return
+    void this.#ask()
   }
 
   /** Somebody has found that it takes bytes. */
@@ -93,12 +106,14 @@ export class WatchedDisk implements DiskState, Disposable {
   async #ask(): Promise<void> {
     this.#timer = undefined
     this.#isAsking = true
-    const isBack = await this.#options.probe().then(
-      () => true,
-      () => false,
+    this.#askedAt = performance.now()
+    const trouble: unknown = await this.#options.probe().then(
+      () => undefined,
+      (error: unknown) => error,
     )
     this.#isAsking = false
-    if (isBack) this.recovered()
-    else if (!this.isWell) this.#askLater()
+    if (trouble === undefined) this.recovered()
+    else if (this.isWell) this.failed(trouble)
+    else this.#askLater()
   }
 }

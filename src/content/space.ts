@@ -56,6 +56,8 @@ const largestMargin = 1024 ** 3
 /** Bytes that are made free at a time: few enough to be waited for, and enough to ask the disk seldom. */
 const largestStep = 16 * 1024 ** 2
 const smallestStep = 256 * 1024
+/** Bytes: a disk that has no room for them has none for blobs. */
+const nextToNothing = 1024 * 1024
 /** A disk that does not tell is tried. */
 const endless: DiskRoom = { bytes: Number.POSITIVE_INFINITY, files: { free: 0, total: 0 } }
 /** Files that are left to the catalog and to what pushes make, at most. */
@@ -135,6 +137,13 @@ export class Space {
     if (!isShort(lack)) return undefined
     const isUrgent = isShort(this.#lack(figures, nothing))
     return { ...lack, why: this.#why(figures, nothing, low), isAwaited: false, isUrgent }
+  }
+
+  /** Whether next to nothing can be written any more, all that may be evicted gone. Throws StorageError. */
+  async isFull(): Promise<boolean> {
+    const figures = await this.#figures()
+    const lack = this.#lack(figures, { purpose: 'push', bytes: nextToNothing, files: 1 })
+    return lack.bytes > figures.cached + this.resting.bytesBeside(this.partials)
   }
 
   /** So many bytes that are counted are about to go, by `work`: they count until it has ended. */

@@ -19,6 +19,8 @@ export interface PushedBytes {
    * RegistryError DIGEST_INVALID where it is something else; it is then as it was.
    */
   seal(writer: BlobWriter, digest: Digest, record: (file: SealedFile) => Promise<void>): Promise<unknown>
+  /** The disk has refused something. */
+  failed(error: unknown): void
   /** Room on the disk for one blob, of which so many bytes are there; to be given back by the caller. */
   reserve(purpose: 'push', present: () => number): PushedRoom
 }

@@ -145,6 +145,7 @@ export class UploadSession {
         await this.#bytes.seal(file, digest, options.record)
         end = 'sealed'
       } catch (error) {
+        this.#bytes.failed(error)
         await file.discard(new Error('the upload was not what it was said to be', { cause: error }))
         throw error
       } finally {
@@ -227,6 +228,7 @@ export class UploadSession {
     } catch (error) {
       const isPassing = error instanceof StorageError && error.code === 'BUSY'
       if (!isPassing && !this.#stopped.signal.aborted) {
+        this.#bytes.failed(error)
         await bestEffort(this.#drop(new Error('the disk failed', { cause: error })), () => {})
       }
       throw error

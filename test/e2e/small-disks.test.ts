@@ -6,9 +6,12 @@ import assert from 'node:assert/strict'
 import { statfsSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { smallDisk, smallDiskNeeds, smallExt4, smallExt4Needs } from '../storage/files/small-disk.ts'
+import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
+import { blobOf, pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { reasonToSkip } from '../support/programs.ts'
+import { beginUpload, send, withDigest } from '../support/push.ts'
 import { until } from '../support/settle.ts'
 import { Crowd, type CrowdReport } from './support/crowd.ts'
 import { DiskWatch } from './support/disk-watch.ts'
@@ -91,4 +94,31 @@ test('a tmpfs of 450 inodes: they do not run out, and nobody notices', {
   const config = { 'cache.maxSize': '1GB', 'cache.minFree': '8MB' }
   const { evicted } = await play(t, { directory, config, images: 300, layerBytes: 40_000 })
   assert.ok(evicted > 10)
+})
+
+test('ext4 of 64 MB that pushes fill: it says so, and not again and again', {
+  skip: reasonToSkip(smallExt4Needs),
+}, async (t) => {
+  const directory = await smallExt4(t, 64)
+  await using hub = await startDockerHub({ auth: 'none', cdn: false })
+  const config = { 'cache.minFree': '0B' }
+  await using mirror = await startMirror({ upstream: hub.url, directory, config, probeMs: 10 })
+  const repository = `${mirror.url}/v2/local/app`
+  let [status, refused] = [0, 0]
+  for (let n = 0; n < 100 && refused < 5; n += 1) {
+    const { digest, bytes } = blobOf(pseudoRandomBytes(1_500_000, `pushed ${n}`))
+    const upload = withDigest(await beginUpload(repository), digest)
+    status = (await send('PUT', upload, { body: [bytes] })).status
+    if (status === 507) refused += 1
+    else assert.equal(status, 201)
+  }
+  assert.equal(status, 507)
+  await until(async () => /degraded.*the disk is full/.test((await pull(`${mirror.url}/readyz`)).text))
+  assert.match((await pull(`${mirror.url}/metrics`)).text, /larder_storage_state\{state="full"\} 1/)
+  const warnings = mirror
+    .events()
+    .filter(({ level, msg }) => msg !== 'request' && (level === 'warn' || level === 'error'))
+  for (const [message, { length }] of Map.groupBy(warnings, ({ msg }) => msg)) {
+    assert.ok(length <= 1, `${length} lines: ${message}`)
+  }
 })

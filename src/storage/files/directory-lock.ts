@@ -127,6 +127,8 @@ function isSame(one: Stats | undefined, other: Stats | undefined): boolean {
 /** Commits who it is, so that another process can read it while the lock is held. A full disk is no obstacle. */
 function nameHolder(database: DatabaseSync): void {
   try {
+    // Without a file for its journal, for which a full disk may have no room: what is torn by a power cut is replaced.
+    database.exec('PRAGMA journal_mode = MEMORY')
     database.exec('CREATE TABLE IF NOT EXISTS holder (process TEXT NOT NULL)')
     database.exec('BEGIN IMMEDIATE; DELETE FROM holder')
     // It is ours: whoever is just reading the name of the holder is worth a moment, and no refusal.

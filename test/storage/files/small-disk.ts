@@ -37,9 +37,17 @@ export function smallBtrfs(t: TestContext, mebibytes: number): Promise<string> {
   return smallImage(t, 'mkfs.btrfs', mebibytes)
 }
 
+/** What `smallXfs` needs of the machine. */
+export const smallXfsNeeds = { programs: ['mount', 'umount', 'mkfs.xfs', 'truncate'], root: true } as const
+
+/** As `smallExt4`; xfs takes no fewer than 300. */
+export function smallXfs(t: TestContext, mebibytes: number): Promise<string> {
+  return smallImage(t, 'mkfs.xfs', mebibytes)
+}
+
 async function smallImage(
   t: TestContext,
-  make: 'mkfs.ext4' | 'mkfs.btrfs',
+  make: 'mkfs.ext4' | 'mkfs.btrfs' | 'mkfs.xfs',
   mebibytes: number,
 ): Promise<string> {
   const base = await mkdtemp(join(tmpdir(), 'larder-disk-'))
