@@ -22,6 +22,8 @@ interface DiskSize {
 const gigabyte = 1e9
 /** What `auto` is at most. */
 const largest = { maxBytes: 50 * gigabyte, minFreeBytes: 5 * gigabyte } as const
+/** The share by which the size of a disk may differ: some count what others use of it. */
+const sameSize = 0.1
 /** Bytes below which a cache is of no use to anybody. */
 const useless = 256 * 1024 * 1024
 
@@ -58,9 +60,15 @@ async function maxBytesOf(
 ): Promise<number> {
   if (typeof maxSize === 'number') return maxSize
   if (typeof maxSize === 'object') return Math.floor((disk.size * maxSize.percent) / 100)
-  // Found out once: else it would shrink and grow with whatever else is on the disk.
+  // Found out once for a disk: else it would shrink and grow with whatever else is on it.
   const known = await catalog.fact('cache-max-size').catch(() => undefined)
-  if (known !== undefined) return known
+  const knownSize = await catalog.fact('cache-disk-size').catch(() => undefined)
+  const isSameDisk = knownSize === undefined || Math.abs(disk.size - knownSize) <= knownSize * sameSize
+  if (known !== undefined && isSameDisk) {
+    // By an older version only the limit was written down.
+    if (knownSize === undefined) await bestEffort(catalog.setFact('cache-disk-size', disk.size), () => {})
+    return known
+  }
   const { cached, kept } = await catalog.usage()
   // A catalog that is new beside blobs that are not: how much they are is known at the next start.
   const isKnown = cached.blobs + kept.blobs > 0 || (await store.list({ limit: 1 })).length === 0
@@ -69,5 +77,6 @@ async function maxBytesOf(
   const share = Math.min(largest.maxBytes, (disk.free + cached.bytes) * 0.8)
   const maxBytes = Math.max(cached.bytes, Math.floor(share))
   await bestEffort(catalog.setFact('cache-max-size', maxBytes), () => {})
+  await bestEffort(catalog.setFact('cache-disk-size', disk.size), () => {})
   return maxBytes
 }

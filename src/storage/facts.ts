@@ -2,6 +2,8 @@
 export type FactName =
   /** Bytes: what `cache.maxSize: auto` came to. */
   | 'cache-max-size'
+  /** Bytes of the disk for which it did: the folder may be moved to another one. */
+  | 'cache-disk-size'
   /** Which journal of what was pushed is this catalog's, and the number of the last change that is in both. */
   | 'journal-catalog'
   | 'journal-sequence'

@@ -80,6 +80,18 @@ test('beside blobs of which a new catalog knows nothing it is found out at the n
   assert.equal(await given.catalog.fact('cache-max-size'), undefined)
 })
 
+test('auto is found out anew on another disk, also after an upgrade that did not know the size of the first', async () => {
+  const given = parts({ free: 10 * gb, size: 16 * gb })
+  await given.catalog.setFact('cache-max-size', 8 * gb)
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 8 * gb)
+  given.now.size = 15 * gb
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 8 * gb)
+  Object.assign(given.now, { free: 900 * gb, size: 1000 * gb })
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 50 * gb)
+  given.now.free = 10 * gb
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 50 * gb)
+})
+
 test('a catalog that cannot be written keeps nobody from starting', async (t) => {
   const given = parts({ free: 40 * gb })
   for (const name of ['fact', 'setFact'] as const) {
