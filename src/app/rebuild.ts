@@ -40,9 +40,19 @@ export async function rebuildFolder(directory: string, logger: Logger): Promise<
   const isThere = existsSync(path)
   // It may be one of an older version, or so damaged that it is set aside at once.
   await (await openCatalog(options))[Symbol.asyncDispose]()
-  const keptAs = isThere ? await rebuild(path, besideCatalog(options)) : undefined
+  const keptAs = isThere ? await rebuild(path, besideNew(options), 'before-rebuild') : undefined
   const counts = await reconcile(options)
   return { keptAs, ...counts, lost: lostImages(path) }
+}
+
+/** A new catalog lacks everything at first: only what cannot be read of the journal is worth a line. */
+function besideNew(options: Parameters<typeof openCatalog>[0]): ReturnType<typeof besideCatalog> {
+  const { pushed, ...beside } = besideCatalog(options)
+  if (!pushed) return beside
+  const onFound: typeof pushed.onFound = (found) => {
+    if (found.keptAs !== undefined || (found.replayed?.unreadable ?? 0) > 0) pushed.onFound?.(found)
+  }
+  return { ...beside, pushed: { ...pushed, onFound } }
 }
 
 async function reconcile(options: Parameters<typeof openCatalog>[0]) {

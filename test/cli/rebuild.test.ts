@@ -66,6 +66,10 @@ for (const [what, spoil] of Object.entries({
     assert.deepEqual([schema, lost, blobs.kept.blobs], ['larder.rebuild/v1', [], 3])
     if (what === 'missing') assert.equal(keptAs, null)
     else assert.ok((await readdir(directory)).some((name) => join(directory, name) === keptAs))
+    if (what === 'whole') {
+      assert.match(keptAs, /catalog\.db\.before-rebuild-/)
+      assert.equal(stderr, '', 'nothing was lacking')
+    }
     await assertServed(directory)
   })
 }

@@ -17,14 +17,18 @@ const pagesAtOnce = 1000
  * is still found, and the next start begins again; 2. the damaged one is renamed: `finishRebuild` does the rest; 3. the
  * new one has its place.
  */
-export async function rebuild(path: string, beside: CatalogBeside = {}): Promise<string> {
+export async function rebuild(
+  path: string,
+  beside: CatalogBeside = {},
+  why: 'damaged' | 'before-rebuild' = 'damaged',
+): Promise<string> {
   await removeUnfinished(path)
   const writer = await WriterThread.start(
     { path: rebuiltPath(path), damagedPath: path },
     { pushed: beside.pushed },
   )
   await writer[Symbol.asyncDispose]()
-  const keptAs = `${path}.damaged-${now()}`
+  const keptAs = `${path}.${why}-${now()}`
   // A journal goes before its catalog: beside a new one of the old name it would be taken for that one's.
   await rm(`${path}-shm`, { force: true })
   await renameIfThere(`${path}-wal`, `${keptAs}-wal`)
