@@ -149,7 +149,7 @@ export class Evictor implements AsyncDisposable {
         if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
       } else if (evenFresh || isStuck) {
         // For whoever waits it may be but too large.
-        if (!demand.isAwaited) this.#passedLimit = demand.why
+        if (!demand.isAwaited) this.#passed(demand.why)
         space.nothingLeft()
         break
       } else {
@@ -247,6 +247,12 @@ export class Evictor implements AsyncDisposable {
   async #rest(workedMs: number): Promise<void> {
     if (this.#isAwaited || this.#stopped.signal.aborted) return
     await this.#changes.next(Math.min(workedMs * rest.factor, rest.longestMs))
+  }
+
+  #passed(why: Demand['why']): void {
+    this.#passedLimit = why
+    const message = 'a bound of the cache is passed, and nothing more can be evicted: what is new is not kept'
+    this.#telling.do('passed', () => this.#options.logger.warn({ why }, message))
   }
 
   #failed(err: unknown): void {

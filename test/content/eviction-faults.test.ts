@@ -149,7 +149,8 @@ test('what is damaged goes first, but for what was pushed', async (t) => {
 test('another program fills the disk: blobs go until minFree is free again, and pulls go on', async (t) => {
   t.mock.timers.enable({ apis: ['Date'] })
   const { state, store } = sharedDisk(20 * unit)
-  const { blobs } = smallCache(t, { store, limits: { minFreeBytes: 5 * unit, maxBytes: 100 * unit } })
+  const limits = { minFreeBytes: 5 * unit, maxBytes: 100 * unit }
+  const { blobs, told } = smallCache(t, { store, limits })
   const all = await pullSome(t, blobs, 12)
   assert.equal((await stored(store, all)).length, 12)
   state.others = 9 * unit
@@ -162,6 +163,10 @@ test('another program fills the disk: blobs go until minFree is free again, and 
   await pull(blobs, blobOf(51))
   assert.equal(blobs.handedThrough, 1)
   await until(() => blobs.evictor?.passedLimit === 'minFree')
+  assert.deepEqual(
+    told('a bound of the cache is passed').map(({ why }) => why),
+    ['minFree'],
+  )
   state.others = 0
   await until(() => blobs.evictor?.passedLimit === undefined)
 })
