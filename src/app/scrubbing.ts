@@ -7,6 +7,7 @@ import type { Mirror } from '../registry/mirror.ts'
 import { MirroredRepository } from '../registry/mirrored-repository.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import { StorageError } from '../storage/error.ts'
 import { nameOf, originOf } from '../storage/repository-key.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 
@@ -54,7 +55,11 @@ export function startScrubbing(
     scrub,
     healing,
     async repair(digests, signal) {
-      for (const digest of digests) await blobs.stored.verify(digest, { signal })
+      for (const digest of digests)
+        await blobs.stored.verify(digest, { signal }).catch((error: unknown) => {
+          // Somebody else's files are told, and left as they are.
+          if (!(error instanceof StorageError) || error.code !== 'DENIED') throw error
+        })
       await healing.heal(signal)
       const whole = new Set<Digest>()
       for (const digest of digests) if (await damage.stat(digest)) whole.add(digest)

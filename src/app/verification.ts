@@ -79,7 +79,10 @@ export async function verifyFolder(directory: string, options: VerificationOptio
     if (row && row.size !== file.size) {
       if (await isStill(directory, digest, file.inode)) await add(digest, 'wrong')
     } else if (isChosen(digest, share, seed)) {
-      const checked = await checkBlob(directory, digest, hashing, { signal })
+      const checked = await checkBlob(directory, digest, hashing, { signal }).catch((error: unknown) => {
+        if (error instanceof StorageError && error.code === 'DENIED') return { file, actual: undefined }
+        throw error
+      })
       if (!checked) continue
       counts.read += 1
       counts.bytes += checked.file.size

@@ -33,6 +33,10 @@ const sayings: Readonly<Record<Fault, string>> = {
   wrong: 'a stored blob no longer matches its digest: set aside, it will be fetched again',
   unreadable: 'a stored blob cannot be read: set aside, it will be fetched again',
 }
+const deniedLine =
+  'a stored blob may not be read by this user: it is left as it is until somebody gives it back'
+/** Milliseconds between two lines of that. */
+const tellMs = 60_000
 /** As many as are remembered. */
 const maximumLost = 10_000
 /** As many as a line of the log names. */
@@ -50,6 +54,10 @@ export class Damage {
   readonly #counts = { wrong: 0, unreadable: 0, missing: 0 }
   /** Damaged files that could not be moved out of the way. */
   readonly #stuck = new Map<Digest, SealedFile>()
+
+  /** Files that may not be read, which may be whole. */
+  readonly #denied = new Map<Digest, SealedFile>()
+  #toldDeniedAt = Number.NEGATIVE_INFINITY
 
   constructor(options: StoredParts) {
     this.#options = options
@@ -111,10 +119,34 @@ export class Damage {
     })
   }
 
-  /** As `BlobStore.stat`, without what is known to be damaged. */
+  /**
+   * Whether `error` says that this user may not read the file of a blob. It is left as it is, and gives way to any other;
+   * what is mirrored is fetched past it.
+   */
+  async denied(digest: Digest, error: unknown): Promise<boolean> {
+    if (!(error instanceof StorageError) || error.code !== 'DENIED') return false
+    const { store, logger } = this.#options
+    const file = await store.stat(digest).catch(() => undefined)
+    if (file && this.#denied.size < maximumLost) this.#denied.set(digest, file)
+    const now = performance.now()
+    if (now - this.#toldDeniedAt > tellMs) {
+      this.#toldDeniedAt = now
+      logger.error({ digest, err: error, blobs: this.#denied.size }, deniedLine)
+    }
+    return true
+  }
+
+  /** Somebody could read it. */
+  allowed(digest: Digest): void {
+    this.#denied.delete(digest)
+  }
+
+  /** As `BlobStore.stat`, without what is known to be damaged, or may not be read. */
   async stat(digest: Digest): Promise<SealedFile | undefined> {
     const file = await this.#options.store.stat(digest)
-    return file && !this.isStuck(digest, file) ? file : undefined
+    const denied = this.#denied.get(digest)
+    if (!file || this.isStuck(digest, file) || (denied && isSameFile(denied, file))) return undefined
+    return file
   }
 
   /** Whether this file is known to be damaged, and could not be moved: it is served to nobody, and gives way to any other. */

@@ -193,16 +193,17 @@ function leave(check: Check | undefined): void {
   if (check.readers === 0) check.left.abort(new Error('nobody reads it any more'))
 }
 
-/** A sector that cannot be read is as bad as wrong bytes. */
+/** A sector that cannot be read is as bad as wrong bytes; a file that may not be read is of as little use. */
 export function noneIfBroken(error: unknown): undefined {
-  if (error instanceof StorageError && (error.code === 'BROKEN' || error.code === 'CORRUPT')) return undefined
-  throw error
+  const isOfFile = error instanceof StorageError && ['BROKEN', 'CORRUPT', 'DENIED'].includes(error.code)
+  if (!isOfFile) throw error
 }
 
 /** What the disk does not give is a miss, for whoever has another way to it; the disk is asked until it is well. */
 export function missIfBroken(disk: DiskState): (error: unknown) => undefined {
   return (error) => {
-    disk.failed(error)
+    // What is somebody else's says nothing of the disk.
+    if (!(error instanceof StorageError && error.code === 'DENIED')) disk.failed(error)
     return noneIfBroken(error)
   }
 }

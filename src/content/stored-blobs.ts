@@ -43,6 +43,7 @@ export class StoredBlobs implements AsyncDisposable {
       await this.damage.missing(digest)
       return undefined
     }
+    this.damage.allowed(digest)
     if (this.damage.isStuck(digest, reader.file)) {
       await reader[Symbol.asyncDispose]()
       return undefined
@@ -85,7 +86,13 @@ export class StoredBlobs implements AsyncDisposable {
     const row = await this.#row(digest)
     const file = await store.stat(digest)
     if (file && row && row.size !== file.size) return this.#isDamaged(digest, file, 'wrong')
-    const checked = await whenNotBusy(() => store.check(digest, options), options.signal)
+    const checked = await whenNotBusy(() => store.check(digest, options), options.signal).catch(
+      async (error: unknown) => {
+        await this.damage.denied(digest, error)
+        throw error
+      },
+    )
+    this.damage.allowed(digest)
     if (!checked) {
       await this.damage.missing(digest)
       return 'absent'
@@ -169,6 +176,7 @@ export class StoredBlobs implements AsyncDisposable {
 
   /** The disk did not give something: resolves where it is out of the way now. Throws `error` where it was that once. */
   async #onFailure(digest: Digest, error: unknown): Promise<undefined> {
+    if (await this.damage.denied(digest, error)) throw error
     noneIfBroken(error)
     if ((await this.verify(digest)) === 'whole') throw error
   }

@@ -21,6 +21,10 @@ export const storageAnswers = {
   BUSY: { status: 503, message: 'the mirror has too much to do at once: try again' },
   READ_ONLY: diskFailed,
   CORRUPT: diskFailed,
+  DENIED: {
+    status: 500,
+    message: 'the mirror may not read its own file: somebody has changed its owner; the log has the details',
+  },
   BROKEN: diskFailed,
 } as const satisfies Readonly<Record<StorageErrorCode, unknown>>
 

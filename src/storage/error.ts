@@ -4,9 +4,9 @@ const { errno } = constants
 
 /**
  * What a disk does to us. FULL: no room, or a quota is used up. READ_ONLY. BUSY: descriptors, memory or a lock are
- * short for a moment: try again. CORRUPT: what is stored is damaged. BROKEN: everything else, bad sectors included.
+ * short for a moment: try again. CORRUPT: what is stored is damaged. DENIED: a stored blob whose file this user may not read: it may be whole. BROKEN: everything else, bad sectors included.
  */
-export type StorageErrorCode = 'FULL' | 'READ_ONLY' | 'BUSY' | 'CORRUPT' | 'BROKEN'
+export type StorageErrorCode = 'FULL' | 'READ_ONLY' | 'BUSY' | 'CORRUPT' | 'DENIED' | 'BROKEN'
 
 /** The disk failed, not the client and not an upstream. `cause` is what the file system or SQLite said. */
 export class StorageError extends Error {

@@ -7,6 +7,7 @@ import type { SealedFile } from '../partial.ts'
 import { absentIfMissing } from './file-errors.ts'
 import type { HashingThread } from './hashing-thread.ts'
 import { sealedFile } from './sealed-file.ts'
+import { deniedIfNotAllowed } from './stored-file.ts'
 
 /** The folder of a blob below `blobs/`: `<algorithm>/<first two hex digits>`. */
 export function folderOf(digest: Digest): string {
@@ -35,9 +36,12 @@ export async function checkBlob(
   const file = await statBlob(directory, digest)
   if (!file) return undefined
   const request = { path: blobPath(directory, digest), algorithm: digestAlgorithm(digest), isGentle }
-  const checking = asStorageError(`${digest} could not be read`, hashing.hash(request, signal))
+  const hashed = hashing.hash(request, signal).catch(async (error: unknown) => {
+    throw await deniedIfNotAllowed(error, request.path, digest)
+  })
+  const checking = asStorageError(`${digest} could not be read`, hashed)
   return checking.catch(async (error: unknown) => {
-    if (!(error instanceof StorageError) || error.code === 'BUSY') throw error
+    if (!(error instanceof StorageError) || error.code === 'BUSY' || error.code === 'DENIED') throw error
     return (await statBlob(directory, digest)) && { file, actual: undefined }
   })
 }

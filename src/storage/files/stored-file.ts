@@ -1,9 +1,9 @@
 import { type BigIntStats, fstatSync } from 'node:fs'
-import { constants, open } from 'node:fs/promises'
+import { constants, lstat, open } from 'node:fs/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { FileLook, StoredBlob } from '../blob-store.ts'
 import { asStorageError, StorageError } from '../error.ts'
-import { absentIfMissing } from './file-errors.ts'
+import { absentIfMissing, fileErrorCode } from './file-errors.ts'
 import { sealedFile } from './sealed-file.ts'
 
 /** For reading; neither follows a link nor waits for the other end of a pipe. */
@@ -11,7 +11,9 @@ export const plainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O
 
 /** A reader of the file of a blob, to be closed by the caller; undefined where there is no plain file. Throws the file system's own error. */
 export async function openStoredFile(path: string, digest: Digest): Promise<StoredBlob | undefined> {
-  const file = await absentIfMissing(open(path, plainFile))
+  const file = await absentIfMissing(open(path, plainFile)).catch(async (error: unknown) => {
+    throw await deniedIfNotAllowed(error, path, digest)
+  })
   if (!file) return undefined
   try {
     const stats = await file.stat({ bigint: true })
@@ -42,6 +44,22 @@ export async function openStoredFile(path: string, digest: Digest): Promise<Stor
     await file.close()
     throw error
   }
+}
+
+/** A StorageError that says whose file it is, where this user may not read it; else the same error. */
+export async function deniedIfNotAllowed(error: unknown, path: string, digest: Digest): Promise<unknown> {
+  const code = fileErrorCode(error)
+  if (code !== 'EACCES' && code !== 'EPERM') return error
+  const owner = await lstat(path).then(
+    ({ uid }) => uid,
+    () => undefined,
+  )
+  const own = process.geteuid?.()
+  const why =
+    owner === undefined || owner === own
+      ? 'its rights, or those of a folder above it, do not let this user read it'
+      : `${path} belongs to user ${owner}, and this is user ${own}: give it to this user (chown ${own})`
+  return new StorageError('DENIED', `${digest} may not be read: ${why}`, { cause: error })
 }
 
 /** At once: nobody reads the disk for what is known of an open file, and another thread would cost more. */
