@@ -80,12 +80,12 @@ export class Collector implements AsyncDisposable {
   async collect(signal?: AbortSignal): Promise<void> {
     // Also while nothing goes: it has to see the time of day.
     const at = this.#clock.now()
-    if (this.#clock.uptimeMs < this.#settleMs) return
     const before = { ...this.#collected }
     const startedAt = performance.now()
     try {
+      // At once: nobody can want bytes without a record, and on a small disk they are the room that is missing.
       await this.#finishRemovals(signal)
-      await this.#letIdleGo(at, signal)
+      if (this.#clock.uptimeMs >= this.#settleMs) await this.#letIdleGo(at, signal)
     } finally {
       const blobs = this.#collected.blobs - before.blobs
       const bytes = this.#collected.bytes - before.bytes

@@ -3,7 +3,7 @@
  * to the end; a disk and a catalog that hang; that nobody is told where the data lies; a line a minute.
  */
 import assert from 'node:assert/strict'
-import { open, rm, statfs, writeFile } from 'node:fs/promises'
+import { open, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -200,10 +200,11 @@ test('a disk that hangs: it is said soon, pulls go on, stored or not, and it is 
   await until(async () => (await readyz(mirror.url)).status === 'ready')
 })
 
-test('something in the place of a folder is a broken disk', async () => {
+test('something in the place of a folder gives way to it, and the disk is well', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9', diskProbeMs: 10 })
-  // A folder that is missing is made again; a file in its place is not.
-  await rm(join(mirror.directory, 'partial'), { recursive: true })
-  await writeFile(join(mirror.directory, 'partial'), '')
-  await until(async () => (await readyz(mirror.url)).reason?.startsWith('the disk fails') === true)
+  const folder = join(mirror.directory, 'partial')
+  await rm(folder, { recursive: true })
+  await writeFile(folder, '')
+  await until(async () => (await stat(folder).catch(() => undefined))?.isDirectory() === true)
+  await until(async () => (await readyz(mirror.url)).status === 'ready')
 })
