@@ -49,6 +49,15 @@ function catalogListeners({ store, lock, logger }: CatalogOptions): CatalogListe
         { keptAs },
         'catalog.db was removed or replaced while it was in use: it was put back with all that was in it; copy or change the data folder only while this process is stopped',
       ),
+    onOverwritten: () =>
+      logger.error(
+        'another program has written an older catalog.db, or another one, over that which was in use: what was pushed since is put back from pushed.journal, and what was mirrored since is asked for again; copy or change the data folder only while this process is stopped',
+      ),
+    onForeignJournal: (keptAs) =>
+      logger.error(
+        { keptAs },
+        'catalog.db-wal is of a newer catalog.db than the one that lies beside it: it was set aside, and what was pushed since is put back from pushed.journal',
+      ),
     onMigrated: (fromSchema, ms) =>
       logger.info(
         { fromSchema, ms: Math.round(ms) },
@@ -87,6 +96,7 @@ function tellFound({ replayed, keptAs }: FoundJournal, logger: Logger): void {
   if (!replayed) return
   const { changes, removed, unreadable } = replayed
   const counts = { changes, removed, unreadable }
+  if (changes + removed + unreadable === 0) return
   if (unreadable === 0)
     logger.warn(counts, 'the catalog lacked what was pushed here: it has it from pushed.journal')
   else

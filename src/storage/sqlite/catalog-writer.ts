@@ -9,6 +9,7 @@ import { StorageError } from '../error.ts'
 import { Reserve } from '../reserve.ts'
 import { checkpointIfRoom } from './checkpoint.ts'
 import { FilesInPlace } from './files-in-place.ts'
+import { ForeignFile, OwnGeneration } from './generation.ts'
 import { migrate } from './migrations/migrate.ts'
 import { openDatabase } from './open-database.ts'
 import type { FoundJournal } from './pushed/open-both.ts'
@@ -58,17 +59,19 @@ if (damagedPath !== undefined) {
 const statements = new Statements(database)
 const totals = new StoredTotals(database)
 const files = new FilesInPlace(path)
+const generation = new OwnGeneration(database, path)
+/** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */
+let damage: unknown
 const pushed = pushedPath === undefined ? undefined : openPushed(pushedPath)
 /** Verbs of which a power cut may take what nothing was committed after: a kill of the process takes nothing of any. */
 const unsynced: ReadonlySet<Asked['verb']> = new Set(['beginUpload'])
 let queue: Asked[] = []
 let isSyncing = true
-/** Why nothing is written any more: the file is damaged, and what was added to it would be lost with it. */
-let damage: unknown
 
 port.on('message', (request: WriterRequest) => {
   if (!request) {
     commitQueued()
+    tellIfOverwritten()
     pushed?.close()
     database.close()
     port.close()
@@ -111,13 +114,14 @@ function commitQueued(): void {
 function commit(batch: readonly Asked[]): unknown {
   if (batch.length === 0) return undefined
   try {
-    if (damage) throw damage
-    files.assertThere()
+    assertSound()
     syncIf(batch.some(({ verb }) => !unsynced.has(verb)))
     database.exec('BEGIN IMMEDIATE')
     const replies = batch.map(runVerb)
     const changes = pushed?.numbered(batch.flatMap((asked, n) => done(asked, replies[n])))
+    if (!batch.every(isProbe)) generation.count()
     database.exec('COMMIT')
+    generation.committed()
     pushed?.append(changes ?? [])
     if (reserve?.isGivenUp) cutJournal()
     else files.committed()
@@ -127,8 +131,30 @@ function commit(batch: readonly Asked[]): unknown {
   } catch (error) {
     if (isDamage(error)) damage = error
     rollBack()
+    if (error instanceof ForeignFile) tellIfOverwritten()
     return error
   }
+}
+
+/** Throws DamagedRecord where what is written to the catalog would be lost. */
+function assertSound(): void {
+  if (damage) throw damage
+  files.assertThere()
+  generation.assertThere()
+}
+
+function tellIfOverwritten(): void {
+  try {
+    generation.assertThere()
+  } catch (error) {
+    damage ??= error
+    if (error instanceof ForeignFile) port?.postMessage({ overwritten: true } satisfies WriterMessage)
+  }
+}
+
+/** It asks whether the catalog can be written, and changes nothing. */
+function isProbe({ verb, parameters }: Asked): boolean {
+  return verb === 'used' && (parameters[0] as readonly unknown[]).length === 0
 }
 
 /** Before the replies: who hears that something was done finds it counted. */
@@ -149,6 +175,7 @@ function openPushed(path: string): PushedJournal {
     path,
     catalogPath: workerData.path,
     isSalvaged: damagedPath !== undefined,
+    assertSound,
     onTrouble: (error) => {
       port?.postMessage({
         trouble: error instanceof Error ? error.message : undefined,
@@ -161,6 +188,7 @@ function openPushed(path: string): PushedJournal {
 function cutJournal(): boolean {
   const isShorter = checkpointIfRoom(database, path)
   files.committed()
+  generation.committed()
   return isShorter
 }
 

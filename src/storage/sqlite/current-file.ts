@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { StorageError } from '../error.ts'
+import { setForeignJournalAside } from './generation.ts'
 import { assertUnused } from './open-database.ts'
 import { type OpenFile, type OpeningListeners, openFile } from './open-file.ts'
 import { OpenMark } from './open-mark.ts'
-import { finishRebuild, putBack, rebuild, removeUnfinished } from './rebuild.ts'
+import { finishRebuild, putBack, rebuild, removeUnfinished, takeOverwritten } from './rebuild.ts'
 import { isDamage } from './sqlite-errors.ts'
 import type { CatalogBeside } from './writer-thread.ts'
 
@@ -16,6 +17,10 @@ export interface CatalogListeners extends OpeningListeners {
   readonly onPutBack?: ((keptAs: string | undefined) => void) | undefined
   /** It is about to be put back; where this throws it is not. */
   readonly beforePutBack?: (() => void) | undefined
+  /** Somebody has written another one into it while it was open: that one is used, with what was pushed since. */
+  readonly onOverwritten?: (() => void) | undefined
+  /** Its journal was one of a newer file, and is kept under this name: an older catalog was put back. */
+  readonly onForeignJournal?: ((keptAs: string) => void) | undefined
   /** Its journal, with the last changes, was removed since a process ended that did not stop properly. */
   readonly onJournalLost?: (() => void) | undefined
 }
@@ -53,7 +58,10 @@ export class CurrentFile implements AsyncDisposable {
     const isThere = existsSync(path)
     if (isThere) await removeUnfinished(path)
     else await finishRebuild(path)
-    const isJournalLost = isThere && new OpenMark(path).isSet && !existsSync(`${path}-wal`)
+    const foreignJournal = isThere ? setForeignJournalAside(path) : undefined
+    if (foreignJournal !== undefined) listeners.onForeignJournal?.(foreignJournal)
+    const isJournalLost =
+      isThere && foreignJournal === undefined && new OpenMark(path).isSet && !existsSync(`${path}-wal`)
     assertUnused(path)
     if (isJournalLost) listeners.onJournalLost?.()
     try {
@@ -103,6 +111,10 @@ export class CurrentFile implements AsyncDisposable {
     const isWanted = existsSync(dirname(this.#path))
     if (this.#file?.files.areGone && isWanted) this.replace(this.#file)
     else if (this.#unsaved) this.#beginAfter(this.#unsaved)
+    else if (this.#file && isWanted) {
+      await this.#file.writer[Symbol.asyncDispose]()
+      if (this.#file?.writer.isOverwritten) this.replace(this.#file)
+    }
     await this.#opening.catch((error) => {
       if (this.#unsaved) throw error
     })
@@ -134,6 +146,17 @@ export class CurrentFile implements AsyncDisposable {
     }
   }
 
+  /** Whoever has written it may not have come to its end. */
+  async #openOrRebuild(): Promise<OpenFile> {
+    try {
+      return await openFile(this.#path, {}, this.#beside)
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      this.#listeners.onDamaged?.(await rebuild(this.#path, this.#beside))
+      return openFile(this.#path, {}, this.#beside)
+    }
+  }
+
   #beginAfter(former: OpenFile): void {
     this.#unsaved = undefined
     this.#opening = this.#begin(former)
@@ -148,6 +171,12 @@ export class CurrentFile implements AsyncDisposable {
         this.#listeners.beforePutBack?.()
         const keptAs = await putBack(this.#path, former.database, former.files)
         this.#listeners.onPutBack?.(keptAs)
+      } else if (former.writer.isOverwritten) {
+        this.#listeners.beforePutBack?.()
+        await takeOverwritten(this.#path, former.database)
+        this.#listeners.onOverwritten?.()
+        this.#file = await this.#openOrRebuild()
+        return
       } else {
         former.database.close()
         this.#replacements += 1

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { copyFile, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { backup, type DatabaseSync } from 'node:sqlite'
 import { databaseLocation } from './database-location.ts'
@@ -61,6 +61,21 @@ export async function putBack(
   for (const ending of ['-wal', '-shm']) await rm(path + ending, { force: true })
   await finishRebuild(path)
   return keptAs
+}
+
+/**
+ * Somebody has written another catalog into the file of one that is open: it becomes that one, without the journal, which goes
+ * on from what is not there any more. `database` is the only connection to it, and is closed.
+ */
+export async function takeOverwritten(path: string, database: DatabaseSync): Promise<void> {
+  await removeUnfinished(path)
+  // A copy: to close the last connection brings the journal to the file that it has open.
+  await copyFile(path, rebuiltPath(path))
+  const copy = await open(rebuiltPath(path))
+  await copy.sync().finally(() => copy.close())
+  for (const ending of ['-wal', '-shm']) await rm(path + ending, { force: true })
+  await finishRebuild(path)
+  database.close()
 }
 
 /** Gives a new catalog that is whole the place that it was made for, if it has not got it. */

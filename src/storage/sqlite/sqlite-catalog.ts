@@ -120,7 +120,7 @@ export class SqliteCatalog implements Catalog {
     const file = await this.#file.writable()
     if (file.files.areGone) this.#file.replace(file)
     // A transaction without a change costs no sync.
-    await (await this.#file.writable()).writer.run('used', [[], Date.now()])
+    await this.used([], Date.now())
   }
 
   /** Rejects where its file was removed and cannot be put back: what it held is lost. */

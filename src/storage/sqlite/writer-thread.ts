@@ -55,6 +55,8 @@ export type WriterMessage =
   | { readonly usage: Usage; readonly found?: FoundJournal | undefined }
   /** Why that journal cannot be written; undefined where it can be again. */
   | { readonly trouble: string | undefined }
+  /** Somebody else has written another catalog into the file. */
+  | { readonly overwritten: true }
 
 /** Of its heap, in MiB: what it is sent lives for one commit. Left to itself this part grows to several times that. */
 const maxYoungGenerationSizeMb = 8
@@ -66,6 +68,7 @@ export class WriterThread implements AsyncDisposable {
   #nextId = 0
   #usage: Usage = nothingStored
   #failure: Error | undefined
+  #isOverwritten = false
 
   private constructor(worker: Worker, beside: CatalogBeside) {
     this.#worker = worker
@@ -91,6 +94,11 @@ export class WriterThread implements AsyncDisposable {
     // It tells once that it has opened the file; where it cannot, `once` rejects with its error.
     await once(worker, 'message')
     return thread
+  }
+
+  /** Whether somebody else has written another catalog into the file; known for sure once this one has ended. */
+  get isOverwritten(): boolean {
+    return this.#isOverwritten
   }
 
   /** How much is stored, with all that has resolved. */
@@ -125,7 +133,8 @@ export class WriterThread implements AsyncDisposable {
     if ('usage' in message) {
       this.#usage = message.usage
       if (message.found?.replayed || message.found?.keptAs) pushed?.onFound?.(message.found)
-    } else if ('trouble' in message) pushed?.onTrouble?.(message.trouble)
+    } else if ('overwritten' in message) this.#isOverwritten = true
+    else if ('trouble' in message) pushed?.onTrouble?.(message.trouble)
     else this.#settle(message)
   }
 

@@ -47,6 +47,7 @@ export class JournalFile {
   readonly #file: number
   #header: JournalHeader | undefined
   #size: number
+  #isCut = false
 
   private constructor(path: string, file: number, header: JournalHeader | undefined, size: number) {
     this.#path = path
@@ -71,6 +72,12 @@ export class JournalFile {
   /** Undefined where its bytes are not those that were written. */
   get header(): JournalHeader | undefined {
     return this.#header
+  }
+
+  /** Parts of it, known by now, that are not there or not as they were written: its header, its end. */
+  get lacking(): number {
+    const isShort = this.#size < (this.#header?.size ?? headerSize)
+    return (this.#header ? 0 : 1) + (this.#isCut || isShort ? 1 : 0)
   }
 
   /** Bytes. */
@@ -163,6 +170,7 @@ export class JournalFile {
 
   #cut(size: number): void {
     if (size >= this.#size) return
+    this.#isCut = true
     ftruncateSync(this.#file, size)
     fdatasyncSync(this.#file)
     this.#size = size

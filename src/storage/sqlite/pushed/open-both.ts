@@ -15,6 +15,8 @@ export interface PushedJournalOptions {
   readonly catalogPath: string
   /** The catalog was filled with what could be read of a damaged one. */
   readonly isSalvaged: boolean
+  /** Throws where the file of the catalog is not the one that was opened any more. */
+  readonly assertSound?: (() => void) | undefined
   /** Bytes of changes after which it is written anew, where they are as much as what was there before them as well. */
   readonly roomForChanges?: number
   /** Milliseconds after which it is tried once more to write it anew. */
@@ -98,7 +100,7 @@ function nameCatalog({ statements }: PushedJournalOptions, id: number): number {
   return id
 }
 
-function factOf(statements: Statements, name: FactName): number | undefined {
+export function factOf(statements: Statements, name: FactName): number | undefined {
   return statements.get('fact', name)?.value as number | undefined
 }
 

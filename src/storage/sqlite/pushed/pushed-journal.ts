@@ -1,9 +1,11 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { DamagedRecord } from '../sqlite-errors.ts'
 import { changeBy, type Numbered } from './change.ts'
 import { JournalFile } from './journal-file.ts'
 import {
   type FoundJournal,
+  factOf,
   numberFact,
   type OpenedJournal,
   openBoth,
@@ -164,6 +166,7 @@ export class PushedJournal {
   #rewrite(): void {
     if (this.#next || this.#isClosed) return
     try {
+      this.#assertKnown()
       this.#assertRoom()
       const mode = statSync(this.#options.catalogPath).mode & 0o777
       const file = JournalFile.create(this.#nextPath, mode)
@@ -201,6 +204,7 @@ export class PushedJournal {
 
   #place(next: NextFile): void {
     try {
+      this.#assertKnown()
       renameSync(this.#nextPath, this.#options.path)
       syncFolder(dirname(this.#options.path))
     } catch (error) {
@@ -243,6 +247,15 @@ export class PushedJournal {
     this.#next.file.close()
     this.#next = undefined
     rmSync(this.#nextPath, { force: true })
+  }
+
+  /** A catalog that knows less than the journal gets what it lacks from that, never the other way round. */
+  #assertKnown(): void {
+    const { assertSound, statements } = this.#options
+    assertSound?.()
+    if ((factOf(statements, numberFact) ?? 0) < this.#number) {
+      throw new DamagedRecord('the catalog lacks changes that pushed.journal has')
+    }
   }
 
   /** What is given up half-way would have had the last bytes of a disk meanwhile. */

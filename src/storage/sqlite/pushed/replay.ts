@@ -25,7 +25,7 @@ const unpinLocal = `
 export interface Replayed {
   /** Changes that the catalog lacked. */
   readonly changes: number
-  /** Lines whose bytes are not those that were written. */
+  /** Lines whose bytes are not those that were written, the header and an end that is cut among them. */
   readonly unreadable: number
   /** Manifests and tags of an older catalog that had been deleted since. */
   readonly removed: number
@@ -57,7 +57,7 @@ export function replay(
   const isAll = after < from
   const there = new Set<string>()
   let changes = 0
-  let unreadable = 0
+  let unreadable = journal.lacking
   for (const { change } of journal.lines()) {
     if (!change) unreadable += 1
     else if (isAll || (change.number ?? 0) > after) {
