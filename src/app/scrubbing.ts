@@ -40,6 +40,7 @@ export function startScrubbing(
       catalog,
       store: { quarantine: store.quarantine, stat: (digest) => damage.stat(digest) },
       lost: damage.lost,
+      restore: (digest, signal) => blobs.stored.restore(digest, signal),
       mirrored: (key) => {
         const upstream = upstreams.find(({ name }) => name === originOf(key))
         return upstream && new MirroredRepository(mirror, upstream, nameOf(key))

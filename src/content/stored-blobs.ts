@@ -103,6 +103,20 @@ export class StoredBlobs implements AsyncDisposable {
     return 'whole'
   }
 
+  /** Stores what is quarantined of a blob again, where it is whole: whether it was. Throws StorageError. */
+  async restore(digest: Digest, signal?: AbortSignal): Promise<boolean> {
+    const { store, records, lock, logger } = this.#options
+    if (!(await store.quarantine.isWhole(digest, signal))) return false
+    // Guards against this order: (1) the file comes back. (2) It is evicted. (3) It is recorded.
+    return lock.run(digest, async () => {
+      const file = await store.quarantine.restore(digest)
+      if (!file) return false
+      await records.sealed(digest, file, Date.now())
+      logger.info({ digest }, 'a blob that was set aside is whole, and stored again')
+      return true
+    })
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#checks[Symbol.asyncDispose]()
   }

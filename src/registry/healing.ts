@@ -21,6 +21,8 @@ export interface HealingOptions {
   readonly lost: Set<Digest>
   /** A repository of an upstream as anybody pulls from it; undefined where that upstream is not configured any more. */
   readonly mirrored: (repository: RepositoryKey) => Pick<Repository, 'blob'> | undefined
+  /** Stores again what is quarantined of a blob, where that is whole after all: whether it was. */
+  readonly restore?: (digest: Digest, signal?: AbortSignal) => Promise<boolean>
   /** Whether clients wait for bytes of upstreams. */
   readonly isBusy: () => boolean
   readonly logger: Logger
@@ -84,11 +86,12 @@ export class Healing implements AsyncDisposable {
 
   /** Tries once what is due. Throws StorageError, and the reason of `signal`. */
   async heal(signal?: AbortSignal): Promise<void> {
-    const { store, lost } = this.#options
+    const { store, lost, restore } = this.#options
     for (const digest of new Set([...lost, ...store.quarantine.list().map((blob) => blob.digest)])) {
       if (performance.now() < (this.#retries.get(digest)?.at ?? 0)) continue
       await this.#letGoFirst(signal)
-      const outcome = (await store.stat(digest)) ? 'whole' : await this.#fetch(digest, signal)
+      const isHere = (await store.stat(digest)) || (await restore?.(digest, signal))
+      const outcome = isHere ? 'whole' : await this.#fetch(digest, signal)
       if (outcome === 'whole') await this.#isWhole(digest)
       else await this.#isNot(digest, outcome)
     }

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 import type { StoredTotal } from './blob-store.ts'
+import type { SealedFile } from './partial.ts'
 
 /** A file that does not have the bytes of its digest. */
 export interface QuarantinedBlob {
@@ -20,6 +21,10 @@ export interface Quarantine {
   list(): readonly QuarantinedBlob[]
   /** Takes what is stored under a digest, in place of what it had of it, and returns its bytes; 0 where nothing is. */
   put(digest: Digest): Promise<number>
+  /** Whether what it has of a digest are its bytes after all. Rejects when `signal` aborts. */
+  isWhole(digest: Digest, signal?: AbortSignal): Promise<boolean>
+  /** Stores what it has of a digest again; undefined where that is nothing. */
+  restore(digest: Digest): Promise<SealedFile | undefined>
   /** Removes what it has of a digest and returns the bytes that are free; 0 where that is nothing. */
   remove(digest: Digest): Promise<number>
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, readFile, rm, statfs, unlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, digestAlgorithm } from '../../oci/digest.ts'
 import type {
   BlobStore,
   CheckedBlob,
@@ -77,8 +77,19 @@ export class FileBlobStore implements BlobStore {
       const what = `${directory} has layout version ${version}, this program knows ${layoutVersion}`
       throw new NewerDataError(what)
     }
-    const quarantine = await FileQuarantine.open(join(directory, 'quarantine'), (...file) =>
-      store.#take(...file),
+    const quarantine = await FileQuarantine.open(
+      join(directory, 'quarantine'),
+      (...file) => store.#take(...file),
+      {
+        hash: async (path, digest, signal) => {
+          const request = { path, algorithm: digestAlgorithm(digest), isGentle: true }
+          return (await store.#hashing.hash(request, signal)).actual
+        },
+        store: async (path, digest, size) => {
+          await asStorageError(`${digest} could not be stored again`, store.#publish(path, digest, size))
+          return store.stat(digest)
+        },
+      },
     )
     const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine)
     await store.#writers.takeOver(join(directory, 'partial'))

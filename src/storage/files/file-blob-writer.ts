@@ -35,6 +35,8 @@ export class FileBlobWriter implements BlobWriter {
   /** Of the first `size` bytes; undefined where it has to be computed from the file. */
   #hash: Hash | undefined
   #sync: SyncPolicy | undefined
+  /** Of the file, when it was written to last. */
+  #trace: string | undefined
   /** What is under way with the file: one thing at a time. */
   #working: Promise<unknown> = Promise.resolve()
   #failure: Error | undefined
@@ -125,6 +127,7 @@ export class FileBlobWriter implements BlobWriter {
   async #append(pieces: readonly Uint8Array[]): Promise<void> {
     this.#hooks.beforeWrite()
     const file = await this.#opened()
+    this.#doubtIfTouched(file)
     const hash = this.#hash ?? (await this.#rehash(this.#algorithm))
     const total = pieces.reduce((sum, { length }) => sum + length, 0)
     // Written by another thread, and hashed by this one meanwhile: where the file fails, the hash is of no use.
@@ -134,11 +137,13 @@ export class FileBlobWriter implements BlobWriter {
     await writing
     this.#hash = hash
     this.#size += total
+    this.#trace = traceOf(file)
     this.#sync?.wrote(total)
   }
 
   async #verify(expected: Digest): Promise<void> {
     const algorithm = digestAlgorithm(expected)
+    this.#doubtIfTouched(await asStorageError(`upload ${this.id} could not be opened`, this.#opened()))
     const isHashed = this.#hash !== undefined && algorithm === this.#algorithm
     const hashing = isHashed ? undefined : this.#rehash(algorithm)
     await asStorageError(`upload ${this.id} could not be hashed`, Promise.resolve(hashing))
@@ -164,6 +169,11 @@ export class FileBlobWriter implements BlobWriter {
   /** At once: nobody reads the disk for what is known of an open file, and another thread would cost more. */
   #statsOf({ fd }: FileHandle): SealedFile {
     return sealedFile(fstatSync(fd, { bigint: true }))
+  }
+
+  /** Somebody else has written to it: what counts is what is in it now. */
+  #doubtIfTouched(file: FileHandle): void {
+    if (this.#trace !== undefined && traceOf(file) !== this.#trace) this.#hash = undefined
   }
 
   async #opened(): Promise<FileHandle> {
@@ -225,6 +235,11 @@ export class FileBlobWriter implements BlobWriter {
       this.#hooks.onEnd(removes ? 'gone' : 'stays')
     }
   }
+}
+
+function traceOf({ fd }: FileHandle): string {
+  const { ino, size, mtimeNs } = fstatSync(fd, { bigint: true })
+  return `${ino} ${size} ${mtimeNs}`
 }
 
 async function closedOnFailure<Value>(file: FileHandle, work: () => Promise<Value>): Promise<Value> {

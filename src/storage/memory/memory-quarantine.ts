@@ -29,6 +29,13 @@ export class MemoryQuarantine implements Quarantine {
     return size
   }
 
+  /** It has no bytes. */
+  async isWhole(): Promise<boolean> {
+    return false
+  }
+
+  async restore(): Promise<undefined> {}
+
   async remove(digest: Digest): Promise<number> {
     const size = this.#blobs.get(digest)?.size ?? 0
     this.#blobs.delete(digest)
