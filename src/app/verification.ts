@@ -8,7 +8,7 @@ import { FileQuarantine } from '../storage/files/file-quarantine.ts'
 import { HashingThread } from '../storage/files/hashing-thread.ts'
 import type { SealedFile } from '../storage/partial.ts'
 import { nameOf } from '../storage/repository-key.ts'
-import { CatalogGlance } from '../storage/sqlite/catalog-glance.ts'
+import { CatalogGlance, isInUse } from '../storage/sqlite/catalog-glance.ts'
 
 export interface VerificationOptions {
   /** Of the blobs, which are read whole: from 0 to 1. All are looked at. */
@@ -39,6 +39,8 @@ export interface Verified {
   readonly quarantined: StoredTotal
   /** Why the catalog could not be read: nothing of what it says was compared. */
   readonly catalogFailure?: string
+  /** A mirror runs and has the catalog to itself (docs/decisions/0046): the same, and no fault. */
+  readonly isCatalogInUse: boolean
 }
 
 const pageSize = 1000
@@ -90,7 +92,8 @@ export async function verifyFolder(directory: string, options: VerificationOptio
       if (actual !== digest && (await isStill(directory, digest, checked.file.inode)))
         await add(digest, actual === undefined ? 'unreadable' : 'wrong')
     }
-    onProgress?.({ ...counts, damaged, unreadable: [...unreadable], quarantined })
+    const { isInUse: isCatalogInUse } = catalog
+    onProgress?.({ ...counts, damaged, unreadable: [...unreadable], quarantined, isCatalogInUse })
   }
   const rows = pages(async (after) => {
     const page = catalog.ask((glance) => glance.blobs({ after, limit: pageSize }))
@@ -116,12 +119,13 @@ export async function verifyFolder(directory: string, options: VerificationOptio
     counts.blobs += 1
     await add(digest, found ?? 'missing')
   }
-  const { failure } = catalog
+  const { failure, isInUse } = catalog
   return {
     ...counts,
     damaged,
     unreadable: [...unreadable],
     quarantined,
+    isCatalogInUse: isInUse,
     ...(failure === undefined ? {} : { catalogFailure: failure }),
   }
 }
@@ -133,6 +137,7 @@ const leave = async (): Promise<undefined> => undefined
 class Records implements Disposable {
   #glance: CatalogGlance | undefined
   #failure: string | undefined
+  #isInUse = false
 
   constructor(path: string) {
     this.#try(() => {
@@ -142,6 +147,11 @@ class Records implements Disposable {
 
   get failure(): string | undefined {
     return this.#failure
+  }
+
+  /** Whether another process lets nobody read it. */
+  get isInUse(): boolean {
+    return this.#isInUse
   }
 
   ask<Answer>(question: (glance: CatalogGlance) => Answer): Answer | undefined {
@@ -157,7 +167,8 @@ class Records implements Disposable {
     try {
       return work()
     } catch (error) {
-      this.#failure = error instanceof Error ? error.message : String(error)
+      if (isInUse(error)) this.#isInUse = true
+      else this.#failure = error instanceof Error ? error.message : String(error)
       this[Symbol.dispose]()
       this.#glance = undefined
       return undefined

@@ -88,6 +88,9 @@ function isRepaired(
 
 type Shown = DamagedBlob & { readonly isRepaired: boolean }
 
+const inUse =
+  'the mirror that runs has its catalog to itself on this file system: blobs were compared with their digests alone'
+
 function sentences(
   folder: string,
   {
@@ -98,12 +101,14 @@ function sentences(
     unreadable,
     quarantined,
     catalogFailure,
+    isCatalogInUse,
   }: Omit<Verified, 'damaged'> & { readonly damaged: readonly Shown[] },
   sample: { readonly share: number; readonly seed: string } | undefined,
 ): string {
   const chosen = sample && `, a share of ${sample.share * 100}% by --seed ${sample.seed}`
   const lines = [
     ...(catalogFailure === undefined ? [] : [`the catalog could not be read: ${catalogFailure}`]),
+    ...(isCatalogInUse ? [inUse] : []),
     ...unreadable.map((name) => `${name} could not be read: are its owner and its rights right?`),
     ...damaged.map(
       (one) => `${one.digest}  ${one.found}${one.isRepaired ? ', whole again' : ''}${pushedTo(one)}`,

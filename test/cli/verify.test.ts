@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmod, chown, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -182,6 +183,19 @@ test('beside a running mirror it verifies, and repairs nothing: 11, with who has
   assert.equal(refused.code, 11)
   assert.match(refused.error, new RegExp(`in use by process ${process.pid} on .*: stop that one first`))
   assert.equal(refused.out, '')
+})
+
+test('a catalog that the mirror has to itself is no damage: blobs are compared with their digests', async (t) => {
+  const { folder, mirrored } = await filled(t)
+  using database = new DatabaseSync(join(folder, 'catalog.db'))
+  database.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE')
+  const whole = await run(folder)
+  assert.deepEqual([whole.code, whole.error], [0, ''])
+  assert.match(whole.out, /has its catalog to itself .*\n.*: 5 blobs, .*\nnothing is damaged\n$/)
+  await flip(pathOf(folder, mirrored.config.digest))
+  const damaged = await run(folder)
+  assert.equal(damaged.code, 12)
+  assert.match(damaged.out, /1 damaged/)
 })
 
 test('a sample reads a part, the same for the same seed, and looks at the sizes of all', async (t) => {

@@ -4,6 +4,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { PageOf } from '../page-of.ts'
 import { lostDigests } from './lost-content.ts'
 import { sqliteReads } from './reads.ts'
+import { sqliteBusy, sqliteCode } from './sqlite-errors.ts'
 import { Statements } from './statements.ts'
 
 /** What a catalog says, looked up beside whoever uses it; nothing of it is changed. Dispose to close it. */
@@ -43,4 +44,9 @@ export class CatalogGlance implements Disposable {
   [Symbol.dispose](): void {
     this.#database.close()
   }
+}
+
+/** Whether a catalog could not be read since somebody has it to himself. */
+export function isInUse(error: unknown): boolean {
+  return sqliteCode(error) === sqliteBusy
 }
