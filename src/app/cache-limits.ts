@@ -7,7 +7,7 @@ import type { BlobStore } from '../storage/blob-store.ts'
 import type { Catalog } from '../storage/catalog.ts'
 
 export interface CacheLimitsParts {
-  readonly catalog: Pick<Catalog, 'usage' | 'fact' | 'setFact'>
+  readonly catalog: Pick<Catalog, 'usage' | 'blob' | 'fact' | 'setFact'>
   readonly store: Pick<BlobStore, 'list'>
   /** Bytes of the disk that holds the data folder. */
   readonly disk: () => Promise<DiskSize>
@@ -24,6 +24,8 @@ const gigabyte = 1e9
 const largest = { maxBytes: 50 * gigabyte, minFreeBytes: 5 * gigabyte } as const
 /** The share by which the size of a disk may differ: some count what others use of it. */
 const sameSize = 0.1
+/** Stored blobs that are looked up in the catalog. */
+const sampleSize = 100
 /** Bytes below which a cache is of no use to anybody. */
 const useless = 256 * 1024 * 1024
 
@@ -69,10 +71,12 @@ async function maxBytesOf(
     if (knownSize === undefined) await bestEffort(catalog.setFact('cache-disk-size', disk.size), () => {})
     return known
   }
-  const { cached, kept } = await catalog.usage()
-  // A catalog that is new beside blobs that are not: how much they are is known at the next start.
-  const isKnown = cached.blobs + kept.blobs > 0 || (await store.list({ limit: 1 })).length === 0
-  if (!isKnown) return largest.maxBytes
+  const { cached } = await catalog.usage()
+  // A catalog that is new beside blobs that are not, or has been told of what was pushed alone: how much they are is known
+  // at the next start, and no more than what is used of the disk.
+  const someStored = await store.list({ limit: sampleSize })
+  const rows = await Promise.all(someStored.map((digest) => catalog.blob(digest).catch(() => undefined)))
+  if (rows.includes(undefined)) return Math.max(largest.maxBytes, disk.size - disk.free)
   // An upgrade takes nothing away.
   const share = Math.min(largest.maxBytes, (disk.free + cached.bytes) * 0.8)
   const maxBytes = Math.max(cached.bytes, Math.floor(share))

@@ -38,6 +38,10 @@ export function eviction(options: EvictionOptions): { space: Space; evictor: Evi
     partials: store.partials,
     cachedBytes: async () =>
       evictor ? (await records.usage()).cached.bytes + store.quarantine.total.bytes + evictor.stuckBytes : 0,
+    unrecordedBytes: async () => {
+      const { cached, kept } = await records.usage()
+      return store.stored.bytes - cached.bytes - kept.bytes - (evictor?.stuckBytes ?? 0)
+    },
     onWait: () => (evictor ? evictor.wake() : space.nothingLeft()),
   })
   const evictor =

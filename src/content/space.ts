@@ -19,6 +19,8 @@ export interface SpaceOptions {
   readonly partials: Pick<Partials, 'find' | 'list' | 'remove'>
   /** Bytes that are stored and may be evicted, whole or damaged. */
   readonly cachedBytes: () => Promise<number>
+  /** Bytes in files of which nothing is recorded: not yet, or no more, or since no catalog can be read. */
+  readonly unrecordedBytes?: () => Promise<number>
   /** Somebody waits for room: `demand` says how much, and `freed` or `nothingLeft` is to be called. */
   readonly onWait: () => void
   /** Milliseconds without any progress after which nobody waits for room any longer. */
@@ -38,6 +40,7 @@ export interface Demand extends Lack {
 
 interface Figures {
   readonly cached: number
+  readonly unrecorded: number
   readonly room: DiskRoom
   /** Bytes that were granted and not written when the disk was looked at. */
   readonly missing: number
@@ -215,12 +218,12 @@ export class Space {
 
   async #figures(): Promise<Figures> {
     await this.resting.known()
-    const { cachedBytes, disk } = this.#options
+    const { cachedBytes, unrecordedBytes, disk } = this.#options
     const missing = this.#missing()
     const room = await disk().catch(() => endless)
     // Guards against this order: (1) what is stored is looked at. (2) A fill is stored, and gives its room back. (3) The
     // disk has told: its bytes would be counted by neither.
-    return { cached: await cachedBytes(), room, missing }
+    return { cached: await cachedBytes(), unrecorded: (await unrecordedBytes?.()) ?? 0, room, missing }
   }
 
   #missing(): number {
@@ -229,10 +232,11 @@ export class Space {
     return bytes
   }
 
-  #counted({ cached }: Figures): number {
-    let bytes = cached + this.#leaving + this.resting.bytesBeside(this.partials)
-    for (const one of this.#reservations) if (one.purpose === 'fill') bytes += one.counted
-    return bytes
+  #counted({ cached, unrecorded }: Figures): number {
+    let moving = this.#leaving
+    for (const one of this.#reservations) if (one.purpose === 'fill') moving += one.counted
+    // What is on its way in or out may be among those files.
+    return cached + Math.max(moving, unrecorded) + this.resting.bytesBeside(this.partials)
   }
 
   #lack(figures: Figures, need: Need, limits = this.limits): Lack {

@@ -76,7 +76,16 @@ test('beside blobs of which a new catalog knows nothing it is found out at the n
   const writer = await given.store.writers.open({ id: 'upload-1', algorithm: 'sha256' })
   await writer.append([Buffer.from('a')])
   await writer.seal(digestOf(Buffer.from('a')))
-  assert.equal((await cacheLimits(auto, given)).maxBytes, 50 * gb)
+  assert.equal(
+    (await cacheLimits({ ...auto }, { ...given, disk: async () => ({ free: 1 * gb, size: 40 * gb }) }))
+      .maxBytes,
+    50 * gb,
+  )
+  // It may all be ours.
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 499 * gb)
+  // Of what was pushed pushed.journal has told.
+  await cache(given.catalog, 3 * gb)
+  assert.equal((await cacheLimits(auto, given)).maxBytes, 499 * gb)
   assert.equal(await given.catalog.fact('cache-max-size'), undefined)
 })
 

@@ -17,12 +17,13 @@ function spaceOf({
   minFree = 0,
   onWait = (_space: Space): void => {},
 } = {}) {
-  const state = { cached: cached * unit, free: free * unit, waits: 0 }
+  const state = { cached: cached * unit, unrecorded: 0, free: free * unit, waits: 0 }
   const space: Space = new Space({
     limits: { maxBytes: maxBytes * unit, minFreeBytes: minFree * unit },
     disk: async () => ({ bytes: state.free, files: { free: 0, total: 0 } }),
     partials: { find: async () => undefined, list: async () => [], remove: async () => {} },
     cachedBytes: async () => state.cached,
+    unrecordedBytes: async () => state.unrecorded,
     onWait: () => {
       state.waits += 1
       onWait(space)
@@ -129,4 +130,16 @@ test('room that is only ahead is no reason to refuse what is at hand', async () 
     disk.state.free = 3 * unit - written
   }
   assert.deepEqual(answers, [true, true, true, true, true, true, false])
+})
+
+test('files of which nothing is recorded count for the limit, and what is on its way in or out is among them', async () => {
+  const { space, state } = spaceOf({ cached: 10 })
+  state.unrecorded = 50 * unit
+  assert.equal(await space.countedBytes(), 60 * unit)
+  using fill = space.reserve('fill', () => 0)
+  assert.equal(await fill.reserve(30 * unit), true)
+  assert.equal(await space.countedBytes(), 60 * unit)
+  await space.leaving(60 * unit, async () => assert.equal(await space.countedBytes(), 70 * unit))
+  state.unrecorded = 90 * unit
+  assert.equal((await space.demand())?.why, 'maxSize')
 })
