@@ -149,6 +149,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       patienceMs,
       probeMs: options.probeMs,
       clientFills: config.limits.perClient.fills,
+      scrubMs: config.cache.scrub,
       logger,
     }),
   )

@@ -31,7 +31,9 @@ import type { Space } from './space.ts'
 import { StoredBlobs } from './stored-blobs.ts'
 import { storedSource } from './stored-source.ts'
 
-export interface BlobsOptions extends RunningFillsOptions, Pick<StoredParts, 'maximumQuarantined'> {
+export interface BlobsOptions
+  extends RunningFillsOptions,
+    Pick<StoredParts, 'maximumQuarantined' | 'scrubMs' | 'clock'> {
   readonly records: BlobRecords
   /** See `WatchedDiskOptions`. */
   readonly probeMs?: number | undefined

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { AgeClock } from '../flow/age-clock.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { KeyedLock } from '../flow/keyed-lock.ts'
 import { tellSeldom } from '../flow/seldom.ts'
@@ -19,6 +20,10 @@ export interface StoredParts {
   readonly removal: Removal
   /** Bytes that may lie in quarantine of what nobody has pushed: there are others of them elsewhere. */
   readonly maximumQuarantined?: number
+  /** Milliseconds after which each blob is compared with its digest again (`cache.scrub`). */
+  readonly scrubMs?: number
+  /** Of the age of what was verified. */
+  readonly clock?: AgeClock
   readonly logger: Logger
 }
 

@@ -3,9 +3,11 @@ import { Slots } from '../flow/slots.ts'
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { FileLook, StoredBlob } from '../storage/blob-store.ts'
+import type { BlobStore, FileLook, StoredBlob } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
+import { isSameFile } from './damage.ts'
 import type { DiskState } from './disk-state.ts'
+import { whenNotBusy } from './patience.ts'
 
 /** Files that are hashed at a time; more would only make each other's disk seek. */
 const checksAtOnce = 2
@@ -29,6 +31,8 @@ interface Check {
   readonly done: Promise<void>
   /** Aborts when the last reader leaves. */
   readonly left: AbortController
+  /** Aborts when nobody reads it and others wait. */
+  readonly givenUp: AbortController
   readers: number
   isGood: boolean
 }
@@ -39,7 +43,7 @@ interface Course {
   readonly look: FileLook
   /** Of `Check`: before it has begun nothing is lost. */
   readonly left: AbortSignal
-  readonly isGivenUp: () => boolean
+  readonly givenUp: AbortSignal
   /** Whoever comes from now on begins another one. */
   readonly forget: () => void
 }
@@ -55,7 +59,13 @@ export class FileChecks implements AsyncDisposable {
   readonly #slots = new Slots(checksAtOnce)
   readonly #running = new Set<Promise<void>>()
   readonly #stopped = new AbortController()
+  readonly #check: BlobStore['check']
   #waiting = 0
+
+  /** `check`: see `BlobStore`. */
+  constructor(check: BlobStore['check']) {
+    this.#check = check
+  }
 
   /**
    * A reader whose last byte waits for `judge`, and once more where the file changes while it is read; it takes `file` over,
@@ -84,6 +94,7 @@ export class FileChecks implements AsyncDisposable {
           if (before !== check) continue
           if (isUnchanged()) return
           leave(before)
+          this.#makeRoom()
           check = join(file.look())
         }
       },
@@ -95,6 +106,7 @@ export class FileChecks implements AsyncDisposable {
         if (!isOpen) return
         isOpen = false
         leave(check)
+        this.#makeRoom()
         if (!check || check.file !== file || check.hasEnded) return file[Symbol.asyncDispose]()
         // It is being hashed, and closed after that.
         check.isLeft = true
@@ -117,12 +129,13 @@ export class FileChecks implements AsyncDisposable {
     const forget = (): void => {
       if (this.#checks.get(key) === check) this.#checks.delete(key)
     }
-    const isGivenUp = (): boolean => check.readers === 0 && this.#waiting > 0
+    const givenUp = new AbortController()
     const check: Check = {
       file,
       look,
-      done: this.#run(digest, file, { judge, look, left: left.signal, isGivenUp, forget }),
+      done: this.#run(digest, file, { judge, look, left: left.signal, givenUp: givenUp.signal, forget }),
       left,
+      givenUp,
       isLeft: false,
       hasEnded: false,
       readers: 0,
@@ -149,14 +162,12 @@ export class FileChecks implements AsyncDisposable {
   async #run(
     digest: Digest,
     file: StoredBlob,
-    { judge, look, left, isGivenUp, forget }: Course,
+    { judge, look, left, givenUp, forget }: Course,
   ): Promise<void> {
     using _slot = await this.#turn(left, forget)
-    const actual = await this.#hash(file, digest, () => {
-      if (!isGivenUp()) return
-      forget()
-      throw new Error('nobody reads it any more, and others wait')
-    }).catch(noneIfBroken)
+    givenUp.addEventListener('abort', forget, { once: true })
+    const signal = AbortSignal.any([givenUp, this.#stopped.signal])
+    const actual = await this.#hash(file, look, digest, signal).catch(noneIfBroken)
     await judge(actual, look)
   }
 
@@ -164,6 +175,7 @@ export class FileChecks implements AsyncDisposable {
   async #turn(left: AbortSignal, forget: () => void): Promise<Disposable> {
     left.addEventListener('abort', forget, { once: true })
     this.#waiting += 1
+    this.#makeRoom()
     try {
       return await this.#slots.take(AbortSignal.any([left, this.#stopped.signal]))
     } finally {
@@ -172,19 +184,41 @@ export class FileChecks implements AsyncDisposable {
     }
   }
 
-  async #hash(file: BlobReader, digest: Digest, goOn: () => void): Promise<Digest> {
+  /** Where others wait, what nobody reads any more ends. */
+  #makeRoom(): void {
+    if (this.#waiting === 0) return
+    for (const { readers, left, givenUp } of this.#checks.values()) {
+      // Whoever is about to begin has no reader yet, and has not lost one.
+      if (readers === 0 && left.signal.aborted) {
+        givenUp.abort(new Error('nobody reads it any more, and others wait'))
+      }
+    }
+  }
+
+  async #hash(
+    file: StoredBlob,
+    look: FileLook,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<Digest | undefined> {
+    const checked = await whenNotBusy(() => this.#check(digest, { isServed: true, signal }), signal)
+    if (checked && isSameFile(checked.file, look)) return checked.actual
+    // It was removed or replaced since it was opened: nobody else can read it any more.
+    return hashOpened(file, digest, signal)
+  }
+}
+
+async function hashOpened(file: BlobReader, digest: Digest, signal: AbortSignal): Promise<Digest> {
     const algorithm = digestAlgorithm(digest)
     const hash = createDigestHash(algorithm)
     const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(file.size, 1)))
     for (let position = 0; position < file.size; ) {
-      goOn()
-      const count = await file.read(buffer, position, { signal: this.#stopped.signal })
+      const count = await file.read(buffer, position, { signal })
       if (count === 0) break
       hash.update(buffer.subarray(0, count))
       position += count
     }
     return finishDigest(hash, algorithm)
-  }
 }
 
 function leave(check: Check | undefined): void {

@@ -1,3 +1,4 @@
+import { AgeClock } from '../flow/age-clock.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { tellSeldom } from '../flow/seldom.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../oci/digest.ts'
@@ -13,22 +14,30 @@ import { FileChecks, noneIfBroken } from './file-checks.ts'
 import { whenNotBusy } from './patience.ts'
 import { smallSize } from './small-size.ts'
 
+/** Milliseconds for which bytes are trusted that were compared with their digest, where the scrub does not come sooner. */
+const longestTrustMs = 7 * 24 * 60 * 60 * 1000
+
 /** What became of a blob that was looked at. */
 export type Verdict = 'whole' | 'damaged' | 'absent'
 
 /**
  * What is stored, never complete where it was damaged on disk. Each time that it is opened a file is compared with what
- * was recorded when it was sealed; one that was touched since, or was never verified, is hashed beside the transfer,
+ * was recorded when it was sealed; one that was touched since, or not verified for long, is hashed beside the transfer,
  * whose last byte waits for the result; so is one that changes while it is read. What is small is hashed before its first byte. Dispose to end what is hashed.
  */
 export class StoredBlobs implements AsyncDisposable {
   readonly damage: Damage
   readonly #options: StoredParts
-  readonly #checks = new FileChecks()
+  readonly #checks: FileChecks
+  readonly #trustMs: number
+  readonly #clock: AgeClock
 
   constructor(options: StoredParts) {
     this.#options = options
     this.damage = new Damage(options)
+    this.#checks = new FileChecks((...asked) => options.store.check(...asked))
+    this.#trustMs = Math.min(options.scrubMs ?? Number.POSITIVE_INFINITY, longestTrustMs)
+    this.#clock = options.clock ?? new AgeClock(this.#trustMs)
   }
 
   /** A reader, to be closed by the caller; undefined where the blob is not stored, or is of no use and was removed. */
@@ -156,7 +165,8 @@ export class StoredBlobs implements AsyncDisposable {
       await this.damage.found(digest, look, actual === undefined ? 'unreadable' : 'wrong')
       throw new Error(`${digest} was damaged on disk`)
     }
-    const isKnown = isSame(row, reader.file)
+    const since = this.#clock.now() - this.#trustMs
+    const isKnown = isSame(row, reader.file) && row.verifiedAt >= since
     const checked = this.#checks.reader(digest, reader, judge, { isKnown })
     return isKnown ? this.#watched(digest, checked) : checked
   }
@@ -221,7 +231,7 @@ export class StoredBlobs implements AsyncDisposable {
 }
 
 /** What was found on the disk, and never verified, has a row as well. */
-function isSame(row: BlobRow | undefined, file: SealedFile): boolean {
+function isSame(row: BlobRow | undefined, file: SealedFile): row is BlobRow {
   return row !== undefined && row.verifiedAt > 0 && isSameFile(row, file)
 }
 

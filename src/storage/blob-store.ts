@@ -56,7 +56,7 @@ export interface BlobStore extends AsyncDisposable {
   /** A reader of a stored blob, to be closed by the caller; undefined where it is not stored. */
   open(digest: Digest): Promise<StoredBlob | undefined>
   /**
-   * Reads all bytes of a stored blob from its disk, one blob at a time, out of the way of whoever reads others; undefined
+   * Reads all bytes of a stored blob from its disk, one blob at a time (two of what is served), out of the way of whoever reads others; undefined
    * where it is not stored. Rejects when `signal` aborts.
    */
   check(digest: Digest, options?: CheckOptions): Promise<CheckedBlob | undefined>
@@ -76,6 +76,8 @@ export interface BlobStore extends AsyncDisposable {
 export interface CheckOptions {
   /** Nobody waits for the result: a slow disk is left to others half of the time. */
   readonly isGentle?: boolean
+  /** Somebody reads it at the same time, and waits for the result: what the page cache has is what that one gets. */
+  readonly isServed?: boolean
   readonly signal?: AbortSignal | undefined
 }
 

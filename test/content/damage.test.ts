@@ -43,7 +43,7 @@ interface Parts {
 function start(
   t: TestContext,
   { store = new MemoryBlobStore(), records = new MemoryCatalog() }: Partial<Parts> = {},
-  options: { readonly maximumQuarantined?: number } = {},
+  options: { readonly maximumQuarantined?: number; readonly scrubMs?: number } = {},
 ): Parts {
   const lines: string[] = []
   const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) })
@@ -369,3 +369,39 @@ test('a pushed blob that is not here is remembered as lost and told once, whatev
   assert.equal(await blobs.openStored(digestOf(small)), undefined)
   assert.equal(blobs.stored.damage.lost.size, 1, 'what nobody has pushed is missed by nobody')
 })
+
+const day = 24 * 60 * 60 * 1000
+
+for (const [what, scrubMs, verifiedDaysAgo, isHashed] of [
+  ['a week', undefined, 8, true],
+  ['less than a week', undefined, 6, false],
+  ['a week, and no scrub at all', Number.POSITIVE_INFINITY, 8, true],
+  ['what the scrub is asked for', 2 * day, 3, true],
+] as const) {
+  test(`last verified longer ago than ${what}: ${isHashed ? 'hashed before its last byte, once' : 'served as it is'}`, async (t) => {
+    const before = start(t)
+    await pulled(before, large)
+    const { store, records } = before
+    const file = await store.stat(digest)
+    assert.ok(file)
+    await records.verified(digest, file, Date.now() - verifiedDaysAgo * day)
+    let checks = 0
+    const check = store.check.bind(store)
+    store.check = (...asked) => {
+      checks += 1
+      return check(...asked)
+    }
+    const { blobs } = start(t, { store, records }, scrubMs === undefined ? {} : { scrubMs })
+    for (let times = 0; times < 2; times += 1) {
+      await using reader = await blobs.openStored(digest)
+      assertSameBytes(await readAll(reader ?? assert.fail()), large)
+      await reader?.verified()
+    }
+    assert.equal(checks, isHashed ? 1 : 0)
+    await records.verified(digest, file, Date.now() - verifiedDaysAgo * day)
+    store.damage(digest, flip, { touches: false })
+    await using reader = await blobs.openStored(digest)
+    if (isHashed) await assert.rejects(reader?.verified() ?? Promise.resolve(), /damaged/)
+    else await reader?.verified()
+  })
+}

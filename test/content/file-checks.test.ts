@@ -66,7 +66,7 @@ class SlowFile {
 }
 
 function started(t: TestContext) {
-  const checks = new FileChecks()
+  const checks = new FileChecks(async () => undefined)
   const judged: (Digest | undefined)[] = []
   const read = (file: SlowFile): BlobReader =>
     checks.reader(file.digest, file.open(), async (actual) => void judged.push(actual))
@@ -201,7 +201,7 @@ test('a closed range of what was recorded is read alone, after a restart, whatev
 })
 
 test('who reads a file that is hashed, and leaves, does not wait for the disk', async () => {
-  await using checks = new FileChecks()
+  await using checks = new FileChecks(async () => undefined)
   const slow = new SlowFile(99)
   const reader = checks.reader(slow.digest, slow.open(), async () => {})
   const leaving = new AbortController()
@@ -212,4 +212,50 @@ test('who reads a file that is hashed, and leaves, does not wait for the disk', 
   await reader.verified()
   await reader[Symbol.asyncDispose]()
   assert.equal(slow.opened, 0)
+})
+
+test('a file is read by the store, not here; and here where it was replaced or removed since it was opened', async () => {
+  for (const there of ['the same', 'another', 'none']) {
+    const slow = new SlowFile(7, { isHeld: false })
+    const judged: (Digest | undefined)[] = []
+    await using checks = new FileChecks(async (asked, options) => {
+      assert.equal(options?.isServed, true)
+      if (there === 'none') return undefined
+      return { file: { ...slow.file, inode: there === 'another' ? 99 : slow.file.inode }, actual: asked }
+    })
+    const reader = checks.reader(slow.digest, slow.open(), async (actual) => void judged.push(actual))
+    await reader.verified()
+    assert.deepEqual(judged, [slow.digest])
+    assert.equal(slow.reads > 0, there !== 'the same', there)
+    await reader[Symbol.asyncDispose]()
+  }
+})
+
+test('a store that reads for nobody any more is told to stop where others wait, and at the stop', async () => {
+  const signals: AbortSignal[] = []
+  const checks = new FileChecks(async (_asked, options) => {
+    const { signal } = options ?? {}
+    assert.ok(signal)
+    signals.push(signal)
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  })
+  const files = [1, 2, 3].map((seed) => new SlowFile(seed))
+  const [one, two] = files.slice(0, 2).map((file) => checks.reader(file.digest, file.open(), async () => {}))
+  await until(() => signals.length === 2)
+  await one?.[Symbol.asyncDispose]()
+  assert.equal(signals[0]?.aborted, false, 'nobody waits')
+  const [, , file] = files
+  assert.ok(file)
+  const three = checks.reader(file.digest, file.open(), async () => {})
+  await until(() => signals.length === 3)
+  assert.deepEqual(
+    signals.map(({ aborted }) => aborted),
+    [true, false, false],
+  )
+  await checks[Symbol.asyncDispose]()
+  assert.ok(signals.every(({ aborted }) => aborted))
+  for (const reader of [two, three]) {
+    await assert.rejects(reader?.verified() ?? Promise.resolve(), { code: 'UNAVAILABLE' })
+    await reader?.[Symbol.asyncDispose]()
+  }
 })

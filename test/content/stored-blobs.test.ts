@@ -276,7 +276,7 @@ for (const [code, what, isDamage] of [
       const blobs = blobsOver(t, store)
       await blobs.openStored(digest).then(
         async (reader) => {
-          if (reader) await assert.rejects(reader.verified())
+          if (reader) await assert.rejects(Promise.all([readAll(reader), reader.verified()]))
           await reader?.[Symbol.asyncDispose]()
         },
         (error) => assert.equal(error.code, code),

@@ -31,11 +31,16 @@ export async function checkBlob(
   directory: string,
   digest: Digest,
   hashing: HashingThread,
-  { isGentle = false, signal }: CheckOptions = {},
+  { isGentle = false, isServed = false, signal }: CheckOptions = {},
 ): Promise<CheckedBlob | undefined> {
   const file = await statBlob(directory, digest)
   if (!file) return undefined
-  const request = { path: blobPath(directory, digest), algorithm: digestAlgorithm(digest), isGentle }
+  const request = {
+    path: blobPath(directory, digest),
+    algorithm: digestAlgorithm(digest),
+    isGentle,
+    isServed,
+  }
   const hashed = hashing.hash(request, signal).catch(async (error: unknown) => {
     throw await deniedIfNotAllowed(error, request.path, digest)
   })

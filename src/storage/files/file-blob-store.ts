@@ -48,6 +48,8 @@ export class FileBlobStore implements BlobStore {
   readonly #emptyFolders = new EmptyFolders()
   readonly #probe: FolderProbe
   readonly #hashing = new HashingThread()
+  /** Of what is served: not behind a large file that nobody waits for. */
+  readonly #servedHashing = [new HashingThread(), new HashingThread()] as const
   readonly #quarantine: FileQuarantine
   #counted: Promise<void> = Promise.resolve()
 
@@ -129,7 +131,9 @@ export class FileBlobStore implements BlobStore {
   }
 
   check(digest: Digest, options?: CheckOptions): Promise<CheckedBlob | undefined> {
-    return checkBlob(this.#directory, digest, this.#hashing, options)
+    const [one, other] = this.#servedHashing
+    const thread = !options?.isServed ? this.#hashing : one.isIdle ? one : other
+    return checkBlob(this.#directory, digest, thread, options)
   }
 
   delete(digest: Digest): Promise<number> {
@@ -150,7 +154,7 @@ export class FileBlobStore implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#count[Symbol.asyncDispose]()
-    await this.#hashing[Symbol.asyncDispose]()
+    for (const thread of [this.#hashing, ...this.#servedHashing]) await thread[Symbol.asyncDispose]()
     if (this.#partials.openCount + this.#writers.openCount > 0) {
       throw new Error('a partial or an upload is still open: its owner must end it first')
     }

@@ -1,11 +1,11 @@
 /**
  * The worker thread of `HashingThread`: it answers each `HashRequest` by one `HashReply`. It reads by itself: hits find
- * all of libuv's threads free. Nobody waits for it, so it has the lowest priority, which is a thread's own on Linux.
+ * all of libuv's threads free. Where nobody waits for it, it has the lowest priority, which is a thread's own on Linux.
  */
 import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs'
 import { setPriority, constants as system } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
 import type { CheckedBlob } from '../blob-store.ts'
 import { fileErrorCode } from './file-errors.ts'
@@ -27,12 +27,13 @@ const direct = constants.O_DIRECT ?? 0
 /** Whatever is read past the page cache has to lie at the beginning of a page, as this memory does. */
 const piece = new Uint8Array(new WebAssembly.Memory({ initial: pieceSize / 65_536 }).buffer)
 
-giveWay()
+if (!workerData.isAwaited) giveWay()
 port.on('message', async (request: HashRequest) => {
   port.postMessage(await hash(request).catch(failure))
 })
 
 async function hash(request: HashRequest): Promise<HashReply> {
+  if (request.isServed) return hashOpened(request, plainFile)
   try {
     return await hashOpened(request, plainFile | direct)
   } catch (error) {

@@ -10,6 +10,8 @@ export interface HashRequest {
   readonly path: string
   readonly algorithm: DigestAlgorithm
   readonly isGentle: boolean
+  /** Through the page cache, and not behind everything else. */
+  readonly isServed?: boolean
 }
 
 /** What it answers: of an error, what the file system said. */
@@ -39,6 +41,11 @@ export class HashingThread implements AsyncDisposable {
     this.#idleMs = idleMs
   }
 
+  /** Whether it hashes nothing, and nothing waits. */
+  get isIdle(): boolean {
+    return this.#turns.activeCount + this.#turns.pendingCount === 0
+  }
+
   /** Throws the file system's own error; rejects when `signal` aborts, and when it is disposed of. */
   async hash(request: HashRequest, signal?: AbortSignal): Promise<CheckedBlob> {
     const stopped = this.#stopped.signal
@@ -58,7 +65,7 @@ export class HashingThread implements AsyncDisposable {
 
   async #ask(request: HashRequest, signal: AbortSignal): Promise<HashReply> {
     clearTimeout(this.#idle)
-    this.#worker ??= this.#start()
+    this.#worker ??= this.#start(request.isServed === true)
     const worker = this.#worker
     const answered = new AbortController()
     const { signal: over } = answered
@@ -81,10 +88,10 @@ export class HashingThread implements AsyncDisposable {
     }
   }
 
-  #start(): Worker {
+  #start(isAwaited: boolean): Worker {
     // It is a file beside this one, with this one's ending: .ts here, .js in the built package.
     const source = new URL(import.meta.url.replace(/hashing-thread(\.\w+)$/, 'file-hasher$1'))
-    const worker = new Worker(source, { resourceLimits: threadLimits })
+    const worker = new Worker(source, { resourceLimits: threadLimits, workerData: { isAwaited } })
     worker.on('error', () => {})
     return worker
   }
