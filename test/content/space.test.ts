@@ -136,9 +136,11 @@ test('files of which nothing is recorded count for the limit, and what is on its
   const { space, state } = spaceOf({ cached: 10 })
   state.unrecorded = 50 * unit
   assert.equal(await space.countedBytes(), 60 * unit)
-  using fill = space.reserve('fill', () => 0)
-  assert.equal(await fill.reserve(30 * unit), true)
-  assert.equal(await space.countedBytes(), 60 * unit)
+  {
+    using fill = space.reserve('fill', () => 0)
+    assert.equal(await fill.reserve(30 * unit), true)
+    assert.equal(await space.countedBytes(), 60 * unit)
+  }
   await space.leaving(60 * unit, async () => assert.equal(await space.countedBytes(), 70 * unit))
   state.unrecorded = 90 * unit
   assert.equal((await space.demand())?.why, 'maxSize')
