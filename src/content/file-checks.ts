@@ -209,16 +209,16 @@ export class FileChecks implements AsyncDisposable {
 }
 
 async function hashOpened(file: BlobReader, digest: Digest, signal: AbortSignal): Promise<Digest> {
-    const algorithm = digestAlgorithm(digest)
-    const hash = createDigestHash(algorithm)
-    const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(file.size, 1)))
-    for (let position = 0; position < file.size; ) {
-      const count = await file.read(buffer, position, { signal })
-      if (count === 0) break
-      hash.update(buffer.subarray(0, count))
-      position += count
-    }
-    return finishDigest(hash, algorithm)
+  const algorithm = digestAlgorithm(digest)
+  const hash = createDigestHash(algorithm)
+  const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, Math.max(file.size, 1)))
+  for (let position = 0; position < file.size; ) {
+    const count = await file.read(buffer, position, { signal })
+    if (count === 0) break
+    hash.update(buffer.subarray(0, count))
+    position += count
+  }
+  return finishDigest(hash, algorithm)
 }
 
 function leave(check: Check | undefined): void {
