@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DirectoryLock } from '../storage/files/directory-lock.ts'
@@ -31,7 +32,12 @@ export function catalogPathIn(directory: string): string {
   return join(directory, 'catalog.db')
 }
 
-function catalogListeners({ store, lock, logger }: CatalogOptions): CatalogListeners {
+function journalPathIn(directory: string): string {
+  return join(directory, 'pushed.journal')
+}
+
+function catalogListeners({ directory, store, lock, logger }: CatalogOptions): CatalogListeners {
+  const isJournalThere = existsSync(journalPathIn(directory))
   return {
     // Where somebody else has the folder by now, the catalog that lies there is theirs.
     beforePutBack: () => lock.renew(),
@@ -66,10 +72,16 @@ function catalogListeners({ store, lock, logger }: CatalogOptions): CatalogListe
     onMade: () => {
       store.counted().then(({ blobs, bytes }) => {
         if (blobs === 0) return
-        logger.warn(
-          { blobs, bytes },
-          'there is no catalog, and the blobs of one: what was pushed here is known as far as pushed.journal has it, what was mirrored is asked for again; if there is a copy of the whole data folder, stop and put it back',
-        )
+        if (!isJournalThere)
+          logger.error(
+            { blobs, bytes },
+            'there is neither a catalog nor a pushed.journal, and the blobs of one: what was pushed here is not known any more, and its blobs are taken for cache that may be evicted; if there is a copy of the whole data folder, stop now and put it back',
+          )
+        else
+          logger.warn(
+            { blobs, bytes },
+            'there is no catalog, and the blobs of one: what was pushed here is known as far as pushed.journal has it, what was mirrored is asked for again; if there is a copy of the whole data folder, stop and put it back',
+          )
       })
     },
   }
@@ -80,7 +92,7 @@ export function besideCatalog({ directory, reserve, logger }: CatalogOptions): C
   return {
     reserve,
     pushed: {
-      path: join(directory, 'pushed.journal'),
+      path: journalPathIn(directory),
       onFound: (found) => tellFound(found, logger),
       onTrouble: (why) => {
         if (why === undefined) logger.info('pushed.journal is whole again')

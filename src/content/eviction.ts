@@ -31,13 +31,14 @@ const unlimited: SpaceLimits = { maxBytes: Number.POSITIVE_INFINITY, minFreeByte
 /** Who knows whether there is room, and who makes it; to be disposed of by the caller. */
 export function eviction(options: EvictionOptions): { space: Space; evictor: Evictor | undefined } {
   const { store, records, use, limits } = options
+  const setAside = new SetAside(store.quarantine, records)
   const space = new Space({
     ...options,
     limits: limits ?? unlimited,
     disk: () => store.room(),
     partials: store.partials,
     cachedBytes: async () =>
-      evictor ? (await records.usage()).cached.bytes + store.quarantine.total.bytes + evictor.stuckBytes : 0,
+      evictor ? (await records.usage()).cached.bytes + (await setAside.bytes()) + evictor.stuckBytes : 0,
     unrecordedBytes: async () => {
       const { cached, kept } = await records.usage()
       return store.stored.bytes - cached.bytes - kept.bytes - (evictor?.stuckBytes ?? 0)
@@ -66,4 +67,29 @@ export function eviction(options: EvictionOptions): { space: Space; evictor: Evi
     })
   evictor?.start()
   return { space, evictor }
+}
+
+/** What is set aside of mirrored content: of what was pushed it stays until it is healed, and counts as little. */
+class SetAside {
+  readonly #quarantine: BlobStore['quarantine']
+  readonly #records: Pick<BlobRecords, 'localHolders'>
+  #known = { blobs: 0, total: 0, bytes: 0 }
+
+  constructor(quarantine: BlobStore['quarantine'], records: Pick<BlobRecords, 'localHolders'>) {
+    this.#quarantine = quarantine
+    this.#records = records
+  }
+
+  async bytes(): Promise<number> {
+    const { blobs, bytes: total } = this.#quarantine.total
+    if (blobs !== this.#known.blobs || total !== this.#known.total) {
+      let bytes = 0
+      for (const { digest, size } of this.#quarantine.list()) {
+        const isPushed = (await this.#records.localHolders(digest, 1)).length > 0
+        if (!isPushed) bytes += size
+      }
+      this.#known = { blobs, total, bytes }
+    }
+    return this.#known.bytes
+  }
 }

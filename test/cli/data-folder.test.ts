@@ -76,6 +76,10 @@ test('blobs without a catalog, and without its journal: what was pushed is not k
   await rm(join(directory, 'pushed.journal'))
   await using mirror = await startMirror({ directory })
   assert.deepEqual(starting(mirror, 'the catalog lacked'), [])
+  await until(() => starting(mirror, 'there is neither a catalog nor').length === 1)
+  const [line] = starting(mirror, 'there is neither a catalog nor')
+  assert.deepEqual([line?.level, line?.blobs], ['error', 2])
+  assert.deepEqual(starting(mirror, 'there is no catalog'), [])
   assert.notEqual((await pull(`${mirror.url}/v2/mine/manifests/v1`)).status, 200)
 })
 
