@@ -42,6 +42,9 @@ const deniedLine =
   'a stored blob may not be read by this user: it is left as it is until somebody gives it back'
 /** Milliseconds between two lines of that. */
 const tellMs = 60_000
+const manyLine = 'more blobs are damaged or lost than are told one by one: larder verify names them all'
+/** As many as are told one by one within that time. */
+const maximumLines = 20
 /** As many as are remembered. */
 const maximumLost = 10_000
 /** As many as a line of the log names. */
@@ -63,6 +66,9 @@ export class Damage {
   /** Files that may not be read, which may be whole. */
   readonly #denied = new Map<Digest, SealedFile>()
   #toldDeniedAt = Number.NEGATIVE_INFINITY
+  /** Lines since then, by what they say. */
+  readonly #told = new Map<string, number>()
+  #toldSince = Number.NEGATIVE_INFINITY
 
   constructor(options: StoredParts) {
     this.#options = options
@@ -93,7 +99,7 @@ export class Damage {
       const repositories = await this.#holders(digest)
       const what = fault === 'wrong' ? 'damaged on disk' : 'they cannot be read'
       if (repositories.length > 0) this.#tellLost(digest, repositories, what)
-      else logger.error({ digest }, sayings[fault])
+      else this.#tell({ digest }, sayings[fault])
       await bestEffort(records.gone(digest), (err) =>
         tellSeldom(logger, 'warn', { digest, err }, 'the catalog could not be written'),
       )
@@ -186,8 +192,25 @@ export class Damage {
   }
 
   #tellLost(digest: Digest, repositories: readonly string[], what: string): void {
-    this.#options.logger.error({ digest, repositories }, `${lostLine}: ${what}`)
+    this.#tell({ digest, repositories }, `${lostLine}: ${what}`)
     if (this.lost.size < maximumLost) this.lost.add(digest)
+  }
+
+  /** Each of the first in a minute, and then how many more: where a folder is gone there are thousands. */
+  #tell(
+    fields: { readonly digest: Digest; readonly repositories?: readonly string[] },
+    message: string,
+  ): void {
+    const { logger } = this.#options
+    const now = performance.now()
+    if (now - this.#toldSince >= tellMs) {
+      this.#toldSince = now
+      this.#told.clear()
+    }
+    const lines = (this.#told.get(message) ?? 0) + 1
+    this.#told.set(message, lines)
+    if (lines <= maximumLines) logger.error(fields, message)
+    else tellSeldom(logger, 'error', fields, manyLine)
   }
 
   /** A disk that fails altogether has not damaged one blob after the other. One that is only full reads well. */

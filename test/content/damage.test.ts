@@ -405,3 +405,18 @@ for (const [what, scrubMs, verifiedDaysAgo, isHashed] of [
     else await reader?.verified()
   })
 }
+
+test('where thousands are lost the first are told one by one, and then how many more', async (t) => {
+  const parts = start(t)
+  const all = Array.from({ length: 50 }, (_, index) => testBytes(100 + index))
+  for (const bytes of all) {
+    await pushed(parts, bytes)
+    await parts.store.delete(digestOf(bytes))
+    parts.blobs.documents.forget(digestOf(bytes))
+    assert.equal(await parts.blobs.openStored(digestOf(bytes)), undefined)
+  }
+  const { lines, blobs } = parts
+  assert.equal(lines.filter((line) => line.includes('are lost: push it again')).length, 20)
+  assert.equal(lines.filter((line) => line.includes('larder verify names them all')).length, 1)
+  assert.equal(blobs.stored.damage.lost.size, 50)
+})
