@@ -88,7 +88,7 @@ export const explained: readonly Explained[] = [
     why: 'the writer looks again, and says the same: a transaction more, not another answer',
   },
   {
-    file: 'src/storage/sqlite/sqlite-catalog.ts',
+    file: 'src/storage/sqlite/current-file.ts',
     line: 'await this.#opening.catch(() => {})',
     becomes: 'this.#opening.catch(() => {})',
     why: 'at the end it is awaited once more, before anything is closed',

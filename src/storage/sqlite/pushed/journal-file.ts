@@ -59,13 +59,13 @@ export class JournalFile {
   /** One that is there. Throws ENOENT where it is not. */
   static open(path: string): JournalFile {
     const file = openSync(path, 'r+')
-    return new JournalFile(path, file, headerIn(file), fstatSync(file).size)
+    return closedOnFailure(file, () => new JournalFile(path, file, headerIn(file), fstatSync(file).size))
   }
 
   /** A new one, in place of whatever is there. `mode`: as of `chmod`. */
   static create(path: string, mode: number): JournalFile {
     const file = openSync(path, 'w+', mode)
-    writeSync(file, headerLine({ catalog: 0, from: 0, until: 0, size: 0 }), 0)
+    closedOnFailure(file, () => writeSync(file, headerLine({ catalog: 0, from: 0, until: 0, size: 0 }), 0))
     return new JournalFile(path, file, undefined, headerSize)
   }
 
@@ -174,6 +174,15 @@ export class JournalFile {
     ftruncateSync(this.#file, size)
     fdatasyncSync(this.#file)
     this.#size = size
+  }
+}
+
+function closedOnFailure<Value>(file: number, work: () => Value): Value {
+  try {
+    return work()
+  } catch (error) {
+    closeSync(file)
+    throw error
   }
 }
 
