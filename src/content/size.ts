@@ -27,6 +27,8 @@ export class Size {
   #told: { readonly bytes: number; readonly by: Way } | undefined
   /** Bytes that the blob does not have in all: as many are here, and they are not it. */
   #refuted: number | undefined
+  /** Those that last told less than is here: they have nothing to say against each other. */
+  readonly #tooSmall = new Set<Way>()
 
   /** `claim`: bytes, as all descriptors say that were heard of. */
   constructor(ways: Ways, claim: number | undefined) {
@@ -56,9 +58,9 @@ export class Size {
 
   /**
    * Goes by what `way` tells if nothing contradicts it; what it told itself before does not, nor what one has told that
-   * has done worse since: they would be doubted in turn for ever. Throws Doubt where another way is to be asked first,
-   * UpstreamError INVALID_RESPONSE where it contradicts what was told before, Contradiction where it contradicts the
-   * bytes.
+   * has done worse since: they would be doubted in turn for ever, as would ways that all tell less than is here. Throws
+   * Doubt where another way is to be asked first, UpstreamError INVALID_RESPONSE where it contradicts what was told
+   * before, Contradiction where it contradicts the bytes.
    */
   heed(told: number, way: Way, present: ReadonlyRanges | undefined): void {
     const teller = this.#told?.by
@@ -68,7 +70,11 @@ export class Size {
     const isTooSmall = told < endOf(present) || told === this.#refuted
     const isAgainstClaim =
       known === undefined && way.claim !== undefined && told !== way.claim && way.doubts < 1
-    if ((isOther || isTooSmall || isAgainstClaim) && this.#ways.hasOtherThan(way)) throw new Doubt()
+    if (isTooSmall) this.#tooSmall.add(way)
+    else this.#tooSmall.delete(way)
+    const besides = isTooSmall ? this.#tooSmall : undefined
+    const isDoubtful = isOther || isTooSmall || isAgainstClaim
+    if (isDoubtful && this.#ways.hasOtherThan(way, besides)) throw new Doubt()
     // Once something else was told that the bytes agreed with, this is the odd one, and may be right the next time.
     if (isOther || (isTooSmall && this.#told)) {
       const message = `it has ${told} bytes under a digest whose content has ${this.#told?.bytes}`

@@ -100,9 +100,9 @@ export class Ways {
     })
   }
 
-  /** Whether `way` would not be missed. */
-  hasOtherThan(way: Way): boolean {
-    return this.#open.some((other) => other !== way)
+  /** Whether `way` would not be missed. `besides`: others that do not count. */
+  hasOtherThan(way: Way, besides?: ReadonlySet<Way>): boolean {
+    return this.#open.some((other) => other !== way && !besides?.has(other))
   }
 
   /** The best way, when it may be asked (again). Throws the last failure where none is left, or the signal's reason. */

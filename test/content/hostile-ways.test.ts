@@ -8,8 +8,9 @@ import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
+import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
-import { blobsOver, scripted } from './scripted-source.ts'
+import { blobsOver, good, type ScriptedSource, scripted } from './scripted-source.ts'
 
 const content = testBytes(400_000, 21)
 const rubbish = testBytes(400_000, 22)
@@ -86,6 +87,30 @@ test('an upstream tells that a blob ends where the bytes that are here end: they
   const good = scripted('good/x', () => ({ size: content.length, bytes: content }))
   await assertGives((await blobs.open(digest, good, { size: content.length })).reader)
   assert.deepEqual(good.asked, [300_000])
+})
+
+test('more is here than the blob has, and all ways say so: it begins anew', {
+  timeout: 20_000,
+}, async (t) => {
+  const store = new MemoryBlobStore()
+  const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
+  await partial.write(0, testBytes(content.length + 7, 23))
+  await partial.suspend(new Error('stopped'))
+  const blobs = blobsOver(t, store)
+  const ways = ['one/x', 'other/x'].map((name) => good(name, content))
+  const opened = await Promise.all(ways.map((way) => blobs.open(digest, way, { size: content.length })))
+  // Who has begun to read what is wrong has to be told so.
+  for (const { reader } of opened) {
+    await assert.rejects(reader.verified(), UpstreamError)
+    await reader[Symbol.asyncDispose]()
+  }
+  while (blobs.fillCount > 0) await new Promise(setImmediate)
+  const { reader } = await blobs.open(digest, ways[0] as ScriptedSource)
+  await assertGives(reader)
+  assert.equal(
+    ways.reduce((sum, { given }) => sum + given, 0),
+    content.length,
+  )
 })
 
 test('a disk that turned read-only with a partial on it: a blob of which only the upstream tells the size is handed through', async (t) => {

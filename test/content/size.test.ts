@@ -6,6 +6,7 @@ import { Contradiction, Doubt, Size } from '../../src/content/size.ts'
 import { type Way, Ways } from '../../src/content/ways.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { Ranges } from '../../src/storage/ranges.ts'
+import { UpstreamError } from '../../src/upstream/error.ts'
 import { good } from './scripted-source.ts'
 
 const content = Buffer.alloc(100, 'content')
@@ -88,6 +89,20 @@ test('less than is here contradicts it; another way is asked first', () => {
   assert.throws(() => size.heed(99, one, present([0, 100])), Doubt)
   size.heed(100, one, present([0, 100]))
   assert.equal(size.bytes, 100)
+})
+
+test('where all ways say less than is here, the bytes are in doubt, and not one way after the other for ever', () => {
+  const here = present([0, 100])
+  const { size, one, other } = scene(103, 103, 100)
+  assert.throws(() => size.heed(99, one, here), Doubt)
+  assert.throws(() => size.heed(99, one, here), Doubt, 'the other one was not heard yet')
+  assert.throws(() => size.heed(98, other, here), Contradiction)
+  // Who has said something else since counts again.
+  const { size: changed, one: first, other: second } = scene(undefined, undefined, undefined)
+  assert.throws(() => changed.heed(99, first, here), Doubt)
+  changed.heed(100, first, here)
+  assert.throws(() => changed.heed(99, second, here), Doubt)
+  assert.throws(() => changed.heed(99, first, here), UpstreamError, 'these bytes were agreed with before')
 })
 
 test('what contradicts the claim of its own way is asked of another one first, once', () => {
