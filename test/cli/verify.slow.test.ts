@@ -2,16 +2,15 @@
 // a part of the blobs; beside a running mirror, alone, and repairing beside one; a catalog that is damaged or not there, a
 // folder that is not; interrupted; wrong shares.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { chmod, chown, open, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { larder } from '../../src/cli/larder.ts'
 import { type Digest, digestHex } from '../../src/oci/digest.ts'
 import { filesBelow, storageFolder } from '../storage/files/storage-folder.ts'
+import { finish } from '../support/child-process.ts'
 import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, type TestImage } from '../support/images.ts'
@@ -275,11 +274,11 @@ test('a folder of blobs that may not be read is told, with what is recorded of i
   } finally {
     process.seteuid?.(0)
   }
-  const options = { uid: 65_534, gid: 65_534, cwd: folder, env: {} }
-  const starting = promisify(execFile)(process.execPath, [main, 'rebuild', '--data', folder], options)
-  await assert.rejects(starting, ({ code, stderr }) => {
-    assert.equal(code, 8, stderr)
-    assert.ok(stderr.includes(place), stderr)
-    return true
+  const by = [['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']] as const
+  const { code, stderr } = await finish('node', [main, 'rebuild', '--data', folder], {
+    by,
+    workingDirectory: folder,
   })
+  assert.equal(code, 8, stderr)
+  assert.ok(stderr.includes(place), stderr)
 })
