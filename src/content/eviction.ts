@@ -69,6 +69,9 @@ export function eviction(options: EvictionOptions): { space: Space; evictor: Evi
   return { space, evictor }
 }
 
+/** Blobs of which it is asked each time who has pushed them, and not only when others are set aside. */
+const askedEachTime = 100
+
 /** What is set aside of mirrored content: of what was pushed it stays until it is healed, and counts as little. */
 class SetAside {
   readonly #quarantine: BlobStore['quarantine']
@@ -82,7 +85,8 @@ class SetAside {
 
   async bytes(): Promise<number> {
     const { blobs, bytes: total } = this.#quarantine.total
-    if (blobs !== this.#known.blobs || total !== this.#known.total) {
+    const isSame = blobs === this.#known.blobs && total === this.#known.total
+    if (!isSame || blobs <= askedEachTime) {
       let bytes = 0
       for (const { digest, size } of this.#quarantine.list()) {
         const isPushed = (await this.#records.localHolders(digest, 1)).length > 0

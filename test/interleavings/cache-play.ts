@@ -276,7 +276,12 @@ export class CachePlay {
       }
     }
     const partials = (await this.#store.partials.list()).reduce((sum, partial) => sum + partial.bytes, 0)
-    const files = cached + partials + this.#store.quarantine.total.bytes
+    let setAside = 0
+    for (const { digest, size } of this.#store.quarantine.list()) {
+      const holders = await this.#known.localHolders(digest, 1)
+      if (holders.length === 0) setAside += size
+    }
+    const files = cached + partials + setAside
     const counted = await this.#blobs.space.countedBytes()
     if (counted !== files) this.problems.push(`${counted} bytes are counted, and ${files} are there`)
     if (counted > limit) this.problems.push(`${counted} bytes are more than the limit`)
