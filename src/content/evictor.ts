@@ -7,6 +7,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Catalog } from '../storage/catalog.ts'
 import type { Quarantine } from '../storage/quarantine.ts'
 import type { Turn } from './eviction-order.ts'
+import { RemovalSteps } from './removal-steps.ts'
 import type { Demand, Space } from './space.ts'
 
 export interface EvictorOptions {
@@ -31,8 +32,6 @@ export interface Evicted {
 const defaultIntervalMs = 2000
 /** Blobs at a time, whose records go in one commit. Where nobody waits they are few, and who reads others has the disk. */
 const atOnce = { awaited: 64, gently: 8 } as const
-/** Times as long as it has worked it rests, and milliseconds at most. */
-const rest = { factor: 7, longestMs: 1000 } as const
 /** Files that could not be removed, from which on no more records go: the disk is at fault, and not one of them. */
 const manyStuck = 8
 /** Milliseconds for which nothing is looked for that was not fetched lately, where there was nothing. */
@@ -58,8 +57,7 @@ export class Evictor implements AsyncDisposable {
     ms: 0,
     why: 'maxSize',
   }
-  /** Gone, and still among the removals of the catalog. */
-  #removed: Digest[] = []
+  readonly #steps: RemovalSteps
   /** Bytes whose record has gone and whose file could not be removed. */
   readonly #stuck = new Map<Digest, number>()
   /** Of `performance.now()`. */
@@ -68,6 +66,7 @@ export class Evictor implements AsyncDisposable {
 
   constructor(options: EvictorOptions) {
     this.#options = options
+    this.#steps = new RemovalSteps(options.catalog)
     this.#job = new IntervalJob(() => this.run(), {
       intervalMs: options.intervalMs ?? defaultIntervalMs,
       onError: (err) => this.#failed(err),
@@ -145,7 +144,7 @@ export class Evictor implements AsyncDisposable {
       const batch = isStuck ? [] : await this.#next(turns, demand, evenFresh)
       if (batch.length > 0) {
         this.#untold.why = demand.why
-        await this.#takeAll(batch)
+        await this.#steps.take(batch, (turn) => this.#takeOne(turn))
         if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
       } else if (evenFresh || isStuck) {
         // For whoever waits it may be but too large.
@@ -161,7 +160,7 @@ export class Evictor implements AsyncDisposable {
         turns = order()
       }
     }
-    await this.#confirmRemoved()
+    await this.#steps.confirm()
     this.#untold.ms += performance.now() - startedAt
     if (this.#untold.blobs > 0) this.#telling.do('evicted', () => this.#tell())
   }
@@ -180,12 +179,6 @@ export class Evictor implements AsyncDisposable {
       files += filesOf(turn)
     }
     return batch
-  }
-
-  /** What has gone is told to the catalog along with what goes next: in one commit. */
-  async #takeAll(turns: readonly Turn[]): Promise<void> {
-    const working = [this.#confirmRemoved(), ...turns.map((turn) => this.#takeOne(turn))]
-    for (const one of await Promise.allSettled(working)) if (one.status === 'rejected') throw one.reason
   }
 
   async #takeOne(turn: Turn): Promise<void> {
@@ -211,7 +204,7 @@ export class Evictor implements AsyncDisposable {
         isGone = await catalog.evict(digest, usedAt + 1)
         return isGone
       })
-      if (isGone) this.#removed.push(digest)
+      if (isGone) this.#steps.gone(digest)
       return isGone ? bytes : undefined
     } catch (err) {
       if (!isGone) throw err
@@ -230,23 +223,17 @@ export class Evictor implements AsyncDisposable {
     for (const digest of this.#stuck.keys()) {
       const removing = remove(digest, () => catalog.mayGo(digest)).then((bytes) => {
         this.#stuck.delete(digest)
-        this.#removed.push(digest)
+        this.#steps.gone(digest)
         space.freed({ bytes, files: 1 })
       })
       await bestEffort(removing, () => {})
     }
   }
 
-  async #confirmRemoved(): Promise<void> {
-    const removed = this.#removed
-    this.#removed = []
-    if (removed.length > 0) await this.#options.catalog.removed(removed)
-  }
-
   /** Whoever comes and waits ends it. */
   async #rest(workedMs: number): Promise<void> {
     if (this.#isAwaited || this.#stopped.signal.aborted) return
-    await this.#changes.next(Math.min(workedMs * rest.factor, rest.longestMs))
+    await this.#changes.next(RemovalSteps.restMs(workedMs))
   }
 
   #passed(why: Demand['why']): void {

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import { RemovalSteps } from '../content/removal-steps.ts'
 import { delay } from '../flow/abortable.ts'
 import { AgeClock } from '../flow/age-clock.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
@@ -33,8 +34,6 @@ export interface Collected {
 const pageSize = 256
 /** Blobs at a time: their records go in one commit, and the files are few enough for who reads others meanwhile. */
 const atOnce = 8
-/** Times as long as it has worked it rests, and milliseconds at most: who pulls and pushes has the disk. */
-const rest = { factor: 7, longestMs: 1000 }
 const shortestIntervalMs = 100
 const longestIntervalMs = 60_000
 /** Whom the start has interrupted comes back first, and a clock that was wrong at the start of the machine is set. */
@@ -51,12 +50,12 @@ export class Collector implements AsyncDisposable {
   readonly #settleMs: number
   readonly #job: IntervalJob
   readonly #collected = { blobs: 0, bytes: 0 }
-  /** Gone, and still among the removals of the catalog. */
-  #removed: Digest[] = []
+  readonly #steps: RemovalSteps
 
   constructor(options: CollectorOptions) {
     this.#options = options
-    const { graceMs, logger } = options
+    const { catalog, graceMs, logger } = options
+    this.#steps = new RemovalSteps(catalog)
     this.#clock = options.clock ?? new AgeClock(graceMs)
     this.#settleMs = options.settleMs ?? Math.min(graceMs, longestSettleMs)
     const intervalMs = Math.min(Math.max(graceMs / 4, shortestIntervalMs), longestIntervalMs)
@@ -92,7 +91,7 @@ export class Collector implements AsyncDisposable {
       const ms = Math.round(performance.now() - startedAt)
       if (blobs > 0)
         this.#options.logger.info({ blobs, bytes, ms }, 'blobs that no manifest names were removed')
-      await this.#confirmRemoved()
+      await this.#steps.confirm()
     }
   }
 
@@ -110,7 +109,7 @@ export class Collector implements AsyncDisposable {
       await this.#inSteps(page, signal, async (digest) => {
         const isGone = await this.#remove(digest, () => catalog.mayGo(digest))
         // Somebody has pushed it again.
-        if (!isGone) this.#removed.push(digest)
+        if (!isGone) this.#steps.gone(digest)
       })
     } while (after !== undefined)
   }
@@ -151,7 +150,7 @@ export class Collector implements AsyncDisposable {
       if (!mayGo) return false
       this.#collected.blobs += 1
       this.#collected.bytes += bytes
-      this.#removed.push(digest)
+      this.#steps.gone(digest)
     } catch (err) {
       if (!mayGo) throw err
       tellSeldom(
@@ -164,7 +163,7 @@ export class Collector implements AsyncDisposable {
     return true
   }
 
-  /** What has gone is told to the catalog along with what goes next: in one commit. */
+  /** With rests in between. */
   async #inSteps<Item>(
     items: readonly Item[],
     signal: AbortSignal | undefined,
@@ -172,16 +171,8 @@ export class Collector implements AsyncDisposable {
   ): Promise<void> {
     for (let at = 0; at < items.length; at += atOnce) {
       const startedAt = performance.now()
-      const working = [this.#confirmRemoved(), ...items.slice(at, at + atOnce).map(work)]
-      for (const one of await Promise.allSettled(working)) if (one.status === 'rejected') throw one.reason
-      const workedMs = performance.now() - startedAt
-      await delay(Math.min(workedMs * rest.factor, rest.longestMs), signal)
+      await this.#steps.take(items.slice(at, at + atOnce), work)
+      await delay(RemovalSteps.restMs(performance.now() - startedAt), signal)
     }
-  }
-
-  async #confirmRemoved(): Promise<void> {
-    const removed = this.#removed
-    this.#removed = []
-    if (removed.length > 0) await this.#options.catalog.removed(removed)
   }
 }
