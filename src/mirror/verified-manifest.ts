@@ -4,7 +4,7 @@ import { RegistryError } from '../oci/error.ts'
 import type { ParsedManifest } from '../oci/manifest.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
 import type { ManifestRecord } from '../storage/catalog.ts'
-import type { FetchedManifest } from '../upstream/registry-client.ts'
+import type { FetchedManifest } from '../upstream/fetched-manifest.ts'
 import { unreadable } from '../upstream/web-page.ts'
 
 /**

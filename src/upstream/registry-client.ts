@@ -8,12 +8,13 @@ import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
 import { AsAnyone } from './chain/as-anyone.ts'
 import { UpstreamError } from './error.ts'
 import type { BlobQuery, FetchedBlob } from './fetched-blob.ts'
+import type { FetchedManifest } from './fetched-manifest.ts'
 import { type ManifestClaims, manifestQuery } from './manifest-query.ts'
 import { nextPage } from './next-page.ts'
 import { AccountPulls } from './public/account-pulls.ts'
 import { PublicKnowledge } from './public/knowledge.ts'
 import { PublicWitness } from './public/witness.ts'
-import type { Answer, Asker, Asking, Question } from './question.ts'
+import type { Answer, Asking, Question } from './question.ts'
 import { QuestionTurns } from './question-turns.ts'
 import { isScarce, type RateLimit } from './rate-limit.ts'
 import { type FoundReferrers, readReferrerPages } from './referrer-pages.ts'
@@ -33,18 +34,6 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly documents: DocumentReader
   /** See `SmallAnswersOptions`. */
   readonly readMs?: number | undefined
-}
-
-/** A manifest as the upstream sent it; nobody has verified it yet. */
-export interface FetchedManifest {
-  readonly bytes: Buffer
-  readonly contentType: string | undefined
-  /** Docker-Content-Digest, if it is a digest at all. */
-  readonly claimedDigest: Digest | undefined
-  /** What was asked for in place of the reference, which is what anyone was told of. */
-  readonly askedDigest: Digest | undefined
-  /** For whom it is evidence that the repository has it. */
-  readonly as: Asker
 }
 
 export interface TagPage {

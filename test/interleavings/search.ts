@@ -1,4 +1,4 @@
-import type { Crash } from '../../src/storage/memory/memory-blob-store.ts'
+import type { Crash } from '../../src/storage/memory/crash.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import type { OpenCatalog } from './catalogs.ts'
 import { type Cast, problemsOf, recover } from './invariants.ts'

@@ -1,11 +1,8 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { Catalog, ManifestRecord, ManifestReference } from '../../src/storage/catalog.ts'
-import {
-  type Crash,
-  MemoryBlobStore,
-  type MemoryBlobStoreOptions,
-} from '../../src/storage/memory/memory-blob-store.ts'
+import type { Crash } from '../../src/storage/memory/crash.ts'
+import { MemoryBlobStore, type MemoryBlobStoreOptions } from '../../src/storage/memory/memory-blob-store.ts'
 import type { Partial, SealedFile } from '../../src/storage/partial.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { manifestOf } from '../storage/catalog-fixtures.ts'

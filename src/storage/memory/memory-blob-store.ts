@@ -15,9 +15,11 @@ import type { BlobWriter, BlobWriterOptions, BlobWriters } from '../blob-writer.
 import { StorageError } from '../error.ts'
 import type { Partial, SealedFile } from '../partial.ts'
 import { assertPartialId } from '../partial-id.ts'
+import type { Crash } from './crash.ts'
 import { MemoryBlobWriter } from './memory-blob-writer.ts'
 import { copyOf, MemoryFile, type MemoryHooks, MemoryPartial, remaining } from './memory-partial.ts'
 import { MemoryQuarantine } from './memory-quarantine.ts'
+import type { StoredEntry } from './stored-entry.ts'
 
 export interface MemoryBlobStoreOptions {
   /** Bytes that it holds in all. */
@@ -31,27 +33,11 @@ export interface MemoryBlobStoreOptions {
   readonly step?: (name: string) => Promise<void>
 }
 
-export interface Crash {
-  /** killed: the process ended, the disk has all that was written. power: what was not synced may be gone. */
-  readonly kind: 'killed' | 'power'
-  /** Whether a thing that may be gone is still there; asked once for each. */
-  readonly keeps: () => boolean
-}
-
-interface Entry {
-  readonly file: MemoryFile
-  /** The folder was synced since the rename; else a power cut may bring back the partial of this name. */
-  isDurable: boolean
-  readonly partialId: string
-  /** What a power cut may bring back in its place. */
-  readonly before: Entry | undefined
-}
-
 /** Blobs in memory, with the promises of a disk: what a crash may take and what it may not. For tests. */
 export class MemoryBlobStore implements BlobStore {
-  readonly #blobs = new Map<Digest, Entry>()
+  readonly #blobs = new Map<Digest, StoredEntry>()
   /** Removed, and no folder was synced for that: a power cut may bring them back. */
-  readonly #unlinked = new Map<Digest, Entry>()
+  readonly #unlinked = new Map<Digest, StoredEntry>()
   readonly #partials = new Map<string, MemoryFile>()
   readonly #openPartials = new Set<string>()
   readonly #uploads = new Map<string, MemoryFile>()
