@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { Command, CommanderError } from 'commander'
 import { configCommand } from '../../src/cli/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { configFolder } from '../config/config-folder.ts'
+import { collected } from '../support/collected.ts'
 
 interface Result {
   readonly out: string
@@ -14,23 +14,12 @@ interface Result {
   readonly code: number
 }
 
-function collector(): { stream: Writable; text: () => string } {
-  const chunks: string[] = []
-  const stream = new Writable({
-    write(chunk, _encoding, callback) {
-      chunks.push(String(chunk))
-      callback()
-    },
-  })
-  return { stream, text: () => chunks.join('') }
-}
-
 async function run(
   workingDirectory: string,
   args: string[],
   environment: NodeJS.ProcessEnv = {},
 ): Promise<Result> {
-  const [out, error] = [collector(), collector()]
+  const [out, error] = [collected(), collected()]
   let code = 0
   const command = configCommand({
     stdout: out.stream,

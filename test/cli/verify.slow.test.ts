@@ -12,11 +12,11 @@ import { type Digest, digestHex } from '../../src/oci/digest.ts'
 import { filesBelow, storageFolder } from '../storage/files/storage-folder.ts'
 import { finish } from '../support/child-process.ts'
 import { pull } from '../support/client.ts'
+import { collected } from '../support/collected.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, type TestImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { pushImage } from '../support/push.ts'
-import { collected } from './collected.ts'
 
 const main = fileURLToPath(import.meta.resolve('../../src/main.ts'))
 

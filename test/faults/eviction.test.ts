@@ -6,24 +6,19 @@ import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { blobOf, type TestBlob } from '../content/small-cache.ts'
 import { readAll } from '../storage/files/storage-folder.ts'
-import type { ErrorName, Operation } from '../support/faulty-calls.ts'
 import { until } from '../support/settle.ts'
-import { breakDisk, type Fault, faultsOf, nameOf, operationsOf } from './setting.ts'
+import {
+  breakDisk,
+  type DiskErrors,
+  diskErrors,
+  type Fault,
+  faultsOf,
+  nameOf,
+  operationsOf,
+} from './setting.ts'
 import { bytesOnDisk, pinned, problemsOfPull, pushed, read, type Stored, startStored } from './stored.ts'
 
-const errors: Partial<Record<Operation, readonly [ErrorName, ...ErrorName[]]>> = {
-  open: ['EIO', 'EMFILE'],
-  create: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
-  read: ['EIO'],
-  write: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
-  sync: ['EIO', 'ENOSPC'],
-  rename: ['ENOSPC', 'EIO', 'EROFS'],
-  mkdir: ['ENOSPC', 'EROFS'],
-  unlink: ['EIO', 'EROFS'],
-  stat: ['EIO'],
-  list: ['EIO'],
-  space: ['EIO'],
-}
+const errors: DiskErrors = { ...diskErrors, list: ['EIO'], space: ['EIO'] }
 /** Bytes of a blob. */
 const unit = 128 * 1024
 const maxBytes = 10 * unit

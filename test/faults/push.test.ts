@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ErrorName, Operation } from '../support/faulty-calls.ts'
 import type { TestBlob, TestImage } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { type Answered, pushImage, pushManifest, send, withDigest } from '../support/push.ts'
 import {
   breakDisk,
+  type DiskErrors,
+  diskErrors,
   type Fault,
   faultsOf,
   nameOf,
@@ -18,16 +19,10 @@ import {
   startSetting,
 } from './setting.ts'
 
-const errors: Partial<Record<Operation, readonly [ErrorName, ...ErrorName[]]>> = {
-  open: ['EIO', 'EMFILE'],
+const errors: DiskErrors = {
+  ...diskErrors,
   create: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS', 'EMFILE'],
-  read: ['EIO'],
-  write: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
   sync: ['EIO', 'ENOSPC', 'EDQUOT'],
-  rename: ['ENOSPC', 'EIO', 'EROFS'],
-  mkdir: ['ENOSPC', 'EROFS'],
-  unlink: ['EIO', 'EROFS'],
-  stat: ['EIO'],
   space: ['EIO'],
 }
 const repository = 'local/app'

@@ -12,23 +12,19 @@ import { good } from '../content/scripted-source.ts'
 import { blobOf, type TestBlob } from '../content/small-cache.ts'
 import { storedBytes } from '../storage/blob-store.contract.ts'
 import { alpine, anyone, one } from '../storage/catalog-fixtures.ts'
-import type { ErrorName, Operation } from '../support/faulty-calls.ts'
 import { until } from '../support/settle.ts'
-import { breakDisk, type Fault, faultsOf, nameOf, operationsOf } from './setting.ts'
+import {
+  breakDisk,
+  type DiskErrors,
+  diskErrors,
+  type Fault,
+  faultsOf,
+  nameOf,
+  operationsOf,
+} from './setting.ts'
 import { bytesOnDisk, problemsOfPull, pushed, read, type Stored, startStored } from './stored.ts'
 
-const errors: Partial<Record<Operation, readonly [ErrorName, ...ErrorName[]]>> = {
-  open: ['EIO', 'EMFILE'],
-  create: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
-  read: ['EIO'],
-  write: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
-  sync: ['EIO', 'ENOSPC'],
-  rename: ['ENOSPC', 'EIO', 'EROFS'],
-  mkdir: ['ENOSPC', 'EROFS'],
-  unlink: ['EIO', 'EROFS'],
-  stat: ['EIO'],
-  list: ['EIO'],
-}
+const errors: DiskErrors = { ...diskErrors, list: ['EIO'] }
 /** Bytes: one that is read at once, and one that is not. */
 const sizes = [20_000, 150_000] as const
 

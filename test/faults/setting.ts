@@ -65,10 +65,26 @@ export async function startSetting(t: TestContext, options: MirrorOptions = {}):
   }
 }
 
+/** What each kind of operation may fail with. */
+export type DiskErrors = Readonly<Partial<Record<Operation, readonly [ErrorName, ...ErrorName[]]>>>
+
+/** What a disk says that is full, broken or read-only. */
+export const diskErrors: DiskErrors = {
+  open: ['EIO', 'EMFILE'],
+  create: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
+  read: ['EIO'],
+  write: ['ENOSPC', 'EDQUOT', 'EIO', 'EROFS'],
+  sync: ['EIO', 'ENOSPC'],
+  rename: ['ENOSPC', 'EIO', 'EROFS'],
+  mkdir: ['ENOSPC', 'EROFS'],
+  unlink: ['EIO', 'EROFS'],
+  stat: ['EIO'],
+}
+
 /** Every N of what is counted, once and with all behind it, with the errors of its kind in turn. */
 export function* faultsOf(
   counts: Readonly<Partial<Record<Operation, number>>>,
-  errors: Readonly<Partial<Record<Operation, readonly [ErrorName, ...ErrorName[]]>>>,
+  errors: DiskErrors,
 ): Generator<Fault> {
   for (const operation of Object.keys(errors) as Operation[]) {
     const [first, ...others] = errors[operation] ?? []

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { Writable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { createLogger } from '../../src/logging/logger.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import type { RegistryClient } from '../../src/upstream/registry-client.ts'
+import { collected } from '../support/collected.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import type { HubRequest } from '../support/hub-exchange.ts'
 import type { Fault, FaultMatcher } from '../support/hub-faults.ts'
@@ -34,18 +34,6 @@ const faults: readonly [FaultMatcher, Fault][] = [
   [{ listener: 'cdn' }, { stallAfter: 10 }],
 ]
 
-/** Takes a log and keeps it. */
-function memory(): { destination: Writable; text: () => string } {
-  const lines: string[] = []
-  const destination = new Writable({
-    write(line, _encoding, done) {
-      lines.push(String(line))
-      done()
-    },
-  })
-  return { destination, text: () => lines.join('') }
-}
-
 /** Asks for everything; what fails is logged as the callers of a client do. */
 async function ask(client: RegistryClient, log: (error: unknown) => void): Promise<void> {
   const questions = [
@@ -65,7 +53,7 @@ async function askBroken(t: TestContext, fault?: readonly [FaultMatcher, Fault])
   await using hub = await startDockerHub({ accounts: { operator: password } })
   hub.addImage(repository, 'latest', image)
   hub.setPrivate(repository)
-  const { destination, text } = memory()
+  const { stream: destination, text } = collected()
   const logger = createLogger({ level: 'trace', format: 'json', destination, isTerminal: false })
   const credentials = { username: 'operator', password }
   const client = () => clientOf(t, hub.url, { credentials, logger, stallMs: 200 })
@@ -108,7 +96,7 @@ test('no password, token or signature is in a log at level trace, in any format'
   const texts = found.map((evidence) => evidence.text)
   assert.match(texts.join(''), /upstream cannot be reached/)
   for (const format of ['json', 'text', 'pretty', 'logstash', 'ecs'] as const) {
-    const { destination, text } = memory()
+    const { stream: destination, text } = collected()
     const logger = createLogger({ level: 'trace', format, destination, isTerminal: false })
     for (const err of errors) logger.error({ err }, 'a question failed')
     logger.trace({ requests }, 'all that was asked for')
