@@ -1,4 +1,5 @@
 import { abortable } from '../flow/abortable.ts'
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { isDigestOfNothing } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -243,13 +244,13 @@ export class Attempt {
     const restingMs = (): number => this.growing.fullMs
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
-    const write = async (position: number, bytes: Uint8Array, left: AbortSignal): Promise<void> => {
+    const write = async (position: number, lent: LentBytes, left: AbortSignal): Promise<void> => {
       this.#brought.add(way)
       const isFirst = !this.hasBytes
       if (!this.partial) await this.#begin()
       if (this.isEndless) this.#options.onUnkept()
       // What is missing before them is asked for first.
-      if (!(await this.#landing.write(position, bytes, left))) download.leave()
+      if (!(await this.#landing.write(position, lent, left))) download.leave()
       if (isFirst) this.#options.changes.announce()
     }
     const about = { way, gap, isHole, since, rate, clients, restingMs, signal }

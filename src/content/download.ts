@@ -1,3 +1,4 @@
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn, WhyOver } from '../flow/line.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -23,7 +24,7 @@ export interface DownloadOptions {
   /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
   readonly onAnswer: (span: OpenedSpan) => number | undefined
   /** Rejects with the reason of `left` where it may be left alone: the bytes are written all the same, or not. */
-  readonly write: (position: number, bytes: Uint8Array, left: AbortSignal) => Promise<void>
+  readonly write: (position: number, lent: LentBytes, left: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
 }
 
@@ -158,7 +159,7 @@ export class Download implements Turn {
     for await (const chunk of span.body()) {
       this.#receivingSince ??= performance.now()
       this.#bytes += chunk.length
-      const taken = chunk.subarray(0, Math.max(0, end - position))
+      using taken = chunk.share(0, Math.max(0, Math.min(chunk.length, end - position)))
       await this.#heldBack(() => write(position, taken, this.#dropped.signal))
       position += chunk.length
       way.hasGiven = true

@@ -1,6 +1,7 @@
 import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { Changes } from '../flow/changes.ts'
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
 import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
@@ -84,6 +85,7 @@ export class Growing {
   attach(partial: Partial, { window }: { window: Window | undefined }): void {
     this.#partial = partial
     this.#window = window
+    this.#recent?.clear()
     // A window is in memory already.
     this.#recent = window ? undefined : new RecentBytes(recentBytes)
     for (const follower of this.#followers) {
@@ -101,16 +103,19 @@ export class Growing {
   }
 
   /** Writes to the partial, and tells those who follow. Throws what the partial throws. */
-  async write(position: number, bytes: Uint8Array): Promise<void> {
+  async write(position: number, borrowed: LentBytes): Promise<void> {
     const partial = this.#partial
     if (!partial) throw new Error('there is nothing to write to yet')
+    using lent = borrowed.share()
     // What is here already stays, whatever is sent over it: it must not be read from memory either.
-    const fresh = this.#recent ? missingIn(partial.present, position, bytes.length) : []
-    if (this.#window) await this.#whileFull(() => partial.write(position, bytes))
-    else await partial.write(position, bytes)
-    for (const { start, end } of fresh)
-      this.#recent?.add(start, bytes.subarray(start - position, end - position))
-    this.#unannounced += bytes.length
+    const fresh = this.#recent ? missingIn(partial.present, position, lent.length) : []
+    if (this.#window) await this.#whileFull(() => partial.write(position, lent))
+    else await partial.write(position, lent)
+    for (const { start, end } of fresh) {
+      using part = lent.share(start - position, end - position)
+      this.#recent?.add(start, part)
+    }
+    this.#unannounced += lent.length
     // A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them.
     if (this.#unannounced >= announceAfter.bytes) this.#announce()
     else this.#announcing ??= setTimeout(() => this.#announce(), announceAfter.milliseconds)
@@ -125,12 +130,14 @@ export class Growing {
   /** All bytes survive the power: what was read from the disk is what was written. */
   synced(): void {
     this.#isAllSynced = true
+    this.#recent?.clear()
     this.#announce()
   }
 
   /** Nothing more will come: who waits rejects with `reason`, once it has what is here. */
   fail(reason: Error): void {
     this.#failure ??= reason
+    this.#recent?.clear()
     this.#announce()
   }
 

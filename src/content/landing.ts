@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import type { Changes } from '../flow/changes.ts'
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
@@ -87,14 +88,14 @@ export class Landing {
    * the disk cannot read what it had taken: these bytes are too early, others are missing before them. Throws the signal's
    * reason, and that of `left`.
    */
-  async write(position: number, bytes: Uint8Array, left: AbortSignal): Promise<boolean> {
+  async write(position: number, lent: LentBytes, left: AbortSignal): Promise<boolean> {
     if (!this.#window && this.#partial) {
-      const failure = await this.#writeToDisk(this.#partial, position, bytes)
+      const failure = await this.#writeToDisk(this.#partial, position, lent)
       if (!failure) return true
       await this.#goOn(this.#partial, failure)
     }
     if ((this.#window?.hashedUntil ?? 0) < position) return false
-    await abortable(this.#growing.write(position, bytes), left)
+    await abortable(this.#growing.write(position, lent), left)
     return true
   }
 
@@ -127,18 +128,14 @@ export class Landing {
   }
 
   /** Why the disk does not take it; undefined: it has. */
-  async #writeToDisk(
-    partial: Partial,
-    position: number,
-    bytes: Uint8Array,
-  ): Promise<StorageError | undefined> {
+  async #writeToDisk(partial: Partial, position: number, lent: LentBytes): Promise<StorageError | undefined> {
     const { room, digest, disk } = this.#options
-    const end = partial.present.total + bytes.length
+    const end = partial.present.total + lent.length
     if (!room.has(end) && !(await room.take(end, this.#signal))) {
       return new StorageError('FULL', `there is no room for more of ${digest}`)
     }
     try {
-      await this.#onDisk(bytes.length, () => this.#growing.write(position, bytes))
+      await this.#onDisk(lent.length, () => this.#growing.write(position, lent))
       return undefined
     } catch (error) {
       if (!(error instanceof StorageError)) throw error

@@ -1,3 +1,4 @@
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn } from '../flow/line.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 
@@ -38,7 +39,8 @@ export interface OpenedSpan {
   readonly start: number
   /** Bytes of the whole blob, where the source tells. */
   readonly size: number | undefined
-  body(): AsyncIterable<Uint8Array>
+  /** The bytes as they arrive, each lent until the next is asked for. */
+  body(): AsyncIterable<LentBytes>
   /** Ends the connection, and its place on the line is free; `body` ends after what has arrived. */
   stop(): void
   /** Lets go of an answer whose body nobody reads. */

@@ -1,3 +1,4 @@
+import { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import { StorageError } from '../storage/error.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -25,7 +26,7 @@ export function storedSource(openStored: () => Promise<BlobReader | undefined>):
               const piece = Buffer.allocUnsafe(Math.min(pieceSize, reader.size - at))
               const count = await reader.read(piece, at, { signal }).catch(blame)
               if (count === 0) throw new UpstreamError('UNREACHABLE', name, 'its file became shorter')
-              yield piece.subarray(0, count)
+              yield LentBytes.of(piece.subarray(0, count))
               at += count
             }
           } finally {

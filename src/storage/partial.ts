@@ -1,4 +1,5 @@
 import type { Hash } from 'node:crypto'
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ReadonlyRanges } from './ranges.ts'
 
@@ -28,10 +29,10 @@ export interface Partial extends AsyncDisposable {
   readonly keptFrom: number
   /**
    * Writes bytes at a position, in any order. Bytes that are present already are left alone: the first writer
-   * wins. They may be kept by reference, so they must not be changed afterwards. Resolves when they can be read.
-   * Throws StorageError, the reason of an end, or an Error while it is sealed.
+   * wins. It holds them for as long as it needs them. Resolves when they can be read. Throws StorageError, the reason
+   * of an end, or an Error while it is sealed.
    */
-  write(position: number, bytes: Uint8Array): Promise<void>
+  write(position: number, lent: LentBytes): Promise<void>
   /**
    * A way to read what is present, to be closed by the caller; it outlives the end of the partial and the removal
    * of the file. `from` is where it will read first: a window keeps what its views have not passed.

@@ -1,3 +1,4 @@
+import { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn } from '../flow/line.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
@@ -12,7 +13,8 @@ export interface FetchedBlob {
   readonly size: number | undefined
   /** For whom it is evidence that the repository has it. */
   readonly as: Asker
-  body(): AsyncGenerator<Buffer, void, undefined>
+  /** The bytes as they arrive, each lent until the next is asked for. */
+  body(): AsyncGenerator<LentBytes, void, undefined>
   /** Ends the connection; `body` ends after what has arrived. */
   stop(): void
   /** Lets go of an answer whose body nobody reads. */
@@ -59,7 +61,7 @@ export function fetchedBlob(
       using _ = slot
       for await (const chunk of answer.body()) {
         onBytes(chunk.length)
-        yield chunk
+        yield LentBytes.of(chunk)
       }
     },
     stop: () => {

@@ -10,6 +10,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, testBytes } from '../storage/files/storage-folder.ts'
+import { lending } from '../support/lent.ts'
 import { keyOf } from './scripted-source.ts'
 
 // Pieces that wake readers at once: no timer has a say in the order.
@@ -86,7 +87,7 @@ function upstreamOf(n: number, { kind, tellsSize }: Manner, turn: Turn): Upstrea
             signal.throwIfAborted()
             if (isStopped) return
             upstream.given += pieceSize
-            yield bytes.slice(at, at + pieceSize)
+            yield* lending(bytes.subarray(at, at + pieceSize))
           }
           if (stop === end) return
           hasBrokenOff = true

@@ -1,5 +1,6 @@
 // Ways cut, send rubbish (at once or late), too little, too much, nothing, begin at 0 again, refuse, fall silent; their
 // clients claim sizes, come later, leave; an earlier attempt has left bytes; the disk is full in the middle.
+
 import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -20,6 +21,7 @@ import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, storageFolder, testBytes } from '../storage/files/storage-folder.ts'
+import { lending, lent } from '../support/lent.ts'
 
 const size = 300_000
 const content = testBytes(size, 31)
@@ -118,7 +120,7 @@ function sourceOf(n: number, { manners, isGoodInTheEnd }: Script): Source {
             }
             await new Promise(setImmediate)
             signal.throwIfAborted()
-            yield bytes.slice(from, Math.min(from + chunkSize, stop))
+            yield* lending(bytes.subarray(from, Math.min(from + chunkSize, stop)))
           }
           if (kind === 'cut' && !isStopped) throw new UpstreamError('UNREACHABLE', name, 'it broke off')
         },
@@ -197,7 +199,7 @@ async function play({ store, room, scripts, kept }: Run): Promise<void> {
   })
   if (kept > size / 2 && kept <= room) {
     const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-    await partial.write(0, content.subarray(0, kept))
+    await partial.write(0, lent(content.subarray(0, kept)))
     await partial.suspend(new Error('stopped'))
   }
   const sources = scripts.map((each, n) => sourceOf(n, each))

@@ -1,5 +1,6 @@
 // A file system that fails under a fill: what is in memory only in `disk-fails.test.ts` is on a real disk here, that
 // loses what it took, and cannot read it back.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -8,6 +9,7 @@ import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { FilePartial } from '../../src/storage/files/file-partial.ts'
 import { storageFolder } from '../storage/files/storage-folder.ts'
 import { FaultyDisk } from '../support/faulty-disk.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { content, digest, half, pullsThrough, size, takes } from './pulls-through.ts'
 import { blobsOver, good } from './scripted-source.ts'
@@ -66,7 +68,7 @@ test('what an earlier attempt left cannot be read back: it is fetched again, and
   const { disk, open } = await faultyScene(t)
   const { store, blobs } = await open()
   const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-  await partial.write(1_000_000, content.subarray(1_000_000, half))
+  await partial.write(1_000_000, lent(content.subarray(1_000_000, half)))
   await partial.suspend(new Error('stopped'))
   const source = good('x/x', content, async (at) => {
     // What is behind the hole is hashed when that is closed.
@@ -84,7 +86,7 @@ test('the disk neither takes more nor gives back what was not hashed: that is fe
   const { disk, open } = await faultyScene(t)
   const { store, blobs } = await open()
   const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-  await partial.write(1_000_000, content.subarray(1_000_000, 2_000_000))
+  await partial.write(1_000_000, lent(content.subarray(1_000_000, 2_000_000)))
   await partial.suspend(new Error('stopped'))
   const { write } = FilePartial.prototype
   t.mock.method(

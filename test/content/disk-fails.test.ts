@@ -2,6 +2,7 @@
 // full, read-only, broken, short of descriptors; once, and from then on; readers at the front, in the middle, ahead of it,
 // before the first byte and after the failure; what an earlier attempt left, with holes; nobody who reads; nobody who
 // knows the size; wrong bytes; room that is made; the disk well again.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -11,6 +12,7 @@ import { StorageError, type StorageErrorCode } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { content, digest, pullsThrough, size, takes } from './pulls-through.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
@@ -74,7 +76,7 @@ test('what an earlier attempt left, with holes, is read from the disk when it fa
     [4_000_000, 5_000_000],
   ] as const) {
     // biome-ignore format: one case a line
-    await partial.write(start, content.subarray(start, end))
+    await partial.write(start, lent(content.subarray(start, end)))
   }
   await partial.suspend(new Error('stopped'))
   const blobs = blobsOver(t, store)

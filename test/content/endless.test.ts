@@ -1,10 +1,12 @@
 // A body of which nobody tells where it ends. Neighbours that were thought of: its client leaves before the first byte,
 // in the middle; somebody else waits; it ends after all; the disk fills up; a descriptor tells the size.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, type ScriptedSource, scripted } from './scripted-source.ts'
 
@@ -24,7 +26,7 @@ function endless(): ScriptedSource {
         while (!isStopped && !signal.aborted) {
           await new Promise(setImmediate)
           source.given += piece.length
-          yield piece
+          yield lent(piece)
         }
         signal.throwIfAborted()
       },

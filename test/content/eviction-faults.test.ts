@@ -4,6 +4,7 @@
  * cannot be written, a file that cannot be removed, an eviction that hangs; a disk that says that it is full all the same;
  * a fill of unknown size; clients that leave while they wait.
  */
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -12,6 +13,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { repositoryKey } from '../../src/storage/repository-key.ts'
 import { assertSameBytes, readAll } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { good, scripted } from './scripted-source.ts'
 import { blobOf, pull, pullSome, smallCache, stored, unit } from './small-cache.ts'
@@ -22,7 +24,7 @@ const app = repositoryKey('local', 'app' as never)
 async function leavePartial(store: MemoryBlobStore, seed: number, bytes: number): Promise<string> {
   const id = partialId(blobOf(seed).digest)
   const partial = await store.partials.open({ id, algorithm: 'sha256' })
-  await partial.write(0, Buffer.alloc(bytes))
+  await partial.write(0, lent(Buffer.alloc(bytes)))
   await partial.suspend(new Error('its upstream failed'))
   return id
 }

@@ -1,6 +1,7 @@
 // What is hashed beside its transfer. Thought of: more files than may be hashed at a time; the same file for many readers;
 // readers that leave before it begins, while it runs, with and without others that wait, and come back; a stop before it
 // begins and in the middle; a closed range of what was recorded, after a restart.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { FileChecks } from '../../src/content/file-checks.ts'
@@ -10,6 +11,7 @@ import type { StoredBlob } from '../../src/storage/blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver } from './scripted-source.ts'
 
@@ -174,7 +176,7 @@ test('a closed range of what was recorded is read alone, after a restart, whatev
   const bytes = testBytes(8 * mebibyte, 5)
   const digest = digestOf(bytes)
   const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-  await partial.write(0, bytes)
+  await partial.write(0, lent(bytes))
   await records.sealed(digest, await partial.seal(digest), 1)
   let read = 0
   const open = store.open.bind(store)

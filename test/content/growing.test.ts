@@ -7,6 +7,7 @@ import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { WindowPartial } from '../../src/storage/memory/window-partial.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 
 const content = testBytes(3_000_000)
 const digest = digestOf(content)
@@ -69,7 +70,7 @@ test('readers that follow, from any position, slow and fast, get exactly the byt
   const order = Array.from({ length: content.length / chunk }, (_, i) => i * chunk)
   // Mostly in order, with one run that comes early.
   order.unshift(...order.splice(30, 4))
-  for (const at of order) await growing.write(at, content.subarray(at, at + chunk))
+  for (const at of order) await growing.write(at, lent(content.subarray(at, at + chunk)))
   await seal()
   late.resolve()
   await Promise.all(readers)
@@ -79,11 +80,11 @@ test('a reader waits for the bytes at its position, says where, and wakes when t
   const { growing, reader } = await scene()
   const buffer = Buffer.alloc(100)
   const reading = reader().read(buffer, 1000)
-  await growing.write(0, content.subarray(0, 1000))
-  await growing.write(1001, content.subarray(1001, 2000))
+  await growing.write(0, lent(content.subarray(0, 1000)))
+  await growing.write(1001, lent(content.subarray(1001, 2000)))
   assert.equal(await isWaiting(reading), true)
   assert.deepEqual(growing.wanted, [1000])
-  await growing.write(1000, content.subarray(1000, 1001))
+  await growing.write(1000, lent(content.subarray(1000, 1001)))
   const count = await reading
   assert.ok(count >= 1)
   assertSameBytes(buffer.subarray(0, count), content.subarray(1000, 1000 + count))
@@ -97,13 +98,13 @@ test('who comes before there is anything to read gets it when it comes', async (
   const reading = readAll(early)
   const partial = await new MemoryBlobStore().partials.open({ id: 'late', algorithm: 'sha256' })
   growing.attach(partial, { window: undefined })
-  await growing.write(0, content)
+  await growing.write(0, lent(content))
   assertSameBytes(await reading, content)
 })
 
 test('bytes that an earlier chunk brought are there at once, before the hole is closed', async () => {
   const { growing, reader } = await scene()
-  await growing.write(2_000_000, content.subarray(2_000_000))
+  await growing.write(2_000_000, lent(content.subarray(2_000_000)))
   const buffer = Buffer.alloc(1000)
   const count = await reader().read(buffer, 2_500_000)
   assertSameBytes(buffer.subarray(0, count), content.subarray(2_500_000, 2_500_000 + count))
@@ -114,7 +115,7 @@ test('isVerified and verified tell of the verification, not of the last byte', a
   const { growing, reader, seal } = await scene()
   const following = reader()
   const verified = following.verified()
-  await growing.write(0, content)
+  await growing.write(0, lent(content))
   assert.equal(following.isVerified, false)
   assert.equal(await isWaiting(verified), true)
   await seal()
@@ -132,7 +133,7 @@ test('an abort ends one wait with its reason; other readers do not notice', asyn
   const reason = new Error('left')
   controller.abort(reason)
   for (const read of reads) await assert.rejects(read, (error) => error === reason)
-  await growing.write(0, content)
+  await growing.write(0, lent(content))
   assert.equal(await stays, 10)
   await assert.rejects(leaving.read(Buffer.alloc(10), 0, { signal }), (error) => error === reason)
   assert.equal(await leaving.read(Buffer.alloc(10), 0), 10, 'without that signal it reads on')
@@ -141,7 +142,7 @@ test('an abort ends one wait with its reason; other readers do not notice', asyn
 test('open readers survive the seal and the removal of the blob; who comes later opens what is stored', async () => {
   const { store, growing, reader, seal } = await scene()
   const following = reader()
-  await growing.write(0, content)
+  await growing.write(0, lent(content))
   await seal()
   await store.delete(digest)
   assertSameBytes(await readAll(following), content)
@@ -152,7 +153,7 @@ for (const end of ['suspend', 'discard'] as const) {
   test(`${end}: readers that wait reject with the reason; what is present can still be read`, async () => {
     const { partial, growing, reader } = await scene()
     const following = reader()
-    await growing.write(0, content.subarray(0, 2_000_000))
+    await growing.write(0, lent(content.subarray(0, 2_000_000)))
     const outcomes = Promise.allSettled([following.read(Buffer.alloc(1), 2_000_000), following.verified()])
     const reason = new Error('the fill failed')
     growing.fail(reason)
@@ -169,7 +170,7 @@ for (const end of ['suspend', 'discard'] as const) {
 test('no reader gets a byte behind the size that it goes by, whatever was written there', async () => {
   const { growing, reader } = await scene()
   const following = reader(1000)
-  await growing.write(0, content.subarray(0, 2000))
+  await growing.write(0, lent(content.subarray(0, 2000)))
   assertSameBytes(await readAll(following), content.subarray(0, 1000))
   assert.equal(await following.read(Buffer.alloc(10), 1500), 0)
   growing.verified(2000)
@@ -187,7 +188,7 @@ test('a thousand waits leave nothing behind', async () => {
   const { signal } = new AbortController()
   for (let at = 0; at < 1000; at += 1) {
     const reading = following.read(Buffer.alloc(1), at, { signal })
-    await growing.write(at, content.subarray(at, at + 1))
+    await growing.write(at, lent(content.subarray(at, at + 1)))
     assert.equal(await reading, 1)
   }
   assert.ok(getEventListeners(signal, 'abort').length <= 1)
@@ -216,7 +217,7 @@ function windowScene(meanwhile: (window: WindowPartial) => Promise<void> = async
 }
 
 test('bytes that come while the partial is asked for them are given, though nobody tells of them again', async () => {
-  const { one } = windowScene((window) => window.write(0, content.subarray(0, 10)))
+  const { one } = windowScene((window) => window.write(0, lent(content.subarray(0, 10))))
   assert.equal(await one.read(Buffer.alloc(100), 0), 10)
 })
 
@@ -232,10 +233,10 @@ async function fullWindow(t: TestContext) {
   let now = 0
   t.mock.method(performance, 'now', () => now)
   const scene = windowScene()
-  await scene.growing.write(0, content.subarray(0, 1000))
+  await scene.growing.write(0, lent(content.subarray(0, 1000)))
   assert.equal(await scene.other.read(Buffer.alloc(1000), 0), 1000)
   const waiting = scene.other.read(Buffer.alloc(1), 1000)
-  const writing = scene.growing.write(1000, content.subarray(1000, 2000))
+  const writing = scene.growing.write(1000, lent(content.subarray(1000, 2000)))
   const pass = async (ms: number) => {
     now += ms
     t.mock.timers.tick(ms)
@@ -271,10 +272,10 @@ test('who takes something, but makes no room, may hold up others for two minutes
 test('who has read from the disk is told that all is right when it is synced, who has not, at once', async () => {
   const { growing, reader } = await scene()
   const [front, behind] = [reader(), reader()]
-  await growing.write(0, content.subarray(0, 1_000_000))
+  await growing.write(0, lent(content.subarray(0, 1_000_000)))
   await front.read(Buffer.alloc(1000), 0)
   for (let at = 1_000_000; at < content.length; at += 500_000) {
-    await growing.write(at, content.subarray(at, at + 500_000))
+    await growing.write(at, lent(content.subarray(at, at + 500_000)))
   }
   // The latest bytes are in memory, the first ones are not any more.
   await behind.read(Buffer.alloc(1000), 0)

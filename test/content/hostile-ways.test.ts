@@ -1,5 +1,6 @@
 // What ways to the bytes of one digest may do to those who follow: lie about bytes that are here, about the size, in
 // one half only; answer just when they are left; be removed just when they are taken; a disk that turns read-only.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -10,6 +11,7 @@ import { StorageError } from '../../src/storage/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { blobsOver, good, type ScriptedSource, scripted } from './scripted-source.ts'
 
 const content = testBytes(400_000, 21)
@@ -25,7 +27,7 @@ async function assertGives(reader: BlobReader): Promise<void> {
 
 async function leavePartial(store: MemoryBlobStore, bytes: number): Promise<void> {
   const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-  await partial.write(0, content.subarray(0, bytes))
+  await partial.write(0, lent(content.subarray(0, bytes)))
   await partial.suspend(new Error('stopped'))
 }
 
@@ -39,14 +41,14 @@ test('bytes that are here already are what a reader gets, whatever is sent over 
   const reader = growing.reader(bytes.length, 'x')
   assert.ok(reader)
   const write = async (from: Uint8Array, start: number, end: number) => {
-    for (let at = start; at < end; at += 100_000) await growing.write(at, from.slice(at, at + 100_000))
+    for (let at = start; at < end; at += 100_000) await growing.write(at, lent(from.slice(at, at + 100_000)))
   }
   await write(bytes, 0, 2_000_000)
   // Another way that cannot go on in the middle begins at 0, with other bytes up to here, and then with the right ones.
   await write(lies, 0, 1_900_000)
   await growing.write(
     1_900_000,
-    Buffer.concat([lies.subarray(1_900_000, 2_000_000), bytes.subarray(2_000_000, 2_100_000)]),
+    lent(Buffer.concat([lies.subarray(1_900_000, 2_000_000), bytes.subarray(2_000_000, 2_100_000)])),
   )
   const read = Buffer.alloc(1_100_000)
   for (let at = 0; at < read.length; ) at += await reader.read(read.subarray(at, at + 50_000), 1_000_000 + at)
@@ -94,7 +96,7 @@ test('more is here than the blob has, and all ways say so: it begins anew', {
 }, async (t) => {
   const store = new MemoryBlobStore()
   const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-  await partial.write(0, testBytes(content.length + 7, 23))
+  await partial.write(0, lent(testBytes(content.length + 7, 23)))
   await partial.suspend(new Error('stopped'))
   const blobs = blobsOver(t, store)
   const ways = ['one/x', 'other/x'].map((name) => good(name, content))

@@ -1,6 +1,7 @@
 // A disk that takes no bytes, and descriptors that are short for a moment. Neighbours that were thought of: at the open,
 // in the middle, at the seal; full, read-only, broken, busy; one client and ten, early and late; a client that takes
 // nothing, one that leaves, one that reads from the middle; room again later.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Growing } from '../../src/content/growing.ts'
@@ -11,6 +12,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { WindowPartial } from '../../src/storage/memory/window-partial.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
 
@@ -159,7 +161,7 @@ test('a client that takes nothing of a window does not hold up others for ever',
   const [still, quick] = [growing.reader(size, 'x'), growing.reader(size, 'x')]
   assert.ok(still && quick)
   const reading = readAll(quick)
-  for (let at = 0; at < size; at += 100_000) await growing.write(at, content.subarray(at, at + 100_000))
+  for (let at = 0; at < size; at += 100_000) await growing.write(at, lent(content.subarray(at, at + 100_000)))
   assertSameBytes(await reading, content)
   await assert.rejects(still.read(Buffer.alloc(10), 0), /held up others who waited/)
 })

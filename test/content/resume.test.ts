@@ -10,6 +10,7 @@ import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import type { Fault } from '../support/hub-faults.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
+import { lent } from '../support/lent.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
@@ -166,8 +167,8 @@ test('256 KiB are missing in the middle of a blob: no more than these cross the 
     await using store = await FileBlobStore.open(directory)
     const id = partialId(parseDigest(blob.digest))
     const partial = await store.partials.open({ id, algorithm: 'sha256' })
-    await partial.write(0, bytes.subarray(0, hole.start))
-    await partial.write(hole.end, bytes.subarray(hole.end))
+    await partial.write(0, lent(bytes.subarray(0, hole.start)))
+    await partial.write(hole.end, lent(bytes.subarray(hole.end)))
     await partial.suspend(new Error('stopped'))
   }
   await using mirror = await startMirror({ upstream: hub.url, directory })

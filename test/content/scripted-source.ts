@@ -9,6 +9,7 @@ import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { type RepositoryKey, repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
+import { lending } from '../support/lent.ts'
 
 const chunkSize = 20_000
 
@@ -64,9 +65,9 @@ export function scripted(
             await pause?.(at)
             query.signal.throwIfAborted()
             if (isStopped) return
-            const chunk = bytes.slice(at, Math.min(at + chunkSize, stop))
+            const chunk = bytes.subarray(at, Math.min(at + chunkSize, stop))
             source.given += chunk.length
-            yield chunk
+            yield* lending(chunk)
           }
           if (until < bytes.length && !isStopped) throw new UpstreamError('UNREACHABLE', name, 'it broke off')
         },

@@ -1,6 +1,7 @@
 // What is claimed of a size destroys nothing. Neighbours that were thought of: a claim below, at and above what is here,
 // at 0; the upstream tells the size or does not; it tells another one than the descriptor, or than before; what is here
 // is more than all; a hole in the middle, at the front, several; a client that went by a wrong size.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -8,6 +9,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
 
@@ -18,7 +20,7 @@ const kept = 360_000
 
 async function leave(store: MemoryBlobStore, runs: readonly (readonly [number, number])[], bytes = content) {
   const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-  for (const [start, end] of runs) await partial.write(start, bytes.subarray(start, end))
+  for (const [start, end] of runs) await partial.write(start, lent(bytes.subarray(start, end)))
   await partial.suspend(new Error('stopped'))
 }
 

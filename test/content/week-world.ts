@@ -6,6 +6,7 @@ import type { DiskRoom } from '../../src/storage/blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { alpine } from '../storage/catalog-fixtures.ts'
+import { lending } from '../support/lent.ts'
 import { Random } from '../torture/random.ts'
 
 /** What an image consists of: one layer that others have too, and some of its own. */
@@ -61,7 +62,7 @@ function sourceOf({ number, size }: WeekBlob): Source {
       start,
       size,
       async *body() {
-        yield bytesOf(number, size).subarray(start)
+        yield* lending(bytesOf(number, size).subarray(start))
       },
       stop: () => {},
       discard: () => {},

@@ -1,5 +1,6 @@
 // The memory of what a full disk cannot take. Neighbours that were thought of: one window, as many as the budget holds,
 // a thousand; windows that were verified, failed, left; readers that are there, that never come.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Download } from '../../src/content/download.ts'
@@ -11,6 +12,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { heapUsed } from '../support/heap.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
 
@@ -95,7 +97,7 @@ test('a blob that waits for its next turn holds nothing of what is on the disk',
   const growing = new Growing()
   growing.attach(partial, { window: undefined })
   const reader = growing.reader(10_000, 'x')
-  for (let at = 0; at < 10_000; at += 1000) await growing.write(at, testBytes(1000, at))
+  for (let at = 0; at < 10_000; at += 1000) await growing.write(at, lent(testBytes(1000, at)))
   const buffer = Buffer.alloc(1000)
   await reader?.read(buffer, 9000)
   assert.equal(readsOfDisk, 0)
@@ -121,7 +123,7 @@ for (const [where, room] of [
           if (at % 2000 === 0) await new Promise(setImmediate)
           signal.throwIfAborted()
           if (at === content.length / 2) middle = heapUsed()
-          yield content.subarray(at, at + 20)
+          yield lent(content.subarray(at, at + 20))
         }
       },
       stop: () => {},

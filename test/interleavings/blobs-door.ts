@@ -2,6 +2,7 @@ import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import type { Source } from '../../src/content/source.ts'
 import { alpine } from '../storage/catalog-fixtures.ts'
+import { lending } from '../support/lent.ts'
 import type { Layer, OpenDoor } from './world.ts'
 
 const logger = pino({ enabled: false })
@@ -46,7 +47,7 @@ export function sourceOf({ bytes }: Layer): Source {
       start,
       size: bytes.length,
       async *body() {
-        yield bytes.subarray(start)
+        yield* lending(bytes.subarray(start))
       },
       stop: () => {},
       discard: () => {},

@@ -1,6 +1,7 @@
 import { digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { SealedFile } from '../../src/storage/partial.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
+import { lent } from '../support/lent.ts'
 import { fillOf } from './operations.ts'
 import type { Image, Layer, World } from './world.ts'
 
@@ -133,7 +134,7 @@ export async function recover({ known, store }: World, layers: readonly Layer[],
     if (!layer) await store.partials.remove(id)
     else {
       await using partial = await store.partials.open({ id, algorithm: digestAlgorithm(layer.digest) })
-      await partial.write(0, layer.bytes)
+      await partial.write(0, lent(layer.bytes))
       await known.sealed(layer.digest, await partial.seal(layer.digest), at)
     }
   }

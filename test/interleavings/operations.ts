@@ -1,6 +1,7 @@
 import { type Digest, digestAlgorithm } from '../../src/oci/digest.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { alpine, anyone, app } from '../storage/catalog-fixtures.ts'
+import { lent } from '../support/lent.ts'
 import type { Image, Layer, World } from './world.ts'
 
 const hour = 3_600_000
@@ -50,7 +51,7 @@ async function keep(world: World, { digest, bytes }: Layer): Promise<void> {
     id: fillOf(digest),
     algorithm: digestAlgorithm(digest),
   })
-  await partial.write(0, bytes)
+  await partial.write(0, lent(bytes))
   await world.catalog.sealed(digest, await partial.seal(digest), longAgo)
 }
 
@@ -170,7 +171,7 @@ async function upload(world: World, layer: Layer, repository: RepositoryKey, at 
   const { digest, bytes } = layer
   const id = world.nextUpload()
   const partial = await world.store.partials.open({ id, algorithm: digestAlgorithm(digest) })
-  await partial.write(0, bytes)
+  await partial.write(0, lent(bytes))
   await world.door.seal(partial, digest, async (file) => {
     await world.catalog.pushed(repository, digest, file, at)
     world.evidence.add(`${repository} ${digest}`)

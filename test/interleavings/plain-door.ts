@@ -1,6 +1,7 @@
 import { KeyedLock } from '../../src/flow/keyed-lock.ts'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
+import { lent } from '../support/lent.ts'
 import { isSameFile } from './invariants.ts'
 import { fillOf, now } from './operations.ts'
 import type { Door, OpenDoor } from './world.ts'
@@ -34,7 +35,7 @@ export function plainDoor({ locks = true, looksAgain = true } = {}): OpenDoor {
           id: fillOf(digest),
           algorithm: digestAlgorithm(digest),
         })
-        await partial.write(0, bytes)
+        await partial.write(0, lent(bytes))
         await stage.step('seal', [touchedAtLock(digest)])
         await seal(partial, digest, (file) => catalog.sealed(digest, file, now))
       },

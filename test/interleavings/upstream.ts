@@ -1,7 +1,9 @@
 import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
+import type { LentBytes } from '../../src/flow/lent-bytes.ts'
 import type { Line } from '../../src/flow/line.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
+import { lending } from '../support/lent.ts'
 import type { Stage } from './turns.ts'
 import type { Layer } from './world.ts'
 
@@ -141,7 +143,7 @@ export class Upstream implements Source {
   async *#body(
     { kind, pieces }: Answer,
     span: { start: number; end: number; signal: AbortSignal; stopped: AbortSignal; close: () => void },
-  ): AsyncGenerator<Uint8Array> {
+  ): AsyncGenerator<LentBytes> {
     const { breaks, changes }: AnswerKind = answerKinds[kind]
     const { start, end, signal, stopped, close } = span
     try {
@@ -159,7 +161,7 @@ export class Upstream implements Source {
         if (changes) piece[0] = (piece[0] ?? 0) ^ 1
         this.sent += piece.length
         count += 1
-        yield piece
+        yield* lending(piece)
       }
     } finally {
       close()

@@ -2,6 +2,7 @@
  * What an earlier process left of a blob belongs to the repository that it came for. Neighbours that were thought of:
  * a part, all of it but not sealed, nothing but the name; small and large; the repository that it came for asks again.
  */
+
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -11,6 +12,7 @@ import { test } from 'node:test'
 import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { pull } from '../support/client.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
+import { lent } from '../support/lent.ts'
 import { startMirror } from '../support/mirror.ts'
 import { startPlainRegistry } from '../support/plain-registry.ts'
 
@@ -24,7 +26,7 @@ for (const size of [3000, 300_000]) {
       {
         await using store = await FileBlobStore.open(directory)
         const partial = await store.partials.open({ id: digest.replace(':', '-'), algorithm: 'sha256' })
-        if (left > 0) await partial.write(0, bytes.subarray(0, left))
+        if (left > 0) await partial.write(0, lent(bytes.subarray(0, left)))
         await partial.suspend(new Error('killed'))
       }
       await using registry = await startPlainRegistry(({ url = '', headers }, response) => {

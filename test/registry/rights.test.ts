@@ -2,6 +2,7 @@
  * Who may have what: the table of rights, one row a test. Each is asked for as a blob and as a manifest, by GET and by
  * HEAD, of `acme/app`, a repository of an upstream where the operator has an account.
  */
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { partialId } from '../../src/content/fill-options.ts'
@@ -10,6 +11,7 @@ import type { CatalogVerbs } from '../../src/storage/catalog.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { blobOf, pseudoRandomBytes } from '../support/images.ts'
+import { lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import {
   app,
@@ -132,7 +134,7 @@ const deliveries: Readonly<Record<string, (rights: Rights) => Promise<void>>> = 
   'lay here, and nobody knows since when': (rights) => rights.keep(blob.content),
   'were left whole, and not sealed, by an earlier process': async ({ store }) => {
     const partial = await store.partials.open({ id: partialId(digest), algorithm: 'sha256' })
-    await partial.write(0, blob.content.bytes)
+    await partial.write(0, lent(blob.content.bytes))
     await partial.suspend(new Error('it stopped'))
   },
   'came for another repository': async (rights) => {

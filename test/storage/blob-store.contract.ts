@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
+import { lent } from '../support/lent.ts'
 import { blobWriterContract } from './blob-writer.contract.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 import { partialContract } from './partial.contract.ts'
@@ -24,7 +25,7 @@ export type OpenStore = (t: TestContext) => Promise<OpenedStore>
 export async function storeBlob(store: BlobStore, bytes: Uint8Array, digest = digestOf(bytes), id = 'store') {
   const algorithm = digestAlgorithm(digest)
   await using partial = await store.partials.open({ id, algorithm })
-  await partial.write(0, bytes)
+  await partial.write(0, lent(bytes))
   await partial.seal(digest)
   return digest
 }

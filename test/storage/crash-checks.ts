@@ -6,6 +6,7 @@ import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
+import { lent } from '../support/lent.ts'
 import { storedBytes } from './blob-store.contract.ts'
 import {
   crashBlobId,
@@ -31,7 +32,7 @@ export async function assertVouchedOnly(partial: Partial, content: Buffer): Prom
     }
   }
   for (let gap = partial.present.firstGap(content.length); gap; ) {
-    await partial.write(gap.start, content.subarray(gap.start, gap.end))
+    await partial.write(gap.start, lent(content.subarray(gap.start, gap.end)))
     gap = partial.present.firstGap(content.length)
   }
   await partial.seal(digestOf(content))

@@ -2,6 +2,7 @@
  * Runs in a process of its own that is killed, or whose disk loses power: fills a partial, seals blobs or writes
  * the catalog in the folder of its second parameter, and tells its parent of each step that has resolved.
  */
+
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,6 +13,7 @@ import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import { localOrigin, repositoryKey } from '../../src/storage/repository-key.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
+import { lent } from '../support/lent.ts'
 import { testBytes } from './files/storage-folder.ts'
 
 /** What the child fills its partial with. */
@@ -42,7 +44,7 @@ async function* fill(folder: string) {
   const half = crashContent.length / 2
   for (let at = 0; at < half; at += chunk) {
     for (const start of [at, half + at]) {
-      await partial.write(start, crashContent.subarray(start, start + chunk))
+      await partial.write(start, lent(crashContent.subarray(start, start + chunk)))
       yield { start, end: start + chunk }
     }
   }
@@ -60,7 +62,7 @@ async function* seal(folder: string) {
       id: crashBlobId(n),
       algorithm: 'sha256',
     })
-    await partial.write(0, bytes)
+    await partial.write(0, lent(bytes))
     await partial.seal(digestOf(bytes))
     yield n
   }

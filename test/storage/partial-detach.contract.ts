@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createDigestHash, digestOf } from '../../src/oci/digest.ts'
 import type { PartialView } from '../../src/storage/partial.ts'
+import { lent } from '../support/lent.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
@@ -24,8 +25,8 @@ export function partialDetachContract(open: OpenStore): void {
   test('detached: what was present is read on, its name is free, and nothing is found of it', async (t) => {
     const { store, reopen } = await open(t)
     const partial = await store.partials.open(whole)
-    await partial.write(0, content.subarray(0, 700_000))
-    await partial.write(1_000_000, content.subarray(1_000_000, 1_500_000))
+    await partial.write(0, lent(content.subarray(0, 700_000)))
+    await partial.write(1_000_000, lent(content.subarray(1_000_000, 1_500_000)))
     await using early = partial.view()
     const remains = await partial.detach(new Error('the disk is full'))
     assert.deepEqual(
@@ -48,7 +49,7 @@ export function partialDetachContract(open: OpenStore): void {
     assert.deepEqual(await store.partials.list(), [])
     await using next = await store.partials.open(whole)
     assert.equal(next.present.total, 0)
-    await next.write(0, content)
+    await next.write(0, lent(content))
     await next.seal(digest)
     await assertReads(view, 0, 700_000)
     assert.deepEqual(await (await reopen()).partials.list(), [])
@@ -57,12 +58,12 @@ export function partialDetachContract(open: OpenStore): void {
   test('detached: it has ended, writes reject with the reason, and it is not detached twice', async (t) => {
     const { store } = await open(t)
     const partial = await store.partials.open(whole)
-    await partial.write(0, content.subarray(0, 1000))
+    await partial.write(0, lent(content.subarray(0, 1000)))
     const reason = new Error('the disk is full')
-    const writing = partial.write(1000, content.subarray(1000, 500_000)).catch(() => {})
+    const writing = partial.write(1000, lent(content.subarray(1000, 500_000))).catch(() => {})
     await using remains = await partial.detach(reason)
     await writing
-    await assert.rejects(partial.write(500_000, content.subarray(500_000)), (error) => error === reason)
+    await assert.rejects(partial.write(500_000, lent(content.subarray(500_000))), (error) => error === reason)
     assert.throws(() => partial.view(), /ended/)
     await assert.rejects(partial.detach(reason), /ended/)
     await partial.suspend(reason)

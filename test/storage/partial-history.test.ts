@@ -9,6 +9,7 @@ import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import { Ranges } from '../../src/storage/ranges.ts'
+import { lent } from '../support/lent.ts'
 import { storedBytes } from './blob-store.contract.ts'
 import { assertSameBytes, storageFolder, testBytes } from './files/storage-folder.ts'
 
@@ -87,7 +88,7 @@ async function play(begin: Crashable, steps: readonly Step[], keeps: () => boole
   for (const { kind, ...step } of steps) {
     if (kind === 'write' && 'pieces' in step) {
       const writes = step.pieces.map(({ start, length }) =>
-        partial.write(start, content.subarray(start, start + length)),
+        partial.write(start, lent(content.subarray(start, start + length))),
       )
       await Promise.all(writes)
       for (const { start, length } of step.pieces) written.add(start, Math.min(start + length, size))
@@ -117,7 +118,7 @@ async function play(begin: Crashable, steps: readonly Step[], keeps: () => boole
   }
   await assertReads(partial, 0, size)
   for (let gap = partial.present.firstGap(size); gap; gap = partial.present.firstGap(size)) {
-    await partial.write(gap.start, content.subarray(gap.start, gap.end))
+    await partial.write(gap.start, lent(content.subarray(gap.start, gap.end)))
   }
   await partial.seal(digest)
   assertSameBytes((await storedBytes(current.store, digest)) ?? Buffer.alloc(0), content)

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
+import { lent } from '../support/lent.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { sizeOf, storedBytes } from './blob-store.contract.ts'
 import { assertSameBytes, testBytes } from './files/storage-folder.ts'
@@ -13,7 +14,7 @@ const whole = { id: 'whole', algorithm: 'sha256' } as const
 const stopped = new Error('stopped')
 
 async function writeRanges(partial: Partial, ranges: readonly (readonly [number, number])[]) {
-  for (const [start, end] of ranges) await partial.write(start, content.subarray(start, end))
+  for (const [start, end] of ranges) await partial.write(start, lent(content.subarray(start, end)))
 }
 
 async function fillAndSeal(store: BlobStore, partial: Partial): Promise<void> {
@@ -91,7 +92,7 @@ export function partialResumeContract(open: OpenStore): void {
     const partial = await store.partials.open(whole)
     await writeRanges(partial, [[0, 1_000_000]])
     await partial.discard(stopped)
-    await assert.rejects(partial.write(0, content), (error) => error === stopped)
+    await assert.rejects(partial.write(0, lent(content)), (error) => error === stopped)
     const later = await reopen()
     await using again = await later.partials.open(whole)
     assert.equal(again.present.total, 0)
@@ -102,7 +103,7 @@ export function partialResumeContract(open: OpenStore): void {
     const { store } = await open(t)
     const partial = await store.partials.open(whole)
     await partial.suspend(stopped)
-    await assert.rejects(partial.write(0, content), (error) => error === stopped)
+    await assert.rejects(partial.write(0, lent(content)), (error) => error === stopped)
   })
 
   test('one name is open once; other names do not matter', async (t) => {

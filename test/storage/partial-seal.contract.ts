@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../src/oci/digest.ts'
+import { lent } from '../support/lent.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { storedBytes } from './blob-store.contract.ts'
 import { assertSameBytes, testBytes } from './files/storage-folder.ts'
@@ -15,7 +16,7 @@ export function partialSealContract(open: OpenStore): void {
   test('nothing is visible before the seal, all of it afterwards', async (t) => {
     const { store } = await open(t)
     await using partial = await store.partials.open(whole)
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     assert.equal(await store.stat(digest), undefined)
     assert.equal(await store.open(digest), undefined)
     await partial.seal(digest)
@@ -25,7 +26,7 @@ export function partialSealContract(open: OpenStore): void {
   test('the seal says what is recorded of the file: the same as stat and open, also later', async (t) => {
     const { store, reopen } = await open(t)
     await using partial = await store.partials.open(whole)
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     const sealed = await partial.seal(digest)
     assert.equal(sealed.size, content.length)
     for (const value of Object.values(sealed)) assert.ok(Number.isSafeInteger(value), `${value}`)
@@ -58,7 +59,7 @@ export function partialSealContract(open: OpenStore): void {
       const bytes = Buffer.from(content)
       if (what === 'one byte is wrong') bytes[50] = (bytes[50] ?? 0) ^ 1
       const partial = await store.partials.open(whole)
-      for (const [start, end] of pieces) await partial.write(start, bytes.subarray(start, end))
+      for (const [start, end] of pieces) await partial.write(start, lent(bytes.subarray(start, end)))
       const expected = digestOf(content.subarray(0, 100))
       const before = [...partial.present]
       for (const name of ['verify', 'seal', 'seal'] as const) {
@@ -76,7 +77,7 @@ export function partialSealContract(open: OpenStore): void {
   test('the right bytes under another algorithm: DIGEST_INVALID', async (t) => {
     const { store } = await open(t)
     await using partial = await store.partials.open(whole)
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     await assert.rejects(partial.seal(digestOf(content, 'sha512')), { code: 'DIGEST_INVALID' })
   })
 
@@ -85,7 +86,7 @@ export function partialSealContract(open: OpenStore): void {
     await using partial = await store.partials.open(whole)
     for (let at = 0; at < content.length; at += 500_000) {
       await assert.rejects(partial.verify(digest), { code: 'DIGEST_INVALID' })
-      await partial.write(at, content.subarray(at, at + 500_000))
+      await partial.write(at, lent(content.subarray(at, at + 500_000)))
       await partial.verify(digestOf(content.subarray(0, at + 500_000)))
     }
     await partial.verify(digest)
@@ -97,8 +98,8 @@ export function partialSealContract(open: OpenStore): void {
   test('what an earlier process left is whole: its hash says so, nobody needs a size', async (t) => {
     const { store, reopen } = await open(t)
     const partial = await store.partials.open(whole)
-    await partial.write(1_000_000, content.subarray(1_000_000))
-    await partial.write(0, content.subarray(0, 1_000_000))
+    await partial.write(1_000_000, lent(content.subarray(1_000_000)))
+    await partial.write(0, lent(content.subarray(0, 1_000_000)))
     await partial.suspend(new Error('stopped'))
     const later = await reopen()
     await using again = await later.partials.open(whole)
@@ -111,8 +112,8 @@ export function partialSealContract(open: OpenStore): void {
     const { store } = await open(t)
     for (let round = 0; round < 20; round += 1) {
       const partial = await store.partials.open({ ...whole, id: `round-${round}` })
-      await partial.write(0, content)
-      const late = () => partial.write(content.length, Buffer.from('behind the end'))
+      await partial.write(0, lent(content))
+      const late = () => partial.write(content.length, lent(Buffer.from('behind the end')))
       const early = round % 2 === 0 ? late() : undefined
       const sealing = partial.seal(digest)
       const outcomes = await Promise.allSettled([sealing, early, late()])
@@ -140,7 +141,9 @@ export function partialSealContract(open: OpenStore): void {
           for (let i = 0; i < pieces.length; i += atOnce) {
             const group = pieces.slice(i, i + atOnce)
             await Promise.all(
-              group.map((one) => partial.write(one.start, bytes.subarray(one.start, one.start + one.length))),
+              group.map((one) =>
+                partial.write(one.start, lent(bytes.subarray(one.start, one.start + one.length))),
+              ),
             )
           }
           const expected = new Set<number>()
@@ -149,7 +152,7 @@ export function partialSealContract(open: OpenStore): void {
           }
           assert.equal(partial.present.total, expected.size)
           for (let gap = partial.present.firstGap(size); gap; gap = partial.present.firstGap(size)) {
-            await partial.write(gap.start, bytes.subarray(gap.start, gap.end))
+            await partial.write(gap.start, lent(bytes.subarray(gap.start, gap.end)))
           }
           await partial.seal(digestOf(bytes))
           assertSameBytes((await storedBytes(store, digestOf(bytes))) ?? Buffer.alloc(0), bytes)
@@ -162,10 +165,10 @@ export function partialSealContract(open: OpenStore): void {
   test('bytes that are present are left alone, whatever is written over them', async (t) => {
     const { store } = await open(t)
     await using partial = await store.partials.open(whole)
-    await partial.write(500_000, content.subarray(500_000, 1_000_000))
+    await partial.write(500_000, lent(content.subarray(500_000, 1_000_000)))
     const other = Buffer.from(content)
     other.fill(0xee, 500_000, 1_000_000)
-    await partial.write(0, other)
+    await partial.write(0, lent(other))
     await partial.seal(digest)
     assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), content)
   })
@@ -176,10 +179,10 @@ export function partialSealContract(open: OpenStore): void {
     for (let round = 0; round < 10; round += 1) {
       await using partial = await store.partials.open({ ...whole, id: `round-${round}` })
       await Promise.all([
-        partial.write(0, content.subarray(0, 1_500_000)),
-        partial.write(1_000, wrong.subarray(1_000, 1_400_000)),
-        partial.write(1_400_000, content.subarray(1_400_000)),
-        partial.write(1_450_000, wrong.subarray(1_450_000, 1_460_000)),
+        partial.write(0, lent(content.subarray(0, 1_500_000))),
+        partial.write(1_000, lent(wrong.subarray(1_000, 1_400_000))),
+        partial.write(1_400_000, lent(content.subarray(1_400_000))),
+        partial.write(1_450_000, lent(wrong.subarray(1_450_000, 1_460_000))),
       ])
       await partial.seal(digest)
       assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), content, `round ${round}`)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { PartialView } from '../../src/storage/partial.ts'
+import { lent } from '../support/lent.ts'
 import type { OpenStore } from './blob-store.contract.ts'
 import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
@@ -27,8 +28,8 @@ export function partialViewContract(open: OpenStore): void {
     await using view = partial.view()
     assert.equal(partial.keptFrom, 0)
     assert.equal(await view.read(Buffer.alloc(10), 0), 0)
-    await partial.write(500_000, content.subarray(500_000, 1_000_000))
-    await partial.write(2_000_000, content.subarray(2_000_000))
+    await partial.write(500_000, lent(content.subarray(500_000, 1_000_000)))
+    await partial.write(2_000_000, lent(content.subarray(2_000_000)))
     for (const pieceSize of [7919, 65_536, 4_000_000]) {
       await assertReads(view, 500_000, 1_000_000, pieceSize)
       await assertReads(view, 2_000_001, 3_000_000, pieceSize)
@@ -42,8 +43,8 @@ export function partialViewContract(open: OpenStore): void {
     const { store } = await open(t)
     await using partial = await store.partials.open(whole)
     await using view = partial.view()
-    await partial.write(0, content.subarray(0, 100))
-    await partial.write(200, content.subarray(200, 300))
+    await partial.write(0, lent(content.subarray(0, 100)))
+    await partial.write(200, lent(content.subarray(200, 300)))
     const buffer = Buffer.alloc(300, 0xaa)
     assert.equal(await view.read(buffer, 90), 10)
     assertSameBytes(buffer.subarray(0, 10), content.subarray(90, 100))
@@ -54,7 +55,7 @@ export function partialViewContract(open: OpenStore): void {
     const { store } = await open(t)
     await using partial = await store.partials.open(whole)
     await using view = partial.view()
-    await partial.write(0, content.subarray(0, 10))
+    await partial.write(0, lent(content.subarray(0, 10)))
     assert.equal(await view.read(Buffer.alloc(0), 0), 0)
   })
 
@@ -63,7 +64,7 @@ export function partialViewContract(open: OpenStore): void {
     await using partial = await store.partials.open(whole)
     await using view = partial.view()
     await using other = partial.view()
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     await partial.seal(digest)
     await store.delete(digest)
     await assertReads(view, 0, content.length)
@@ -76,7 +77,7 @@ export function partialViewContract(open: OpenStore): void {
       const { store } = await open(t)
       const partial = await store.partials.open(whole)
       await using view = partial.view()
-      await partial.write(0, content.subarray(0, 2_000_000))
+      await partial.write(0, lent(content.subarray(0, 2_000_000)))
       await partial[end](new Error('the fill failed'))
       await assertReads(view, 0, 2_000_000)
       assert.equal(await view.read(Buffer.alloc(1), 2_000_000), 0)

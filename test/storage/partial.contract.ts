@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Partial, PartialView } from '../../src/storage/partial.ts'
+import { lent } from '../support/lent.ts'
 import { assertSameBytes, testBytes } from './files/storage-folder.ts'
 
 const content = testBytes(300_000, 7)
@@ -26,12 +27,12 @@ export function partialContract(open: OpenPartial): void {
   test('what came is read, in any piece; what has not come is no byte, at once', async (t) => {
     await using partial = await open(t)
     const views = [7919, 65_536, 400_000].map((pieceSize) => ({ pieceSize, view: partial.view() }))
-    await partial.write(0, content.subarray(0, half))
+    await partial.write(0, lent(content.subarray(0, half)))
     for (const { view, pieceSize } of views) {
       await assertReads(view, half, pieceSize)
       assert.equal(await view.read(Buffer.alloc(10), half), 0)
     }
-    await partial.write(half, content.subarray(half))
+    await partial.write(half, lent(content.subarray(half)))
     for (const { view } of views) {
       const buffer = Buffer.alloc(10)
       assert.equal(await view.read(buffer, half), 10)
@@ -43,9 +44,9 @@ export function partialContract(open: OpenPartial): void {
   test('what is here already is left alone, whatever is sent over it', async (t) => {
     await using partial = await open(t)
     await using view = partial.view()
-    await partial.write(0, content.subarray(0, half))
-    await partial.write(0, Buffer.alloc(half))
-    await partial.write(1000, Buffer.concat([Buffer.alloc(half - 1000), content.subarray(half)]))
+    await partial.write(0, lent(content.subarray(0, half)))
+    await partial.write(0, lent(Buffer.alloc(half)))
+    await partial.write(1000, lent(Buffer.concat([Buffer.alloc(half - 1000), content.subarray(half)])))
     assert.deepEqual([partial.present.total, partial.hashedUntil], [content.length, content.length])
     await assertReads(view, content.length, 50_000)
     await partial.verify(digest)
@@ -54,9 +55,9 @@ export function partialContract(open: OpenPartial): void {
   test('to verify ends nothing: not all yet, all, other than expected, all again', async (t) => {
     await using partial = await open(t)
     await using view = partial.view()
-    await partial.write(0, content.subarray(0, half))
+    await partial.write(0, lent(content.subarray(0, half)))
     await assert.rejects(partial.verify(digest), { code: 'DIGEST_INVALID' })
-    await partial.write(half, content.subarray(half))
+    await partial.write(half, lent(content.subarray(half)))
     await partial.verify(digest)
     await assert.rejects(partial.verify(digestOf(Buffer.from('other'))), { code: 'DIGEST_INVALID' })
     await partial.verify(digest)
@@ -67,13 +68,13 @@ export function partialContract(open: OpenPartial): void {
     test(`${end}: what is here is still read, nothing more is written, and no end follows an end`, async (t) => {
       const partial = await open(t)
       await using view = partial.view()
-      await partial.write(0, content.subarray(0, half))
+      await partial.write(0, lent(content.subarray(0, half)))
       const reason = new Error('the fill failed')
       await partial[end](reason)
       await partial.suspend(new Error('again'))
       await partial.discard(new Error('again'))
       await partial[Symbol.asyncDispose]()
-      await assert.rejects(partial.write(half, content.subarray(half)), (error) => error === reason)
+      await assert.rejects(partial.write(half, lent(content.subarray(half))), (error) => error === reason)
       assert.throws(() => partial.view(), Error)
       await assertReads(view, half, 100_000)
       assert.equal(await view.read(Buffer.alloc(1), half), 0)
@@ -82,9 +83,9 @@ export function partialContract(open: OpenPartial): void {
 
   test('who disposes of it ends it', async (t) => {
     const partial = await open(t)
-    await partial.write(0, content.subarray(0, half))
+    await partial.write(0, lent(content.subarray(0, half)))
     await partial[Symbol.asyncDispose]()
-    await assert.rejects(partial.write(half, content.subarray(half)), Error)
+    await assert.rejects(partial.write(half, lent(content.subarray(half))), Error)
     assert.throws(() => partial.view(), Error)
   })
 }

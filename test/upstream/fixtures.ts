@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { type Expiring, expiringInMemory } from '../../src/flow/expiring.ts'
+import { LentBytes } from '../../src/flow/lent-bytes.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { Certificates } from '../../src/upstream/connections/certificates.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
@@ -148,9 +149,10 @@ export async function failsWith(
 }
 
 /** Reads a body to its end. */
-export async function collect(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+export async function collect(body: AsyncIterable<Uint8Array | LentBytes>): Promise<Buffer> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of body) chunks.push(chunk)
+  for await (const chunk of body)
+    chunks.push(Uint8Array.from(chunk instanceof LentBytes ? chunk.bytes : chunk))
   return Buffer.concat(chunks)
 }
 

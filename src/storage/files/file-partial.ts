@@ -1,5 +1,6 @@
 import { type FileHandle, open, rm } from 'node:fs/promises'
 import { deferred } from '../../flow/deferred.ts'
+import type { LentBytes } from '../../flow/lent-bytes.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { PartialOptions } from '../blob-store.ts'
@@ -93,7 +94,9 @@ export class FilePartial implements Partial {
     return this.#hash.hashedUntil
   }
 
-  async write(position: number, bytes: Uint8Array): Promise<void> {
+  async write(position: number, borrowed: LentBytes): Promise<void> {
+    using lent = borrowed.share()
+    const { bytes } = lent
     for (;;) {
       if (this.#failure) throw this.#failure
       const gap = this.#present.firstGap(position + bytes.length, position)

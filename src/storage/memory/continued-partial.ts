@@ -1,3 +1,4 @@
+import type { LentBytes } from '../../flow/lent-bytes.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
@@ -79,16 +80,19 @@ export class ContinuedPartial implements Partial {
   }
 
   /** Throws RangeError where it would leave a hole. */
-  write(position: number, bytes: Uint8Array): Promise<void> {
+  write(position: number, borrowed: LentBytes): Promise<void> {
+    const lent = borrowed.share()
     return this.#inTurn(async () => {
+      using _ = lent
       await this.#hashFile()
       if (position > this.hashedUntil) {
         throw new RangeError(`bytes at ${position} leave a hole: those at ${this.hashedUntil} are next`)
       }
-      const end = position + bytes.length
+      const end = position + lent.length
       for (let front = this.hashedUntil; front < end; front = this.hashedUntil) {
         const until = this.#present.firstGap(end, front)?.end ?? end
-        await this.#window.write(front, bytes.subarray(front - position, until - position))
+        using part = lent.share(front - position, until - position)
+        await this.#window.write(front, part)
         this.#present.add(front, until)
         await this.#hashFile()
       }

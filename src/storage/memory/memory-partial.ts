@@ -1,3 +1,4 @@
+import type { LentBytes } from '../../flow/lent-bytes.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm, digestOf } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
@@ -114,12 +115,13 @@ export class MemoryPartial implements Partial {
     return this.#file.present.presentUntil(0)
   }
 
-  async write(position: number, bytes: Uint8Array): Promise<void> {
+  async write(position: number, borrowed: LentBytes): Promise<void> {
+    using lent = borrowed.share()
     this.#assertWritable()
     await this.#hooks.step('write')
     this.#assertWritable()
-    this.#hooks.take(bytes.length)
-    this.#file.write(position, bytes, this.#hooks.now())
+    this.#hooks.take(lent.length)
+    this.#file.write(position, lent.bytes, this.#hooks.now())
     if (this.#file.present.total - this.#file.journalled.total >= journalAfter) this.#journal()
   }
 

@@ -1,5 +1,6 @@
 import type { Hash } from 'node:crypto'
 import { deferred } from '../../flow/deferred.ts'
+import { LentBytes } from '../../flow/lent-bytes.ts'
 import { SmallChunks } from '../../flow/small-chunks.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
@@ -33,7 +34,7 @@ export class WindowPartial implements Partial {
   readonly #present = new Ranges()
   readonly #hash: Hash
   readonly #views = new Set<{ position: number }>()
-  readonly #chunks: { start: number; bytes: Uint8Array }[] = []
+  readonly #chunks: { start: number; lent: LentBytes }[] = []
   readonly #small: SmallChunks
   #keptFrom = 0
   #held = 0
@@ -79,9 +80,10 @@ export class WindowPartial implements Partial {
   }
 
   /** Throws RangeError where it would leave a hole. */
-  write(position: number, bytes: Uint8Array): Promise<void> {
+  write(position: number, borrowed: LentBytes): Promise<void> {
+    const lent = borrowed.share()
     // One after the other: two that wait for room would both go on from the same place.
-    const written = this.#writing.then(() => this.#append(position, bytes))
+    const written = this.#writing.then(() => this.#append(position, lent)).finally(() => lent.release())
     this.#writing = written.catch(() => {})
     return written
   }
@@ -104,6 +106,7 @@ export class WindowPartial implements Partial {
         this.#views.delete(cursor)
         // Who comes next may want what the last one has left; the others have passed it or not.
         if (this.#views.size > 0) this.#drop()
+        else if (this.isGone) this.#forget()
       },
     }
   }
@@ -129,6 +132,7 @@ export class WindowPartial implements Partial {
   /** Ends it; views still get what is held. */
   async discard(reason: Error): Promise<void> {
     this.#failure ??= reason
+    if (this.isGone) this.#forget()
     this.#wake()
   }
 
@@ -141,25 +145,34 @@ export class WindowPartial implements Partial {
     await this.discard(new Error(`partial ${this.id} was closed`))
   }
 
-  async #append(position: number, bytes: Uint8Array): Promise<void> {
+  async #append(position: number, lent: LentBytes): Promise<void> {
     if (position > this.#hashedUntil) {
       throw new RangeError(`bytes at ${position} leave a hole: those at ${this.#hashedUntil} are next`)
     }
-    const fresh = bytes.subarray(this.#hashedUntil - position)
+    using fresh = lent.share(Math.min(lent.length, this.#hashedUntil - position))
     while (this.#held > 0 && this.#held + fresh.length > this.capacity && !this.#failure) {
       await this.#room.promise
     }
     if (this.#failure) throw this.#failure
     if (fresh.length === 0) return
-    this.#hash.update(fresh)
+    this.#hash.update(fresh.bytes)
     const last = this.#chunks.at(-1)
-    const isNext = last !== undefined && last.start + last.bytes.length === this.#hashedUntil
-    const joined = isNext ? this.#small.joined(last.bytes, fresh) : undefined
-    if (last && joined) last.bytes = joined
-    else this.#chunks.push({ start: this.#hashedUntil, bytes: fresh })
+    const isNext = last !== undefined && last.start + last.lent.length === this.#hashedUntil
+    const joined = isNext ? this.#joined(last.lent, fresh) : undefined
+    if (last && joined) {
+      last.lent.release()
+      last.lent = joined
+    } else this.#chunks.push({ start: this.#hashedUntil, lent: fresh.share() })
     this.#held += fresh.length
     this.#advance(fresh.length)
     this.#drop()
+  }
+
+  #joined(last: LentBytes, next: LentBytes): LentBytes | undefined {
+    const joined = last.joined(next)
+    if (joined) return joined
+    const copied = this.#small.joined(last.bytes, next.bytes)
+    return copied && LentBytes.of(copied)
   }
 
   #advance(bytes: number): void {
@@ -177,9 +190,9 @@ export class WindowPartial implements Partial {
       throw new RangeError(`the bytes at ${position} were read before, and are gone`)
     }
     this.#move(cursor, position)
-    for (const { start, bytes } of this.#chunks) {
-      if (position < start || position >= start + bytes.length) continue
-      const piece = bytes.subarray(position - start, position - start + buffer.length)
+    for (const { start, lent } of this.#chunks) {
+      if (position < start || position >= start + lent.length) continue
+      const piece = lent.bytes.subarray(position - start, position - start + buffer.length)
       buffer.set(piece)
       return piece.length
     }
@@ -193,15 +206,20 @@ export class WindowPartial implements Partial {
     let hasDropped = false
     for (
       let [chunk] = this.#chunks;
-      chunk && chunk.start + chunk.bytes.length <= passed;
+      chunk && chunk.start + chunk.lent.length <= passed;
       [chunk] = this.#chunks
     ) {
       this.#chunks.shift()
-      this.#keptFrom = chunk.start + chunk.bytes.length
-      this.#held -= chunk.bytes.length
+      this.#keptFrom = chunk.start + chunk.lent.length
+      this.#held -= chunk.lent.length
+      chunk.lent.release()
       hasDropped = true
     }
     if (hasDropped) this.#wake()
+  }
+
+  #forget(): void {
+    for (const { lent } of this.#chunks.splice(0)) lent.release()
   }
 
   #wake(): void {

@@ -2,12 +2,14 @@
 // or between two runs: partial/ removed (A), blobs/ or one of its folders removed, a folder or a link in place of a
 // file, a stray file in place of a folder, VERSION of zeros, half of a partial (bytes or journal only), a leftover
 // of the probe, bytes behind the end of a partial.
+
 import assert from 'node:assert/strict'
 import { appendFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
+import { lent } from '../../support/lent.ts'
 import { storeBlob, storedBytes } from '../blob-store.contract.ts'
 import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
@@ -45,7 +47,7 @@ test('partial/ removed under an open partial: its seal rejects, and the next one
   const { folder, store } = await openStore(t)
   const partial = await store.partials.open(options)
   await using view = partial.view()
-  await partial.write(0, content)
+  await partial.write(0, lent(content))
   await rm(join(folder, 'partial'), { recursive: true })
   await assert.rejects(partial.seal(digest), { name: 'StorageError', code: 'BROKEN' })
   assert.equal(await view.read(Buffer.alloc(10), 0), 10, 'who reads it does not notice')
@@ -90,7 +92,7 @@ for (const kept of ['x', 'x.journal']) {
     const { folder, store } = await openStore(t)
     const leave = async () => {
       const partial = await store.partials.open(options)
-      await partial.write(0, content)
+      await partial.write(0, lent(content))
       await partial.suspend(new Error('stopped'))
       await rm(join(folder, 'partial', kept === 'x' ? 'x.journal' : 'x'))
     }
@@ -125,7 +127,7 @@ for (const when of ['while it is open', 'before it is opened'] as const) {
   test(`bytes behind the end, as a write leaves that was cut off, are not published (${when})`, async (t) => {
     const { folder, store } = await openStore(t)
     const first = await store.partials.open(options)
-    await first.write(0, content)
+    await first.write(0, lent(content))
     if (when === 'before it is opened') await first.suspend(new Error('killed'))
     await appendFile(join(folder, 'partial/x'), 'half of a write that was never noted')
     const partial = when === 'before it is opened' ? await store.partials.open(options) : first

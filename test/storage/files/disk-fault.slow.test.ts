@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { run } from '../../support/child-process.ts'
+import { lent } from '../../support/lent.ts'
 import { reasonToSkip } from '../../support/programs.ts'
 import { storeBlob, storedBytes } from '../blob-store.contract.ts'
 import { type FaultReport, faultContent, faultPartial } from './fault-child.ts'
@@ -120,7 +121,7 @@ test('bytes of an earlier process that the disk cannot read are fetched again', 
   const partial = await store.partials.open(faultPartial)
   for (let at = 0; at < 300_000; at += 100_000) {
     now += 100
-    await partial.write(at, faultContent.subarray(at, at + 100_000))
+    await partial.write(at, lent(faultContent.subarray(at, at + 100_000)))
   }
   await partial.suspend(new Error('stopped'))
   const report = await storeWithFault(folder, { inject: 'pread64:error=EIO:when=2', path: 'partial/x' })

@@ -6,6 +6,7 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import type { StorageError } from '../../../src/storage/error.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { run } from '../../support/child-process.ts'
+import { lent } from '../../support/lent.ts'
 import { reasonToSkip } from '../../support/programs.ts'
 import { sizeOf, storeBlob, storedBytes } from '../blob-store.contract.ts'
 import { smallDisk, smallDiskNeeds } from './small-disk.ts'
@@ -63,7 +64,7 @@ test('disk full while writing: the caller gets FULL, readers what is present', {
   let written = 0
   await assert.rejects(async () => {
     for (; written < content.length; written += 100_000) {
-      await partial.write(written, content.subarray(written, written + 100_000))
+      await partial.write(written, lent(content.subarray(written, written + 100_000)))
     }
   }, full)
   assert.ok(written > 2_000_000, `${written} bytes`)
@@ -91,7 +92,7 @@ test('disk full for the journal: the caller gets FULL, and it can be discarded',
   await assert.rejects(async () => {
     for (let at = 0; at < 200_000; at += 100) {
       now += 100
-      await partial.write(at, content.subarray(at, at + 100))
+      await partial.write(at, lent(content.subarray(at, at + 100)))
     }
   }, full)
   assert.ok(partial.present.total < 200_000)
@@ -114,7 +115,7 @@ test('disk full for the journal: suspended all the same, and the next process ha
   await assert.rejects(async () => {
     for (let at = 0; at < bytes.length; at += 100) {
       now += 100
-      await partial.write(at, bytes.subarray(at, at + 100))
+      await partial.write(at, lent(bytes.subarray(at, at + 100)))
     }
   }, full)
   const { total } = partial.present
@@ -123,7 +124,7 @@ test('disk full for the journal: suspended all the same, and the next process ha
   await using again = await store.partials.open(options)
   assert.ok(again.present.total > 0 && again.present.total <= total, `${again.present.total} of ${total}`)
   for (let gap = again.present.firstGap(bytes.length); gap; gap = again.present.firstGap(bytes.length)) {
-    await again.write(gap.start, bytes.subarray(gap.start, gap.end))
+    await again.write(gap.start, lent(bytes.subarray(gap.start, gap.end)))
   }
   await again.seal(digestOf(bytes))
   assertSameBytes((await storedBytes(store, digestOf(bytes))) ?? Buffer.alloc(0), bytes)
@@ -160,7 +161,7 @@ test('disk full at the seal: it rejects, names ENOSPC as its cause, and publishe
   const bytes = content.subarray(0, 1_000_000)
   const digest = digestOf(bytes)
   const partial = await store.partials.open(fill)
-  await partial.write(0, bytes)
+  await partial.write(0, lent(bytes))
   const giveBack = await takeInodes(folder)
   await assert.rejects(partial.seal(digest), (error: Error) => {
     assert.equal((error as StorageError).code, 'FULL')

@@ -1,11 +1,13 @@
 // A sync that fails is a write that failed, for good: the next one would report success for bytes that are gone. Neighbours
 // that were thought of: in the background, at the end, of the bytes and of the folder; a partial and an upload; short of
 // memory, which passes elsewhere; what is suspended, what cannot even be removed.
+
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
 import { FaultyDisk } from '../../support/faulty-disk.ts'
+import { lent } from '../../support/lent.ts'
 import { filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
 const content = testBytes(300_000, 12)
@@ -44,7 +46,7 @@ test('a partial whose sync failed in the background takes nothing more, and is n
   // The sync of the first bytes fails while others are written.
   await assert.rejects(async () => {
     for (let at = 0; at < content.length; at += 1000) {
-      await partial.write(at, content.subarray(at, at + 1000))
+      await partial.write(at, lent(content.subarray(at, at + 1000)))
       await new Promise(setImmediate)
     }
   }, broken)
@@ -57,7 +59,7 @@ test('a partial that is suspended while its sync fails is not kept either', asyn
   const partial = await store.partials.open(one)
   disk.fail({ operation: 'sync', error: 'EIO', times: 1 })
   syncIsDue()
-  await partial.write(0, content).catch(() => {})
+  await partial.write(0, lent(content)).catch(() => {})
   await partial.suspend(new Error('the mirror stops'))
   await assertNothingLeft()
 })
@@ -85,7 +87,7 @@ for (const error of ['EIO', 'ENOSPC', 'ENOMEM'] as const) {
     test(`${error} at sync ${nth} of a seal: it is not tried again as a success, of a partial or of an upload`, async (t) => {
       const { store, disk, assertNothingLeft } = await scene(t)
       const partial = await store.partials.open(one)
-      await partial.write(0, content)
+      await partial.write(0, lent(content))
       const writer = await store.writers.open(one)
       await writer.append([content])
       for (const sealed of [partial, writer]) {
@@ -106,7 +108,7 @@ for (const end of ['discard', 'detach', 'suspend'] as const) {
   test(`${end}: what a disk that failed does not even let be removed is not gone on with, and goes when it does`, async (t) => {
     const { store, disk, assertNothingLeft } = await scene(t)
     const partial = await store.partials.open(one)
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     disk.fail({ operation: 'sync', error: 'EIO' })
     await assert.rejects(partial.seal(digest), broken)
     disk.fail({ operation: 'unlink', error: 'EROFS' })

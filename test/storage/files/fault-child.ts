@@ -2,9 +2,11 @@
  * Runs in a process of its own, under strace: stores a blob in the folder of its first parameter, in small
  * chunks, and prints how far it came as one line of JSON.
  */
+
 import { digestOf } from '../../../src/oci/digest.ts'
 import { StorageError } from '../../../src/storage/error.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
+import { lent } from '../../support/lent.ts'
 import { testBytes } from './storage-folder.ts'
 
 export interface FaultReport {
@@ -31,7 +33,7 @@ async function storeUnderFaults(folder: string, clockStepMs: number): Promise<Fa
   try {
     for (let at = 0; at < faultContent.length; at += 100_000) {
       now += clockStepMs
-      await partial.write(at, faultContent.subarray(at, at + 100_000))
+      await partial.write(at, lent(faultContent.subarray(at, at + 100_000)))
     }
     stage = 'seal'
     const busy = await partial.seal(digestOf(faultContent)).then(

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { digestHex, digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
+import { lent } from '../../support/lent.ts'
 import { blobStoreContract, sizeOf, storeBlob } from '../blob-store.contract.ts'
 import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
@@ -44,7 +45,7 @@ test('a partial is a file and its journal; discard and seal leave neither', asyn
   const { folder, store } = await openStore(t)
   for (const end of ['discard', 'seal'] as const) {
     const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     assert.deepEqual(await filesBelow(folder), ['VERSION', 'partial/x', 'partial/x.journal'])
     if (end === 'discard') await partial.discard(new Error('the end'))
     else await partial.seal(digestOf(content))
@@ -76,7 +77,7 @@ test('partials that nobody asked for in a month go at the start, others stay', a
   const { folder, store } = await openStore(t)
   for (const id of ['old', 'new']) {
     const partial = await store.partials.open({ id, algorithm: 'sha256' })
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     await partial.suspend(new Error('stopped'))
   }
   const days = (count: number) => Date.now() / 1000 - count * 24 * 60 * 60
@@ -105,7 +106,7 @@ test('a partial file that became shorter under an open view is an error, never "
   const { folder, store } = await openStore(t)
   const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
   await using view = partial.view()
-  await partial.write(0, content)
+  await partial.write(0, lent(content))
   await truncate(join(folder, 'partial/x'), 1000)
   assert.equal(await view.read(Buffer.alloc(1000), 0), 1000)
   await assert.rejects(view.read(Buffer.alloc(1000), 1000), { name: 'StorageError', code: 'BROKEN' })
@@ -124,7 +125,7 @@ test('a write that began before the seal and ends after its fsync does not get b
     for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
   }
   const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-  await partial.write(0, content)
+  await partial.write(0, lent(content))
   t.mock.method(handles, 'write', async function (this: FileHandle, ...parameters: unknown[]) {
     await Promise.race([synced.promise, turns()])
     return Reflect.apply(write, this, parameters)
@@ -134,7 +135,7 @@ test('a write that began before the seal and ends after its fsync does not get b
     synced.resolve()
     await turns()
   })
-  const writing = partial.write(content.length, Buffer.from('behind the end'))
+  const writing = partial.write(content.length, lent(Buffer.from('behind the end')))
   const [sealed] = await Promise.allSettled([partial.seal(digestOf(content)), writing])
   if (sealed.status === 'fulfilled') assert.equal(await sizeOf(store, digestOf(content)), content.length)
   else assert.equal(sealed.reason.code, 'DIGEST_INVALID')

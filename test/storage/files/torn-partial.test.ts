@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
+import { lent } from '../../support/lent.ts'
 import { storedBytes } from '../blob-store.contract.ts'
 import { assertVouchedOnly } from '../crash-checks.ts'
 import { assertSameBytes, storageFolder, testBytes } from './storage-folder.ts'
@@ -43,7 +44,7 @@ async function apply(folder: string, { file, kind, at, length, bits }: Damage) {
 /** Leaves a partial as a process does that ended in the middle, in a journal of several records. */
 async function leavePartial(store: FileBlobStore, starts: readonly number[]): Promise<void> {
   const partial = await store.partials.open(options)
-  for (const start of starts) await partial.write(start, content.subarray(start, start + 4000))
+  for (const start of starts) await partial.write(start, lent(content.subarray(start, start + 4000)))
   await partial.suspend(new Error('stopped'))
 }
 

@@ -1,6 +1,7 @@
 // Neighbours that were thought of: nothing on the disk yet, all of it, runs behind holes; hashed or not when it failed;
 // readers before, in and behind the file's end, early and late; bytes that were lost or cannot be read, found before
 // they were hashed, after that, and after the blob was verified.
+
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
@@ -10,6 +11,7 @@ import { ContinuedPartial } from '../../../src/storage/memory/continued-partial.
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialRemains, PartialView } from '../../../src/storage/partial.ts'
 import { type ByteInterval, Ranges } from '../../../src/storage/ranges.ts'
+import { lent } from '../../support/lent.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 import { partialContract } from '../partial.contract.ts'
 
@@ -77,7 +79,7 @@ async function writeMissing(partial: ContinuedPartial): Promise<number> {
     gap = partial.present.firstGap(content.length)
   ) {
     const end = Math.min(gap.start + chunk, gap.end)
-    await partial.write(gap.start, content.subarray(gap.start, end))
+    await partial.write(gap.start, lent(content.subarray(gap.start, end)))
     written += end - gap.start
   }
   return written
@@ -139,7 +141,7 @@ test('any runs on the disk, hashed or not; readers from anywhere: all get all by
 test('who comes later gets the first byte until the window has let one go', async () => {
   const { partial } = scene({ runs: [{ start: 0, end: 50_000 }] })
   await using first = partial.view(50_000)
-  await partial.write(50_000, content.subarray(50_000, 51_000))
+  await partial.write(50_000, lent(content.subarray(50_000, 51_000)))
   assert.equal(partial.keptFrom, 0)
   await using late = partial.view()
   const buffer = Buffer.alloc(chunk)
@@ -233,15 +235,15 @@ test('wrong bytes: of the upstream where all was hashed on its way in, else nobo
     [20_000, { name: 'StorageError', code: 'BROKEN' }],
   ] as const) {
     const { partial } = scene({ runs: [{ start: 0, end: 50_000 }], hashed, capacity: 100_000 })
-    await partial.write(50_000, Buffer.alloc(50_000))
+    await partial.write(50_000, lent(Buffer.alloc(50_000)))
     await assert.rejects(partial.verify(digest), error)
   }
 })
 
 test('bytes that leave a hole are refused; those of the file are left alone', async () => {
   const { partial } = scene({ runs: [{ start: 0, end: 50_000 }], capacity: 100_000 })
-  await assert.rejects(partial.write(50_001, content.subarray(50_001, 60_000)), RangeError)
-  await partial.write(0, Buffer.concat([Buffer.alloc(50_000), content.subarray(50_000)]))
+  await assert.rejects(partial.write(50_001, lent(content.subarray(50_001, 60_000))), RangeError)
+  await partial.write(0, lent(Buffer.concat([Buffer.alloc(50_000), content.subarray(50_000)])))
   await partial.verify(digest)
 })
 
@@ -249,10 +251,10 @@ for (const end of ['suspend', 'discard'] as const) {
   test(`${end}: a write that waits rejects, what is here is read on, and the file is closed by the last one`, async () => {
     const { partial, state } = scene({ runs: [{ start: 0, end: 50_000 }], capacity: 2000 })
     const view = partial.view()
-    await partial.write(50_000, content.subarray(50_000, 52_000))
+    await partial.write(50_000, lent(content.subarray(50_000, 52_000)))
     const reason = new Error('the fill failed')
     const rejected = assert.rejects(
-      partial.write(52_000, content.subarray(52_000, 53_000)),
+      partial.write(52_000, lent(content.subarray(52_000, 53_000))),
       (error) => error === reason,
     )
     await settled()

@@ -5,6 +5,7 @@ import { type Digest, digestOf } from '../../../src/oci/digest.ts'
 import { StorageError } from '../../../src/storage/error.ts'
 import type { Crash } from '../../../src/storage/memory/crash.ts'
 import { MemoryBlobStore } from '../../../src/storage/memory/memory-blob-store.ts'
+import { lent } from '../../support/lent.ts'
 import { storedBytes } from '../blob-store.contract.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 
@@ -14,7 +15,8 @@ const digest = digestOf(content)
 /** Stores a blob and removes it again; tells what was acknowledged. */
 async function storeAndRemove(store: MemoryBlobStore, told: string[]): Promise<void> {
   const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-  for (let at = 0; at < content.length; at += 1000) await partial.write(at, content.subarray(at, at + 1000))
+  for (let at = 0; at < content.length; at += 1000)
+    await partial.write(at, lent(content.subarray(at, at + 1000)))
   await partial.seal(digest)
   told.push('sealed')
   await store.delete(digest)
@@ -103,21 +105,21 @@ for (const code of ['FULL', 'BROKEN', 'BUSY'] as const) {
 test('a store of so many bytes is full like a disk, and has room again after a removal', async () => {
   const store = new MemoryBlobStore({ room: 6000 })
   const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-  await partial.write(0, content)
+  await partial.write(0, lent(content))
   assert.equal((await store.room()).bytes, 1000)
   const other = await store.partials.open({ id: 'y', algorithm: 'sha256' })
-  await assert.rejects(other.write(0, content), { name: 'StorageError', code: 'FULL' })
+  await assert.rejects(other.write(0, lent(content)), { name: 'StorageError', code: 'FULL' })
   await other.discard(new Error('full'))
   await partial.seal(digest)
   await store.delete(digest)
-  await (await store.partials.open({ id: 'y', algorithm: 'sha256' })).write(0, content)
+  await (await store.partials.open({ id: 'y', algorithm: 'sha256' })).write(0, lent(content))
 })
 
 for (const touches of [true, false]) {
   test(`damage is bytes that differ, ${touches ? 'and a file that does' : 'in a file that looks as before'}`, async () => {
     const store = new MemoryBlobStore({ now: () => 1000 })
     const partial = await store.partials.open({ id: 'x', algorithm: 'sha256' })
-    await partial.write(0, content)
+    await partial.write(0, lent(content))
     const sealed = await partial.seal(digest)
     store.damage(digest, (bytes) => bytes.fill(0, 100, 200), { touches })
     const now = await store.stat(digest)
@@ -137,7 +139,7 @@ test('a power cut at a rename over a stored blob: one of the two files is there'
     })
     for (const id of ['a', 'b']) {
       const partial = await store.partials.open({ id, algorithm: 'sha256' })
-      await partial.write(0, content)
+      await partial.write(0, lent(content))
       // Marks the second one: it is renamed over the first.
       if (id === 'b') await store.partials.open({ id: 'x', algorithm: 'sha256' })
       await partial.seal(digest).catch(() => {})

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialView } from '../../../src/storage/partial.ts'
+import { lent } from '../../support/lent.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 import { partialContract } from '../partial.contract.ts'
 
@@ -17,7 +18,8 @@ function open(capacity = 10_000): WindowPartial {
 }
 
 async function writeAll(partial: WindowPartial): Promise<void> {
-  for (let at = 0; at < content.length; at += chunk) await partial.write(at, content.subarray(at, at + chunk))
+  for (let at = 0; at < content.length; at += chunk)
+    await partial.write(at, lent(content.subarray(at, at + chunk)))
 }
 
 /** Reads to the end as who follows does: again after a while where nothing is there. */
@@ -76,7 +78,7 @@ test('a write waits while as much as it holds is not read by all, and for the fi
 test('read backwards, or from where bytes are gone: an error, never the end', async () => {
   const partial = open()
   await using view = partial.view()
-  for (let at = 0; at < 5000; at += chunk) await partial.write(at, content.subarray(at, at + chunk))
+  for (let at = 0; at < 5000; at += chunk) await partial.write(at, lent(content.subarray(at, at + chunk)))
   const buffer = Buffer.alloc(10)
   assert.equal(await view.read(buffer, 4500), 10)
   assert.equal(partial.keptFrom, 4000)
@@ -89,9 +91,9 @@ test('read backwards, or from where bytes are gone: an error, never the end', as
 test('who reads from the middle holds nothing before it', async () => {
   const partial = open(2000)
   await using view = partial.view(50_000)
-  for (let at = 0; at < 50_000; at += chunk) await partial.write(at, content.subarray(at, at + chunk))
+  for (let at = 0; at < 50_000; at += chunk) await partial.write(at, lent(content.subarray(at, at + chunk)))
   assert.equal(partial.keptFrom, 50_000)
-  await partial.write(50_000, content.subarray(50_000, 51_000))
+  await partial.write(50_000, lent(content.subarray(50_000, 51_000)))
   const buffer = Buffer.alloc(chunk)
   assert.equal(await view.read(buffer, 50_000), chunk)
   assertSameBytes(buffer, content.subarray(50_000, 51_000))
@@ -100,8 +102,8 @@ test('who reads from the middle holds nothing before it', async () => {
 test('two writes of the same bytes that wait for room: one of them comes in', async () => {
   const partial = open(2000)
   await using view = partial.view()
-  await partial.write(0, content.subarray(0, 2000))
-  const writes = [1, 2].map(() => partial.write(2000, content.subarray(2000, 3000)))
+  await partial.write(0, lent(content.subarray(0, 2000)))
+  const writes = [1, 2].map(() => partial.write(2000, lent(content.subarray(2000, 3000))))
   await settled()
   const buffer = Buffer.alloc(2000)
   await view.read(buffer, 0)
@@ -112,19 +114,19 @@ test('two writes of the same bytes that wait for room: one of them comes in', as
 
 test('to verify waits for what is being written', async () => {
   const partial = open(content.length)
-  const writing = partial.write(0, content)
+  const writing = partial.write(0, lent(content))
   await partial.verify(digest)
   await writing
 })
 
 test('bytes that came before are skipped, a hole is an error', async () => {
   const partial = open(content.length)
-  await partial.write(0, content.subarray(0, 2000))
-  await partial.write(1000, content.subarray(1000, 3000))
-  await partial.write(0, Buffer.alloc(500))
+  await partial.write(0, lent(content.subarray(0, 2000)))
+  await partial.write(1000, lent(content.subarray(1000, 3000)))
+  await partial.write(0, lent(Buffer.alloc(500)))
   assert.equal(partial.hashedUntil, 3000)
-  await assert.rejects(partial.write(3001, content.subarray(3001, 4000)), RangeError)
-  await partial.write(3000, content.subarray(3000))
+  await assert.rejects(partial.write(3001, lent(content.subarray(3001, 4000))), RangeError)
+  await partial.write(3000, lent(content.subarray(3000)))
   await partial.verify(digest)
   await assert.rejects(partial.verify(digestOf(Buffer.from('other'))), { code: 'DIGEST_INVALID' })
   await partial.verify(digest)
@@ -134,20 +136,20 @@ for (const end of ['suspend', 'discard'] as const) {
   test(`${end}: a write that waits rejects with the reason, and what is held is still read`, async () => {
     const partial = open(2000)
     await using view = partial.view()
-    await partial.write(0, content.subarray(0, 2000))
-    const waiting = partial.write(2000, content.subarray(2000, 3000))
+    await partial.write(0, lent(content.subarray(0, 2000)))
+    const waiting = partial.write(2000, lent(content.subarray(2000, 3000)))
     const reason = new Error('the fill failed')
     const rejected = assert.rejects(waiting, (error) => error === reason)
     await partial[end](reason)
     await rejected
     assert.equal(await view.read(Buffer.alloc(5000), 0), 2000)
-    await assert.rejects(partial.write(2000, content.subarray(2000)), (error) => error === reason)
+    await assert.rejects(partial.write(2000, lent(content.subarray(2000))), (error) => error === reason)
     assert.throws(() => partial.view(), /ended/)
   })
 }
 
 test('nothing of it can be kept: a seal is an error', async () => {
   const partial = open(content.length)
-  await partial.write(0, content)
+  await partial.write(0, lent(content))
   await assert.rejects(partial.seal(), /cannot be sealed/)
 })

@@ -1,0 +1,99 @@
+import { LentBytes } from './lent-bytes.ts'
+
+export interface PiecesOptions {
+  /** Bytes in use up to which pieces are large and may be lent to slow readers, and that are kept for the next transfer. */
+  readonly capacity?: number
+  /** Milliseconds without a transfer after which what is kept is let go. */
+  readonly idleMs?: number
+  /** Whether to overwrite what is released, and to know by whom what is not was taken. Costs much. */
+  readonly isChecked?: boolean
+}
+
+/** Bytes. Large enough that a call into the kernel or the thread pool costs nothing beside the bytes. */
+const sizes = { large: 512 * 1024, small: 64 * 1024 } as const
+const defaultCapacity = 8 * 1024 * 1024
+const defaultIdleMs = 30_000
+/** What a released piece is filled with where that is checked. */
+const overwritten = 0xdd
+
+/**
+ * Recycled memory for bytes on their way. A chunk that comes from a socket in memory of its own is external to the heap of
+ * V8, which starts a full collection for every few megabytes of them (docs/decisions). One for the whole process.
+ */
+export class Pieces implements Disposable {
+  readonly #capacity: number
+  readonly #idleMs: number
+  readonly #isChecked: boolean
+  readonly #free: Buffer<SharedArrayBuffer>[] = []
+  /** Where each hold that has not ended was taken. */
+  readonly #holds = new Set<{ readonly where: string }>()
+  #inUse = 0
+  #idle: NodeJS.Timeout | undefined
+
+  constructor({ capacity, idleMs, isChecked }: PiecesOptions = {}) {
+    this.#capacity = capacity ?? defaultCapacity
+    this.#idleMs = idleMs ?? defaultIdleMs
+    this.#isChecked = isChecked ?? false
+  }
+
+  /** Bytes of pieces of which something is held. */
+  get inUse(): number {
+    return this.#inUse
+  }
+
+  /** Bytes that are kept for the next transfer. */
+  get kept(): number {
+    return this.#free.length * sizes.large
+  }
+
+  /** Whether so much is held that slow readers had better have copies. */
+  get isScarce(): boolean {
+    return this.#inUse > this.#capacity
+  }
+
+  /** A piece of which nothing is shared yet. Its bytes are whatever they were. */
+  acquire(): LentBytes {
+    clearTimeout(this.#idle)
+    this.#idle = undefined
+    const size = this.isScarce ? sizes.small : sizes.large
+    const recycled = size === sizes.large ? this.#free.pop() : undefined
+    const piece = recycled ?? Buffer.from(new SharedArrayBuffer(size))
+    this.#inUse += size
+    return LentBytes.whole(piece, {
+      free: () => this.#take(piece),
+      abandon: () => this.#ended(size),
+      onHold: this.#isChecked ? () => this.#noteHold() : undefined,
+    })
+  }
+
+  /** Where is what is still held, and was taken where? Throws AggregateError; only where that is checked. */
+  [Symbol.dispose](): void {
+    clearTimeout(this.#idle)
+    this.#free.length = 0
+    if (this.#holds.size === 0) return
+    const errors = [...this.#holds].map(({ where }) => new Error(`bytes were never released, taken ${where}`))
+    throw new AggregateError(errors, `${errors.length} holds of bytes were never released`)
+  }
+
+  #take(piece: Buffer<SharedArrayBuffer>): void {
+    if (this.#isChecked) piece.fill(overwritten)
+    if (piece.length === sizes.large && this.kept + piece.length <= this.#capacity) this.#free.push(piece)
+    this.#ended(piece.length)
+  }
+
+  #ended(size: number): void {
+    this.#inUse -= size
+    if (this.#inUse > 0) return
+    this.#idle ??= setTimeout(() => this.#forget(), this.#idleMs).unref()
+  }
+
+  #forget(): void {
+    this.#free.length = 0
+  }
+
+  #noteHold(): () => void {
+    const hold = { where: new Error().stack?.split('\n').slice(4, 9).join('\n') ?? '' }
+    this.#holds.add(hold)
+    return () => this.#holds.delete(hold)
+  }
+}
