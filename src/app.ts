@@ -13,6 +13,7 @@ import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
 import { ClientSlots } from './flow/client-slots.ts'
 import { expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
+import { Pieces } from './flow/pieces.ts'
 import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { Authorizer } from './http/authorize.ts'
@@ -124,6 +125,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   for (const warning of proxies.warnings) logger.warn(warning)
   const documents = building.use(new DocumentReader())
   const ways = {
+    pieces: building.use(new Pieces({ isChecked: environment.LARDER_CHECK_MEMORY === '1' })),
     documents,
     tokens: expiring('tokens', tokenBudget),
     proxies,

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { AppOptions } from '../app.ts'
 import type { UpstreamConfig } from '../config/config.ts'
 import type { Expiring } from '../flow/expiring.ts'
+import type { Pieces } from '../flow/pieces.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Certificates } from '../upstream/connections/certificates.ts'
 import type { LineUse } from '../upstream/connections/line-use.ts'
@@ -13,6 +14,7 @@ import { SearchClient } from '../upstream/search-client.ts'
 
 /** What the clients of all upstreams share. */
 export interface Ways {
+  readonly pieces: Pieces
   readonly documents: DocumentReader
   readonly tokens: Expiring<string>
   readonly names: Names
@@ -57,11 +59,12 @@ export async function searchClient(
 async function wayTo(
   { url, ca, redirects, proxy }: UpstreamConfig,
   { config, version }: AppOptions,
-  { names, lineUse, certificates, proxies }: Ways,
+  { pieces, names, lineUse, certificates, proxies }: Ways,
 ): Promise<Omit<TransportOptions, 'upstream'>> {
   return {
     url: new URL(url),
     redirects,
+    pieces,
     names,
     lineUse,
     secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),

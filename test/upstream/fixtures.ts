@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { type Expiring, expiringInMemory } from '../../src/flow/expiring.ts'
 import { LentBytes } from '../../src/flow/lent-bytes.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { Certificates } from '../../src/upstream/connections/certificates.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
@@ -75,6 +76,7 @@ type Way = {
 
 function wayOf({ ca, proxyEnvironment = {} }: Way) {
   return {
+    pieces: new Pieces({ isChecked: true }),
     names: new Names(),
     lineUse: new LineUse(),
     secureContext: new Certificates().secureContext(ca),

@@ -1,4 +1,5 @@
 import type { SecureContext } from 'node:tls'
+import type { Pieces } from '../../flow/pieces.ts'
 import { Pulse } from '../../flow/pulse.ts'
 import { RedirectHosts } from '../../names/redirect-hosts.ts'
 import { elsewhere, UpstreamError } from '../error.ts'
@@ -17,6 +18,8 @@ export interface TransportOptions {
   /** The upstream's name, for errors. */
   readonly upstream: string
   readonly url: URL
+  /** Where what it receives of blobs lies. */
+  readonly pieces: Pieces
   readonly names: Names
   readonly lineUse: LineUse
   /** The authorities that are trusted. */
