@@ -46,6 +46,7 @@ async function main(isQuick: boolean, runs: number, isWritten: boolean): Promise
   const setting: Setting = {
     contenders: version === undefined ? [larder] : [larder, dockerRegistryAlone],
     isQuick,
+    rows: [],
     tell: (text) => process.stderr.write(`  ${text}\n`),
     signal: stop.signal,
   }

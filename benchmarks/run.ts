@@ -1,16 +1,19 @@
 import { parseArgs } from 'node:util'
 import { cached } from './cached.ts'
+import { cold, coldRows } from './cold.ts'
 import { fanIn } from './fan-in.ts'
 import { lineDrops } from './line-drops.ts'
 import { memory } from './memory.ts'
 import { midway } from './midway.ts'
 import type { Benchmark, Setting } from './support/benchmark.ts'
-import { dockerRegistry, dockerRegistryVersion, larder } from './support/contenders.ts'
+import { dockerRegistry, dockerRegistryVersion, larder, otherBuild } from './support/contenders.ts'
 import { describeMachine, writeResults } from './support/report.ts'
 import { markdown } from './support/table.ts'
 
-const benchmarks: readonly Benchmark[] = [fanIn, midway, lineDrops, cached, memory]
-const usage = `npm run bench -- [--quick] [--write] [${benchmarks.map(({ name }) => name).join('] [')}]`
+const benchmarks: readonly Benchmark[] = [fanIn, midway, lineDrops, cached, memory, cold]
+const usage = `npm run bench -- [--quick] [--write] [--against PATH/dist/main.js] [--row ROW]... [${benchmarks.map(({ name }) => name).join('] [')}]
+  --against  another build, measured in turn with this one
+  --row      of cold: ${coldRows.join(', ')}`
 
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort())
@@ -27,7 +30,13 @@ try {
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { quick: { type: 'boolean' }, write: { type: 'boolean' }, help: { type: 'boolean' } },
+    options: {
+      quick: { type: 'boolean' },
+      write: { type: 'boolean' },
+      help: { type: 'boolean' },
+      against: { type: 'string' },
+      row: { type: 'string', multiple: true },
+    },
   })
   const unknown = positionals.filter((name) => !benchmarks.some((one) => one.name === name))
   if (values.help || unknown.length > 0) {
@@ -35,10 +44,18 @@ async function main(): Promise<void> {
     process.stdout.write(`usage: ${usage}\n`)
     return
   }
+  const { quick: isQuick = false, row: rows = [], against } = values
+  const unknownRow = rows.find((row) => !coldRows.includes(row))
+  if (unknownRow !== undefined) throw new Error(`there is no row ${unknownRow}\nusage: ${usage}`)
   const version = await dockerRegistryVersion()
   const setting: Setting = {
-    contenders: version === undefined ? [larder] : [larder, dockerRegistry],
-    isQuick: values.quick ?? false,
+    contenders: [
+      larder,
+      ...(version === undefined ? [] : [dockerRegistry]),
+      ...(against === undefined ? [] : [otherBuild(against)]),
+    ],
+    isQuick,
+    rows,
     tell: (text) => process.stderr.write(`  ${text}\n`),
     signal: stop.signal,
   }

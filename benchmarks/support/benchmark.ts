@@ -14,6 +14,8 @@ export interface Setting {
   readonly contenders: readonly Contender[]
   /** Tiny sizes and one run, to see whether everything works. */
   readonly isQuick: boolean
+  /** Which rows to measure, where a benchmark lets one choose; all where there are none. */
+  readonly rows: readonly string[]
   /** Tells what is going on. */
   readonly tell: (text: string) => void
   readonly signal: AbortSignal

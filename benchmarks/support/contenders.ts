@@ -1,52 +1,78 @@
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { run } from '../../test/support/child-process.ts'
 import { pathOf } from '../../test/support/programs.ts'
-import { ServerProcess } from './server-process.ts'
+import { type Place, ServerProcess } from './server-process.ts'
 
 /** A mirror to be measured. */
 export interface Contender {
   readonly name: string
   /** Starts it with nothing in its cache, in front of the registry at a URL. To be disposed of by the caller. */
-  start(upstream: string): Promise<ServerProcess>
+  start(upstream: string, options?: UpstreamOptions): Promise<ServerProcess>
+  /** The same as `npm start` runs it, where it is run otherwise. */
+  readonly byNpm?: Pick<Contender, 'start'>
+}
+
+interface UpstreamOptions {
+  /** The file with the authority (PEM) that signed the registry's certificate. */
+  readonly ca?: string
 }
 
 const project = join(import.meta.dirname, '../..')
 
 /** As the container has it: built. */
-export const larder = larderFrom('dist/main.js')
+export const larder = larderFrom(join(project, 'dist/main.js'))
 
 /** Of a clone that nothing has been built in yet. */
-export const larderFromSources = larderFrom('src/main.ts')
+export const larderFromSources = larderFrom(join(project, 'src/main.ts'))
 
-function larderFrom(entry: string): Contender {
+/** What was built from another state of the sources, to be compared with this one. `entry`: its `dist/main.js`. */
+export function otherBuild(entry: string): Contender {
+  return larderFrom(resolve(entry), 'other build')
+}
+
+function larderFrom(entry: string, name = 'Larder'): Contender {
   return {
-    name: 'Larder',
-    start: (upstream) =>
-      ServerProcess.start(async ({ port, directory }) => {
-        // Found first: whatever this machine has in /etc/larder is not for it.
-        await writeFile(join(directory, 'mirror.yml'), '')
-        const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data')]
+    name,
+    start: (upstream, options) =>
+      ServerProcess.start(async (place) => {
+        const serve = ['serve', ...(await larderArguments(place))]
         return {
           program: 'node',
-          arguments: [...profiling(), '--max-semi-space-size=1', join(project, entry), ...serve],
-          environment: {
-            MALLOC_ARENA_MAX: '1',
-            MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url: upstream }]),
-          },
+          arguments: [...profiling(), '--max-semi-space-size=1', entry, ...serve],
+          environment: { MALLOC_ARENA_MAX: '1', ...larderEnvironment(upstream, options) },
         }
       }),
+    byNpm: {
+      start: (upstream, options) =>
+        ServerProcess.start(async (place) => ({
+          program: 'npm',
+          arguments: ['start', '--prefix', join(entry, '../..'), '--', ...(await larderArguments(place))],
+          environment: larderEnvironment(upstream, options),
+        })),
+    },
   }
+}
+
+async function larderArguments({ port, directory }: Place): Promise<string[]> {
+  // Found first: whatever this machine has in /etc/larder is not for it.
+  await writeFile(join(directory, 'mirror.yml'), '')
+  return ['--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data')]
+}
+
+function larderEnvironment(url: string, options: UpstreamOptions = {}): Record<string, string> {
+  return { MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url, ...options }]) }
 }
 
 /** Debian's package of distribution 2.8, with its defaults, as a pull-through cache. */
 export const dockerRegistry: Contender = {
   name: 'docker-registry',
-  start: (upstream) =>
+  start: (upstream, { ca } = {}) =>
     ServerProcess.start(async ({ port, directory }) => {
       const file = join(directory, 'config.yml')
       await writeFile(file, registryConfig({ port, directory, upstream }))
-      return { program: 'docker-registry', arguments: ['serve', file] }
+      const environment = ca === undefined ? {} : { SSL_CERT_FILE: ca }
+      return { program: 'docker-registry', arguments: ['serve', file], environment }
     }),
 }
 

@@ -10,6 +10,13 @@ import {
   startInBackground,
 } from '../../test/support/child-process.ts'
 import { freePort } from '../../test/support/free-port.ts'
+import { type CpuTime, cpuTimeOf, listenerOf, memoryOf, resetPeakOf } from './process-figures.ts'
+
+/** What a server is given. */
+export interface Place {
+  readonly port: number
+  readonly directory: string
+}
 
 export interface ServerCommand {
   readonly program: Startable
@@ -17,21 +24,29 @@ export interface ServerCommand {
   readonly environment?: Readonly<Record<string, string>>
 }
 
-const startMs = 15_000
+/** Some build themselves first. */
+const startMs = 60_000
 const graceMs = 5000
-/** Of `/proc/<pid>/stat`; Linux has no other value. */
-const ticksPerSecond = 100
+/** Milliseconds without work after which a server is taken to have done everything that it was asked for. */
+const idleMs = 1500
+/** Seconds of processor time that are no work. */
+const idleSeconds = 0.02
+const settleMs = 300_000
 
 /** A server under test: a child process with a folder of its own. Dispose to stop it and remove the folder. */
 export class ServerProcess implements AsyncDisposable {
   /** Without a slash at the end. */
   readonly url: string
-  readonly #child: BackgroundProcess
+  /** Its own; the output is in the file `output` of it. */
+  readonly directory: string
+  /** Of the process that listens, which may be one that the program has started. */
+  readonly #pid: number
   readonly #parts: AsyncDisposableStack
 
-  private constructor(url: string, child: BackgroundProcess, parts: AsyncDisposableStack) {
-    this.url = url
-    this.#child = child
+  private constructor(place: { url: string; directory: string; pid: number }, parts: AsyncDisposableStack) {
+    this.url = place.url
+    this.directory = place.directory
+    this.#pid = place.pid
     this.#parts = parts
   }
 
@@ -40,7 +55,7 @@ export class ServerProcess implements AsyncDisposable {
    * goes to a file. Rejects, with the end of that output, where it does not come up.
    */
   static async start(
-    describe: (place: { port: number; directory: string }) => ServerCommand | Promise<ServerCommand>,
+    describe: (place: Place) => ServerCommand | Promise<ServerCommand>,
   ): Promise<ServerProcess> {
     await using building = new AsyncDisposableStack()
     const directory = await mkdtemp(join(tmpdir(), 'larder-bench-'))
@@ -59,21 +74,47 @@ export class ServerProcess implements AsyncDisposable {
       const output = await readFile(join(directory, 'output'), 'utf8')
       throw new Error(`${program} does not answer:\n${output.slice(-2000)}`)
     }
-    return new ServerProcess(url, child, building.move())
+    const pid = await listenerOf(port, child.pid ?? Number.NaN)
+    return new ServerProcess({ url, directory, pid }, building.move())
   }
 
   /** Seconds of processor time so far, user and system together. */
   async cpuSeconds(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#child.pid}/stat`, 'utf8')
-    // The name in parentheses may hold anything; what follows it starts with the third field.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+    const { user, system } = await this.cpuTime()
+    return user + system
   }
 
-  /** The most bytes of memory that it ever held at a time. */
+  cpuTime(): Promise<CpuTime> {
+    return cpuTimeOf(this.#pid)
+  }
+
+  /** The bytes of memory that it holds. */
+  async memory(): Promise<number> {
+    return (await memoryOf(this.#pid)).now
+  }
+
+  /** The most bytes of memory that it held at a time, since it began or `resetPeak`. */
   async peakMemory(): Promise<number> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8')
-    return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024
+    return (await memoryOf(this.#pid)).peak
+  }
+
+  resetPeak(): Promise<void> {
+    return resetPeakOf(this.#pid)
+  }
+
+  /**
+   * Waits until it does nothing any more, and returns its processor time by then: what it does behind its clients'
+   * back is counted. Rejects where it does not come to rest.
+   */
+  async settled(signal: AbortSignal): Promise<CpuTime> {
+    const until = performance.now() + settleMs
+    for (let last = await this.cpuSeconds(); performance.now() < until; ) {
+      await sleep(idleMs, undefined, { signal })
+      const time = await this.cpuTime()
+      if (time.user + time.system - last < idleSeconds) return time
+      last = time.user + time.system
+    }
+    throw new Error('the server does not come to rest')
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -99,7 +140,7 @@ async function isAnswering(url: string, child: BackgroundProcess): Promise<boole
 /** Where this process ends without disposing of anything, by a defect say, nothing must be left behind. */
 function endWithUs(child: BackgroundProcess, directory: string): Disposable {
   const onExit = (): void => {
-    child.kill('SIGKILL')
+    killAll(child)
     rmSync(directory, { recursive: true, force: true })
   }
   process.on('exit', onExit)
@@ -110,7 +151,13 @@ async function end(child: BackgroundProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
   const ended = once(child, 'exit')
   child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
+  const timer = setTimeout(() => killAll(child), graceMs)
   await ended
   clearTimeout(timer)
+}
+
+/** With what it has started: it leads a group. */
+function killAll(child: BackgroundProcess): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
+  process.kill(-child.pid, 'SIGKILL')
 }

@@ -24,6 +24,18 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
+/** The median, then the lowest and the highest where they differ: `184 MB (171-191)`. */
+export function showRange(values: readonly number[], show: (value: number) => string): string {
+  if (values.length === 0) return ''
+  const [low, high] = [show(Math.min(...values)), show(Math.max(...values))]
+  const middle = show(median(values))
+  return low === high ? middle : `${middle} (${withoutUnit(low)}-${withoutUnit(high)})`
+}
+
+function withoutUnit(text: string): string {
+  return text.replace(/ ?[a-zA-Z/]+$/, '')
+}
+
 /**
  * A table with one column a contender, of medians, and how many times better the first one is than the second
  * (below 1: worse).

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compare, markdown, median } from '../../benchmarks/support/table.ts'
+import { compare, markdown, median, showRange } from '../../benchmarks/support/table.ts'
 
 const ours = { name: 'ours', start: () => Promise.reject(new Error('not started')) }
 const theirs = { ...ours, name: 'theirs' }
@@ -10,6 +10,16 @@ test('the median of an odd number of values is the middle one, of an even number
   assert.equal(median([9, 1, 5]), 5)
   assert.equal(median([1, 2, 4, 100]), 3)
   assert.ok(Number.isNaN(median([])))
+})
+
+test('a range says its unit once, and nothing where there is none', () => {
+  const showMegabytes = (value: number): string => `${value} MB`
+  assert.equal(showRange([184, 171, 191], showMegabytes), '184 MB (171-191)')
+  assert.equal(
+    showRange([1, 1], (value) => `${value}x`),
+    '1x',
+  )
+  assert.equal(showRange([], show), '')
 })
 
 test('the ratio is above 1 where the first is better, whichever way better goes', () => {
