@@ -3,7 +3,7 @@ import type { Fault, FaultMatcher } from '../../test/support/hub-faults.ts'
 /** What the look-alike's process can be asked for. */
 export interface HubControl {
   /** Opens the line and the registry behind it. Once, before everything else. */
-  start(options: HubProcessOptions): Promise<{ url: string }>
+  start(options: HubProcessOptions): Promise<HubPlace>
   /** Adds an image whose layers have these sizes in bytes; the same seed gives the same bytes. */
   addImage(options: ImageRequest): Promise<ImageSummary>
   traffic(): Promise<Traffic>
@@ -20,6 +20,17 @@ export interface HubProcessOptions {
   readonly bytesPerSecond?: number
   /** Milliseconds there and back. */
   readonly roundTripMs?: number
+  /** Bytes of a connection that may be on their way unacknowledged; unbounded unless set. */
+  readonly windowBytes?: number
+  /** Whether registry, token service and CDN speak TLS. */
+  readonly isTls?: boolean
+}
+
+export interface HubPlace {
+  /** The registry's base, without a slash at the end. */
+  readonly url: string
+  /** The authority (PEM) that signed its certificate, where it speaks TLS. */
+  readonly ca: string | undefined
 }
 
 export interface ImageRequest {
@@ -48,6 +59,8 @@ export interface Traffic {
   readonly bytes: number
   /** GETs of manifests that were answered, which is what Docker Hub counts as pulls. */
   readonly pulls: number
+  /** That were ever opened over the line; 0 without one. */
+  readonly connections: number
 }
 
 /** A question to the process and its answer, as they travel. */

@@ -4,6 +4,7 @@ import type {
   HubAnswer,
   HubCall,
   HubControl,
+  HubPlace,
   HubProcessOptions,
   ImageRequest,
   ImageSummary,
@@ -18,7 +19,7 @@ export class HubProcess implements AsyncDisposable {
   readonly #child: ForkedNode
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>()
   #calls = 0
-  #url = ''
+  #place: HubPlace = { url: '', ca: undefined }
 
   private constructor(child: ForkedNode) {
     this.#child = child
@@ -29,14 +30,18 @@ export class HubProcess implements AsyncDisposable {
     const hub = new HubProcess(child)
     child.on('message', (answer: HubAnswer) => hub.#settle(answer))
     child.on('exit', () => hub.#abandon())
-    const { url } = await hub.#call('start', options)
-    hub.#url = url
+    hub.#place = await hub.#call('start', options)
     return hub
   }
 
   /** The registry's base, without a slash at the end. */
   get url(): string {
-    return this.#url
+    return this.#place.url
+  }
+
+  /** The authority (PEM) that signed its certificate; undefined where it does not speak TLS. */
+  get ca(): string | undefined {
+    return this.#place.ca
   }
 
   addImage(options: ImageRequest): Promise<ImageSummary> {

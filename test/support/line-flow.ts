@@ -15,6 +15,8 @@ export type LineFlowOptions = {
   readonly rateBytesPerSecond?: number | undefined
   /** The highest rate that can be reached, for the size of the buffer. */
   readonly bufferRate?: number
+  /** Bytes on their way that have not been acknowledged, at most; an acknowledgment travels as long as a byte. */
+  readonly windowBytes?: number | undefined
   readonly onBytes: (bytes: number) => void
 }
 
@@ -39,18 +41,22 @@ export class LineFlow {
   readonly #limit: number
   readonly #queue: Item[] = []
   #queued = 0
+  /** Handed on, and not yet known to the other end. */
+  #unacknowledged = 0
   #room = Promise.withResolvers<void>()
   #blocked = false
 
   constructor(source: Socket, sink: Socket, scheduler: LineScheduler, options: LineFlowOptions) {
-    const { bufferRate = Number.POSITIVE_INFINITY, delayMs, shaped = false } = options
+    const { delayMs, shaped = false } = options
+    const { bufferRate = Number.POSITIVE_INFINITY, windowBytes = Number.POSITIVE_INFINITY } = options
     this.shaped = shaped
     this.#source = source
     this.#sink = sink
     this.#scheduler = scheduler
     this.#options = options
     this.#budget = new LineBudget(options.rateBytesPerSecond)
-    this.#limit = Math.min(unshapedBuffer, 64 * 1024 + (bufferRate * (delayMs + reserveMs)) / 1000)
+    const buffer = Math.min(unshapedBuffer, 64 * 1024 + (bufferRate * (delayMs + reserveMs)) / 1000)
+    this.#limit = Math.min(buffer, windowBytes)
   }
 
   /** Starts to read. Everything after that happens by itself. */
@@ -95,7 +101,8 @@ export class LineFlow {
     this.#queued -= sent
     this.#budget.use(sent, now)
     this.#options.onBytes(sent)
-    if (this.#queued < this.#limit) this.#room.resolve()
+    if (this.#options.windowBytes !== undefined) void this.#acknowledge(sent)
+    this.#tellRoom()
     return sent
   }
 
@@ -130,16 +137,43 @@ export class LineFlow {
     try {
       for await (const chunk of this.#source.iterator({ destroyOnReturn: false })) {
         if (this.#sink.destroyed) return
-        this.#queued += chunk.length
-        this.#push({ due: this.#due(), chunk })
-        if (this.#queued < this.#limit) continue
-        this.#room = Promise.withResolvers()
-        await this.#room.promise
+        for (let rest = chunk; rest.length > 0 && !this.#sink.destroyed; ) rest = await this.#take(rest)
       }
       this.#push({ due: this.#due(), last: 'end' })
     } catch {
       this.#push({ due: this.#due(), last: 'reset' })
     }
+  }
+
+  /** Takes in what there is room for, waits where there is none, and returns the rest. */
+  async #take(chunk: Buffer): Promise<Buffer> {
+    const { windowBytes } = this.#options
+    // Without a window what has been read is taken whole: it is in memory anyway.
+    const most = windowBytes === undefined ? chunk.length : Math.max(0, this.#open)
+    const piece = chunk.subarray(0, most)
+    this.#queued += piece.length
+    if (piece.length > 0) this.#push({ due: this.#due(), chunk: piece })
+    if (this.#open <= 0) {
+      this.#room = Promise.withResolvers()
+      await this.#room.promise
+    }
+    return chunk.subarray(piece.length)
+  }
+
+  /** Bytes that there is room for. */
+  get #open(): number {
+    return this.#limit - this.#queued - this.#unacknowledged
+  }
+
+  #tellRoom(): void {
+    if (this.#open > 0) this.#room.resolve()
+  }
+
+  async #acknowledge(bytes: number): Promise<void> {
+    this.#unacknowledged += bytes
+    await sleep(this.#options.delayMs)
+    this.#unacknowledged -= bytes
+    this.#tellRoom()
   }
 
   #finish(how: 'end' | 'reset'): void {

@@ -96,6 +96,14 @@ test('a rate of each connection is held beside the others', async (t) => {
   assertRate(rate, 4 * megabyte)
 })
 
+test('a connection has no more than its window on its way: one a round trip', async (t) => {
+  const windowBytes = 64 * 1024
+  const { line } = await rig(t, { delayMs: 50, windowBytes }, flood)
+  const clients = [1, 2].map(() => dial(t, line))
+  const rate = await measure(clients, 2 * megabyte)
+  assertRate(rate, clients.length * windowBytes * 10)
+})
+
 test('a slow reader does not take the share of the others', async (t) => {
   const { line } = await rig(t, { rateBytesPerSecond: 10 * megabyte }, flood)
   const [slow, fast] = [dial(t, line), dial(t, line)]

@@ -13,6 +13,8 @@ export type SlowLineOptions = {
   readonly rateBytesPerSecond?: number
   /** Bytes per second towards the client of each connection. */
   readonly connectionRateBytesPerSecond?: number
+  /** Bytes towards the client of each connection that may be on their way unacknowledged, as TCP's window. */
+  readonly windowBytes?: number
 }
 
 type Forward = { readonly target: LineTarget; readonly port: number; server: Server | undefined }
@@ -151,6 +153,7 @@ export class SlowLine implements AsyncDisposable {
       bufferRate: rateBytesPerSecond,
       rateBytesPerSecond: own,
       shaped: true,
+      windowBytes: this.#options.windowBytes,
       onBytes: (bytes) => this.#count('down', bytes),
     })
     for (const socket of [client, target]) {

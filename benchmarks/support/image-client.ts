@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import type { BlobSummary, ImageSummary } from './hub-control.ts'
+import { manifestHeaders } from './pulls.ts'
+
+/** Layers at a time, as Docker has it. */
+const layersAtATime = 3
+
+/**
+ * Pulls an image as Docker does: `/v2/`, a token where one is asked for, the manifest, the config, the layers;
+ * over connections that are kept. Dispose to close them.
+ */
+export class ImageClient implements Disposable {
+  readonly #url: string
+  readonly #agents: { readonly http: http.Agent; readonly https: https.Agent }
+  #token: string | undefined
+
+  /** `url`: of the registry. `ca`: the authority (PEM) that signed its certificate. */
+  constructor(url: string, ca?: string) {
+    this.#url = url
+    this.#agents = {
+      http: new http.Agent({ keepAlive: true }),
+      https: new https.Agent({ keepAlive: true, ...(ca !== undefined && { ca }) }),
+    }
+  }
+
+  /** Rejects where something is not what its digest says. */
+  async pull({ repository, tag, config, layers, manifest }: ImageSummary): Promise<void> {
+    const base = `${this.#url}/v2/${repository}`
+    await this.#logIn(repository)
+    await this.#fetch(`${base}/manifests/${tag}`, manifest, manifestHeaders)
+    await this.#fetch(`${base}/blobs/${config.digest}`, config)
+    const next = layers.values()
+    const work = async (): Promise<void> => {
+      for (const layer of next) await this.#fetch(`${base}/blobs/${layer.digest}`, layer)
+    }
+    await Promise.all(Array.from({ length: layersAtATime }, work))
+  }
+
+  [Symbol.dispose](): void {
+    for (const agent of Object.values(this.#agents)) agent.destroy()
+  }
+
+  /** Asks whether a login is needed, and gets a token where it is. */
+  async #logIn(repository: string): Promise<void> {
+    const ping = await this.#get(`${this.#url}/v2/`)
+    await textOf(ping)
+    if (ping.statusCode === 200) return
+    const challenge = ping.headers['www-authenticate'] ?? ''
+    const [, realm, service] = /realm="(.*?)",service="(.*?)"/.exec(challenge) ?? []
+    if (realm === undefined) throw new Error(`the registry answered ${ping.statusCode}: ${challenge}`)
+    const answer = await this.#get(`${realm}?service=${service}&scope=repository:${repository}:pull`)
+    this.#token = JSON.parse(await textOf(answer)).token
+  }
+
+  async #fetch(url: string, blob: BlobSummary, headers: http.OutgoingHttpHeaders = {}): Promise<void> {
+    const authorization = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
+    const answer = await this.#get(url, { ...headers, ...authorization })
+    if (answer.statusCode === 307) {
+      await textOf(answer)
+      return this.#take(await this.#get(answer.headers.location ?? ''), blob)
+    }
+    return this.#take(answer, blob)
+  }
+
+  async #take(answer: IncomingMessage, { digest }: BlobSummary): Promise<void> {
+    const hash = createHash('sha256')
+    for await (const chunk of answer) hash.update(chunk)
+    if (answer.statusCode !== 200 || `sha256:${hash.digest('hex')}` !== digest) {
+      throw new Error(`the answer was ${answer.statusCode}, or its digest is wrong`)
+    }
+  }
+
+  async #get(url: string, headers: http.OutgoingHttpHeaders = {}): Promise<IncomingMessage> {
+    const isTls = url.startsWith('https:')
+    const agent = isTls ? this.#agents.https : this.#agents.http
+    const request = (isTls ? https : http).get(url, { agent, headers })
+    const [answer] = (await once(request, 'response')) as [IncomingMessage]
+    return answer
+  }
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  let text = ''
+  for await (const chunk of answer.setEncoding('utf8')) text += chunk
+  return text
+}
