@@ -6,6 +6,7 @@ COPY package.json package-lock.json ./
 # No package's own scripts: the only one that has any brings a Node, and the base has one.
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
+COPY tools tools
 COPY src src
 RUN npm run build && npm prune --ignore-scripts --omit=dev
 

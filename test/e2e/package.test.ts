@@ -13,7 +13,7 @@ import { scratchFolder } from './support/scratch-folder.ts'
 const project = resolve(import.meta.dirname, '../..')
 /** What `npm pack` and the build read. */
 const sources = [
-  ...['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src'],
+  ...['package.json', 'tsconfig.json', 'tsconfig.build.json', 'tools', 'src'],
   ...['mirror.yml', 'mirror.schema.json'],
 ]
 
