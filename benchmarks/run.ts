@@ -11,7 +11,8 @@ import { describeMachine, writeResults } from './support/report.ts'
 import { markdown } from './support/table.ts'
 
 const benchmarks: readonly Benchmark[] = [fanIn, midway, lineDrops, cached, memory, cold]
-const usage = `npm run bench -- [--quick] [--write] [--against PATH/dist/main.js] [--row ROW]... [${benchmarks.map(({ name }) => name).join('] [')}]
+const usage = `npm run bench -- [--quick] [--write] [--alone] [--against PATH/dist/main.js] [--row ROW]... [${benchmarks.map(({ name }) => name).join('] [')}]
+  --alone    without docker-registry
   --against  another build, measured in turn with this one
   --row      of cold: ${coldRows.join(', ')}`
 
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
       quick: { type: 'boolean' },
       write: { type: 'boolean' },
       help: { type: 'boolean' },
+      alone: { type: 'boolean' },
       against: { type: 'string' },
       row: { type: 'string', multiple: true },
     },
@@ -47,7 +49,7 @@ async function main(): Promise<void> {
   const { quick: isQuick = false, row: rows = [], against } = values
   const unknownRow = rows.find((row) => !coldRows.includes(row))
   if (unknownRow !== undefined) throw new Error(`there is no row ${unknownRow}\nusage: ${usage}`)
-  const version = await dockerRegistryVersion()
+  const version = values.alone ? undefined : await dockerRegistryVersion()
   const setting: Setting = {
     contenders: [
       larder,
@@ -60,7 +62,7 @@ async function main(): Promise<void> {
     signal: stop.signal,
   }
   const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const sections = [describeMachine({ dockerRegistryVersion: version })]
+  const sections = [describeMachine(values.alone ? undefined : { dockerRegistryVersion: version })]
   process.stdout.write(`${sections[0]}\n\n`)
   for (const benchmark of chosen) {
     const table = await benchmark.run(setting)

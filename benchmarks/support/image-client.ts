@@ -8,18 +8,28 @@ import { manifestHeaders } from './pulls.ts'
 /** Layers at a time, as Docker has it. */
 const layersAtATime = 3
 
+interface ImageClientOptions {
+  /** Of the registry, without a slash at the end. */
+  readonly url: string
+  /** The authority (PEM) that signed its certificate. */
+  readonly ca?: string | undefined
+  /** Breaks off what is asked. */
+  readonly signal?: AbortSignal
+}
+
 /**
  * Pulls an image as Docker does: `/v2/`, a token where one is asked for, the manifest, the config, the layers;
  * over connections that are kept. Dispose to close them.
  */
 export class ImageClient implements Disposable {
   readonly #url: string
+  readonly #signal: AbortSignal | undefined
   readonly #agents: { readonly http: http.Agent; readonly https: https.Agent }
   #token: string | undefined
 
-  /** `url`: of the registry. `ca`: the authority (PEM) that signed its certificate. */
-  constructor(url: string, ca?: string) {
+  constructor({ url, ca, signal }: ImageClientOptions) {
     this.#url = url
+    this.#signal = signal
     this.#agents = {
       http: new http.Agent({ keepAlive: true }),
       https: new https.Agent({ keepAlive: true, ...(ca !== undefined && { ca }) }),
@@ -76,7 +86,8 @@ export class ImageClient implements Disposable {
   async #get(url: string, headers: http.OutgoingHttpHeaders = {}): Promise<IncomingMessage> {
     const isTls = url.startsWith('https:')
     const agent = isTls ? this.#agents.https : this.#agents.http
-    const request = (isTls ? https : http).get(url, { agent, headers })
+    const signal = this.#signal && { signal: this.#signal }
+    const request = (isTls ? https : http).get(url, { agent, headers, ...signal })
     const [answer] = (await once(request, 'response')) as [IncomingMessage]
     return answer
   }

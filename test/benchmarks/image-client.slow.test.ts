@@ -12,7 +12,7 @@ const image = { repository: 'library/app', tag: 'v1', layerSizes: [1000], seed: 
 test('over a line with TLS handshakes and answers cost their round trips', { skip }, async () => {
   await using hub = await HubProcess.start({ bytesPerSecond: megabits(100), roundTripMs, isTls: true })
   const summary = await hub.addImage(image)
-  using client = new ImageClient(hub.url, hub.ca)
+  using client = new ImageClient({ url: hub.url, ca: hub.ca })
   const startedAt = performance.now()
   await client.pull(summary)
   const trips = (performance.now() - startedAt) / roundTripMs
@@ -26,6 +26,6 @@ test('a blob that is not what its digest says is told', { skip }, async () => {
   await using hub = await HubProcess.start()
   const summary = await hub.addImage(image)
   await hub.fault({ listener: 'cdn', digest: summary.layers[0]?.digest ?? '' }, { flipAt: 10 })
-  using client = new ImageClient(hub.url)
+  using client = new ImageClient({ url: hub.url })
   await assert.rejects(client.pull(summary), /its digest is wrong/)
 })
