@@ -59,6 +59,7 @@ export class BlobDownloads {
         headers: rangeOf(query),
         signal,
         pace,
+        isLent: true,
         patience: { since, forMs: patienceMs },
       })
       return fetchedBlob(upstream, answer, slot, (bytes) => {

@@ -1,4 +1,4 @@
-import { LentBytes } from '../flow/lent-bytes.ts'
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn } from '../flow/line.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
@@ -59,9 +59,9 @@ export function fetchedBlob(
     as: answer.as,
     async *body() {
       using _ = slot
-      for await (const chunk of answer.body()) {
-        onBytes(chunk.length)
-        yield LentBytes.of(chunk)
+      for await (const lent of answer.lent()) {
+        onBytes(lent.length)
+        yield lent
       }
     },
     stop: () => {

@@ -22,6 +22,8 @@ export interface Question extends Asking {
   readonly headers?: Readonly<Record<string, string>>
   /** Waits until so many bytes of the body may come. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
+  /** Whether the body is to be read by `lent`. */
+  readonly isLent?: boolean
   /** Whether a redirect to where the bytes are is answer enough and comes back as it is. */
   readonly keepRedirect?: boolean
   /** For how long it waits for an upstream that has just gone, and since when it is wanted (monotonic milliseconds). */

@@ -1,7 +1,7 @@
 import { dockerHub } from '../names/docker-hub.ts'
 import { RegistryError } from '../oci/error.ts'
 import { type FoundRepository, parseSearchResults } from '../oci/search-results.ts'
-import { readBody } from './connections/exchange.ts'
+import { readBody } from './connections/read-body.ts'
 import { Transport, type TransportOptions } from './connections/transport.ts'
 import { failureOfStatus, rateLimited } from './error.ts'
 import { parseRetryAfter } from './rate-limit.ts'

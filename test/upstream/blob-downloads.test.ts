@@ -5,6 +5,7 @@ import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { BlobDownloads } from '../../src/upstream/blob-downloads.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
+import { lending } from '../support/lent.ts'
 import { answerOf, FakeLink } from './fake-link.ts'
 import { collect } from './fixtures.ts'
 
@@ -37,10 +38,10 @@ for (const [how, end] of Object.entries(ends)) {
   test(`the next blob is asked for when the one before ${how}`, async () => {
     const link = new FakeLink(() =>
       answerOf(200, {
-        async *body() {
-          yield Buffer.from('one')
+        async *lent() {
+          yield* lending(Buffer.from('one'))
           if (how === 'breaks off') throw new Error('cut')
-          yield Buffer.from('two')
+          yield* lending(Buffer.from('two'))
         },
       }),
     )

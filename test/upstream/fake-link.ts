@@ -1,5 +1,6 @@
 import type { TransportResponse } from '../../src/upstream/connections/exchange.ts'
 import type { Answer, Link, Question } from '../../src/upstream/question.ts'
+import { lending } from '../support/lent.ts'
 
 /** The end of a chain: answers as it is told to, and remembers what it was asked. */
 export class FakeLink implements Link {
@@ -27,6 +28,9 @@ export function answerOf(status: number, { bytes = Buffer.alloc(0), ...parts }: 
     as: 'anyone',
     async *body() {
       if (bytes.length > 0) yield bytes
+    },
+    async *lent() {
+      if (bytes.length > 0) yield* lending(bytes)
     },
     stop: () => {},
     discard: () => {},

@@ -19,6 +19,7 @@ import { Transport, type TransportOptions } from '../../src/upstream/connections
 import type { UpstreamErrorCode } from '../../src/upstream/error.ts'
 import { RegistryClient, type RegistryClientOptions } from '../../src/upstream/registry-client.ts'
 import { run } from '../support/child-process.ts'
+import { until } from '../support/settle.ts'
 
 /** A request that a `listen` server received. */
 export type SeenRequest = {
@@ -105,9 +106,22 @@ export function transportTo(
   url: string,
   options: Partial<TransportOptions> & Way = {},
 ): Transport {
-  const transport = new Transport(transportOptions(url, options))
-  t.after(() => transport[Symbol.dispose]())
+  const all = transportOptions(url, options)
+  const transport = new Transport(all)
+  t.after(() => {
+    transport[Symbol.dispose]()
+    return givenBack(all.pieces)
+  })
   return transport
+}
+
+/** Resolves when nobody holds a byte any more. Throws AggregateError that tells who does. */
+async function givenBack(pieces: Pieces): Promise<void> {
+  try {
+    await until(() => pieces.inUse === 0)
+  } finally {
+    pieces[Symbol.dispose]()
+  }
 }
 
 /** A place for tokens that never fails. */
@@ -121,7 +135,7 @@ export type ClientOptions = Partial<Omit<RegistryClientOptions, 'url'>> & Way
 
 /** A client of the registry at `url`, disposed of with the test. */
 export function clientOf(t: TestContext, url: string, options: ClientOptions = {}): RegistryClient {
-  const client = new RegistryClient({
+  const all = {
     name: 'docker.io',
     url: new URL(url),
     credentials: undefined,
@@ -136,8 +150,12 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     tokens: tokensInMemory(),
     logger: pino({ level: 'silent' }),
     ...options,
+  }
+  const client = new RegistryClient(all)
+  t.after(async () => {
+    await client[Symbol.asyncDispose]()
+    await givenBack(all.pieces)
   })
-  t.after(() => client[Symbol.asyncDispose]())
   return client
 }
 

@@ -26,7 +26,7 @@ export class WithTokens implements Link {
   /** Goes the whole way again with each answer to a challenge: what is signed on it may be good for once only. */
   async request(question: Question): Promise<Answer> {
     const { url: base, sites, account, counts } = this.#options
-    const { method, repository, path, headers, signal, pace, as = 'anyone', onRedirect } = question
+    const { method, repository, path, headers, signal, pace, isLent, as = 'anyone', onRedirect } = question
     const url = apiUrl(base, `${repository}/${path}`)
     const passes = sites.ask({ repository, account: as === 'account' ? account : undefined, signal })
     for (;;) {
@@ -37,6 +37,7 @@ export class WithTokens implements Link {
         headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
         signal,
         pace,
+        isLent,
         redirects: {
           // Another registry has not yet said a word.
           keep: (next) => question.keepRedirect === true && !sites.isRegistry(next),

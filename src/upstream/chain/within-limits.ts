@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { readBody } from '../connections/exchange.ts'
+import { readBody } from '../connections/read-body.ts'
 import { rateLimited } from '../error.ts'
 import { type Answer, type Asker, countsAsPull, type Link, type Question } from '../question.ts'
 import { parseRateLimit, parseRetryAfter, type RateLimit, RateLimitGate } from '../rate-limit.ts'

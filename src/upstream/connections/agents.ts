@@ -8,8 +8,10 @@ import type { AddressPolicy } from './address-policy.ts'
 import { isShortOfDescriptors, raceAddresses } from './address-race.ts'
 import { nameFailure } from './connection-failure.ts'
 import { portOf, withoutBrackets } from './host-port.ts'
+import { idleMs } from './kept-ms.ts'
 import type { Names } from './names.ts'
 import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
+import { TappedConnections } from './tapped-connections.ts'
 import { openTunnel, ProxyError } from './tunnel.ts'
 
 export interface AgentsOptions {
@@ -25,6 +27,8 @@ export interface AgentsOptions {
 /** What the agents look at in the options of a request, beside Node's own. */
 export interface ConnectionOptions {
   readonly pulse?: Pulse | undefined
+  /** Called where the connection has served before and was kept by us, which Node does not know of. */
+  readonly onReuse?: (() => void) | undefined
 }
 
 type CreateOptions = http.ClientRequestArgs & ConnectionOptions & { readonly servername?: string | undefined }
@@ -35,8 +39,6 @@ const lookupMs = 20_000
 const connectMs = 10_000
 /** Milliseconds for which descriptors may be short before it is told; and between two tries. */
 const shortage = { forMs: 5000, pauseMs: 50 } as const
-/** Milliseconds that a connection is kept without a use, as Go's clients keep it; routers on the way forget it later. */
-const idleMs = 90_000
 /** Milliseconds without a byte after which the kernel asks whether the other end is there. Node's default, every second, is traffic. */
 const keepAliveMs = 30_000
 
@@ -47,6 +49,7 @@ const keepAliveMs = 30_000
 export class Agents implements Disposable {
   readonly http: http.Agent
   readonly https: https.Agent
+  readonly tapped = new TappedConnections()
   readonly #options: AgentsOptions
   readonly #closed = new AbortController()
 
@@ -68,12 +71,14 @@ export class Agents implements Disposable {
         for (const socket of [...(sockets ?? [])]) socket.destroy()
       }
     }
+    this.tapped.dropIdle((key) => key.startsWith(prefix))
   }
 
   [Symbol.dispose](): void {
     this.#closed.abort(new Error('the mirror is stopping'))
     this.http.destroy()
     this.https.destroy()
+    this.tapped[Symbol.dispose]()
   }
 
   /** Node's contract: `callback` gets the socket, or the error that the request then fails with. */
@@ -95,11 +100,20 @@ export class Agents implements Disposable {
     }
     const at = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
     const proxy = this.#options.proxies.proxyFor(new URL(`${protocol}//${at}`))
+    // It begins as those of Node's agents do.
+    const key = `${target.host}:${target.port}:${protocol}${proxy?.label ?? ''}`
+    const kept = await this.tapped.again(key)
+    if (kept) {
+      kept.setTimeout(idleMs)
+      args.onReuse?.()
+      return kept
+    }
     const socket = proxy
       ? await this.#throughProxy(proxy, protocol, { ...args, ...target }, at)
       : await this.#reach(protocol, { ...args, ...target })
     // What broke while it was handed from one to the next.
     if (socket.destroyed) throw socket.errored ?? hangUp()
+    this.tapped.name(socket, key)
     return socket
   }
 
@@ -110,7 +124,7 @@ export class Agents implements Disposable {
     at: string,
   ): Promise<Socket> {
     const { pulse } = args
-    const socket = await this.#reachProxy(proxy, pulse)
+    const socket = await this.#reachProxy(proxy, pulse, protocol === 'https:')
     if (protocol === 'http:') return socket
     const { userAgent, stallMs } = this.#options
     await this.#within(stallMs, `the proxy ${proxy.label} opened no tunnel to ${at}`, (signal) =>
@@ -120,11 +134,12 @@ export class Agents implements Disposable {
     return this.#secured(this.#begin('https:', { ...args, socket }), pulse)
   }
 
-  async #reachProxy(proxy: ForwardProxy, pulse: Pulse | undefined): Promise<Socket> {
+  async #reachProxy(proxy: ForwardProxy, pulse: Pulse | undefined, carriesTunnel: boolean): Promise<Socket> {
     const { protocol, host, port } = proxy
     try {
       // Its own servername: the one in the arguments is the upstream's.
-      const settings = { host, port, servername: isIP(host) ? '' : host, pulse, keepAlive: true }
+      const servername = isIP(host) ? '' : host
+      const settings = { host, port, servername, pulse, keepAlive: true, carriesTunnel }
       return await this.#reach(protocol, settings, (_host, found) => found)
     } catch (error) {
       if (this.#closed.signal.aborted) throw error
@@ -143,7 +158,7 @@ export class Agents implements Disposable {
   /** A connection to the host itself, without a proxy between. */
   async #reach(
     protocol: 'http:' | 'https:',
-    args: CreateOptions & { host: string; port: number },
+    args: CreateOptions & { host: string; port: number; carriesTunnel?: boolean },
     select: AddressPolicy['select'] = (host, found) => this.#options.addresses.select(host, found),
   ): Promise<Socket> {
     const { host, port, pulse } = args
@@ -179,12 +194,20 @@ export class Agents implements Disposable {
   }
 
   /** As the agent of that protocol would without us; it keeps the TLS sessions. `host` is an address, or of a tunnel. */
-  #begin(protocol: 'http:' | 'https:', args: CreateOptions & { socket?: Socket }): Socket {
+  #begin(
+    protocol: 'http:' | 'https:',
+    args: CreateOptions & { socket?: Socket; carriesTunnel?: boolean },
+  ): Socket {
     const agent = protocol === 'https:' ? this.https : this.http
     const { createConnection } = protocol === 'https:' ? https.Agent.prototype : http.Agent.prototype
     const { secureContext } = this.#options
     const settings = { ...args, secureContext, path: null, lookup: undefined, autoSelectFamily: false }
-    return createConnection.call(agent, settings as never) as Socket
+    const connect = (more: object) =>
+      createConnection.call(agent, { ...settings, ...more } as never) as Socket
+    // TLS takes the bytes of what lies under it as a stream gives them.
+    return args.socket || args.carriesTunnel
+      ? connect({})
+      : this.tapped.begin((onread) => connect({ onread }))
   }
 
   /** Waits for the end of a TLS handshake. */

@@ -1,37 +1,37 @@
 import { Writable } from 'node:stream'
 import { deferred } from '../../flow/deferred.ts'
 
-/** Bytes that may wait for their taker, a disk, before the sender is held back: more than a slow line brings. */
+/** Bytes that may wait for their taker before the sender is held back. */
 const capacity = 4 * 1024 * 1024
-/** The same where a rate is kept: what is taken in ahead of it has crossed the line too early. */
-const pacedCapacity = 64 * 1024
 
 /**
  * Takes bytes off a stream the moment they arrive. A stream that is destroyed drops what it has buffered, and
  * those bytes would have to cross the line a second time; what is in here outlives the end of the connection.
  */
 export class Arrivals extends Writable {
-  readonly #pace: ((bytes: number) => Promise<void>) | undefined
   readonly #chunks: Buffer[] = []
   #held = 0
   #isLeft = false
+  #end: { readonly error?: unknown } | undefined
   #arrival = deferred<void>()
   #resume: (() => void) | undefined
 
-  /** `pace` waits until so many bytes may have come; the next ones are not taken before. */
-  constructor(pace?: (bytes: number) => Promise<void>) {
+  constructor() {
     // As much as is held here anyway: a smaller mark would make the stream before us buffer.
-    super({ highWaterMark: pace ? pacedCapacity : capacity })
-    this.#pace = pace
+    super({ highWaterMark: capacity })
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
     if (!this.#isLeft) this.#chunks.push(chunk)
     this.#held += chunk.length
     this.#arrival.resolve()
-    if (this.#pace) this.#pace(chunk.length).then(() => taken(), taken)
-    else if (this.#held < capacity) taken()
+    if (this.#held < capacity) taken()
     else this.#resume = taken
+  }
+
+  /** Set when nothing more comes; with what it failed with, where it did. */
+  get over(): { readonly error?: unknown } | undefined {
+    return this.#end
   }
 
   /** The next bytes, if any are here. */
@@ -47,9 +47,9 @@ export class Arrivals extends Writable {
     return chunk
   }
 
-  /** Resolves when bytes are here, or at `wake`. */
+  /** Resolves when bytes are here, and when nothing more comes. */
   async arrival(): Promise<void> {
-    if (this.#chunks.length > 0) return
+    if (this.#chunks.length > 0 || this.#end) return
     this.#arrival = deferred()
     await this.#arrival.promise
   }
@@ -60,8 +60,9 @@ export class Arrivals extends Writable {
     this.#chunks.length = 0
   }
 
-  /** Lets whoever waits for bytes look whether there will be any. */
-  wake(): void {
+  /** Nothing more comes; `error` is why, unless the body ends here. */
+  finish(end: { readonly error?: unknown } = {}): void {
+    this.#end = end
     this.#arrival.resolve()
   }
 }

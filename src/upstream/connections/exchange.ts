@@ -1,15 +1,21 @@
-import { once } from 'node:events'
 import http, { type IncomingHttpHeaders } from 'node:http'
 import https from 'node:https'
-import { pipeline } from 'node:stream/promises'
 import { checkServerIdentity } from 'node:tls'
 import got, { type Request, RequestError, TimeoutError } from 'got'
-import { Pulse } from '../../flow/pulse.ts'
+import type { LentBytes } from '../../flow/lent-bytes.ts'
+import type { Pieces } from '../../flow/pieces.ts'
+import type { Pulse } from '../../flow/pulse.ts'
 import { UpstreamError } from '../error.ts'
 import type { Agents, ConnectionOptions } from './agents.ts'
 import { Arrivals } from './arrivals.ts'
+import { type BodyOptions, type BodySource, readSource } from './body-source.ts'
 import { connectionFailure } from './connection-failure.ts'
+import { CopiedArrivals } from './copied-arrivals.ts'
+import { DivertedBody, divertedLength } from './diverted-body.ts'
+import { keptMs } from './kept-ms.ts'
 import type { ForwardProxy } from './proxy-settings.ts'
+import { StreamedBody } from './streamed-body.ts'
+import { type TakenAnswer, takeOver } from './takeover.ts'
 
 export interface ExchangeOptions {
   /** The upstream's name, for errors. */
@@ -27,35 +33,35 @@ export interface ExchangeOptions {
   readonly signal: AbortSignal | undefined
   /** Waits until so many bytes of the body may come; they are not asked for before. */
   readonly pace: ((bytes: number) => Promise<void>) | undefined
+  /** Whether the body is to be read by `lent`. */
+  readonly isLent: boolean
+  /** Where what is lent of it lies. */
+  readonly pieces: Pieces
   /** Beats when the connection is made, step by step, and when the answer begins. */
   readonly pulse: Pulse | undefined
 }
 
-/** An answer whose body is read by `body`, or dropped by `discard`, exactly once. */
+/** An answer whose body is read by `body` or `lent`, or dropped by `discard`, exactly once. */
 export interface TransportResponse {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly url: URL
   /** The bytes as they arrive. Throws UpstreamError TIMED_OUT on a stall, UNREACHABLE when cut. */
   body(): AsyncGenerator<Buffer, void, undefined>
-  /** Ends the connection; `body` ends without an error after what has arrived. */
+  /** The same in memory that is used again: each lent until the next is asked for. */
+  lent(): AsyncGenerator<LentBytes, void, undefined>
+  /** Ends the connection; the body ends without an error after what has arrived. */
   stop(): void
   /** Lets go of an answer whose body nobody reads. */
   discard(): void
 }
-
-/** Milliseconds in which an answer that nobody needs more of may end by itself. */
-const lingerMs = 500
-/** Bytes of an unwanted answer that are read; more cost more than a new connection. */
-const drainBytes = 16 * 1024
-/** Milliseconds for an answer that is read whole: 4 MiB at 64 kbit/s. One that trickles must end somewhere. */
-const maximumReadMs = 600_000
 
 /** One request and its answer, over one connection. */
 export class Exchange {
   readonly #options: ExchangeOptions
   #sent: http.ClientRequest | undefined
   #stream: Request | undefined
+  #diverted: { readonly head: http.IncomingMessage; readonly body: DivertedBody } | undefined
   #hasAnswer = false
 
   constructor(options: ExchangeOptions) {
@@ -91,25 +97,71 @@ export class Exchange {
       timeout: { response: stallMs },
     })
     this.#stream = stream
+    const { promise, resolve, reject } = Promise.withResolvers<TransportResponse>()
+    stream.once('response', (response: http.IncomingMessage) => resolve(this.#streamed(response, stream)))
+    stream.once('upgrade', () => {
+      if (this.#diverted) resolve(this.#taken(this.#diverted))
+      else stream.destroy(this.#invalid('it wants to speak another protocol'))
+    })
     // An error after the answer reaches whoever reads the body; where nobody does, it must not end the process. It
     // may come in the same packet as the answer, before anybody can read.
-    stream.on('error', () => {})
-    stream.once('upgrade', () => stream.destroy(this.#invalid('it wants to speak another protocol')))
-    let response: http.IncomingMessage
+    stream.on('error', reject)
     try {
-      ;[response] = await once(stream, 'response')
+      const response = await promise
+      pulse?.beat()
+      return response
     } catch (error) {
       signal?.throwIfAborted()
       throw this.#translate(error)
+    } finally {
+      // It knows nothing of a body that was taken from it, and the connection is no longer its own.
+      if (this.#diverted) stream.destroy()
     }
-    pulse?.beat()
+  }
+
+  #streamed({ statusCode, headers }: http.IncomingMessage, stream: Request): TransportResponse {
+    const { method, url, pieces, pace, stallMs } = this.#options
+    const body = new StreamedBody(stream)
+    const length = method === 'HEAD' ? '0' : headers['content-length']
     return {
-      status: response.statusCode ?? 0,
-      headers: response.headers,
+      status: statusCode ?? 0,
+      headers,
       url,
-      ...this.#body(stream),
-      discard: () => void this.#drain(stream, method === 'HEAD' ? 0 : response.headers['content-length']),
+      body: () => readSource(body.into(new Arrivals()), this.#reading),
+      lent: () => this.#lent(body.into(new CopiedArrivals({ pieces, pace }))),
+      stop: () => body.stop(),
+      discard: () => void body.drain(length, stallMs),
     }
+  }
+
+  #taken({
+    head: { statusCode, headers },
+    body,
+  }: {
+    head: http.IncomingMessage
+    body: DivertedBody
+  }): TransportResponse {
+    return {
+      status: statusCode ?? 0,
+      headers,
+      url: this.#options.url,
+      body: () => copied(this.#lent(body)),
+      lent: () => this.#lent(body),
+      stop: () => body.stop(),
+      discard: () => body.leave(),
+    }
+  }
+
+  async *#lent(source: BodySource<LentBytes>): AsyncGenerator<LentBytes, void, undefined> {
+    for await (const piece of readSource(source, this.#reading)) {
+      using lent = piece
+      yield lent
+    }
+  }
+
+  get #reading(): BodyOptions {
+    const { upstream, stallMs, signal } = this.#options
+    return { upstream, stallMs, signal, translate: (error) => this.#translate(error) }
   }
 
   #send(url: URL, settings: http.RequestOptions): http.ClientRequest {
@@ -119,6 +171,9 @@ export class Exchange {
     const own: ConnectionOptions & https.RequestOptions = {
       ...settings,
       pulse,
+      onReuse: () => {
+        sent.reusedSocket = true
+      },
       checkServerIdentity,
     }
     if (proxy && url.protocol === 'http:') {
@@ -140,80 +195,29 @@ export class Exchange {
       socket.once('data', onBytes)
       sent.once('close', () => socket.off('data', onBytes))
     })
+    if (this.#options.isLent) {
+      takeOver(sent, {
+        isWanted: (response) =>
+          divertedLength(response) !== undefined &&
+          this.#options.agents.tapped.tapOf(sent.socket) !== undefined,
+        onTaken: (answer) => this.#divert(answer),
+      })
+    }
     return sent
   }
 
-  /** Reads what is left of a small answer: its connection can then serve again, and a new one takes round trips. */
-  async #drain(stream: Request, length: number | string | undefined): Promise<void> {
-    const watchdog = setTimeout(() => stream.destroy(), this.#options.stallMs)
-    watchdog.unref()
-    try {
-      let left = Number(length ?? 0) > drainBytes ? 0 : drainBytes
-      if (left > 0) {
-        for await (const chunk of stream) {
-          left -= chunk.length
-          if (left < 0) break
-        }
-      }
-    } catch {
-      // Nobody wants this answer any more, hence nobody wants to know how it ended.
-    } finally {
-      clearTimeout(watchdog)
-      stream.destroy()
-    }
-  }
-
-  /** The body of an answer: `bytes` yields what arrives, `stop` ends the connection, and `bytes` after what is here. */
-  #body(stream: Request): Pick<TransportResponse, 'body' | 'stop'> {
-    const { stallMs, upstream, signal, pace } = this.#options
-    let isStopped = false
-    const stop = (): void => {
-      isStopped = true
-      stream.destroy()
-    }
-    const translate = (error: unknown) => this.#translate(error)
-    async function* body(): AsyncGenerator<Buffer, void, undefined> {
-      const arrivals = new Arrivals(pace)
-      let end: { error?: unknown } | undefined
-      const ended = pipeline(stream, arrivals).then(
-        () => {
-          end = {}
-          arrivals.wake()
-        },
-        (error: unknown) => {
-          end = { error }
-          arrivals.wake()
-        },
-      )
-      try {
-        for (;;) {
-          const chunk = arrivals.take()
-          if (chunk) {
-            yield chunk
-            continue
-          }
-          if (end) break
-          // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
-          const watchdog = setTimeout(() => {
-            stream.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
-          }, stallMs)
-          // Not a race with `ended`: each would leave a little at a promise that lives as long as the blob.
-          await arrivals.arrival()
-          clearTimeout(watchdog)
-        }
-      } finally {
-        // Whoever has all that was wanted leaves before the end is read; a moment later the connection can serve
-        // again. One that sends on is closed.
-        arrivals.leave()
-        const closing = setTimeout(() => stream.destroy(), lingerMs)
-        closing.unref()
-        ended.finally(() => clearTimeout(closing))
-      }
-      if (isStopped || !('error' in end)) return
-      signal?.throwIfAborted()
-      throw translate(end.error)
-    }
-    return { body, stop }
+  #divert({ response, socket, head, staysOpen }: TakenAnswer): void {
+    const { agents, pieces, signal, pace } = this.#options
+    const { tapped } = agents
+    const length = divertedLength(response)
+    const tap = tapped.tapOf(socket)
+    if (length === undefined || !tap) return
+    this.#hasAnswer = true
+    tapped.take(socket)
+    const forMs = staysOpen ? keptMs(response.headers['keep-alive']) : 0
+    const onFree = (): void => tapped.giveBack(socket, forMs)
+    const body = new DivertedBody({ socket, tap, length, head, staysOpen, pieces, signal, pace, onFree })
+    this.#diverted = { head: response, body }
   }
 
   #translate(error: unknown): UpstreamError {
@@ -234,40 +238,6 @@ export class Exchange {
   }
 }
 
-/** Bytes after which a body that is read whole counts as large. */
-const largeBytes = 128 * 1024
-
-export interface ReadOptions {
-  /** Waits until an answer that turns out to be large may come to its end. */
-  readonly onLarge?: (() => Promise<void>) | undefined
-  /** Milliseconds that the whole body may take. */
-  readonly readMs?: number | undefined
-}
-
-/**
- * Reads a small body whole; one that turns out to be large waits for `onLarge` in the middle. Throws UpstreamError INVALID_RESPONSE where it passes `limit` bytes, TIMED_OUT where it
- * takes for ever; no more than that is read.
- */
-export async function readBody(
-  response: TransportResponse,
-  upstream: string,
-  limit: number,
-  { onLarge, readMs = maximumReadMs }: ReadOptions = {},
-): Promise<Buffer> {
-  const startedAt = performance.now()
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of response.body()) {
-    Pulse.current?.beat(chunk.length)
-    size += chunk.length
-    if (size > limit) {
-      throw new UpstreamError('INVALID_RESPONSE', upstream, `an answer of more than ${limit} bytes`)
-    }
-    if (performance.now() - startedAt > readMs) {
-      throw new UpstreamError('TIMED_OUT', upstream, `an answer that takes longer than ${readMs / 1000} s`)
-    }
-    chunks.push(chunk)
-    if (size > largeBytes && size - chunk.length <= largeBytes) await onLarge?.()
-  }
-  return Buffer.concat(chunks)
+async function* copied(body: AsyncIterable<LentBytes>): AsyncGenerator<Buffer, void, undefined> {
+  for await (const { bytes } of body) yield Buffer.from(bytes)
 }

@@ -1,4 +1,5 @@
 import type { SecureContext } from 'node:tls'
+import { LentBytes } from '../../flow/lent-bytes.ts'
 import type { Pieces } from '../../flow/pieces.ts'
 import { Pulse } from '../../flow/pulse.ts'
 import { RedirectHosts } from '../../names/redirect-hosts.ts'
@@ -6,12 +7,13 @@ import { elsewhere, UpstreamError } from '../error.ts'
 import { AddressPolicy } from './address-policy.ts'
 import { Agents } from './agents.ts'
 import { tlsExpected } from './connection-failure.ts'
-import { Exchange, readBody, type TransportResponse } from './exchange.ts'
+import { Exchange, type TransportResponse } from './exchange.ts'
 import { withoutBrackets } from './host-port.ts'
 import type { LineUse } from './line-use.ts'
 import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
 import type { ProxySettings } from './proxy-settings.ts'
+import { readBody } from './read-body.ts'
 import { loginHint } from './tunnel.ts'
 
 export interface TransportOptions {
@@ -41,6 +43,8 @@ export interface TransportRequest {
   readonly signal?: AbortSignal | undefined
   /** Waits until so many bytes of the body may come; they are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
+  /** Whether the body is to be read by `lent`: a long one is then taken off its connection. */
+  readonly isLent?: boolean | undefined
   readonly redirects?: RedirectRules | undefined
 }
 
@@ -141,13 +145,13 @@ export class Transport implements Disposable {
   }
 
   async #send(request: TransportRequest & { url: URL }): Promise<TransportResponse> {
-    const { url, method, signal, pace, headers } = request
+    const { url, method, signal, pace, headers, isLent = false } = request
     const pulse = Pulse.current
     const proxy = this.#options.proxies.proxyFor(url)
     if (!this.#addresses.allowsHost(url.hostname, proxy !== undefined)) {
       throw this.#refused(`it sends us to ${url.host}, an address of a private network`)
     }
-    const { userAgent, stallMs, upstream } = this.#options
+    const { userAgent, stallMs, upstream, pieces } = this.#options
     const ours = { 'accept-encoding': 'identity', 'user-agent': userAgent, ...headers }
     const options = {
       upstream,
@@ -160,6 +164,8 @@ export class Transport implements Disposable {
       stallMs,
       signal,
       pace,
+      isLent: isLent && method === 'GET',
+      pieces,
       pulse,
     }
     const response = await this.#sendAlive(url, () => new Exchange(options))
@@ -201,7 +207,10 @@ export class Transport implements Disposable {
     const body = async function* () {
       if (bytes.length > 0) yield bytes
     }
-    return { ...response, body, discard: () => {} }
+    const lent = async function* () {
+      if (bytes.length > 0) yield LentBytes.of(bytes)
+    }
+    return { ...response, body, lent, discard: () => {} }
   }
 
   #notePlain({ origin }: URL): void {

@@ -1,4 +1,4 @@
-import { readBody } from '../connections/exchange.ts'
+import { readBody } from '../connections/read-body.ts'
 import type { Sender } from '../connections/transport.ts'
 import { UpstreamError } from '../error.ts'
 import type { Asking } from '../question.ts'

@@ -1,0 +1,76 @@
+import { Writable } from 'node:stream'
+import type { LentBytes } from '../../flow/lent-bytes.ts'
+import type { Pieces } from '../../flow/pieces.ts'
+import { Intake } from './intake.ts'
+
+export interface CopiedArrivalsOptions {
+  readonly pieces: Pieces
+  readonly pace: ((bytes: number) => Promise<void>) | undefined
+}
+
+/** Bytes: a smaller mark would make the stream before us buffer, and drop that when it is destroyed. */
+const highWaterMark = 2 * 1024 * 1024
+/** The same where a rate is kept: what is taken in ahead of it has crossed the line too early. */
+const pacedHighWaterMark = 64 * 1024
+/** Bytes. The memory of less is cheaper to collect than to free by hand. */
+const worthFreeing = 4 * 1024
+
+/** Takes bytes off a stream the moment they arrive, as `Arrivals`, into recycled pieces; their own memory is freed at once. */
+export class CopiedArrivals extends Writable {
+  readonly #intake: Intake
+  #resume: (() => void) | undefined
+  #isCut = false
+
+  constructor(options: CopiedArrivalsOptions) {
+    super({ highWaterMark: options.pace ? pacedHighWaterMark : highWaterMark })
+    const onRoom = (): void => this.#goOn()
+    this.#intake = new Intake({ ...options, onRoom, onFailure: (error) => void this.destroy(error) })
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
+    const goesOn = this.#intake.put(chunk)
+    free(chunk)
+    if (goesOn || this.#isCut) taken()
+    else this.#resume = taken
+  }
+
+  /** What waits behind a slow taker has crossed the line, and a stream that is destroyed drops it. */
+  override destroy(error?: Error): this {
+    this.#isCut = true
+    this.#goOn()
+    return super.destroy(error)
+  }
+
+  get over(): { readonly error?: unknown } | undefined {
+    return this.#intake.end
+  }
+
+  take(): LentBytes | undefined {
+    return this.#intake.take()
+  }
+
+  arrival(): Promise<void> {
+    return this.#intake.arrival()
+  }
+
+  leave(): void {
+    this.#intake.leave()
+  }
+
+  /** Nothing more comes; `error` is why, unless the body ends here. */
+  finish(end?: { readonly error?: unknown }): void {
+    this.#intake.finish(end)
+  }
+
+  #goOn(): void {
+    const resume = this.#resume
+    this.#resume = undefined
+    resume?.()
+  }
+}
+
+/** Frees the memory of a chunk that nobody needs any more, where it has some of its own. */
+function free({ buffer, byteLength }: Buffer): void {
+  const isWhole = byteLength === buffer.byteLength && byteLength >= worthFreeing
+  if (isWhole && buffer instanceof ArrayBuffer) buffer.transfer(0)
+}
