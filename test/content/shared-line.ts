@@ -8,6 +8,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { BlobDownloads } from '../../src/upstream/blob-downloads.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
 import { testBytes } from '../storage/files/storage-folder.ts'
+import { lending } from '../support/lent.ts'
 import { answerOf, FakeLink } from '../upstream/fake-link.ts'
 import { blobsOver, keyOf } from './scripted-source.ts'
 
@@ -51,7 +52,7 @@ export function sharedLine(
     }
     return answerOf(206, {
       headers: { 'content-range': `bytes ${start}-${bytes.length - 1}/${bytes.length}` },
-      async *body() {
+      async *lent() {
         connections += 1
         mostConnections = Math.max(mostConnections, connections)
         signal?.addEventListener('abort', stop, { once: true })
@@ -67,7 +68,7 @@ export function sharedLine(
             if (isStopped) return
             const chunk = Buffer.from(bytes.subarray(at, at + piece))
             sent.set(digest, (sent.get(digest) ?? 0) + chunk.length)
-            yield chunk
+            yield* lending(chunk)
           }
         } finally {
           connections -= 1
