@@ -7,17 +7,16 @@ import { admission } from './app/admission.ts'
 import { cacheLimits, diskSize } from './app/cache-limits.ts'
 import { listing } from './app/listing.ts'
 import { openCatalog } from './app/open-catalog.ts'
+import { transferMemory } from './app/transfer-memory.ts'
 import { startUpkeep, type Upkeep } from './app/upkeep.ts'
 import { registryClient } from './app/upstream-clients.ts'
 import type { Config } from './config/config.ts'
 import { Blobs } from './content/blobs.ts'
 import { ClientSlots } from './flow/client-slots.ts'
 import { expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
-import { Pieces } from './flow/pieces.ts'
 import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { Authorizer } from './http/authorize.ts'
-import { BufferPool } from './http/buffer-pool.ts'
 import { Forwarding } from './http/forwarding.ts'
 import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
@@ -77,8 +76,6 @@ export interface AppOptions {
 
 /** Of tokens. */
 const tokenBudget = { entries: 10_000, bytes: 8 * 1024 * 1024, sizeOf: (token: string) => 2 * token.length }
-/** Bytes that all transfers together hold, before later ones get small buffers only. */
-const transferMemory = 16 * 1024 * 1024
 /** Of manifests that come in, in bytes, and what one client may have of it. */
 const bodyMemory = { total: 32 * 1024 * 1024, perClient: 16 * 1024 * 1024 }
 /** Likewise of large documents on their way to clients. */
@@ -124,8 +121,9 @@ export async function createApp(options: AppOptions): Promise<App> {
   const proxies = ProxySettings.fromEnvironment(environment)
   for (const warning of proxies.warnings) logger.warn(warning)
   const documents = building.use(new DocumentReader())
+  const { pieces, pool } = transferMemory(environment, building)
   const ways = {
-    pieces: building.use(new Pieces({ isChecked: environment.LARDER_CHECK_MEMORY === '1' })),
+    pieces,
     documents,
     tokens: expiring('tokens', tokenBudget),
     proxies,
@@ -214,7 +212,6 @@ export async function createApp(options: AppOptions): Promise<App> {
   const logins = building.use(
     await Logins.open({ htpasswd, settleMs: options.usersSettleMs, directory, logger }),
   )
-  const pool = new BufferPool(transferMemory)
   const { perClient } = config.limits
   const transfers = new ClientSlots({ perClient: perClient.transfers, patienceMs })
   const restMs = Math.min(defaultRestMs, patienceMs / 2)
@@ -251,6 +248,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     }),
     logins,
     pool,
+    pieces,
     transfers,
     bodies,
     documents: new Shares({ ...documentMemory, patienceMs, restMs }),

@@ -48,6 +48,7 @@ export class BlobUse implements AsyncDisposable {
       },
       verified: (options) => reader.verified(options),
       read: (buffer, position, options) => reader.read(buffer, position, options),
+      ...(reader.lend && { lend: reader.lend.bind(reader) }),
       [Symbol.asyncDispose]: async () => {
         if (isOpen) this.#closed(digest)
         isOpen = false

@@ -1,11 +1,9 @@
-import { abortable } from '../flow/abortable.ts'
-import { bestEffort } from '../flow/best-effort.ts'
 import { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
 import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
-import { UpstreamError } from '../upstream/error.ts'
+import { type GrowingBytes, GrowingReader } from './growing-reader.ts'
 import { RecentBytes } from './recent-bytes.ts'
 
 /** Readers that follow are woken for this much, or after this time. */
@@ -22,30 +20,14 @@ export interface Window extends Partial {
   hasRoom(): Promise<void>
 }
 
-/** One who follows. */
-interface Follower {
-  readonly size: number
-  /** The upstream by whose word it has this size. */
-  readonly claimant: string
-  view: PartialView | undefined
-  /** Where it reads, or will. */
-  position: number
-  /** Whether it has read what only a disk had, that may lose bytes until they are synced. */
-  hasReadDisk: boolean
-  /** Whether it has read anything since it was last looked at. */
-  hasRead: boolean
-  isWaiting: boolean
-  /** Why it cannot go on, where only it cannot. */
-  failure: Error | undefined
-}
-
 /**
  * Readers of bytes that still arrive, over any partial, and before there is one. It is told what comes and how it
  * ends; who follows is told the same, by bytes and never by a wrong end.
  */
 export class Growing {
   readonly #changes = new Changes()
-  readonly #followers = new Set<Follower>()
+  readonly #readers = new Set<GrowingReader>()
+  readonly #bytes = this.#toReaders()
   readonly #laggardMs: number
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
@@ -65,7 +47,7 @@ export class Growing {
 
   /** Positions where readers wait for bytes. */
   get wanted(): readonly number[] {
-    return [...this.#followers].filter(({ isWaiting }) => isWaiting).map(({ position }) => position)
+    return [...this.#readers].filter(({ isWaiting }) => isWaiting).map(({ position }) => position)
   }
 
   /** Whether a reader that comes now still gets the first byte. */
@@ -88,10 +70,7 @@ export class Growing {
     this.#recent?.clear()
     // A window is in memory already.
     this.#recent = window ? undefined : new RecentBytes(recentBytes)
-    for (const follower of this.#followers) {
-      void closeView(follower.view)
-      follower.view = partial.view(follower.position)
-    }
+    for (const reader of this.#readers) reader.moveTo(partial)
     this.#announce()
   }
 
@@ -152,99 +131,9 @@ export class Growing {
     } catch {
       return undefined
     }
-    const follower: Follower = {
-      size,
-      claimant,
-      view,
-      position: 0,
-      hasReadDisk: false,
-      hasRead: true,
-      isWaiting: false,
-      failure: undefined,
-    }
-    this.#followers.add(follower)
-    const isVerified = (): boolean =>
-      this.#verifiedSize === size && this.#isSynced(follower) && !follower.view?.recheck
-    let watched: AbortSignal | undefined
-    return {
-      size,
-      get isVerified() {
-        return isVerified()
-      },
-      verified: async (options) => {
-        await this.#changes.until(() => {
-          if (this.#isVerified(follower) && this.#isSynced(follower)) return true
-          if (this.#failure) throw this.#failure
-          return undefined
-        }, options?.signal)
-        for (let view = follower.view; view?.recheck; view = follower.view) {
-          await abortable(view.recheck(), options?.signal)
-        }
-      },
-      read: (buffer, position, options) => {
-        const signal = options?.signal
-        // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
-        if (signal !== watched) signal?.addEventListener('abort', () => this.#announce(), { once: true })
-        watched = signal
-        return this.#read(follower, buffer, position, signal)
-      },
-      [Symbol.asyncDispose]: async () => {
-        if (!this.#followers.delete(follower)) return
-        await closeView(follower.view)
-        onClose()
-      },
-    }
-  }
-
-  async #read(
-    follower: Follower,
-    buffer: Uint8Array,
-    position: number,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
-    const { size } = follower
-    if (position >= size || buffer.length === 0) return 0
-    const wanted = buffer.subarray(0, Math.min(buffer.length, size - position))
-    follower.position = position
-    follower.hasRead = true
-    for (;;) {
-      signal?.throwIfAborted()
-      if (follower.failure) throw follower.failure
-      const copied = this.#recent?.read(wanted, position) ?? 0
-      if (copied > 0) return copied
-      const { view } = follower
-      // A window has to hear where its readers are, also of those who wait.
-      const isAsked = view !== undefined && (!this.#recent || this.#isPresent(position))
-      const count = isAsked ? await view.read(wanted, position) : 0
-      if (count > 0) {
-        follower.hasReadDisk ||= this.#window === undefined
-        return count
-      }
-      // While the view was asked it may have come, or the signal: nobody tells of these again.
-      if (this.#isPresent(position) || signal?.aborted) continue
-      this.#isVerified(follower)
-      if (this.#failure) throw this.#failure
-      follower.isWaiting = true
-      await this.#changes.next()
-      follower.isWaiting = false
-    }
-  }
-
-  #isPresent(position: number): boolean {
-    return this.#partial !== undefined && this.#partial.present.presentUntil(position) > position
-  }
-
-  /** Whether the blob is verified. Throws UpstreamError where it has another size than its reader goes by. */
-  #isVerified({ size, claimant }: Follower): boolean {
-    if (this.#verifiedSize === undefined) return false
-    if (this.#verifiedSize === size) return true
-    const message = `the blob has ${this.#verifiedSize} bytes, and was said to have ${size}`
-    throw new UpstreamError('INVALID_RESPONSE', claimant, message)
-  }
-
-  /** A sync that fails may have lost what was read since. Where the disk has failed, what was read is checked again. */
-  #isSynced({ hasReadDisk }: Follower): boolean {
-    return !hasReadDisk || this.#isAllSynced || this.#window !== undefined
+    const reader = new GrowingReader({ size, claimant, bytes: this.#bytes, view, onClose })
+    this.#readers.add(reader)
+    return reader
   }
 
   async #whileFull(wait: () => Promise<void>): Promise<void> {
@@ -260,17 +149,38 @@ export class Growing {
 
   /** A window is full: who holds it up while others wait for what comes next has to do without, if it goes on for long. */
   #leaveLaggards(): void {
-    const [hindmost = 0] = [...this.#followers].map(({ position }) => position).toSorted((a, b) => a - b)
-    for (const follower of this.#followers) {
-      const isSlow = !follower.hasRead || this.fullMs > patience * this.#laggardMs
-      follower.hasRead = false
+    const [hindmost = 0] = [...this.#readers].map(({ position }) => position).toSorted((a, b) => a - b)
+    for (const reader of this.#readers) {
+      const isSlow = !reader.takeHasRead() || this.fullMs > patience * this.#laggardMs
       if (!isSlow || this.wanted.length === 0) continue
-      if (follower.isWaiting || follower.position > hindmost || follower.failure) continue
-      follower.failure = new Error(
-        'the disk is full, and this client held up others who waited for the same bytes: let it try again',
-      )
-      void closeView(follower.view)
-      follower.view = undefined
+      if (reader.isWaiting || reader.position > hindmost || reader.hasFailed) continue
+      const message =
+        'the disk is full, and this client held up others who waited for the same bytes: let it try again'
+      reader.fail(new Error(message))
+    }
+  }
+
+  #toReaders(): GrowingBytes {
+    const growing = this
+    return {
+      changes: this.#changes,
+      get verifiedSize() {
+        return growing.#verifiedSize
+      },
+      get failure() {
+        return growing.#failure
+      },
+      get recent() {
+        return growing.#recent
+      },
+      get isSafe() {
+        return growing.#isAllSynced || growing.#window !== undefined
+      },
+      get isWindow() {
+        return growing.#window !== undefined
+      },
+      isPresent: (position) => (this.#partial?.present.presentUntil(position) ?? 0) > position,
+      left: (reader) => this.#readers.delete(reader),
     }
   }
 
@@ -280,11 +190,6 @@ export class Growing {
     this.#unannounced = 0
     this.#changes.announce()
   }
-}
-
-/** What a disk says to a file that is only closed is nobody's business. */
-async function closeView(view: PartialView | undefined): Promise<void> {
-  await bestEffort(Promise.resolve(view?.[Symbol.asyncDispose]()), () => {})
 }
 
 /** The parts of a span that are not present. */

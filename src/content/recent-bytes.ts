@@ -44,6 +44,14 @@ export class RecentBytes {
     return copied
   }
 
+  /** A hold of the caller's own of what is held from `position` on, or of the first part of that; undefined: nothing is. */
+  lend(position: number): LentBytes | undefined {
+    const chunk = this.#chunks.findLast(
+      ({ start, lent }) => start <= position && position < start + lent.length,
+    )
+    return chunk?.lent.share(position - chunk.start)
+  }
+
   clear(): void {
     while (this.#chunks.length > 0) this.#drop()
   }

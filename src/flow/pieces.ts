@@ -1,3 +1,4 @@
+import { LendingChecks } from './lending-checks.ts'
 import { LentBytes } from './lent-bytes.ts'
 
 export interface PiecesOptions {
@@ -13,8 +14,6 @@ export interface PiecesOptions {
 const sizes = { large: 512 * 1024, small: 64 * 1024 } as const
 const defaultCapacity = 8 * 1024 * 1024
 const defaultIdleMs = 30_000
-/** What a released piece is filled with where that is checked. */
-const overwritten = 0xdd
 
 /**
  * Recycled memory for bytes on their way. A chunk that comes from a socket in memory of its own is external to the heap of
@@ -23,17 +22,15 @@ const overwritten = 0xdd
 export class Pieces implements Disposable {
   readonly #capacity: number
   readonly #idleMs: number
-  readonly #isChecked: boolean
+  readonly #checks: LendingChecks | undefined
   readonly #free: Buffer<SharedArrayBuffer>[] = []
-  /** Where each hold that has not ended was taken. */
-  readonly #holds = new Set<{ readonly where: string }>()
   #inUse = 0
   #idle: NodeJS.Timeout | undefined
 
   constructor({ capacity, idleMs, isChecked }: PiecesOptions = {}) {
     this.#capacity = capacity ?? defaultCapacity
     this.#idleMs = idleMs ?? defaultIdleMs
-    this.#isChecked = isChecked ?? false
+    this.#checks = isChecked ? new LendingChecks() : undefined
   }
 
   /** Bytes of pieces of which something is held. */
@@ -59,24 +56,18 @@ export class Pieces implements Disposable {
     const recycled = size === sizes.large ? this.#free.pop() : undefined
     const piece = recycled ?? Buffer.from(new SharedArrayBuffer(size))
     this.#inUse += size
-    return LentBytes.whole(piece, {
-      free: () => this.#take(piece),
-      abandon: () => this.#ended(size),
-      onHold: this.#isChecked ? () => this.#noteHold() : undefined,
-    })
+    const memory = { free: () => this.#take(piece), abandon: () => this.#ended(size) }
+    return LentBytes.whole(piece, this.#checks?.watched(piece, memory) ?? memory)
   }
 
-  /** Where is what is still held, and was taken where? Throws AggregateError; only where that is checked. */
+  /** Throws AggregateError where something is still held, and that is checked. */
   [Symbol.dispose](): void {
     clearTimeout(this.#idle)
     this.#free.length = 0
-    if (this.#holds.size === 0) return
-    const errors = [...this.#holds].map(({ where }) => new Error(`bytes were never released, taken ${where}`))
-    throw new AggregateError(errors, `${errors.length} holds of bytes were never released`)
+    this.#checks?.[Symbol.dispose]()
   }
 
   #take(piece: Buffer<SharedArrayBuffer>): void {
-    if (this.#isChecked) piece.fill(overwritten)
     if (piece.length === sizes.large && this.kept + piece.length <= this.#capacity) this.#free.push(piece)
     this.#ended(piece.length)
   }
@@ -89,11 +80,5 @@ export class Pieces implements Disposable {
 
   #forget(): void {
     this.#free.length = 0
-  }
-
-  #noteHold(): () => void {
-    const hold = { where: new Error().stack?.split('\n').slice(4, 9).join('\n') ?? '' }
-    this.#holds.add(hold)
-    return () => this.#holds.delete(hold)
   }
 }

@@ -1,3 +1,6 @@
+import { LendingChecks } from '../flow/lending-checks.ts'
+import { LentBytes } from '../flow/lent-bytes.ts'
+
 /**
  * Bytes. A big buffer halves the system calls of a fast transfer; a small one is enough for a slow client, and the
  * smallest costs less than its connection.
@@ -8,15 +11,17 @@ const sizes = { large: 1024 * 1024, medium: 256 * 1024, small: 64 * 1024, smalle
  * Recycled buffers for transfers. The first ones are large; as `capacity` fills up they get smaller, and far beyond it
  * they are the smallest: many slow clients must not fill the memory.
  */
-export class BufferPool {
+export class BufferPool implements Disposable {
   readonly #capacity: number
+  readonly #checks: LendingChecks | undefined
   readonly #free = new Map<number, Buffer[]>()
   #inUse = 0
   #kept = 0
 
-  /** `capacity` in bytes. */
-  constructor(capacity: number) {
+  /** `capacity` in bytes. `isChecked`: see `PiecesOptions`. */
+  constructor(capacity: number, { isChecked }: { isChecked?: boolean } = {}) {
     this.#capacity = capacity
+    this.#checks = isChecked ? new LendingChecks() : undefined
   }
 
   /** Bytes that are kept to be lent out again: no more than the capacity has room for, or an eighth of what is lent out. */
@@ -34,28 +39,35 @@ export class BufferPool {
     return this.#inUse >= this.#capacity
   }
 
-  /** Lends a buffer to read up to `wanted` bytes in all; to be given back by `release`. */
-  acquire(wanted: number): Buffer {
+  /** A buffer to read up to `wanted` bytes into in all. Its bytes are whatever they were. */
+  acquire(wanted: number): LentBytes {
     const size = this.#sizeFor(wanted)
     this.#inUse += size
     const free = this.#free.get(size)?.pop()
     if (free) this.#kept -= size
     else this.#forgetSome()
-    return free ?? Buffer.allocUnsafeSlow(size)
+    const buffer = free ?? Buffer.allocUnsafeSlow(size)
+    const memory = {
+      free: () => this.#take(buffer),
+      abandon: () => {
+        this.#inUse -= size
+      },
+    }
+    return LentBytes.whole(buffer, this.#checks?.watched(buffer, memory) ?? memory)
   }
 
-  /**
-   * Takes a buffer back. `isClean`: nobody else may still read it; a write that was cut off may, so that its
-   * buffer is left to the garbage collector.
-   */
-  release(buffer: Buffer, isClean: boolean): void {
+  #take(buffer: Buffer): void {
     this.#inUse -= buffer.length
-    if (!isClean) return
     const free = this.#free.get(buffer.length)
     if (free) free.push(buffer)
     else this.#free.set(buffer.length, [buffer])
     this.#kept += buffer.length
     this.#forgetSome()
+  }
+
+  /** Throws AggregateError where something is still lent out, and that is checked. */
+  [Symbol.dispose](): void {
+    this.#checks?.[Symbol.dispose]()
   }
 
   /** What is kept in one size makes room for what is lent in another. */

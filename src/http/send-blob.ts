@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http'
+import type { LentBytes } from '../flow/lent-bytes.ts'
+import type { Pieces } from '../flow/pieces.ts'
 import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -12,57 +14,83 @@ export class ClientLeftError extends Error {
 }
 
 /** How far the body is. */
-export interface SentCount {
+interface SentCount {
   /** Bytes that were handed to the socket. */
   bytes: number
   /** Bytes among them that the kernel may not have taken yet. */
   pendingBytes: number
 }
 
+interface SendOptions {
+  /** Of what has to be read. */
+  readonly pool: BufferPool
+  /** What a reader lends is a part of; where they are scarce, all is read. */
+  readonly pieces: Pick<Pieces, 'isScarce'>
+  readonly signal: AbortSignal
+  /** Kept up to date. */
+  readonly sent: SentCount
+}
+
 /**
- * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. One buffer is read into
- * while the socket drains the one before, and each goes back as soon as the kernel has it, so that a slow client holds
- * no more than two; where buffers are scarce, one. The last byte waits until the digest is verified. `sent` is kept up
- * to date. Rejects when the reader fails, with ClientLeftError when the connection does, or when `signal` aborts; the
- * caller then destroys the connection, so that a wrong or short body is never completed.
+ * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. What the reader has in
+ * memory is lent, and written as it is, one piece at a time. All else is read: into one buffer while the socket drains the
+ * one before, and each goes back as soon as the kernel has it, so that a slow client holds no more than two; where buffers
+ * are scarce, one. The last byte waits until the digest is verified. Rejects when the reader fails, with ClientLeftError
+ * when the connection does, or when `signal` aborts; the caller then destroys the connection, so that a wrong or short
+ * body is never completed.
  */
 export async function sendBlob(
   response: ServerResponse,
   reader: BlobReader,
   { start, end }: ByteRange,
-  { pool, signal, sent }: { pool: BufferPool; signal: AbortSignal; sent: SentCount },
+  { pool, pieces, signal, sent }: SendOptions,
 ): Promise<void> {
-  const lent = new Set<Buffer>()
-  const giveBack = (buffer: Buffer, isClean: boolean): void => {
-    lent.delete(buffer)
-    pool.release(buffer, isClean)
+  const held = new Set<LentBytes>()
+  const giveBack = (one: LentBytes): void => {
+    held.delete(one)
+    one.release()
   }
   const write = writerOf(response, signal, sent)
   let drained: Promise<void> = Promise.resolve()
+  const send = async (one: LentBytes, count: number, isLast: boolean): Promise<void> => {
+    let bytes = one.bytes.subarray(0, count)
+    await drained
+    if (isLast && !reader.isVerified) {
+      const last = Buffer.from(bytes.subarray(-1))
+      await write(bytes.subarray(0, -1))
+      giveBack(one)
+      await reader.verified({ signal })
+      bytes = last
+    }
+    drained = write(bytes).then(() => giveBack(one))
+    drained.catch(() => {})
+  }
   try {
     for (let position = start; position < end; ) {
+      const lent = reader.lend && !pieces.isScarce ? await reader.lend(position, { signal }) : undefined
+      if (lent) {
+        held.add(lent)
+        const count = Math.min(lent.length, end - position)
+        position += count
+        await send(lent, count, position === end)
+        // The memory of others: no client holds more than one.
+        await drained
+        continue
+      }
       if (pool.isScarce) await drained
       const buffer = pool.acquire(end - position)
-      lent.add(buffer)
-      const wanted = buffer.subarray(0, Math.min(buffer.length, end - position))
+      held.add(buffer)
+      const wanted = buffer.bytes.subarray(0, end - position)
       const count = await reader.read(wanted, position, { signal })
       if (count === 0) throw new Error(`the blob ended at ${position} of ${end} bytes`)
       position += count
-      let bytes = wanted.subarray(0, count)
-      await drained
-      if (position === end && !reader.isVerified) {
-        await write(bytes.subarray(0, -1))
-        await reader.verified({ signal })
-        bytes = bytes.subarray(-1)
-      }
-      drained = write(bytes).then(() => giveBack(buffer, true))
-      drained.catch(() => {})
+      await send(buffer, count, position === end)
     }
     await drained
     response.end()
   } finally {
-    // What failed may still be reading into it, or out of it.
-    for (const buffer of lent) giveBack(buffer, false)
+    // What failed may still be reading into it, or out of it; of an answer that waits behind another one nobody is told.
+    for (const one of held) one.abandon()
   }
 }
 

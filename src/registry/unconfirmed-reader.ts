@@ -1,3 +1,4 @@
+import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 
 /**
@@ -33,6 +34,11 @@ export class UnconfirmedReader implements BlobReader {
     const bytes = await this.#reader.read(buffer, position, options)
     if (!this.#isConfirmed) await this.#confirmed()
     return bytes
+  }
+
+  /** The first bytes have to be read: nothing is held while the right to them is asked for. */
+  async lend(position: number, options?: { signal?: AbortSignal }): Promise<LentBytes | undefined> {
+    return this.#isConfirmed ? this.#reader.lend?.(position, options) : undefined
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

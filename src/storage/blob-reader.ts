@@ -1,3 +1,5 @@
+import type { LentBytes } from '../flow/lent-bytes.ts'
+
 /** Random access to a blob's bytes, whether all stored or still arriving. Close it exactly once. */
 export interface BlobReader extends AsyncDisposable {
   /** Bytes. */
@@ -14,4 +16,9 @@ export interface BlobReader extends AsyncDisposable {
    * arrived; 0 at the end. Rejects when the fill fails for good, the digest does not match, or `signal` aborts.
    */
   read(buffer: Uint8Array, position: number, options?: { signal?: AbortSignal }): Promise<number>
+  /**
+   * A hold of the caller's own of bytes from `position` on that are in memory; waits for them, and rejects, as `read` does.
+   * Undefined at the end, and where they have to be read.
+   */
+  lend?(position: number, options?: { signal?: AbortSignal }): Promise<LentBytes | undefined>
 }

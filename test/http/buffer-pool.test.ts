@@ -19,7 +19,7 @@ test('what is lent and what is kept are no more than the capacity together, or a
       return buffer
     })
     for (const buffer of lent) {
-      pool.release(buffer, true)
+      buffer.release()
       check()
     }
     assert.equal(pool.inUse, 0)
@@ -30,12 +30,12 @@ test('what is lent and what is kept are no more than the capacity together, or a
 test('what was kept in one size makes room for what is lent in another', () => {
   const pool = new BufferPool(8 * mebibyte)
   const large = Array.from({ length: 26 }, () => pool.acquire(mebibyte))
-  for (const buffer of large) pool.release(buffer, true)
+  for (const buffer of large) buffer.release()
   assert.ok(pool.kept > 4 * mebibyte, `${pool.kept}`)
   const small = Array.from({ length: 128 }, () => pool.acquire(50_000))
   assert.equal(pool.inUse, 8 * mebibyte)
   assert.ok(pool.kept <= mebibyte, `${pool.kept}: an eighth`)
-  for (const buffer of small) pool.release(buffer, true)
+  for (const buffer of small) buffer.release()
 })
 
 test('buffers get smaller as more are lent, down to the smallest, and larger again', () => {
@@ -46,16 +46,30 @@ test('buffers get smaller as more are lent, down to the smallest, and larger aga
   assert.ok(pool.isScarce)
   const inSmallest = lent.filter(({ length }) => length === 16 * 1024).length
   assert.ok(pool.inUse - inSmallest * 16 * 1024 <= 8 * mebibyte, 'twice the capacity before that')
-  for (const buffer of lent) pool.release(buffer, true)
+  for (const buffer of lent) buffer.release()
   assert.equal(pool.acquire(10 * mebibyte).length, mebibyte)
   assert.equal(pool.isScarce, false)
 })
 
 test('a buffer that somebody may still read is not lent again', () => {
-  const pool = new BufferPool(mebibyte)
-  pool.release(pool.acquire(1000), false)
-  assert.equal(pool.kept, 0)
+  using pool = new BufferPool(mebibyte, { isChecked: true })
+  pool.acquire(1000).abandon()
+  assert.deepEqual([pool.inUse, pool.kept], [0, 0])
   const clean = pool.acquire(1000)
-  pool.release(clean, true)
-  assert.equal(pool.acquire(1000), clean)
+  const { buffer } = clean.bytes
+  clean.release()
+  using again = pool.acquire(1000)
+  assert.equal(again.bytes.buffer, buffer)
+})
+
+test('where it is checked, what is given back is overwritten, and what is not is told of at the end', () => {
+  const pool = new BufferPool(mebibyte, { isChecked: true })
+  const [kept, returned] = [pool.acquire(1000), pool.acquire(1000)]
+  const { bytes } = returned
+  bytes.fill(1)
+  returned.release()
+  assert.deepEqual([...new Set(bytes)], [0xdd])
+  assert.throws(() => pool[Symbol.dispose](), /^AggregateError: 1 holds of bytes were never released/)
+  kept.release()
+  pool[Symbol.dispose]()
 })

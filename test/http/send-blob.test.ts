@@ -54,7 +54,7 @@ function takerOf(mode: 'all' | 'by hand') {
 }
 
 function optionsOf(pool = new BufferPool(16 * mebibyte), signal = new AbortController().signal) {
-  return { pool, signal, sent: { bytes: 0, pendingBytes: 0 } }
+  return { pool, pieces: { isScarce: false }, signal, sent: { bytes: 0, pendingBytes: 0 } }
 }
 
 for (const [start, end, atOnce] of [
@@ -107,7 +107,7 @@ for (const [what, capacity, buffers] of [
     await sending
     assert.ok(Buffer.concat(taker.pieces).equals(content))
     assert.equal(pool.inUse, before)
-    for (const buffer of others) pool.release(buffer, true)
+    for (const buffer of others) buffer.release()
   })
 }
 

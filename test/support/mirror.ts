@@ -6,6 +6,7 @@ import { type App, createApp } from '../../src/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { createLogger } from '../../src/logging/logger.ts'
+import { memoryChecks } from './memory-checks.ts'
 
 export type MirrorOptions = {
   /** In the form of mirror.yml. */
@@ -94,7 +95,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     healEveryMs: options.healEveryMs,
     ...(options.scrubMs === undefined ? {} : { settleMs: 0 }),
     logger,
-    environment: options.environment ?? {},
+    environment: { ...memoryChecks, ...options.environment },
     version: 'test',
     turnMs: options.turnMs,
     busyPatienceMs: options.busyPatienceMs,

@@ -1,6 +1,7 @@
 import pino, { type Logger } from 'pino'
 import { createApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { memoryChecks } from '../support/memory-checks.ts'
 
 /** Milliseconds for which a blob is kept that no manifest names: shorter than anybody may set it. */
 export const graceMs = 1000
@@ -39,7 +40,7 @@ export async function openLarder(
   const app = await createApp({
     config: { ...config, local: { ...config.local, collectAfter: graceMs } },
     logger,
-    environment: {},
+    environment: memoryChecks,
     version: 'torture',
     settleMs: 0,
     probeMs: 100,

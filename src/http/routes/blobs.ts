@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { ClientSlots } from '../../flow/client-slots.ts'
+import type { Pieces } from '../../flow/pieces.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
 import { RegistryError, tooManyRequests } from '../../oci/error.ts'
@@ -16,6 +17,8 @@ import { ClientLeftError, sendBlob } from '../send-blob.ts'
 export interface BlobRoutesOptions {
   /** The buffers of all transfers. */
   readonly pool: BufferPool
+  /** What is lent to transfers of blobs on their way is a part of. */
+  readonly pieces: Pick<Pieces, 'isScarce'>
   /** Transfers to one client (`limits.perClient.transfers`); what waits for its turn holds nothing meanwhile. */
   readonly transfers: ClientSlots
 }
@@ -48,7 +51,7 @@ async function forget({ context, reply, repository, target }: Question<'blob'>):
 }
 
 async function answerGet(
-  { pool, transfers }: BlobRoutesOptions,
+  { pool, pieces, transfers }: BlobRoutesOptions,
   { context, reply, repository, target }: Question<'blob'>,
 ): Promise<void> {
   const { request, signal, clientKey: client } = context
@@ -85,12 +88,12 @@ async function answerGet(
   if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
   reply.header('content-length', end - start)
   context.cache = served.status
-  await sendBody(pool, reply, reader, { start, end }, context)
+  await sendBody({ pool, pieces }, reply, reader, { start, end }, context)
 }
 
 /** From here on an error can no longer be told: the connection is destroyed, so that no body looks complete. */
 async function sendBody(
-  pool: BufferPool,
+  memory: Pick<BlobRoutesOptions, 'pool' | 'pieces'>,
   reply: FastifyReply,
   reader: BlobReader,
   range: ByteRange,
@@ -103,7 +106,7 @@ async function sendBody(
   // Bytes may be a while off; the client's patience ends sooner without headers than without a body.
   if (!reader.isVerified) raw.flushHeaders()
   try {
-    await sendBlob(raw, reader, range, { pool, signal, sent: context })
+    await sendBlob(raw, reader, range, { ...memory, signal, sent: context })
   } catch (error) {
     if (!(error instanceof ClientLeftError) && !signal.aborted) context.breakOff(error)
     raw.destroy()

@@ -116,6 +116,11 @@ export class ContinuedPartial implements Partial {
         readAt = checks.begun
         return count
       },
+      lend: (position) => {
+        if (this.#onFile.presentUntil(position) === position) return window.lend?.(position)
+        window.moveTo(position)
+        return undefined
+      },
       get recheck() {
         return readAt < checks.good ? undefined : recheck
       },

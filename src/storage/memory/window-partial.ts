@@ -101,6 +101,7 @@ export class WindowPartial implements Partial {
     this.#drop()
     return {
       read: async (buffer, position) => this.#read(cursor, buffer, position),
+      lend: (position) => this.#lend(cursor, position),
       moveTo: (position) => this.#move(cursor, position),
       [Symbol.asyncDispose]: async () => {
         this.#views.delete(cursor)
@@ -186,17 +187,20 @@ export class WindowPartial implements Partial {
   }
 
   #read(cursor: { position: number }, buffer: Uint8Array, position: number): number {
+    using held = this.#lend(cursor, position)
+    if (!held) return 0
+    const piece = held.bytes.subarray(0, buffer.length)
+    buffer.set(piece)
+    return piece.length
+  }
+
+  #lend(cursor: { position: number }, position: number): LentBytes | undefined {
     if (position < this.#keptFrom) {
       throw new RangeError(`the bytes at ${position} were read before, and are gone`)
     }
     this.#move(cursor, position)
-    for (const { start, lent } of this.#chunks) {
-      if (position < start || position >= start + lent.length) continue
-      const piece = lent.bytes.subarray(position - start, position - start + buffer.length)
-      buffer.set(piece)
-      return piece.length
-    }
-    return 0
+    const chunk = this.#chunks.find(({ start, lent }) => start <= position && position < start + lent.length)
+    return chunk?.lent.share(position - chunk.start)
   }
 
   /** Whole chunks only: what is in front of the last view. */

@@ -26,7 +26,11 @@ export function testBytes(size: number, seed = 1): Buffer {
 }
 
 /** Reads from `start` to the end in pieces of at most `pieceSize` bytes. */
-export async function readAll(reader: BlobReader, start = 0, pieceSize = 65_536): Promise<Buffer> {
+export async function readAll(
+  reader: Pick<BlobReader, 'read'>,
+  start = 0,
+  pieceSize = 65_536,
+): Promise<Buffer> {
   const pieces: Buffer[] = []
   for (let position = start; ; ) {
     const buffer = Buffer.alloc(pieceSize)
