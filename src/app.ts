@@ -220,7 +220,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     version,
     upstreams,
     clientTurns: { transfers: transfers.counts, fills: blobs.clientWaits },
-    buffersInUse: () => pool.inUse,
+    memoryInUse: () => pool.inUse + pieces.inUse,
     ...upkeep.metrics,
   })
   addLoginMetrics(metrics, logins)

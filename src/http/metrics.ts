@@ -14,7 +14,7 @@ export interface MetricsSources extends FillSources, DiskSources, SpaceSources, 
   /** Who met a bound by client where turns are taken, by what is bounded. */
   readonly clientTurns: Readonly<Record<string, { readonly waited: number; readonly refused: number }>>
   /** Bytes of memory that transfers hold. */
-  readonly buffersInUse: () => number
+  readonly memoryInUse: () => number
 }
 
 /** Why a connection was closed: more than may be of connections or requests behind one another, or what did not come. */
@@ -111,8 +111,8 @@ function addOwnMetrics(registers: Registry[], sources: MetricsSources): void {
     labelNames: ['version', 'node'],
     registers,
   }).set({ version: sources.version, node: process.versions.node }, 1)
-  const { buffersInUse } = sources
-  addGauge(registers, 'larder_transfer_buffers_bytes', 'Memory that transfers to clients hold', buffersInUse)
+  const { memoryInUse } = sources
+  addGauge(registers, 'larder_transfer_buffers_bytes', 'Memory that transfers hold', memoryInUse)
   new Counter({
     name: 'larder_client_turns_total',
     help: 'Turns that a client had to wait for among its own (waited), and those among them that did not come in time (refused)',

@@ -11,6 +11,7 @@ import { type PullOptions, pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
 import { mebibyte } from './request-log-fixture.ts'
 
 const content = pseudoRandomBytes(8 * mebibyte, 'cold')
@@ -20,7 +21,8 @@ async function stage(t: TestContext) {
   await using all = new AsyncDisposableStack()
   const hub = all.use(await startDockerHub())
   const blob = hub.addBlob('library/app', content)
-  const mirror = all.use(await startMirror({ upstream: hub.url }))
+  // Slow enough for clients to keep up on any machine.
+  const mirror = all.use(await startMirror({ upstream: hub.url, config: { 'limits.rate': '20MB/s' } }))
   const counts = { lent: 0, buffers: 0 }
   const { lend } = GrowingReader.prototype
   t.mock.method(
@@ -37,17 +39,15 @@ async function stage(t: TestContext) {
     counts.buffers += 1
     return acquire.call(this, wanted)
   })
-  const ask = async (options?: PullOptions) => {
-    const pulled = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, options)
-    return pulled
-  }
+  const ask = (options?: PullOptions) => pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, options)
   const look = () => {
     const looked = { ...counts }
     Object.assign(counts, { lent: 0, buffers: 0 })
     return looked
   }
+  const filled = () => until(() => mirror.app.underWay.fills === 0)
   const owned = all.move()
-  return { hub, blob, ask, look, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { hub, blob, ask, look, filled, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 test('one client of a cold blob is lent its bytes; what is stored is read', async (t) => {
@@ -59,6 +59,7 @@ test('one client of a cold blob is lent its bytes; what is stored is read', asyn
   )
   const { lent } = s.look()
   assert.ok(lent > content.length / 2, `${lent}`)
+  await s.filled()
   const warm = await s.ask()
   assert.deepEqual([warm.digest, warm.headers['x-larder-cache']], [s.blob.digest, 'hit'])
   const { lent: lentThen, buffers } = s.look()

@@ -74,8 +74,8 @@ test('two machines at once: the bytes of the second are shared with the download
   const ports = mirror.ports
   const other = { ...mirror, url: `http://[::1]:${ports[1]}` }
   const second = pullImage(other, image, 'latest')
-  await until(async () => (await mirror.metric('larder_transfer_buffers_bytes')) > 0)
   await until(() => mirror.events('request').filter(({ client }) => client === '::1').length >= 2)
+  await until(() => mirror.app.underWay.requests === 2)
   hold.release()
   await Promise.all([first, second])
   await until(() => pulls(mirror).length === 2)
