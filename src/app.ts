@@ -137,12 +137,12 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams.push(building.use(client))
   }
   const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
-  const disk = () => diskSize(directory)
-  const limits = await cacheLimits(config.cache, { catalog, store, disk, logger })
+  const limits = await cacheLimits(config.cache, { catalog, store, disk: () => diskSize(directory), logger })
   const blobs = building.use(
     new Blobs({
       limits,
       store,
+      pieces: ways.pieces,
       records: catalog,
       rate,
       retries: config.limits.retries,

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { Blobs } from '../content/blobs.ts'
 import { Reconciliation } from '../content/reconciliation.ts'
+import { Pieces } from '../flow/pieces.ts'
 import { lockDirectory } from '../storage/files/directory-lock.ts'
 import { FileBlobStore } from '../storage/files/file-blob-store.ts'
 import { Reserve } from '../storage/reserve.ts'
@@ -59,6 +60,7 @@ async function reconcile(options: Parameters<typeof openCatalog>[0]) {
   const { store, logger } = options
   await using catalog = await openCatalog(options)
   await using blobs = new Blobs({
+    pieces: new Pieces(),
     store,
     records: catalog,
     rate: undefined,

@@ -1,6 +1,7 @@
 import { abortable } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { KeyedLock } from '../flow/keyed-lock.ts'
+import type { Pieces } from '../flow/pieces.ts'
 import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -35,6 +36,8 @@ export interface BlobsOptions
   extends RunningFillsOptions,
     Pick<StoredParts, 'maximumQuarantined' | 'scrubMs' | 'clock'> {
   readonly records: BlobRecords
+  /** What is on its way is in their memory. */
+  readonly pieces: Pieces
   /** See `WatchedDiskOptions`. */
   readonly probeMs?: number | undefined
   /** Undefined: it may have all that there is, and nothing is evicted. */
@@ -220,7 +223,7 @@ export class Blobs implements AsyncDisposable {
       return sealed
     })
     const fill = this.#running.of(digest)
-    if (fill) fill.addStored(storedSource(() => this.stored.open(digest)))
+    if (fill) fill.addStored(storedSource(() => this.stored.open(digest), this.#options.pieces))
     // What an interrupted fill left of it has no use any more.
     else await this.space.resting.remove(partialId(digest)).catch(() => {})
     return file

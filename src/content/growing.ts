@@ -2,7 +2,6 @@ import { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
-import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
 import { type GrowingBytes, GrowingReader } from './growing-reader.ts'
 import { RecentBytes } from './recent-bytes.ts'
 
@@ -67,7 +66,7 @@ export class Growing {
   attach(partial: Partial, { window }: { window: Window | undefined }): void {
     this.#partial = partial
     this.#window = window
-    this.#recent?.clear()
+    this.#forget()
     // A window is in memory already.
     this.#recent = window ? undefined : new RecentBytes(recentBytes)
     for (const reader of this.#readers) reader.moveTo(partial)
@@ -86,13 +85,15 @@ export class Growing {
     const partial = this.#partial
     if (!partial) throw new Error('there is nothing to write to yet')
     using lent = borrowed.share()
+    const recent = this.#recent
     // What is here already stays, whatever is sent over it: it must not be read from memory either.
-    const fresh = this.#recent ? missingIn(partial.present, position, lent.length) : []
+    const fresh = recent ? partial.present.gaps(position, position + lent.length) : []
     if (this.#window) await this.#whileFull(() => partial.write(position, lent))
     else await partial.write(position, lent)
-    for (const { start, end } of fresh) {
+    // Where it has ended meanwhile, nobody would let go of them any more.
+    for (const { start, end } of recent === this.#recent ? fresh : []) {
       using part = lent.share(start - position, end - position)
-      this.#recent?.add(start, part)
+      recent?.add(start, part)
     }
     this.#unannounced += lent.length
     // A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them.
@@ -109,14 +110,14 @@ export class Growing {
   /** All bytes survive the power: what was read from the disk is what was written. */
   synced(): void {
     this.#isAllSynced = true
-    this.#recent?.clear()
+    this.#forget()
     this.#announce()
   }
 
   /** Nothing more will come: who waits rejects with `reason`, once it has what is here. */
   fail(reason: Error): void {
     this.#failure ??= reason
-    this.#recent?.clear()
+    this.#forget()
     this.#announce()
   }
 
@@ -184,18 +185,16 @@ export class Growing {
     }
   }
 
+  /** From now on nothing is kept in memory. */
+  #forget(): void {
+    this.#recent?.clear()
+    this.#recent = undefined
+  }
+
   #announce(): void {
     clearTimeout(this.#announcing)
     this.#announcing = undefined
     this.#unannounced = 0
     this.#changes.announce()
   }
-}
-
-/** The parts of a span that are not present. */
-function missingIn(present: ReadonlyRanges, position: number, length: number): ByteInterval[] {
-  const missing: ByteInterval[] = []
-  const end = position + length
-  for (let gap = present.firstGap(end, position); gap; gap = present.firstGap(end, gap.end)) missing.push(gap)
-  return missing
 }

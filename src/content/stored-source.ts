@@ -1,14 +1,13 @@
-import { LentBytes } from '../flow/lent-bytes.ts'
+import type { Pieces } from '../flow/pieces.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import { StorageError } from '../storage/error.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { Source } from './source.ts'
 
 const name = 'what is stored here'
-const pieceSize = 256 * 1024
 
 /** A way to bytes that are stored here: a push may complete a blob in the middle of its fill. Nobody's evidence. */
-export function storedSource(openStored: () => Promise<BlobReader | undefined>): Source {
+export function storedSource(openStored: () => Promise<BlobReader | undefined>, pieces: Pieces): Source {
   return {
     name,
     repository: undefined,
@@ -22,11 +21,16 @@ export function storedSource(openStored: () => Promise<BlobReader | undefined>):
         async *body() {
           try {
             for (let at = position; at < reader.size && !isStopped; ) {
-              // A partial may keep what it is given: a piece of its own each time.
-              const piece = Buffer.allocUnsafe(Math.min(pieceSize, reader.size - at))
-              const count = await reader.read(piece, at, { signal }).catch(blame)
+              using piece = pieces.acquire()
+              const { bytes } = piece
+              const count = await reader.read(bytes, at, { signal }).catch((error: unknown) => {
+                // It may be read into still.
+                piece.abandon()
+                return blame(error)
+              })
               if (count === 0) throw new UpstreamError('UNREACHABLE', name, 'its file became shorter')
-              yield LentBytes.of(piece.subarray(0, count))
+              using read = piece.share(0, count)
+              yield read
               at += count
             }
           } finally {

@@ -12,6 +12,8 @@ export interface ReadonlyRanges extends Iterable<ByteInterval> {
   presentUntil(position: number): number
   /** The first missing interval at or after `from` and below `size`; undefined where nothing is missing. */
   firstGap(size: number, from?: number): ByteInterval | undefined
+  /** All missing intervals between `start` and `end`. */
+  gaps(start: number, end: number): ByteInterval[]
 }
 
 /** A set of byte positions, held as sorted intervals that neither touch nor overlap. */
@@ -49,6 +51,12 @@ export class Ranges implements ReadonlyRanges {
     if (start >= size) return undefined
     const next = this.#intervals[this.#firstReaching(start + 1)]
     return { start, end: Math.min(next?.start ?? size, size) }
+  }
+
+  gaps(start: number, end: number): ByteInterval[] {
+    const gaps: ByteInterval[] = []
+    for (let gap = this.firstGap(end, start); gap; gap = this.firstGap(end, gap.end)) gaps.push(gap)
+    return gaps
   }
 
   /** The index of the first interval that ends at or after `position`. */

@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import type { OpenedSpan, Source } from '../../src/content/source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -147,6 +148,7 @@ test('in whatever order: no wrong body to the end, everybody is answered, no byt
         const store = new MemoryBlobStore({ step: turn })
         const records = new MemoryCatalog()
         const blobs = new Blobs({
+          pieces: new Pieces(),
           store,
           records,
           rate: undefined,

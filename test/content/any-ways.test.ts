@@ -10,6 +10,7 @@ import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { partialId } from '../../src/content/fill-options.ts'
 import type { OpenedSpan, Source } from '../../src/content/source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
@@ -189,6 +190,7 @@ interface Run {
 
 async function play({ store, room, scripts, kept }: Run): Promise<void> {
   const blobs = new Blobs({
+    pieces: new Pieces(),
     store,
     records: new MemoryCatalog(),
     rate: undefined,

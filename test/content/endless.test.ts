@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
-import { lent } from '../support/lent.ts'
+import { lending } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, type ScriptedSource, scripted } from './scripted-source.ts'
 
@@ -26,7 +26,7 @@ function endless(): ScriptedSource {
         while (!isStopped && !signal.aborted) {
           await new Promise(setImmediate)
           source.given += piece.length
-          yield lent(piece)
+          yield* lending(piece)
         }
         signal.throwIfAborted()
       },

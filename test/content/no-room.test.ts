@@ -12,7 +12,7 @@ import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { WindowPartial } from '../../src/storage/memory/window-partial.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
-import { lent } from '../support/lent.ts'
+import { assertReleased, lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
 
@@ -164,6 +164,9 @@ test('a client that takes nothing of a window does not hold up others for ever',
   for (let at = 0; at < size; at += 100_000) await growing.write(at, lent(content.subarray(at, at + 100_000)))
   assertSameBytes(await reading, content)
   await assert.rejects(still.read(Buffer.alloc(10), 0), /held up others who waited/)
+  for (const reader of [still, quick]) await reader[Symbol.asyncDispose]()
+  await partial.discard(new Error('the end'))
+  assertReleased()
 })
 
 test('a small blob that the disk cannot take is served, verified', async (t) => {

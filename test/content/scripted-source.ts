@@ -4,12 +4,13 @@ import { pino } from 'pino'
 import type { BlobRecords } from '../../src/content/blob-records.ts'
 import { Blobs, type BlobsOptions } from '../../src/content/blobs.ts'
 import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { MemoryCatalog } from '../../src/storage/memory/memory-catalog.ts'
 import { type RepositoryKey, repositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
-import { lending } from '../support/lent.ts'
+import { assertReleased, lending } from '../support/lent.ts'
 
 const chunkSize = 20_000
 
@@ -105,7 +106,9 @@ export function blobsOver(
   store: BlobStore,
   options: Partial<BlobsOptions> & { records?: BlobRecords } = {},
 ): Blobs {
+  const pieces = new Pieces({ isChecked: true })
   const blobs = new Blobs({
+    pieces,
     store,
     records: new MemoryCatalog(),
     rate: undefined,
@@ -115,6 +118,10 @@ export function blobsOver(
     logger: pino({ level: 'silent' }),
     ...options,
   })
-  t.after(() => blobs[Symbol.asyncDispose]())
+  t.after(async () => {
+    await blobs[Symbol.asyncDispose]()
+    assertReleased()
+    pieces[Symbol.dispose]()
+  })
   return blobs
 }

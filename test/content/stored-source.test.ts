@@ -2,9 +2,10 @@
 // is gone; a file that became shorter; a disk that cannot be read; left in the middle, not read at all.
 
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import type { Source } from '../../src/content/source.ts'
 import { storedSource } from '../../src/content/stored-source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
 import { StorageError } from '../../src/storage/error.ts'
 import { assertSameBytes, testBytes } from '../storage/files/storage-folder.ts'
@@ -27,7 +28,9 @@ function storedBytes({ left = bytes.length, fails }: { left?: number; fails?: Er
       closed += 1
     },
   }
-  return { source: storedSource(async () => reader), closed: () => closed }
+  const pieces = new Pieces({ isChecked: true })
+  after(() => pieces[Symbol.dispose]())
+  return { source: storedSource(async () => reader, pieces), closed: () => closed }
 }
 
 function openAt(source: Source, position: number) {
@@ -57,7 +60,7 @@ test('a disk that cannot be read is the failure of this way, not of the disk tha
   const { source, closed } = storedBytes({ fails: new StorageError('BROKEN', 'a bad sector') })
   await assert.rejects(read(source, 0), { code: 'UNREACHABLE', message: /a bad sector/ })
   assert.equal(closed(), 1)
-  const gone = storedSource(async () => undefined)
+  const gone = storedSource(async () => undefined, new Pieces())
   await assert.rejects(openAt(gone, 0), { code: 'NOT_FOUND' })
 })
 

@@ -1,6 +1,7 @@
 import pino from 'pino'
 import { Blobs, type BlobsOptions } from '../../src/content/blobs.ts'
 import type { Source } from '../../src/content/source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import type { DiskRoom } from '../../src/storage/blob-store.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
@@ -91,6 +92,7 @@ export class WeekMirror implements AsyncDisposable {
     }
     this.#store = new RoomyStore({ now: () => Date.now(), step })
     this.blobs = new Blobs({
+      pieces: new Pieces(),
       store: this.#store,
       records: this.#catalog,
       rate: undefined,

@@ -12,7 +12,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { heapUsed } from '../support/heap.ts'
-import { lent } from '../support/lent.ts'
+import { lending, lent } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
 import { blobsOver, good, scripted } from './scripted-source.ts'
 
@@ -123,7 +123,7 @@ for (const [where, room] of [
           if (at % 2000 === 0) await new Promise(setImmediate)
           signal.throwIfAborted()
           if (at === content.length / 2) middle = heapUsed()
-          yield lent(content.subarray(at, at + 20))
+          yield* lending(content.subarray(at, at + 20))
         }
       },
       stop: () => {},

@@ -1,6 +1,7 @@
 import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import type { Source } from '../../src/content/source.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { alpine } from '../storage/catalog-fixtures.ts'
 import { lending } from '../support/lent.ts'
 import type { Layer, OpenDoor } from './world.ts'
@@ -10,6 +11,7 @@ const logger = pino({ enabled: false })
 /** The real one. */
 export const blobsDoor: OpenDoor = (store, catalog) => {
   const blobs = new Blobs({
+    pieces: new Pieces(),
     store,
     records: catalog,
     rate: undefined,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { Reconciliation } from '../../src/content/reconciliation.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { Healing } from '../../src/registry/healing.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
@@ -99,6 +100,7 @@ export class CachePlay {
       },
     })
     this.#blobs = new Blobs({
+      pieces: new Pieces(),
       store: this.#store,
       records: this.#catalog,
       rate: undefined,

@@ -1,6 +1,7 @@
 import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { Line } from '../../src/flow/line.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import type { BlobWriter } from '../../src/storage/blob-writer.ts'
 import { StorageError } from '../../src/storage/error.ts'
@@ -335,6 +336,7 @@ const quay = repositoryOf('quay.io', 'library/alpine')
 
 function blobsOver(store: MemoryBlobStore, records: MemoryCatalog | ReturnType<typeof stepped>): Blobs {
   return new Blobs({
+    pieces: new Pieces(),
     store,
     records,
     rate: undefined,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import type { BlobLimits } from '../../src/content/eviction.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { RegistryError } from '../../src/oci/error.ts'
@@ -57,6 +58,7 @@ export function start(
   const lines: string[] = []
   const logger = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) })
   const blobs = new Blobs({
+    pieces: new Pieces(),
     store,
     records: catalog,
     rate: undefined,

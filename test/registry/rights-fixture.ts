@@ -2,6 +2,7 @@ import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
 import { expiringInMemory, type OpenExpiring } from '../../src/flow/expiring.ts'
+import { Pieces } from '../../src/flow/pieces.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { manifestMediaTypes } from '../../src/oci/media-type.ts'
@@ -53,6 +54,7 @@ export class Rights {
     this.store = options.store ?? new MemoryBlobStore()
     const logger = pino({ level: 'silent' })
     this.blobs = new Blobs({
+      pieces: new Pieces(),
       store: this.store,
       records: this.catalog,
       rate: undefined,

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { suite, type TestContext, test } from 'node:test'
+import { after, suite, type TestContext, test } from 'node:test'
 import { type Digest, digestAlgorithm, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore } from '../../src/storage/blob-store.ts'
-import { lent } from '../support/lent.ts'
+import { assertReleased, lent } from '../support/lent.ts'
 import { blobWriterContract } from './blob-writer.contract.ts'
 import { assertSameBytes, readAll, testBytes } from './files/storage-folder.ts'
 import { partialContract } from './partial.contract.ts'
@@ -49,13 +49,26 @@ export function blobStoreContract(name: string, open: OpenStore): void {
   suite(`${name}: stored blobs`, () => storedBlobContract(open))
   suite(`${name}: damage`, () => quarantineContract(open))
   suite(`${name}: partials`, () => {
+    after(assertReleased)
     partialContract(async (t) => (await open(t)).store.partials.open({ id: 'one', algorithm: 'sha256' }))
   })
   suite(`${name}: writers`, () => blobWriterContract(open))
-  suite(`${name}: sealing`, () => partialSealContract(open))
-  suite(`${name}: views of a partial`, () => partialViewContract(open))
-  suite(`${name}: partials that a disk takes no more of`, () => partialDetachContract(open))
-  suite(`${name}: partials that end and go on`, () => partialResumeContract(open))
+  suite(`${name}: sealing`, () => {
+    after(assertReleased)
+    partialSealContract(open)
+  })
+  suite(`${name}: views of a partial`, () => {
+    after(assertReleased)
+    partialViewContract(open)
+  })
+  suite(`${name}: partials that a disk takes no more of`, () => {
+    after(assertReleased)
+    partialDetachContract(open)
+  })
+  suite(`${name}: partials that end and go on`, () => {
+    after(assertReleased)
+    partialResumeContract(open)
+  })
 }
 
 function storedBlobContract(open: OpenStore): void {

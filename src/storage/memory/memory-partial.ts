@@ -25,7 +25,7 @@ export class MemoryFile {
   write(position: number, bytes: Uint8Array, now: number): void {
     const end = position + bytes.length
     this.#grow(end)
-    for (let gap = this.present.firstGap(end, position); gap; gap = this.present.firstGap(end, gap.end)) {
+    for (const gap of this.present.gaps(position, end)) {
       this.bytes.set(bytes.subarray(gap.start - position, gap.end - position), gap.start)
       this.present.add(gap.start, gap.end)
     }

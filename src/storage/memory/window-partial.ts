@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import { deferred } from '../../flow/deferred.ts'
-import { LentBytes } from '../../flow/lent-bytes.ts'
-import { SmallChunks } from '../../flow/small-chunks.ts'
+import { HeldBytes } from '../../flow/held-bytes.ts'
+import type { LentBytes } from '../../flow/lent-bytes.ts'
 import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
@@ -34,10 +34,8 @@ export class WindowPartial implements Partial {
   readonly #present = new Ranges()
   readonly #hash: Hash
   readonly #views = new Set<{ position: number }>()
-  readonly #chunks: { start: number; lent: LentBytes }[] = []
-  readonly #small: SmallChunks
+  readonly #held: HeldBytes
   #keptFrom = 0
-  #held = 0
   #hashedUntil = 0
   #writing: Promise<void> = Promise.resolve()
   /** Resolved and replaced when something was dropped, or it ended. */
@@ -48,7 +46,7 @@ export class WindowPartial implements Partial {
     this.id = id
     this.#algorithm = algorithm
     this.capacity = capacity
-    this.#small = new SmallChunks(capacity)
+    this.#held = new HeldBytes(capacity)
     this.#hash = before?.hash ?? createDigestHash(algorithm)
     this.#hashedUntil = before?.bytes ?? 0
     this.#keptFrom = this.#hashedUntil
@@ -76,7 +74,7 @@ export class WindowPartial implements Partial {
   /** Resolves when half of it is free, or it has ended. */
   async hasRoom(): Promise<void> {
     await this.#writing
-    while (this.#held > this.capacity / 2 && !this.#failure) await this.#room.promise
+    while (this.#held.length > this.capacity / 2 && !this.#failure) await this.#room.promise
   }
 
   /** Throws RangeError where it would leave a hole. */
@@ -107,7 +105,7 @@ export class WindowPartial implements Partial {
         this.#views.delete(cursor)
         // Who comes next may want what the last one has left; the others have passed it or not.
         if (this.#views.size > 0) this.#drop()
-        else if (this.isGone) this.#forget()
+        else if (this.isGone) this.#held.clear()
       },
     }
   }
@@ -133,7 +131,7 @@ export class WindowPartial implements Partial {
   /** Ends it; views still get what is held. */
   async discard(reason: Error): Promise<void> {
     this.#failure ??= reason
-    if (this.isGone) this.#forget()
+    if (this.isGone) this.#held.clear()
     this.#wake()
   }
 
@@ -151,29 +149,15 @@ export class WindowPartial implements Partial {
       throw new RangeError(`bytes at ${position} leave a hole: those at ${this.#hashedUntil} are next`)
     }
     using fresh = lent.share(Math.min(lent.length, this.#hashedUntil - position))
-    while (this.#held > 0 && this.#held + fresh.length > this.capacity && !this.#failure) {
+    while (this.#held.length > 0 && this.#held.length + fresh.length > this.capacity && !this.#failure) {
       await this.#room.promise
     }
     if (this.#failure) throw this.#failure
     if (fresh.length === 0) return
     this.#hash.update(fresh.bytes)
-    const last = this.#chunks.at(-1)
-    const isNext = last !== undefined && last.start + last.lent.length === this.#hashedUntil
-    const joined = isNext ? this.#joined(last.lent, fresh) : undefined
-    if (last && joined) {
-      last.lent.release()
-      last.lent = joined
-    } else this.#chunks.push({ start: this.#hashedUntil, lent: fresh.share() })
-    this.#held += fresh.length
+    this.#held.add(this.#hashedUntil, fresh)
     this.#advance(fresh.length)
     this.#drop()
-  }
-
-  #joined(last: LentBytes, next: LentBytes): LentBytes | undefined {
-    const joined = last.joined(next)
-    if (joined) return joined
-    const copied = this.#small.joined(last.bytes, next.bytes)
-    return copied && LentBytes.of(copied)
   }
 
   #advance(bytes: number): void {
@@ -187,20 +171,20 @@ export class WindowPartial implements Partial {
   }
 
   #read(cursor: { position: number }, buffer: Uint8Array, position: number): number {
-    using held = this.#lend(cursor, position)
-    if (!held) return 0
-    const piece = held.bytes.subarray(0, buffer.length)
-    buffer.set(piece)
-    return piece.length
+    this.#reach(cursor, position)
+    return this.#held.read(buffer, position)
   }
 
   #lend(cursor: { position: number }, position: number): LentBytes | undefined {
+    this.#reach(cursor, position)
+    return this.#held.lend(position)
+  }
+
+  #reach(cursor: { position: number }, position: number): void {
     if (position < this.#keptFrom) {
       throw new RangeError(`the bytes at ${position} were read before, and are gone`)
     }
     this.#move(cursor, position)
-    const chunk = this.#chunks.find(({ start, lent }) => start <= position && position < start + lent.length)
-    return chunk?.lent.share(position - chunk.start)
   }
 
   /** Whole chunks only: what is in front of the last view. */
@@ -209,21 +193,15 @@ export class WindowPartial implements Partial {
     const passed = Math.min(...[...this.#views].map(({ position }) => position))
     let hasDropped = false
     for (
-      let [chunk] = this.#chunks;
-      chunk && chunk.start + chunk.lent.length <= passed;
-      [chunk] = this.#chunks
+      let { oldestEnd } = this.#held;
+      oldestEnd !== undefined && oldestEnd <= passed;
+      { oldestEnd } = this.#held
     ) {
-      this.#chunks.shift()
-      this.#keptFrom = chunk.start + chunk.lent.length
-      this.#held -= chunk.lent.length
-      chunk.lent.release()
+      this.#held.drop()
+      this.#keptFrom = oldestEnd
       hasDropped = true
     }
     if (hasDropped) this.#wake()
-  }
-
-  #forget(): void {
-    for (const { lent } of this.#chunks.splice(0)) lent.release()
   }
 
   #wake(): void {

@@ -3,7 +3,7 @@
 // they were hashed, after that, and after the blob was verified.
 
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { afterEach, suite, test } from 'node:test'
 import fc from 'fast-check'
 import { createDigestHash, digestOf } from '../../../src/oci/digest.ts'
 import { StorageError } from '../../../src/storage/error.ts'
@@ -11,7 +11,7 @@ import { ContinuedPartial } from '../../../src/storage/memory/continued-partial.
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialRemains, PartialView } from '../../../src/storage/partial.ts'
 import { type ByteInterval, Ranges } from '../../../src/storage/ranges.ts'
-import { lent } from '../../support/lent.ts'
+import { assertReleased, lent } from '../../support/lent.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 import { partialContract } from '../partial.contract.ts'
 
@@ -19,6 +19,12 @@ const content = testBytes(100_000, 9)
 const digest = digestOf(content)
 const chunk = 1000
 const settled = () => new Promise(setImmediate)
+
+const opened: ContinuedPartial[] = []
+afterEach(async () => {
+  for (const partial of opened.splice(0)) await partial.discard(new Error('the end'))
+  assertReleased()
+})
 
 interface Left {
   /** What the file has. */
@@ -66,7 +72,9 @@ function scene({ runs, hashed, capacity = 10_000, bytes = content }: Left) {
   }
   const before = { bytes: hashedUntil, hash: hash() }
   const window = new WindowPartial({ id: 'c', algorithm: 'sha256', capacity, before })
-  return { partial: new ContinuedPartial({ remains, window, algorithm: 'sha256' }), file, state }
+  const partial = new ContinuedPartial({ remains, window, algorithm: 'sha256' })
+  opened.push(partial)
+  return { partial, file, state }
 }
 
 /** Writes what is missing, as a fill does. */

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { suite, test } from 'node:test'
+import { afterEach, suite, test } from 'node:test'
 import fc from 'fast-check'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialView } from '../../../src/storage/partial.ts'
-import { lent } from '../../support/lent.ts'
+import { assertReleased, lent } from '../../support/lent.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 import { partialContract } from '../partial.contract.ts'
 
@@ -13,8 +13,16 @@ const digest = digestOf(content)
 const chunk = 1000
 const settled = () => new Promise(setImmediate)
 
+const opened: WindowPartial[] = []
+afterEach(async () => {
+  for (const partial of opened.splice(0)) await partial.discard(new Error('the end'))
+  assertReleased()
+})
+
 function open(capacity = 10_000): WindowPartial {
-  return new WindowPartial({ id: 'w', algorithm: 'sha256', capacity })
+  const partial = new WindowPartial({ id: 'w', algorithm: 'sha256', capacity })
+  opened.push(partial)
+  return partial
 }
 
 async function writeAll(partial: WindowPartial): Promise<void> {
