@@ -7,7 +7,7 @@ import { memory } from './memory.ts'
 import { midway } from './midway.ts'
 import type { Benchmark, Setting } from './support/benchmark.ts'
 import { dockerRegistry, dockerRegistryVersion, larder, otherBuild } from './support/contenders.ts'
-import { describeMachine, writeResults } from './support/report.ts'
+import { describeMachine, writeSections } from './support/report.ts'
 import { markdown } from './support/table.ts'
 
 const benchmarks: readonly Benchmark[] = [fanIn, midway, lineDrops, cached, memory, cold]
@@ -49,6 +49,9 @@ async function main(): Promise<void> {
   const { quick: isQuick = false, row: rows = [], against } = values
   const unknownRow = rows.find((row) => !coldRows.includes(row))
   if (unknownRow !== undefined) throw new Error(`there is no row ${unknownRow}\nusage: ${usage}`)
+  if (values.write && (values.alone || rows.length > 0)) {
+    throw new Error('what is written is whole: neither --alone nor --row go with --write')
+  }
   const version = values.alone ? undefined : await dockerRegistryVersion()
   const setting: Setting = {
     contenders: [
@@ -62,13 +65,15 @@ async function main(): Promise<void> {
     signal: stop.signal,
   }
   const chosen = benchmarks.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
-  const sections = [describeMachine(values.alone ? undefined : { dockerRegistryVersion: version })]
-  process.stdout.write(`${sections[0]}\n\n`)
+  const machine = describeMachine(values.alone ? undefined : { dockerRegistryVersion: version })
+  process.stdout.write(`${machine}\n\n`)
+  const sections: string[] = []
   for (const benchmark of chosen) {
     const table = await benchmark.run(setting)
-    const section = `### ${benchmark.title} (\`${benchmark.name}\`)\n\n${markdown(table)}`
-    process.stdout.write(`${section}\n\n`)
-    sections.push(section)
+    const [heading, text] = [`### ${benchmark.title} (\`${benchmark.name}\`)`, markdown(table)]
+    process.stdout.write(`${heading}\n\n${text}\n\n`)
+    // Each with its machine: they need not have been measured together.
+    sections.push(`${heading}\n\n${machine}\n\n${text}`)
   }
-  if (values.write) await writeResults(sections.join('\n\n'))
+  if (values.write) await writeSections(sections)
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseDemoOptions } from '../../benchmarks/demo/options.ts'
 import { parseWrk } from '../../benchmarks/support/load.ts'
-import { withResults } from '../../benchmarks/support/report.ts'
+import { withResults, withSection } from '../../benchmarks/support/report.ts'
 
 test('the figures of wrk are read, with everything that went wrong', () => {
   const output = `Running 2s test @ http://127.0.0.1:5000/
@@ -23,6 +23,16 @@ test('results replace those of the last time, and nothing else', () => {
   assert.equal(withResults(written, 'new'), written)
   assert.throws(() => withResults('# Title\n', 'new'), /no place for results/)
   assert.throws(() => withResults(text, 'new', 'npm run bench:catalog'), /no place for results/)
+})
+
+test('what was measured anew takes the place of the same section, or comes last; the others stay', () => {
+  const start = '<!-- results: written by npm run bench -- --write -->'
+  const end = '<!-- end of results -->\n### not a result\n'
+  const text = `${start}\n\n### one\n\nold\n\n### two\n\nkept\n\n${end}`
+  const written = withSection(text, '### one\n\nnew')
+  assert.equal(written, `${start}\n\n### one\n\nnew\n\n### two\n\nkept\n\n${end}`)
+  assert.equal(withSection(written, '### three'), written.replace('kept\n', 'kept\n\n### three\n'))
+  assert.equal(withSection(`${start}\n${end}`, '### one'), `${start}\n\n### one\n\n${end}`)
 })
 
 test('the demo takes sizes and rates as the configuration does, and tells what is wrong', () => {
