@@ -1,7 +1,7 @@
-import type { Hash } from 'node:crypto'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { ReadonlyRanges } from './ranges.ts'
+import type { RunningHash } from './running-hash.ts'
 
 /** What is recorded of a file when it is sealed, and compared at each open: a file that was touched since differs. */
 export interface SealedFile {
@@ -74,8 +74,8 @@ export interface PartialRemains extends AsyncDisposable {
   readonly present: ReadonlyRanges
   /** Bytes of the contiguous prefix that were hashed, most of them on their way to the disk. */
   readonly hashedUntil: number
-  /** A copy of their hash. */
-  hash(): Hash
+  /** A copy of their hash, to be disposed of by the caller. Not once this is closed. */
+  hash(): RunningHash
   /** A way to read what is present, to be closed by the caller. Throws Error once this and all views are closed. */
   view(): PartialView
 }

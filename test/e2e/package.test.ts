@@ -33,6 +33,7 @@ test('the package: built, packed and unpacked, it has all that it needs and serv
     const expected = [
       'dist/main.js',
       'dist/storage/files/file-hasher.js',
+      'dist/storage/files/prefix-hasher.js',
       'dist/storage/sqlite/catalog-writer.js',
       'mirror.yml',
       'mirror.schema.json',

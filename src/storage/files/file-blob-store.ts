@@ -26,8 +26,14 @@ import { FileQuarantine } from './file-quarantine.ts'
 import { FolderProbe } from './folder-probe.ts'
 import { HashingThread } from './hashing-thread.ts'
 import { makeFolder, moveOver } from './in-folder.ts'
+import { PrefixThread, type PrefixThreadOptions } from './prefix-thread.ts'
 import { StoredCount } from './stored-count.ts'
 import { openStoredFile } from './stored-file.ts'
+
+export interface FileBlobStoreOptions {
+  /** When another thread hashes what is on its way. */
+  readonly prefixes?: PrefixThreadOptions
+}
 
 const layoutVersion = '1'
 
@@ -50,15 +56,23 @@ export class FileBlobStore implements BlobStore {
   readonly #hashing = new HashingThread()
   /** Of what is served: not behind a large file that nobody waits for. */
   readonly #servedHashing = [new HashingThread(), new HashingThread()] as const
+  /** Of what is on its way. */
+  readonly #prefixes: PrefixThread
   readonly #quarantine: FileQuarantine
   #counted: Promise<void> = Promise.resolve()
 
-  private constructor(directory: string, reserve: Reserve | undefined, quarantine: FileQuarantine) {
+  private constructor(
+    directory: string,
+    reserve: Reserve | undefined,
+    quarantine: FileQuarantine,
+    { prefixes }: FileBlobStoreOptions,
+  ) {
+    this.#prefixes = new PrefixThread(prefixes)
     this.#directory = directory
     this.#reserve = reserve
     this.#quarantine = quarantine
     const publish: PartialHooks['publish'] = (...file) => this.#publish(...file)
-    this.#partials = new FilePartials(join(directory, 'partial'), publish)
+    this.#partials = new FilePartials(join(directory, 'partial'), { publish, thread: this.#prefixes })
     this.#writers = new FileBlobWriters(join(directory, 'upload'), publish, reserve)
     this.#count = new StoredCount(join(directory, 'blobs'))
     this.#probe = new FolderProbe([join(directory, 'partial'), join(directory, 'blobs')])
@@ -69,7 +83,11 @@ export class FileBlobStore implements BlobStore {
    * later version, and the file system's own error where it cannot be written to. One process a folder: see
    * `lockDirectory`. `reserve`: while it is given up nothing new is taken.
    */
-  static async open(directory: string, reserve?: Reserve): Promise<FileBlobStore> {
+  static async open(
+    directory: string,
+    reserve?: Reserve,
+    options: FileBlobStoreOptions = {},
+  ): Promise<FileBlobStore> {
     await mkdir(join(directory, 'partial'), { recursive: true })
     const versionPath = join(directory, 'VERSION')
     const version = (await absentIfMissing(readFile(versionPath, 'utf8')))?.replaceAll('\0', '').trim()
@@ -93,7 +111,7 @@ export class FileBlobStore implements BlobStore {
         },
       },
     )
-    const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine)
+    const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine, options)
     await store.#writers.takeOver(join(directory, 'partial'))
     await store.#partials.tidy()
     store.#counted = store.#count.start()
@@ -154,7 +172,8 @@ export class FileBlobStore implements BlobStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#count[Symbol.asyncDispose]()
-    for (const thread of [this.#hashing, ...this.#servedHashing]) await thread[Symbol.asyncDispose]()
+    for (const thread of [this.#hashing, ...this.#servedHashing, this.#prefixes])
+      await thread[Symbol.asyncDispose]()
     if (this.#partials.openCount + this.#writers.openCount > 0) {
       throw new Error('a partial or an upload is still open: its owner must end it first')
     }

@@ -10,6 +10,7 @@ import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
 import { absentIfMissing } from './file-errors.ts'
 import { PartialJournal } from './partial-journal.ts'
 import { PrefixHash } from './prefix-hash.ts'
+import type { PrefixThread } from './prefix-thread.ts'
 import { sealedFile } from './sealed-file.ts'
 import { SharedFile } from './shared-file.ts'
 import { SyncPolicy, syncBytes } from './sync-policy.ts'
@@ -20,6 +21,12 @@ export interface PartialHooks {
   readonly publish: (path: string, digest: Digest, size: number) => Promise<void>
   /** It is no longer open, and its bytes stay under its name, or are gone, or are left there although they should go. */
   readonly onEnd: (end: 'stays' | 'gone' | 'left') => void
+}
+
+/** What it does for its partials only. */
+export interface FilePartialHooks extends PartialHooks {
+  /** Hashes where this thread has no time to; undefined: this one always has. */
+  readonly thread?: PrefixThread | undefined
 }
 
 interface Parts {
@@ -47,6 +54,8 @@ export class FilePartial implements Partial {
   /** A sync has failed: what is in the file may be lost, and nobody would be told again. */
   #isLost = false
   #hasEnded = false
+  /** Its hash goes on elsewhere. */
+  #isDetached = false
 
   private constructor(id: string, path: string, parts: Parts, hooks: PartialHooks) {
     this.id = id
@@ -66,14 +75,14 @@ export class FilePartial implements Partial {
   static async open(
     path: string,
     { id, algorithm }: PartialOptions,
-    hooks: PartialHooks,
+    hooks: FilePartialHooks,
   ): Promise<FilePartial> {
     const journalPath = journalPathOf(path)
     const records = await PartialJournal.read(journalPath)
     const earlier = records && (await absentIfMissing(open(path, 'r+')))
     const file = earlier ?? (await open(path, 'w+'))
     try {
-      const hash = new PrefixHash(file, algorithm)
+      const hash = new PrefixHash(file, algorithm, hooks.thread)
       const present = earlier && records ? await hash.recover(records) : new Ranges()
       const journal = await (earlier
         ? PartialJournal.resume(journalPath)
@@ -138,7 +147,7 @@ export class FilePartial implements Partial {
     if (this.#present.total !== end) {
       throw new RegistryError('SIZE_INVALID', `bytes are missing from ${end} on`)
     }
-    const actual = this.#hash.digest()
+    const actual = await asStorageError(`partial ${this.id} could not be hashed`, this.#hash.digest())
     if (actual !== expected) {
       throw new RegistryError('DIGEST_INVALID', `expected ${expected}, the bytes are ${actual}`)
     }
@@ -187,6 +196,7 @@ export class FilePartial implements Partial {
     if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
     const file = this.#file.retain()
     const hash = this.#hash
+    this.#isDetached = true
     // What cannot be removed from a disk that takes nothing stays there.
     await this.discard(reason).catch(() => {})
     return {
@@ -194,7 +204,10 @@ export class FilePartial implements Partial {
       hashedUntil: hash.hashedUntil,
       hash: () => hash.copy(),
       view: () => this.#viewOf(file.retain()),
-      [Symbol.asyncDispose]: () => file.release(),
+      [Symbol.asyncDispose]: () => {
+        hash[Symbol.dispose]()
+        return file.release()
+      },
     }
   }
 
@@ -225,6 +238,7 @@ export class FilePartial implements Partial {
     this.#hash.advance(position, bytes, this.#present)
     this.#sync.wrote(bytes.length)
     await this.#journal.note(position, bytes)
+    await this.#hash.nearlySettled()
   }
 
   /** Resolves when the writes that are under way now have ended, however. */
@@ -261,6 +275,7 @@ export class FilePartial implements Partial {
       // A write that goes on may still need the file, and would note what a later one must not find.
       await this.#settled()
       await Promise.allSettled([this.#hash.settled(), this.#sync.settled()])
+      if (!this.#isDetached) this.#hash[Symbol.dispose]()
       const closed = await Promise.allSettled([this.#journal.close(), this.#file.release()])
       for (const file of files) await rm(file, { force: true })
       if (end === 'left') end = 'gone'

@@ -5,7 +5,7 @@ import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
 import { Ranges } from '../ranges.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
-import { FilePartial, journalPathOf, type PartialHooks } from './file-partial.ts'
+import { FilePartial, type FilePartialHooks, journalPathOf } from './file-partial.ts'
 import { inFolder } from './in-folder.ts'
 import { PartialJournal } from './partial-journal.ts'
 
@@ -15,7 +15,7 @@ const keptMs = 30 * 24 * 60 * 60 * 1000
 /** Partials as files `<id>` with `<id>.journal` beside them, in one folder. */
 export class FilePartials implements Partials {
   readonly #folder: string
-  readonly #publish: PartialHooks['publish']
+  readonly #hooks: Omit<FilePartialHooks, 'onEnd'>
   /** By id; undefined while it is opened or removed. */
   readonly #open = new Map<string, FilePartial | undefined>()
   /** What there may be a file of: each blob that is pushed removes what a fill may have left of it, mostly nothing. */
@@ -23,9 +23,9 @@ export class FilePartials implements Partials {
   /** What should have gone, and could not be removed. */
   readonly #unwanted = new Set<string>()
 
-  constructor(folder: string, publish: PartialHooks['publish']) {
+  constructor(folder: string, hooks: Omit<FilePartialHooks, 'onEnd'>) {
     this.#folder = folder
-    this.#publish = publish
+    this.#hooks = hooks
   }
 
   get openCount(): number {
@@ -41,12 +41,12 @@ export class FilePartials implements Partials {
     const { id } = options
     assertPartialId(id)
     const path = this.pathOf(id)
-    const onEnd: PartialHooks['onEnd'] = (end) => {
+    const onEnd: FilePartialHooks['onEnd'] = (end) => {
       this.#open.delete(id)
       if (end === 'gone') this.#left.delete(id)
       if (end === 'left') this.#unwanted.add(id)
     }
-    const hooks = { publish: this.#publish, onEnd }
+    const hooks = { ...this.#hooks, onEnd }
     this.#claim(id)
     this.#left.add(id)
     try {

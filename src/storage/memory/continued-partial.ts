@@ -1,9 +1,10 @@
 import type { LentBytes } from '../../flow/lent-bytes.ts'
-import { createDigestHash, type Digest, type DigestAlgorithm } from '../../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
+import { InlineHash } from '../running-hash.ts'
 import { copyOf } from './memory-partial.ts'
 import type { WindowPartial } from './window-partial.ts'
 
@@ -12,7 +13,7 @@ const pieceSize = 1024 * 1024
 
 /** A run of bytes in the file, and what their hash was on their way in. */
 interface HashedRun extends ByteInterval {
-  readonly hex: string
+  readonly digest: Promise<Digest>
 }
 
 export interface ContinuedPartialOptions {
@@ -53,7 +54,10 @@ export class ContinuedPartial implements Partial {
     this.#algorithm = algorithm
     this.#onFile = copyOf(remains.present)
     this.#present = copyOf(remains.present)
-    this.#hashed = [{ start: 0, end: remains.hashedUntil, hex: remains.hash().digest('hex') }]
+    const digest = digestOfPrefix(remains)
+    // Whoever checks it is told.
+    digest.catch(() => {})
+    this.#hashed = [{ start: 0, end: remains.hashedUntil, digest }]
   }
 
   get present(): ReadonlyRanges {
@@ -189,15 +193,15 @@ export class ContinuedPartial implements Partial {
       const start = this.hashedUntil
       const end = this.#onFile.presentUntil(start)
       if (end === start) return
-      const hash = createDigestHash(this.#algorithm)
-      const reading = this.#readFile({ start, end }, (piece) => {
-        hash.update(piece)
-        this.#window.pass(piece)
+      const hash = new InlineHash(this.#algorithm)
+      const reading = this.#readFile({ start, end }, async (piece) => {
+        await hash.update(piece)
+        await this.#window.pass(piece)
       })
       // What the disk cannot read is fetched.
       await reading.catch(() => {})
       const read = { start, end: this.hashedUntil }
-      if (read.end > start) this.#hashed.push({ ...read, hex: hash.digest('hex') })
+      if (read.end > start) this.#hashed.push({ ...read, digest: hash.digest() })
       if (read.end === end) continue
       const lost = { start: read.end, end }
       this.#onFile = without(this.#onFile, lost)
@@ -219,27 +223,32 @@ export class ContinuedPartial implements Partial {
     if (this.#loss) throw this.#loss
     this.#checks.begun += 1
     const number = this.#checks.begun
-    for (const { hex, ...run } of this.#hashed) {
-      const hash = createDigestHash(this.#algorithm)
+    for (const { digest, ...run } of this.#hashed) {
+      const hash = new InlineHash(this.#algorithm)
       await this.#readFile(run, (piece) => hash.update(piece))
-      if (hash.digest('hex') === hex) continue
+      if ((await hash.digest()) === (await digest)) continue
       this.#loss = new StorageError('BROKEN', `the disk has lost bytes of partial ${this.id}`)
       throw this.#loss
     }
     this.#checks.good = number
   }
 
-  async #readFile({ start, end }: ByteInterval, each: (piece: Buffer) => void): Promise<void> {
+  async #readFile({ start, end }: ByteInterval, each: (piece: Buffer) => Promise<void>): Promise<void> {
     await using file = this.#remains.view()
     const buffer = Buffer.allocUnsafeSlow(Math.min(pieceSize, end - start))
     for (let at = start; at < end; ) {
       const count = await file.read(buffer.subarray(0, end - at), at)
       if (count === 0)
         throw new StorageError('BROKEN', `bytes of partial ${this.id} are missing from ${at} on`)
-      each(buffer.subarray(0, count))
+      await each(buffer.subarray(0, count))
       at += count
     }
   }
+}
+
+async function digestOfPrefix(remains: PartialRemains): Promise<Digest> {
+  using hash = remains.hash()
+  return await hash.digest()
 }
 
 /** Ranges less the bytes of an interval. */

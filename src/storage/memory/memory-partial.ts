@@ -4,6 +4,7 @@ import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
+import { InlineHash } from '../running-hash.ts'
 
 /** What a partial has on the "disk": it is there after the partial has ended, and after a crash. */
 export class MemoryFile {
@@ -210,7 +211,7 @@ export class MemoryPartial implements Partial {
     return {
       present: file.present,
       hashedUntil,
-      hash: () => createDigestHash(algorithm).update(file.read(0, hashedUntil)),
+      hash: () => new InlineHash(algorithm, createDigestHash(algorithm).update(file.read(0, hashedUntil))),
       view: () => this.#viewOf(file),
       [Symbol.asyncDispose]: async () => {},
     }

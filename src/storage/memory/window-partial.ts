@@ -1,19 +1,19 @@
-import type { Hash } from 'node:crypto'
 import { deferred } from '../../flow/deferred.ts'
 import { HeldBytes } from '../../flow/held-bytes.ts'
 import type { LentBytes } from '../../flow/lent-bytes.ts'
-import { createDigestHash, type Digest, type DigestAlgorithm, finishDigest } from '../../oci/digest.ts'
+import type { Digest, DigestAlgorithm } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { Ranges, type ReadonlyRanges } from '../ranges.ts'
+import { InlineHash, type RunningHash } from '../running-hash.ts'
 
 export interface WindowPartialOptions {
   readonly id: string
   readonly algorithm: DigestAlgorithm
   /** Bytes that are held for views; a write waits while there are more. */
   readonly capacity: number
-  /** What comes before its first byte, and is kept elsewhere: how many bytes, and their hash, which it goes on with. */
-  readonly before?: { readonly bytes: number; readonly hash: Hash } | undefined
+  /** What comes before its first byte, and is kept elsewhere: how many bytes, and their hash, which is its own from then on. */
+  readonly before?: { readonly bytes: number; readonly hash: RunningHash } | undefined
 }
 
 /** A view that can be elsewhere at times. */
@@ -29,10 +29,9 @@ export interface WindowView extends PartialView {
  */
 export class WindowPartial implements Partial {
   readonly id: string
-  readonly #algorithm: DigestAlgorithm
   readonly capacity: number
   readonly #present = new Ranges()
-  readonly #hash: Hash
+  readonly #hash: RunningHash
   readonly #views = new Set<{ position: number }>()
   readonly #held: HeldBytes
   #keptFrom = 0
@@ -44,10 +43,9 @@ export class WindowPartial implements Partial {
 
   constructor({ id, algorithm, capacity, before }: WindowPartialOptions) {
     this.id = id
-    this.#algorithm = algorithm
     this.capacity = capacity
     this.#held = new HeldBytes(capacity)
-    this.#hash = before?.hash ?? createDigestHash(algorithm)
+    this.#hash = before?.hash ?? new InlineHash(algorithm)
     this.#hashedUntil = before?.bytes ?? 0
     this.#keptFrom = this.#hashedUntil
     this.#present.add(0, this.#hashedUntil)
@@ -87,9 +85,10 @@ export class WindowPartial implements Partial {
   }
 
   /** The next bytes are kept elsewhere: they are hashed, and not held. Not while a write is under way. */
-  pass(bytes: Uint8Array): void {
-    this.#hash.update(bytes)
+  async pass(bytes: Uint8Array): Promise<void> {
+    const hashed = this.#hash.update(bytes)
     this.#advance(bytes.length)
+    await hashed
   }
 
   view(from = 0): WindowView {
@@ -112,7 +111,7 @@ export class WindowPartial implements Partial {
 
   async verify(expected: Digest): Promise<void> {
     await this.#writing
-    const actual = finishDigest(this.#hash.copy(), this.#algorithm)
+    const actual = await this.#hash.digest()
     if (actual !== expected) {
       throw new RegistryError('DIGEST_INVALID', `expected ${expected}, the bytes are ${actual}`)
     }
@@ -131,6 +130,7 @@ export class WindowPartial implements Partial {
   /** Ends it; views still get what is held. */
   async discard(reason: Error): Promise<void> {
     this.#failure ??= reason
+    this.#hash[Symbol.dispose]()
     if (this.isGone) this.#held.clear()
     this.#wake()
   }
@@ -154,10 +154,11 @@ export class WindowPartial implements Partial {
     }
     if (this.#failure) throw this.#failure
     if (fresh.length === 0) return
-    this.#hash.update(fresh.bytes)
+    const hashed = this.#hash.update(fresh.bytes)
     this.#held.add(this.#hashedUntil, fresh)
     this.#advance(fresh.length)
     this.#drop()
+    await hashed
   }
 
   #advance(bytes: number): void {

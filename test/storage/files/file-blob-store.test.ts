@@ -8,18 +8,24 @@ import { lent } from '../../support/lent.ts'
 import { blobStoreContract, sizeOf, storeBlob } from '../blob-store.contract.ts'
 import { assertSameBytes, filesBelow, storageFolder, testBytes } from './storage-folder.ts'
 
-blobStoreContract('FileBlobStore', async (t) => {
-  const folder = await storageFolder(t)
-  let store = await FileBlobStore.open(folder)
-  return {
-    store,
-    reopen: async () => {
-      await store[Symbol.asyncDispose]()
-      store = await FileBlobStore.open(folder)
-      return store
-    },
-  }
-})
+const stores = {
+  FileBlobStore: {},
+  'FileBlobStore, hashed by another thread': { prefixes: { leastBytes: 1, busyFrom: 0 } },
+}
+for (const [name, options] of Object.entries(stores)) {
+  blobStoreContract(name, async (t) => {
+    const folder = await storageFolder(t)
+    let store = await FileBlobStore.open(folder, undefined, options)
+    return {
+      store,
+      reopen: async () => {
+        await store[Symbol.asyncDispose]()
+        store = await FileBlobStore.open(folder, undefined, options)
+        return store
+      },
+    }
+  })
+}
 
 const content = testBytes(2_500_000)
 

@@ -11,6 +11,7 @@ import { ContinuedPartial } from '../../../src/storage/memory/continued-partial.
 import { WindowPartial } from '../../../src/storage/memory/window-partial.ts'
 import type { PartialRemains, PartialView } from '../../../src/storage/partial.ts'
 import { type ByteInterval, Ranges } from '../../../src/storage/ranges.ts'
+import { InlineHash } from '../../../src/storage/running-hash.ts'
 import { assertReleased, lent } from '../../support/lent.ts'
 import { assertSameBytes, testBytes } from '../files/storage-folder.ts'
 import { partialContract } from '../partial.contract.ts'
@@ -45,7 +46,8 @@ function scene({ runs, hashed, capacity = 10_000, bytes = content }: Left) {
   }
   const state = { open: 1, unreadable: Number.POSITIVE_INFINITY, reads: 0 }
   const hashedUntil = hashed ?? present.presentUntil(0)
-  const hash = () => createDigestHash('sha256').update(bytes.subarray(0, hashedUntil))
+  const hash = () =>
+    new InlineHash('sha256', createDigestHash('sha256').update(bytes.subarray(0, hashedUntil)))
   const close = async () => {
     state.open -= 1
   }
