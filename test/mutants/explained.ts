@@ -40,12 +40,6 @@ export const explained: readonly Explained[] = [
     why: 'a statement is prepared each time that it runs: slower, not wrong',
   },
   {
-    file: 'src/content/growing.ts',
-    line: 'const end = position + length',
-    becomes: 'const end = position - length',
-    why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
-  },
-  {
     file: 'src/registry/idle-uploads.ts',
     line: 'if (!session.isOpen || !session.isIdle) return',
     becomes: 'if (false) return',
@@ -130,14 +124,8 @@ export const explained: readonly Explained[] = [
     why: 'one look more or less',
   },
   {
-    file: 'src/content/recent-bytes.ts',
-    line: 'if (last && joined) last.bytes = joined',
-    becomes: 'if (false) last.bytes = joined',
-    why: 'small pieces are kept one by one: more memory, the same bytes',
-  },
-  {
     file: 'src/content/growing.ts',
-    line: 'this.#recent?.add(start, bytes.subarray(start - position, end - position))',
+    line: 'recent?.add(start, part)',
     becomes: ';',
     why: 'recent bytes are not kept in memory, and are read from the partial: slower, not wrong',
   },
