@@ -115,7 +115,7 @@ async function pullsOf(
     {
       label: ['', 'GB/s'],
       values: pick(({ rate }) => rate),
-      show: showTwoDigits,
+      show: showRate,
       target: { ofDockerRegistry: one.rate },
     },
     { label: ['', 'peak memory'], values: pick(({ peak }) => peak), show: showMegabytes },
@@ -145,7 +145,7 @@ async function crowdOf(size: number, setting: Setting, upstream: BlobServer): Pr
       target: { own: { atMost } },
     },
     { label: ['', 'CPU s/GB'], values: pick(({ cpu }) => cpu), show: showTwoDigits },
-    { label: ['', 'GB/s'], values: pick(({ rate }) => rate), show: showTwoDigits },
+    { label: ['', 'GB/s'], values: pick(({ rate }) => rate), show: showRate },
     { label: ['', 'upstream bytes / blob'], values: pick(({ fetched }) => fetched), show: showMultiple },
   ]
 }
@@ -209,6 +209,10 @@ async function pull(
 function pickFrom(results: ReadonlyMap<string, readonly Pull[]>) {
   return (read: (pull: Pull) => number): Map<string, number[]> =>
     new Map([...results].map(([name, pulls]) => [name, pulls.map(read)]))
+}
+
+function showRate(value: number): string {
+  return value.toFixed(value < 0.1 ? 3 : 2)
 }
 
 function showTwoDigits(value: number): string {
