@@ -22,8 +22,8 @@ export interface DivertedBodyOptions {
   readonly onFree: () => void
 }
 
-/** Bytes from which on a body is taken off its connection (docs/decisions). More than one read can bring with a head. */
-const divertedBytes = 128 * 1024
+/** Bytes from which on a body is taken off its connection: more than one read brings with the head, which is parsed already. */
+const divertedBytes = 64 * 1024
 
 /** The length of a body that may be taken off its connection: one that is told by the sender, and coded in no way. */
 export function divertedLength({
