@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream'
 import type { LentBytes } from '../../flow/lent-bytes.ts'
 import type { Pieces } from '../../flow/pieces.ts'
+import { freeChunk } from './free-chunk.ts'
 import { Intake } from './intake.ts'
 
 export interface CopiedArrivalsOptions {
@@ -12,8 +13,6 @@ export interface CopiedArrivalsOptions {
 const highWaterMark = 2 * 1024 * 1024
 /** The same where a rate is kept: what is taken in ahead of it has crossed the line too early. */
 const pacedHighWaterMark = 64 * 1024
-/** Bytes. The memory of less is cheaper to collect than to free by hand. */
-const worthFreeing = 4 * 1024
 
 /** Takes bytes off a stream the moment they arrive, as `Arrivals`, into recycled pieces; their own memory is freed at once. */
 export class CopiedArrivals extends Writable {
@@ -29,7 +28,7 @@ export class CopiedArrivals extends Writable {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, taken: (error?: Error) => void): void {
     const goesOn = this.#intake.put(chunk)
-    free(chunk)
+    freeChunk(chunk)
     if (goesOn || this.#isCut) taken()
     else this.#resume = taken
   }
@@ -67,10 +66,4 @@ export class CopiedArrivals extends Writable {
     this.#resume = undefined
     resume?.()
   }
-}
-
-/** Frees the memory of a chunk that nobody needs any more, where it has some of its own. */
-function free({ buffer, byteLength }: Buffer): void {
-  const isWhole = byteLength === buffer.byteLength && byteLength >= worthFreeing
-  if (isWhole && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }

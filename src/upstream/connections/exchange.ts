@@ -12,6 +12,7 @@ import { type BodyOptions, type BodySource, readSource } from './body-source.ts'
 import { connectionFailure } from './connection-failure.ts'
 import { CopiedArrivals } from './copied-arrivals.ts'
 import { DivertedBody, divertedLength } from './diverted-body.ts'
+import { freeChunk } from './free-chunk.ts'
 import { keptMs } from './kept-ms.ts'
 import type { ForwardProxy } from './proxy-settings.ts'
 import { StreamedBody } from './streamed-body.ts'
@@ -195,15 +196,24 @@ export class Exchange {
       socket.once('data', onBytes)
       sent.once('close', () => socket.off('data', onBytes))
     })
-    if (this.#options.isLent) {
-      takeOver(sent, {
-        isWanted: (response) =>
-          divertedLength(response) !== undefined &&
-          this.#options.agents.tapped.tapOf(sent.socket) !== undefined,
-        onTaken: (answer) => this.#divert(answer),
-      })
-    }
+    if (this.#options.isLent) this.#prepareLending(sent)
     return sent
+  }
+
+  /** Before it has a socket. */
+  #prepareLending(sent: http.ClientRequest): void {
+    const { tapped } = this.#options.agents
+    takeOver(sent, {
+      isWanted: (response) =>
+        divertedLength(response) !== undefined && tapped.tapOf(sent.socket) !== undefined,
+      onTaken: (answer) => this.#divert(answer),
+    })
+    sent.once('socket', (socket) => {
+      if (tapped.tapOf(socket)) return
+      // Behind the parser, which has copied what it keeps.
+      socket.on('data', freeChunk)
+      sent.once('close', () => socket.off('data', freeChunk))
+    })
   }
 
   #divert({ response, socket, head, staysOpen }: TakenAnswer): void {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
+import { EventEmitter, getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { Pieces } from '../../../src/flow/pieces.ts'
 import type { TransportResponse } from '../../../src/upstream/connections/exchange.ts'
 import type { Transport } from '../../../src/upstream/connections/transport.ts'
@@ -242,4 +243,33 @@ test('behind a proxy for http blobs are diverted and the connection is kept; beh
     }
     assert.equal(server.connections(), 1)
   }
+})
+
+test('the chunks that come through a tunnel are freed when the parser has copied them', async (t) => {
+  const server = await rawServer(t, whole, certificate)
+  const proxy = await forwardProxy(t, () => server.port)
+  const url = new URL('https://registry.test/')
+  const transport = transportTo(t, url.href, {
+    ca: certificate.cert,
+    proxyEnvironment: { HTTPS_PROXY: proxy.url },
+  })
+  const chunks: Uint8Array[] = []
+  let received = 0
+  const emit = t.mock.method(
+    TLSSocket.prototype,
+    'emit',
+    function (this: TLSSocket, event: string, ...args: unknown[]) {
+      const [chunk] = args
+      if (event === 'data' && chunk instanceof Uint8Array && chunk.length >= 4096) {
+        received += chunk.length
+        chunks.push(chunk)
+      }
+      return EventEmitter.prototype.emit.call(this, event, ...args)
+    },
+  )
+  const response = await transport.request({ method: 'GET', url, isLent: true })
+  assert.ok((await collect(response.lent())).equals(body))
+  emit.mock.restore()
+  assert.ok(received > 200_000, `${received} bytes were seen`)
+  assert.ok(chunks.every(({ length }) => length === 0))
 })
