@@ -40,6 +40,10 @@ type Outcome = 'all' | readonly [bytes: number, code: UpstreamError['code'], mes
 
 interface Case {
   readonly answer: (request: RawRequest) => unknown
+  /** What happens when all that was sent of the body has been read. */
+  readonly onRead?: (request: RawRequest) => unknown
+  /** What happens when the body has been read to its end. */
+  readonly onEnd?: (request: RawRequest) => unknown
   readonly outcome: Outcome
   /** Whether a second request goes over the same connection. */
   readonly isKept?: boolean
@@ -56,30 +60,29 @@ const noHttp = (bytes: number, what: string): Outcome => [
   new RegExp(`^docker.io: what answers at 127.0.0.1:\\d+ speaks no HTTP: Parse Error: ${what}$`),
 ]
 
-/** Ends the connection once the other end has read what was sent so far. */
-function afterwards(
-  end: (request: RawRequest) => void,
-  ...parts: readonly (string | Buffer)[]
-): Case['answer'] {
-  return (request) => request.socket.write(packet(...parts), () => setTimeout(end, 50, request))
-}
+const sendsHalf = ({ socket }: RawRequest) => socket.write(packet(head(), half))
+const sendsAll = ({ socket }: RawRequest) => socket.write(packet(head(), body))
+const sendsWithoutLength = ({ socket }: RawRequest) => socket.write(packet(head([]), body))
 
 const cases: Readonly<Record<string, Case>> = {
-  'all of it': { answer: ({ socket }) => socket.write(packet(head(), body)), outcome: 'all', isKept: true },
+  'all of it': { answer: sendsAll, outcome: 'all', isKept: true },
   'an end in the middle': {
     answer: ({ socket }) => socket.end(packet(head(), half)),
     outcome: cutAt(150_000),
   },
   'an end in the middle, later': {
-    answer: afterwards(({ socket }) => socket.end(), head(), half),
+    answer: sendsHalf,
+    onRead: ({ socket }) => socket.end(),
     outcome: cutAt(150_000),
   },
   'a reset in the middle': {
-    answer: afterwards(({ plain }) => plain.resetAndDestroy(), head(), half),
+    answer: sendsHalf,
+    onRead: ({ plain }) => plain.resetAndDestroy(),
     outcome: cutAt(150_000),
   },
   'an end of what lies under TLS': {
-    answer: afterwards(({ plain }) => plain.end(), head(), half),
+    answer: sendsHalf,
+    onRead: ({ plain }) => plain.end(),
     outcome: cutAt(150_000),
   },
   'one byte too few': {
@@ -88,7 +91,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'a head and no body': { answer: ({ socket }) => socket.end(head()), outcome: cutAt(0) },
   'no byte more': {
-    answer: ({ socket }) => socket.write(packet(head(), half)),
+    answer: sendsHalf,
     outcome: [150_000, 'TIMED_OUT', /^docker.io: no byte for 0.4 s$/],
   },
   'too many bytes': {
@@ -96,15 +99,13 @@ const cases: Readonly<Record<string, Case>> = {
     outcome: noHttp(size, 'Expected HTTP/, RTSP/ or ICE/ \\(HPE_INVALID_CONSTANT\\)'),
   },
   'too many bytes, later': {
-    answer: afterwards(({ socket }) => socket.write('more'), head(), body),
+    answer: sendsAll,
+    onEnd: ({ socket }) => socket.write('more'),
     outcome: 'all',
   },
   'a second answer that nobody asked for': {
-    answer: afterwards(
-      ({ socket }) => socket.write(packet(head(['Content-Length: 5']), 'wrong')),
-      head(),
-      body,
-    ),
+    answer: sendsAll,
+    onEnd: ({ socket }) => socket.write(packet(head(['Content-Length: 5']), 'wrong')),
     outcome: 'all',
   },
   'too many bytes before it closes': {
@@ -145,11 +146,13 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'no length, and an end': { answer: ({ socket }) => socket.end(packet(head([]), body)), outcome: 'all' },
   'no length, and a reset': {
-    answer: afterwards(({ plain }) => plain.resetAndDestroy(), head([]), body),
+    answer: sendsWithoutLength,
+    onRead: ({ plain }) => plain.resetAndDestroy(),
     outcome: 'all',
   },
   'no length, and an end of what lies under TLS': {
-    answer: afterwards(({ plain }) => plain.end(), head([]), body),
+    answer: sendsWithoutLength,
+    onRead: ({ plain }) => plain.end(),
     outcome: 'all',
   },
   'chunks and trailers': {
@@ -216,18 +219,31 @@ const all: Readonly<Record<string, Case>> = {
   ),
 }
 
-for (const [what, { answer, outcome, isKept = false }] of Object.entries(all)) {
+for (const [what, { answer, onRead, onEnd, outcome, isKept = false }] of Object.entries(all)) {
   for (const [name, { isLent, read }] of Object.entries(ways)) {
     for (const tls of [undefined, certificate]) {
       test(`${what}: ${name}${tls ? ' over TLS' : ''}`, async (t) => {
-        const server = await rawServer(t, answer, tls)
+        let last: RawRequest | undefined
+        const server = await rawServer(
+          t,
+          (request) => {
+            last = request
+            answer(request)
+          },
+          tls,
+        )
         const transport = transportTo(t, server.url.href, { ca: certificate.cert, stallMs: 400 })
         for (let count = 0; count < 2; count += 1) {
           const parts: Buffer[] = []
+          let missing = answer === sendsHalf ? half.length : size
           const reading = async (): Promise<void> => {
             const response = await transport.request({ method: 'GET', url: server.url, isLent })
-            for await (const part of read(response))
+            for await (const part of read(response)) {
               parts.push(Buffer.from('bytes' in part ? part.bytes : part))
+              missing -= part.length
+              if (missing === 0 && last) onRead?.(last)
+            }
+            if (last) onEnd?.(last)
           }
           if (outcome === 'all') await reading()
           else
