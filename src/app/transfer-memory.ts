@@ -2,7 +2,7 @@ import { Pieces } from '../flow/pieces.ts'
 import { BufferPool } from '../http/buffer-pool.ts'
 
 /** Bytes that all transfers to clients together hold, before later ones get small buffers only. */
-const buffers = 16 * 1024 * 1024
+const buffers = 8 * 1024 * 1024
 
 /**
  * The memory of bytes on their way: pieces of what comes in, buffers of what is read for clients. `LARDER_CHECK_MEMORY=1`:

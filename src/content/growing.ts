@@ -7,7 +7,7 @@ import { RecentBytes } from './recent-bytes.ts'
 
 /** Readers that follow are woken for this much, or after this time. */
 const announceAfter = { bytes: 256 * 1024, milliseconds: 5 }
-const recentBytes = 1024 * 1024
+const recentBytes = 2 * 1024 * 1024
 /** Milliseconds for which a client that takes nothing may hold up others who share a window with it. */
 const laggardMs = 10_000
 /** So many times as long for one that takes something, but nothing of the window: containerd waits five minutes. */
