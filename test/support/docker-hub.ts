@@ -265,9 +265,13 @@ export class DockerHub implements AsyncDisposable {
     this.#parts.tokens.resetCount()
   }
 
-  /** Breaks the next `times` matching responses, or all until the fault is removed. */
-  fault(matcher: FaultMatcher, fault: Fault, options: { times?: number } = {}): FaultHandle {
-    return this.#parts.faults.add(matcher, fault, options.times)
+  /** Breaks the next `times` matching responses, or all until the fault is removed; by several faults one response each. */
+  fault(
+    matcher: FaultMatcher,
+    faults: Fault | readonly Fault[],
+    options: { times?: number } = {},
+  ): FaultHandle {
+    return this.#parts.faults.add(matcher, faults, options.times)
   }
 
   /** Makes matching responses wait: at an offset in bytes of their content, or before their headers. */

@@ -110,7 +110,7 @@ const contentFields: readonly (keyof Fault)[] = [
   ...(['ignoreRange', 'contentRange', 'totalSize'] as const),
 ]
 
-type Entry = { matcher: FaultMatcher; fault: Fault; left: number; hits: number }
+type Entry = { matcher: FaultMatcher; fault: Fault; next: Fault[]; left: number; hits: number }
 
 /** A gate at an offset in bytes of the content, or before the headers (`undefined`). */
 export class Gate implements Hold {
@@ -162,9 +162,20 @@ export class FaultBook {
   readonly #entries = new Set<Entry>()
   readonly #gates = new Set<Gate>()
 
-  /** Adds a fault for the next `times` matching responses; without `times`, until it is removed. */
-  add(matcher: FaultMatcher, fault: Fault, times = Number.POSITIVE_INFINITY): FaultHandle {
-    const entry: Entry = { matcher, fault, left: times, hits: 0 }
+  /**
+   * Adds a fault for the next `times` matching responses; without `times`, until it is removed. Of several each one is for
+   * one response, in their order.
+   */
+  add(matcher: FaultMatcher, faults: Fault | readonly Fault[], times?: number): FaultHandle {
+    const isOne = !Array.isArray(faults)
+    const [fault = {}, ...next] = isOne ? [faults as Fault] : (faults as readonly Fault[])
+    const entry: Entry = {
+      matcher,
+      fault,
+      next,
+      left: isOne ? (times ?? Number.POSITIVE_INFINITY) : 1,
+      hits: 0,
+    }
     const remove = () => void this.#entries.delete(entry)
     this.#entries.add(entry)
     return {
@@ -197,7 +208,9 @@ export class FaultBook {
       if (subject.method === 'HEAD' && bodyFields.some((field) => field in entry.fault)) continue
       merged = { ...merged, ...entry.fault }
       entry.hits += 1
-      entry.left -= 1
+      const next = entry.next.shift()
+      if (next) entry.fault = next
+      else entry.left -= 1
       if (entry.left <= 0) this.#entries.delete(entry)
     }
     return merged

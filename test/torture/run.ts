@@ -1,6 +1,6 @@
 /**
- * `npm run torture`: what the tests do, for longer. `--kills 10000`, `--cuts 10000`, `--seed 7`. Exits with 1 where a
- * promise is broken.
+ * `npm run torture`: what the tests do, for longer. `--pulls 1000`, `--kills 10000`, `--cuts 10000`, `--seed 7`;
+ * `--pull 123` is one of the pulls of a seed alone. Exits with 1 where a promise is broken.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,10 +10,14 @@ import { powerCutDisk, powerCutPrograms } from '../storage/power-cut-disk.ts'
 import { reasonToSkip } from '../support/programs.ts'
 import { torturedByKills } from './kills.ts'
 import { torturedByPowerCuts } from './power-cuts.ts'
+import { tellPulls } from './pull-report.ts'
+import { torturedByPulls } from './pulls.ts'
 import { type TortureReport, tell } from './report.ts'
 
 const { values } = parseArgs({
   options: {
+    pulls: { type: 'string', default: '1000' },
+    pull: { type: 'string' },
     kills: { type: 'string', default: '10000' },
     cuts: { type: 'string', default: '10000' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 32)) },
@@ -33,14 +37,33 @@ async function torture(
     if (done % 300 === 0) diagnostic(`${new Date().toISOString()} ${done}`)
   }
   const report = await run({ seed, count, onRound })
-  for (const problem of report.problems) console.error(problem)
   tell({ diagnostic }, report)
-  if (report.problems.length > 0) process.exitCode = 1
+  tellProblems(report)
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'larder-torture-'))
-await torture('kills', (options) => torturedByKills({ ...options, folder }))
-await rm(folder, { recursive: true })
+function tellProblems({ problems }: { readonly problems: readonly string[] }): void {
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exitCode = 1
+}
+
+async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'larder-torture-'))
+  await work(folder)
+  await rm(folder, { recursive: true })
+}
+
+const first = values.pull === undefined ? 0 : Number(values.pull)
+const pulls = values.pull === undefined ? Number(values.pulls) : 1
+for (const cache of ['ample', 'tight'] as const) {
+  if (pulls === 0) continue
+  diagnostic(`${pulls} pulls in a cache that is ${cache}, seed ${seed}`)
+  await inFolder(async (folder) => {
+    const report = await torturedByPulls({ folder, seed, count: pulls, first, cache })
+    tellPulls({ diagnostic }, report)
+    tellProblems(report)
+  })
+}
+await inFolder((folder) => torture('kills', (options) => torturedByKills({ ...options, folder })))
 
 const reason = reasonToSkip({ programs: powerCutPrograms, root: true })
 if (reason) diagnostic(`no power cuts: ${reason}`)

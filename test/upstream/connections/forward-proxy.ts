@@ -22,7 +22,7 @@ export type ForwardProxy = {
  * the local port that a host stands for, or undefined for a 502; `'stall'` never answers.
  */
 export async function forwardProxy(
-  t: TestContext,
+  t: Pick<TestContext, 'after'>,
   portOf: (host: string) => number | 'stall' | undefined,
 ): Promise<ForwardProxy> {
   const requests: ProxiedRequest[] = []

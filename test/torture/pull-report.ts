@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+
+export interface PullsReport {
+  readonly problems: readonly string[]
+  readonly ms: number
+  /** Bytes: of all blobs; what came from upstream of them; what clients got. */
+  readonly bytes: { readonly unique: number; readonly upstream: number; readonly delivered: number }
+  /** How the clients fared. `cut`: not told that it was whole, and asked again. */
+  readonly clients: Readonly<Record<'whole' | 'ranges' | 'left' | 'cut' | 'wrong', number>>
+  /** What went wrong upstream, by kind. */
+  readonly faults: Readonly<Record<string, number>>
+  readonly evicted: number
+  readonly residentBytes: number
+}
+
+/** Tells what was done, and fails where nothing went wrong upstream, or nobody got anything. */
+export function tellPulls(t: Pick<TestContext, 'diagnostic'>, report: PullsReport): void {
+  const { ms, bytes, clients, faults, evicted, residentBytes, problems } = report
+  const megabytes = (count: number): string => `${Math.round(count / 1e6)} MB`
+  const { unique, upstream, delivered } = bytes
+  t.diagnostic(
+    `${megabytes(unique)} of blobs, ${megabytes(upstream)} from upstream, ${megabytes(delivered)} to clients, in ${Math.round(ms / 1000)} s`,
+  )
+  t.diagnostic(
+    `clients: ${JSON.stringify(clients)}; ${evicted} blobs evicted; resident ${megabytes(residentBytes)}`,
+  )
+  t.diagnostic(`went wrong upstream: ${JSON.stringify(faults)}`)
+  if (problems.length > 0) return
+  assert.ok(clients.whole > 0 && clients.ranges > 0 && clients.left > 0)
+  assert.ok(Object.keys(faults).length > 3)
+}
