@@ -48,6 +48,7 @@ export class GrowingReader implements BlobReader {
   /** Whether it has read what only a disk had, that may lose bytes until they are synced. */
   #hasReadDisk = false
   #hasRead = true
+  #hasBegun = false
   #failure: Error | undefined
   #watched: AbortSignal | undefined
   #isClosed = false
@@ -100,6 +101,11 @@ export class GrowingReader implements BlobReader {
 
   async verified(options?: { signal?: AbortSignal }): Promise<void> {
     const { changes } = this.#bytes
+    if (this.#hasBegun) {
+      // It has what it asked for, which may be a part: a window must not keep for it what lies behind that.
+      this.#position = Number.POSITIVE_INFINITY
+      this.#view?.passed?.()
+    }
     await changes.until(() => {
       if (this.#hasSize() && this.#isSafe) return true
       if (this.#bytes.failure) throw this.#bytes.failure
@@ -154,6 +160,7 @@ export class GrowingReader implements BlobReader {
 
   #begin(position: number, signal: AbortSignal | undefined): void {
     this.#position = position
+    this.#hasBegun = true
     this.#hasRead = true
     // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
     if (signal !== this.#watched) {

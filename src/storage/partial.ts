@@ -89,6 +89,8 @@ export interface PartialView extends AsyncDisposable {
   read(buffer: Uint8Array, position: number): Promise<number>
   /** A hold of the caller's own of bytes from `position` on, where they are in memory; the same as to read them. */
   lend?(position: number): LentBytes | undefined
+  /** Nothing more is read by it. */
+  passed?(): void
   /**
    * There while what was read may be other bytes than were written, since the disk has failed: resolves when the disk was
    * asked again and all was right. Throws StorageError where bytes were lost.

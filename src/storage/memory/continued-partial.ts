@@ -125,6 +125,7 @@ export class ContinuedPartial implements Partial {
         window.moveTo(position)
         return undefined
       },
+      passed: () => window.passed?.(),
       get recheck() {
         return readAt < checks.good ? undefined : recheck
       },

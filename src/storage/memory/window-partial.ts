@@ -100,6 +100,7 @@ export class WindowPartial implements Partial {
       read: async (buffer, position) => this.#read(cursor, buffer, position),
       lend: (position) => this.#lend(cursor, position),
       moveTo: (position) => this.#move(cursor, position),
+      passed: () => this.#move(cursor, Number.POSITIVE_INFINITY),
       [Symbol.asyncDispose]: async () => {
         this.#views.delete(cursor)
         // Who comes next may want what the last one has left; the others have passed it or not.
