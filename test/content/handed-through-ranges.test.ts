@@ -22,7 +22,9 @@ for (const maxSize of [1_000_000, 6_000_000])
     const url = `${mirror.url}/v2/library/app`
     await pull(`${url}/manifests/latest`)
     for (const asked of [ranges.slice(1, 2), ranges]) {
-      const pulling: Promise<Pulled>[] = asked.map((range) => pull(`${url}/blobs/${layer.digest}`, { headers: { range } }))
+      const pulling: Promise<Pulled>[] = asked.map((range) =>
+        pull(`${url}/blobs/${layer.digest}`, { headers: { range } }),
+      )
       for (const pulled of await Promise.all(pulling))
         assert.deepEqual([pulled.status, pulled.isComplete], [206, true])
     }

@@ -18,15 +18,16 @@ export interface Line {
   readonly name: string
   /** Bytes of the blob. */
   readonly size: number
+  /** Whether it is read straight from the socket into pieces, behind the back of Node's parser. */
+  readonly isDiverted?: boolean
   readonly isChunked?: boolean
   readonly isSecure?: boolean
   readonly isTunnel?: boolean
 }
 
-/** The ones whose bytes are read by Larder itself come first. */
 export const lines: readonly Line[] = [
-  { name: 'large', size: 3 * mebibyte },
-  { name: 'large, TLS', size: 3 * mebibyte, isSecure: true },
+  { name: 'large', size: 3 * mebibyte, isDiverted: true },
+  { name: 'large, TLS', size: 3 * mebibyte, isDiverted: true, isSecure: true },
   { name: 'large, without a length', size: 3 * mebibyte, isChunked: true },
   { name: 'large, TLS in a tunnel', size: 3 * mebibyte, isSecure: true, isTunnel: true },
   { name: 'small', size: 40_000 },
