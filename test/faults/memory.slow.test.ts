@@ -10,12 +10,12 @@ const mebibyte = 1024 * 1024
 const size = 8 * mebibyte
 const fills = { warm: 40, further: 160, atOnce: 4 } as const
 
-test(`${fills.warm + fills.further} fills of 8 MiB, half of them without a length: memory stays, and all of it comes back`, async (t) => {
+test(`${fills.warm + fills.further} fills of 8 MiB, half of them without a length: memory stays as it is`, async (t) => {
   await using hub = await startDockerHub({ auth: 'none', cdn: false })
-  // Disposing of it asserts that it ends well, which it does not while anything is held.
+  // Checks leave so much to be collected that they would hide what is not.
   await using larder = await startLarder({
     upstreams: [{ name: 'docker.io', url: hub.url }],
-    environment: { LARDER_CHECK_MEMORY: '1', MIRROR_CACHE_MAX_SIZE: '100MB', MIRROR_CACHE_MIN_FREE: '0B' },
+    environment: { LARDER_CHECK_MEMORY: '0', MIRROR_CACHE_MAX_SIZE: '100MB', MIRROR_CACHE_MIN_FREE: '0B' },
   })
   let made = 0
   let most = 0
@@ -49,5 +49,5 @@ test(`${fills.warm + fills.further} fills of 8 MiB, half of them without a lengt
   t.diagnostic(
     `resident after ${fills.warm}: ${megabytes(before)}, after all: ${megabytes(after)}, most ${megabytes(most)}`,
   )
-  assert.ok(after - before < 48 * mebibyte, `${megabytes(after - before)} more`)
+  assert.ok(after - before < 32 * mebibyte, `${megabytes(after - before)} more`)
 })

@@ -52,6 +52,7 @@ export async function openPullWorld(
         MIRROR_CACHE_MAX_SIZE: `${cacheBytes}`,
         MIRROR_CACHE_MIN_FREE: '0B',
         MIRROR_SERVER_SHUTDOWN_GRACE: '5s',
+        MIRROR_LIMITS_PATIENCE: '60s',
         MIRROR_LIMITS_STALL: '1s',
         MIRROR_LIMITS_DOWNLOADS: '16',
         MIRROR_LIMITS_PER_CLIENT_STALL: `${letGoMs}ms`,

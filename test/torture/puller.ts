@@ -7,6 +7,8 @@ import type { Random } from './random.ts'
 
 const repository = 'library/app'
 const imageCount = 40
+/** Where the line is cut in each blob, again and again. */
+const cutEveryBytes = 160_000
 
 /** An upstream, and what there is to be pulled from it: several times what the cache of a Larder may have. */
 export interface Upstream extends AsyncDisposable {
@@ -18,9 +20,12 @@ export async function openUpstream(random: Random): Promise<Upstream> {
   const hub = await startDockerHub({ auth: 'none', cdn: false })
   const images = Array.from({ length: imageCount }, (_, n) => {
     const layers = [1 + random.below(5000), 1 + random.below((4 * cacheBytes) / imageCount)]
+    // Some are read straight from the socket, and are not whole when somebody kills.
+    if (n % 8 === 0) layers.push(200_000 + random.below(300_000))
     return buildImage({ layers, seed: `upstream ${n} ${random.next()}` })
   })
   for (const image of images) hub.addImage(repository, undefined, image)
+  hub.fault({ method: 'GET', path: /\/blobs\// }, { cutEvery: cutEveryBytes })
   return { hub, images, [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose]() }
 }
 
