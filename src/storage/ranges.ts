@@ -41,6 +41,22 @@ export class Ranges implements ReadonlyRanges {
     this.#intervals.splice(first, last - first, merged)
   }
 
+  /** Takes away the bytes from `start` to `end`. */
+  remove(start: number, end: number): void {
+    if (end <= start) return
+    const first = this.#firstReaching(start)
+    const rest: ByteInterval[] = []
+    let last = first
+    for (let next = this.#intervals[last]; next && next.start < end; next = this.#intervals[last]) {
+      rest.push(
+        { start: next.start, end: Math.min(next.end, start) },
+        { start: Math.max(next.start, end), end: next.end },
+      )
+      last += 1
+    }
+    this.#intervals.splice(first, last - first, ...rest.filter((one) => one.end > one.start))
+  }
+
   presentUntil(position: number): number {
     const interval = this.#intervals[this.#firstReaching(position + 1)]
     return interval && interval.start <= position ? interval.end : position

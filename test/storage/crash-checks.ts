@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { digestHex, digestOf } from '../../src/oci/digest.ts'
-import { FileBlobStore } from '../../src/storage/files/file-blob-store.ts'
+import { FileBlobStore, type FileBlobStoreOptions } from '../../src/storage/files/file-blob-store.ts'
 import type { Partial } from '../../src/storage/partial.ts'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
 import { SqliteCatalog } from '../../src/storage/sqlite/sqlite-catalog.ts'
@@ -31,22 +31,27 @@ export async function assertVouchedOnly(partial: Partial, content: Buffer): Prom
       assertSameBytes(buffer, content.subarray(start, end), `present bytes from ${start}`)
     }
   }
-  for (let gap = partial.present.firstGap(content.length); gap; ) {
-    await partial.write(gap.start, lent(content.subarray(gap.start, gap.end)))
-    gap = partial.present.firstGap(content.length)
-  }
+  await writeMissing(partial, content)
   await partial.seal(digestOf(content))
 }
 
+/** Writes what a partial has not got. */
+export async function writeMissing(partial: Partial, content: Buffer): Promise<void> {
+  for (const { start, end } of partial.present.gaps(0, content.length))
+    await partial.write(start, lent(content.subarray(start, end)))
+}
+
 /** Checks the child's fill, of which these ranges had been written; returns how many bytes of them are lost. */
-export async function checkFill(folder: string, written: readonly ByteInterval[]): Promise<number> {
-  await using store = await FileBlobStore.open(folder)
+export async function checkFill(
+  folder: string,
+  written: readonly ByteInterval[],
+  options: FileBlobStoreOptions = {},
+): Promise<number> {
+  await using store = await FileBlobStore.open(folder, undefined, options)
   await using partial = await store.partials.open(crashPartial)
   let lost = 0
   for (const { start, end } of written) {
-    for (let gap = partial.present.firstGap(end, start); gap; gap = partial.present.firstGap(end, gap.end)) {
-      lost += gap.end - gap.start
-    }
+    for (const gap of partial.present.gaps(start, end)) lost += gap.end - gap.start
   }
   await assertVouchedOnly(partial, crashContent)
   const stored = await storedBytes(store, digestOf(crashContent))

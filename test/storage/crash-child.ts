@@ -4,8 +4,9 @@
  */
 
 import { once } from 'node:events'
-import { mkdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Tag } from '../../src/oci/reference.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
@@ -48,6 +49,38 @@ async function* fill(folder: string) {
       yield { start, end: start + chunk }
     }
   }
+}
+
+/** The same, while no time goes by but five seconds at every tenth write; it goes on when that one is on the disk. */
+async function* syncedFill(folder: string) {
+  let now = 0
+  performance.now = () => now
+  const syncs = await countedSyncs(folder)
+  let [writes, total, synced] = [0, 0, 0]
+  for await (const written of fill(folder)) {
+    total += written.end - written.start
+    writes += 1
+    if (writes % 10 === 0) {
+      // One of the bytes, and one of the journal.
+      while (syncs() < writes / 5) await sleep(2)
+      synced = total
+    }
+    if (writes % 10 === 9) now += 5000
+    yield { ...written, synced }
+  }
+}
+
+/** Tells how many syncs of files have succeeded since. */
+async function countedSyncs(folder: string): Promise<() => number> {
+  await using opened = await open(folder)
+  const handles: FileHandle = Object.getPrototypeOf(opened)
+  const { datasync } = handles
+  let syncs = 0
+  handles.datasync = async function (this: FileHandle) {
+    await Reflect.apply(datasync, this, [])
+    syncs += 1
+  }
+  return () => syncs
 }
 
 async function* seal(folder: string) {
@@ -93,7 +126,7 @@ async function* push(folder: string) {
   }
 }
 
-const works = { fill, seal, tag, push }
+const works = { fill, syncedFill, seal, tag, push }
 
 export type CrashWork = keyof typeof works
 

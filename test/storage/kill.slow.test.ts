@@ -47,6 +47,15 @@ test('a fill killed again and again goes forward each time', async (t) => {
   assert.ok((await checkFill(folder, written)) <= mebibyte)
 })
 
+test('a fill killed on a system that has no name for its boot goes on from what was synced', async (t) => {
+  const folder = await storageFolder(t)
+  const written = await killAfter<ByteInterval & { synced: number }>(t, 'syncedFill', folder, 95)
+  const total = written.reduce((sum, { start, end }) => sum + end - start, 0)
+  const kept = total - (await checkFill(folder, written, { boot: undefined }))
+  const { synced = 0 } = written.at(-1) ?? {}
+  assert.ok(synced > 0 && kept >= synced, `${kept} of ${synced} bytes`)
+})
+
 for (const steps of someNumbers(4, 1, 60)) {
   test(`killed after ${steps} seals: all of them are there, nothing wrong is`, async (t) => {
     const folder = await storageFolder(t)

@@ -4,16 +4,24 @@ import fc from 'fast-check'
 import { Ranges } from '../../src/storage/ranges.ts'
 
 const limit = 60
-const interval = fc.record({ start: fc.nat(limit), length: fc.integer({ min: -2, max: 20 }) })
+const interval = fc.record({
+  start: fc.nat(limit),
+  length: fc.integer({ min: -2, max: 20 }),
+  isRemoved: fc.nat(3).map((one) => one === 0),
+})
 const intervals = fc.array(interval, { maxLength: 25 })
 
 /** The ranges, and the same as a naive set of the bytes that are there. */
-function build(added: readonly { start: number; length: number }[]) {
+function build(added: readonly { start: number; length: number; isRemoved: boolean }[]) {
   const ranges = new Ranges()
   const model = new Set<number>()
-  for (const { start, length } of added) {
-    ranges.add(start, start + length)
-    for (let byte = start; byte < start + length; byte += 1) model.add(byte)
+  for (const { start, length, isRemoved } of added) {
+    if (isRemoved) ranges.remove(start, start + length)
+    else ranges.add(start, start + length)
+    for (let byte = start; byte < start + length; byte += 1) {
+      if (isRemoved) model.delete(byte)
+      else model.add(byte)
+    }
   }
   return { ranges, model }
 }
@@ -66,6 +74,22 @@ test('firstGap finds the first missing interval from any position, below any siz
       let end = start
       while (end < size && !model.has(end)) end += 1
       assert.deepEqual(ranges.firstGap(size, from), start < size ? { start, end } : undefined)
+    }),
+  )
+})
+
+test('gaps are all that is missing between two positions', () => {
+  fc.assert(
+    fc.property(intervals, fc.nat(limit + 25), fc.nat(limit + 25), (added, start, end) => {
+      const { ranges, model } = build(added)
+      const missing = ranges.gaps(start, end).flatMap((gap) => {
+        return Array.from({ length: gap.end - gap.start }, (_, index) => gap.start + index)
+      })
+      const all = Array.from({ length: Math.max(0, end - start) }, (_, index) => start + index)
+      assert.deepEqual(
+        missing,
+        all.filter((byte) => !model.has(byte)),
+      )
     }),
   )
 })

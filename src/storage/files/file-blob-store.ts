@@ -17,6 +17,7 @@ import type { SealedFile } from '../partial.ts'
 import type { Quarantine } from '../quarantine.ts'
 import type { Reserve } from '../reserve.ts'
 import { blobPath, checkBlob, folderOf, listBlobs, statBlob } from './blob-files.ts'
+import { bootId } from './boot-id.ts'
 import { EmptyFolders } from './empty-folders.ts'
 import { FileBlobWriters } from './file-blob-writers.ts'
 import { absentIfMissing, isAbsence } from './file-errors.ts'
@@ -33,6 +34,8 @@ import { openStoredFile } from './stored-file.ts'
 export interface FileBlobStoreOptions {
   /** When another thread hashes what is on its way. */
   readonly prefixes?: PrefixThreadOptions
+  /** Under which boot of the machine this is; by default what the system says. */
+  readonly boot?: string | undefined
 }
 
 const layoutVersion = '1'
@@ -65,14 +68,14 @@ export class FileBlobStore implements BlobStore {
     directory: string,
     reserve: Reserve | undefined,
     quarantine: FileQuarantine,
-    { prefixes }: FileBlobStoreOptions,
+    { prefixes, boot }: FileBlobStoreOptions,
   ) {
     this.#prefixes = new PrefixThread(prefixes)
     this.#directory = directory
     this.#reserve = reserve
     this.#quarantine = quarantine
     const publish: PartialHooks['publish'] = (...file) => this.#publish(...file)
-    this.#partials = new FilePartials(join(directory, 'partial'), { publish, thread: this.#prefixes })
+    this.#partials = new FilePartials(join(directory, 'partial'), { publish, thread: this.#prefixes, boot })
     this.#writers = new FileBlobWriters(join(directory, 'upload'), publish, reserve)
     this.#count = new StoredCount(join(directory, 'blobs'))
     this.#probe = new FolderProbe([join(directory, 'partial'), join(directory, 'blobs')])
@@ -111,7 +114,10 @@ export class FileBlobStore implements BlobStore {
         },
       },
     )
-    const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine, options)
+    const store: FileBlobStore = new FileBlobStore(directory, reserve, quarantine, {
+      boot: await bootId(),
+      ...options,
+    })
     await store.#writers.takeOver(join(directory, 'partial'))
     await store.#partials.tidy()
     store.#counted = store.#count.start()

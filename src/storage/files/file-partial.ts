@@ -8,12 +8,13 @@ import { asStorageError, StorageError } from '../error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
 import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
 import { absentIfMissing } from './file-errors.ts'
-import { PartialJournal } from './partial-journal.ts'
+import { journalPathOf, PartialJournal } from './partial-journal.ts'
 import { PrefixHash } from './prefix-hash.ts'
 import type { PrefixThread } from './prefix-thread.ts'
 import { sealedFile } from './sealed-file.ts'
 import { SharedFile } from './shared-file.ts'
 import { SyncPolicy, syncBytes } from './sync-policy.ts'
+import { viewOf } from './view-of.ts'
 
 /** What the store does for its partials and writers. */
 export interface PartialHooks {
@@ -27,6 +28,8 @@ export interface PartialHooks {
 export interface FilePartialHooks extends PartialHooks {
   /** Hashes where this thread has no time to; undefined: this one always has. */
   readonly thread?: PrefixThread | undefined
+  /** See `bootId`. */
+  readonly boot: string | undefined
 }
 
 interface Parts {
@@ -65,7 +68,15 @@ export class FilePartial implements Partial {
     this.#hash = parts.hash
     this.#present = parts.present
     this.#hooks = hooks
-    this.#sync = new SyncPolicy(parts.file, `partial ${id}`, (error) => this.#fail(error))
+    this.#sync = new SyncPolicy(
+      parts.file,
+      `partial ${id}`,
+      (error) => this.#fail(error),
+      () => {
+        const present = [...parts.present]
+        return () => parts.journal.synced(present)
+      },
+    )
   }
 
   /**
@@ -78,15 +89,17 @@ export class FilePartial implements Partial {
     hooks: FilePartialHooks,
   ): Promise<FilePartial> {
     const journalPath = journalPathOf(path)
-    const records = await PartialJournal.read(journalPath)
+    const { boot } = hooks
+    const records = await PartialJournal.read(journalPath, boot)
     const earlier = records && (await absentIfMissing(open(path, 'r+')))
     const file = earlier ?? (await open(path, 'w+'))
     try {
       const hash = new PrefixHash(file, algorithm, hooks.thread)
       const present = earlier && records ? await hash.recover(records) : new Ranges()
+      const lost = records?.flatMap(({ start, length }) => present.gaps(start, start + length))
       const journal = await (earlier
-        ? PartialJournal.resume(journalPath)
-        : PartialJournal.create(journalPath))
+        ? PartialJournal.resume(journalPath, boot, lost)
+        : PartialJournal.create(journalPath, boot))
       return new FilePartial(id, path, { file, journal, hash, present }, hooks)
     } catch (error) {
       await file.close()
@@ -121,23 +134,7 @@ export class FilePartial implements Partial {
 
   view(): PartialView {
     if (this.#hasEnded) throw new Error(`partial ${this.id} has ended`)
-    return this.#viewOf(this.#file.retain())
-  }
-
-  #viewOf(file: SharedFile): PartialView {
-    const { id } = this
-    const present = this.#present
-    return {
-      async read(buffer, position) {
-        const wanted = Math.min(present.presentUntil(position) - position, buffer.length)
-        if (wanted === 0) return 0
-        const reading = file.handle.read(buffer, 0, wanted, position)
-        const { bytesRead } = await asStorageError(`partial ${id} could not be read`, reading)
-        if (bytesRead > 0) return bytesRead
-        throw new StorageError('BROKEN', `partial ${id} became shorter while it was read`)
-      },
-      [Symbol.asyncDispose]: () => file.release(),
-    }
+    return viewOf(this.id, this.#file.retain(), this.#present)
   }
 
   async verify(expected: Digest): Promise<void> {
@@ -203,7 +200,7 @@ export class FilePartial implements Partial {
       present: this.#present,
       hashedUntil: hash.hashedUntil,
       hash: () => hash.copy(),
-      view: () => this.#viewOf(file.retain()),
+      view: () => viewOf(this.id, file.retain(), this.#present),
       [Symbol.asyncDispose]: () => {
         hash[Symbol.dispose]()
         return file.release()
@@ -237,7 +234,7 @@ export class FilePartial implements Partial {
     this.#present.add(position, position + bytes.length)
     this.#hash.advance(position, bytes, this.#present)
     this.#sync.wrote(bytes.length)
-    await this.#journal.note(position, bytes)
+    await this.#journal.note(position, bytes.length)
     await this.#hash.nearlySettled()
   }
 
@@ -291,9 +288,4 @@ export class FilePartial implements Partial {
 /** Descriptors were short: nothing has happened to the file. */
 function isPassing(error: unknown): boolean {
   return error instanceof StorageError && error.code === 'BUSY'
-}
-
-/** Where the journal of the partial at `path` lies. */
-export function journalPathOf(path: string): string {
-  return `${path}.journal`
 }

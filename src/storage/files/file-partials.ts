@@ -5,9 +5,9 @@ import { asStorageError } from '../error.ts'
 import { assertPartialId, isPartialId } from '../partial-id.ts'
 import { Ranges } from '../ranges.ts'
 import { absentIfMissing, fileErrorCode } from './file-errors.ts'
-import { FilePartial, type FilePartialHooks, journalPathOf } from './file-partial.ts'
+import { FilePartial, type FilePartialHooks } from './file-partial.ts'
 import { inFolder } from './in-folder.ts'
-import { PartialJournal } from './partial-journal.ts'
+import { journalPathOf, PartialJournal } from './partial-journal.ts'
 
 /** A partial that nobody touched for so many milliseconds goes at the next start. */
 const keptMs = 30 * 24 * 60 * 60 * 1000
@@ -144,7 +144,8 @@ export class FilePartials implements Partials {
     const path = this.pathOf(id)
     if (!(await absentIfMissing(lstat(path)))) return 0
     const present = new Ranges()
-    for (const { start, length } of (await PartialJournal.read(journalPathOf(path))) ?? []) {
+    for (const { start, length } of (await PartialJournal.read(journalPathOf(path), this.#hooks.boot)) ??
+      []) {
       present.add(start, start + length)
     }
     return present.total

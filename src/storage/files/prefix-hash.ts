@@ -97,7 +97,7 @@ export class PrefixHash implements Disposable {
   }
 
   /**
-   * Reads what the journal of an earlier process vouches for, drops what a power cut tore or the disk cannot
+   * Reads what the journal of an earlier process vouches for, drops what does not match its checksum or the disk cannot
    * read, and hashes the prefix, in one pass over the file. Returns the ranges that are good.
    */
   async recover(records: readonly JournalRecord[]): Promise<Ranges> {
@@ -107,10 +107,10 @@ export class PrefixHash implements Disposable {
       const before = start === this.#hashedUntil ? this.#hash.copy() : undefined
       let actual = 0
       const read = await this.#readPieces(buffer, start, start + length, (piece) => {
-        actual = crc32(piece, actual)
+        if (checksum !== undefined) actual = crc32(piece, actual)
         if (before) this.#hash.update(piece)
       }).catch(noneIfUnreadable)
-      if (read === length && actual === checksum) {
+      if (read === length && (checksum === undefined || actual === checksum)) {
         present.add(start, start + length)
         if (before) this.#hashedUntil = start + length
       } else if (before) {

@@ -24,18 +24,26 @@ export class SyncPolicy {
   readonly #file: FileHandle
   readonly #what: string
   readonly #onFailure: (error: Error) => void
+  readonly #onBegin: () => () => Promise<void>
   #unsyncedBytes = 0
   #syncedAt = performance.now()
   #syncing: Promise<void> | undefined
 
   /**
    * A failed fsync means that bytes are lost; a second one would report success all the same, so it is told. `what` is
-   * synced.
+   * synced. `onBegin` is called when a sync begins, and what it returns when that has succeeded; what that fails with is
+   * nobody's business.
    */
-  constructor(file: FileHandle, what: string, onFailure: (error: Error) => void) {
+  constructor(
+    file: FileHandle,
+    what: string,
+    onFailure: (error: Error) => void,
+    onBegin: () => () => Promise<void> = () => async () => {},
+  ) {
     this.#file = file
     this.#what = what
     this.#onFailure = onFailure
+    this.#onBegin = onBegin
   }
 
   /** Takes note of bytes that were written. */
@@ -46,8 +54,9 @@ export class SyncPolicy {
     if (this.#syncing || !isDue) return
     this.#unsyncedBytes = 0
     this.#syncedAt = now
+    const onSuccess = this.#onBegin()
     this.#syncing = syncBytes(this.#file, this.#what)
-      .catch(this.#onFailure)
+      .then(() => onSuccess().catch(() => {}), this.#onFailure)
       .finally(() => {
         this.#syncing = undefined
       })

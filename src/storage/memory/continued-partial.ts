@@ -3,7 +3,7 @@ import type { Digest, DigestAlgorithm } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import { StorageError } from '../error.ts'
 import type { Partial, PartialRemains, PartialView, SealedFile } from '../partial.ts'
-import { type ByteInterval, Ranges, type ReadonlyRanges } from '../ranges.ts'
+import type { ByteInterval, Ranges, ReadonlyRanges } from '../ranges.ts'
 import { InlineHash } from '../running-hash.ts'
 import { copyOf } from './memory-partial.ts'
 import type { WindowPartial } from './window-partial.ts'
@@ -35,8 +35,8 @@ export class ContinuedPartial implements Partial {
   readonly #window: WindowPartial
   readonly #algorithm: DigestAlgorithm
   /** What is read from the file. */
-  #onFile: Ranges
-  #present: Ranges
+  readonly #onFile: Ranges
+  readonly #present: Ranges
   readonly #hashed: HashedRun[]
   #working: Promise<void> = Promise.resolve()
   /** The numbers of the last check that was begun, and of the last one that was good. */
@@ -204,9 +204,8 @@ export class ContinuedPartial implements Partial {
       const read = { start, end: this.hashedUntil }
       if (read.end > start) this.#hashed.push({ ...read, digest: hash.digest() })
       if (read.end === end) continue
-      const lost = { start: read.end, end }
-      this.#onFile = without(this.#onFile, lost)
-      this.#present = without(this.#present, lost)
+      this.#onFile.remove(read.end, end)
+      this.#present.remove(read.end, end)
     }
   }
 
@@ -250,14 +249,4 @@ export class ContinuedPartial implements Partial {
 async function digestOfPrefix(remains: PartialRemains): Promise<Digest> {
   using hash = remains.hash()
   return await hash.digest()
-}
-
-/** Ranges less the bytes of an interval. */
-function without(ranges: ReadonlyRanges, { start, end }: ByteInterval): Ranges {
-  const rest = new Ranges()
-  for (const one of ranges) {
-    rest.add(one.start, Math.min(one.end, start))
-    rest.add(Math.max(one.start, end), one.end)
-  }
-  return rest
 }

@@ -116,15 +116,10 @@ test('descriptors are short at the seal: it says so, loses nothing, and the next
 
 test('bytes of an earlier process that the disk cannot read are fetched again', { skip }, async (t) => {
   const { folder, store } = await folderWithBlob(t)
-  let now = 0
-  t.mock.method(performance, 'now', () => now)
   const partial = await store.partials.open(faultPartial)
-  for (let at = 0; at < 300_000; at += 100_000) {
-    now += 100
-    await partial.write(at, lent(faultContent.subarray(at, at + 100_000)))
-  }
+  for (const at of [0, 200_000]) await partial.write(at, lent(faultContent.subarray(at, at + 100_000)))
   await partial.suspend(new Error('stopped'))
   const report = await storeWithFault(folder, { inject: 'pread64:error=EIO:when=2', path: 'partial/x' })
-  assert.deepEqual(report, { stage: 'stored', found: 200_000 })
+  assert.deepEqual(report, { stage: 'stored', found: 100_000 })
   assertSameBytes((await storedBytes(store, digest)) ?? Buffer.alloc(0), faultContent)
 })
