@@ -205,7 +205,7 @@ export class Exchange {
     const { tapped } = this.#options.agents
     takeOver(sent, {
       isWanted: (response) =>
-        divertedLength(response) !== undefined && tapped.tapOf(sent.socket) !== undefined,
+        divertedLength(response) !== undefined && tapped.tapOf(sent.socket)?.isGivingOut === true,
       onTaken: (answer) => this.#divert(answer),
     })
     sent.once('socket', (socket) => {

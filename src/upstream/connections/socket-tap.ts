@@ -20,6 +20,7 @@ export class SocketTap {
   }
   #socket: Socket | undefined
   #reader: SocketReader | undefined
+  #isGivingOut = false
 
   /** `shared` is what all connections may read into whose bytes are gone, or copied, when the call returns. */
   constructor(shared: Buffer) {
@@ -34,7 +35,12 @@ export class SocketTap {
     this.#socket = socket
   }
 
-  /** What comes from now on goes to `reader`, or back to Node's HTTP client; the next read begins with that. */
+  /** Whether what was just read is being given out: only then the place of the next read is not chosen yet. */
+  get isGivingOut(): boolean {
+    return this.#isGivingOut
+  }
+
+  /** What comes from now on goes to `reader`, which may be set while `isGivingOut` only, or back to Node's HTTP client. */
   leadTo(reader: SocketReader | undefined): void {
     this.#reader = reader
   }
@@ -46,7 +52,12 @@ export class SocketTap {
     // Before there is a request somebody may speak already; it waits in the stream.
     if (socket.listenerCount('data') === 0 || socket.readableLength > 0)
       return socket.push(Buffer.from(bytes))
-    socket.emit('data', bytes)
+    this.#isGivingOut = true
+    try {
+      socket.emit('data', bytes)
+    } finally {
+      this.#isGivingOut = false
+    }
     return true
   }
 }

@@ -133,7 +133,7 @@ for (const tls of [undefined, certificate]) {
 
   test(`ends: a signal, a stop, letting go, the end of the mirror${over}`, async (t) => {
     const server = await rawServer(t, half, tls)
-    const settings = { ca: certificate.cert }
+    const settings = { ca: certificate.cert, stallMs: 60_000 }
     const isClosed = () => until(() => server.open() === 0)
 
     const leaving = new AbortController()
@@ -199,6 +199,18 @@ for (const tls of [undefined, certificate]) {
     assert.equal(received, size)
   })
 }
+
+test('no listener stays on a signal that many blobs share', async (t) => {
+  const server = await rawServer(t, whole)
+  const transport = transportTo(t, server.url.href)
+  const { signal } = new AbortController()
+  for (let count = 0; count < 3; count += 1) {
+    const response = await ask(transport, server, signal)
+    if (count === 1) response.discard()
+    else await collect(response.lent())
+  }
+  await until(() => getEventListeners(signal, 'abort').length === 0)
+})
 
 test('where a rate is kept no more is asked for before it may come', async (t) => {
   const server = await rawServer(t, whole)
