@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { lruCache } from '../flow/lru-cache.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 
@@ -8,7 +8,7 @@ const suspectMs = 10 * 60 * 1000
 
 /** Repositories that alone have brought bytes a moment ago that do not match their digest. */
 export class Suspects {
-  readonly #caught = new LRUCache<string, true>({ max: maximumSuspects, ttl: suspectMs })
+  readonly #caught = lruCache<string, true>(maximumSuspects, { ttl: suspectMs })
 
   /** Whether this way was wrong about this digest. What is nobody's evidence is stored here, and was verified. */
   has(digest: Digest, repository: RepositoryKey | undefined): boolean {

@@ -74,9 +74,9 @@ export function expiringInMemory<Value>(
   budget: ExpiringBudget<Value>,
   onError: (error: unknown) => void,
 ): Expiring<Value> {
-  const { entries: max, bytes: maxSize, sizeOf = () => 0 } = budget
+  const { entries: maximum, bytes: maxSize, sizeOf = () => 0 } = budget
+  // Without a `max`, for which lru-cache would take all the room at once.
   const entries = new LRUCache<string, { value: Value }>({
-    max,
     maxSize,
     sizeCalculation: ({ value }, key) => sizeOf(value) + 2 * key.length + entryBytes,
   })
@@ -84,8 +84,10 @@ export function expiringInMemory<Value>(
   // sets, it ends too: one that was set back makes nothing last longer.
   const store = {
     get: (key: string) => entries.get(key),
-    set: (key: string, value: { value: Value }, ttl?: number) =>
-      void entries.set(key, value, ttl === undefined ? undefined : { ttl }),
+    set: (key: string, value: { value: Value }, ttl?: number) => {
+      entries.set(key, value, ttl === undefined ? undefined : { ttl })
+      if (entries.size > maximum) entries.pop()
+    },
     delete: (key: string) => entries.delete(key),
     clear: () => entries.clear(),
   }

@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
+import { lruCache } from '../flow/lru-cache.ts'
 import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Tag } from '../oci/reference.ts'
@@ -33,11 +33,11 @@ const witnessBudget = { entries: 10_000, bytes: 4 * 1024 * 1024 }
 export class Evidence {
   readonly #options: EvidenceOptions
   /** When its upstream gave it to anyone, in milliseconds since the epoch, by repository and digest. */
-  readonly #unwritten = new LRUCache<string, number>({ max: maximumUnwritten })
+  readonly #unwritten = lruCache<string, number>(maximumUnwritten)
   /** What anyone is given, as it was read a moment ago: one who is asked for all the time need not look each time. */
-  readonly #recent = new LRUCache<string, Holding>({ max: maximumRecent, ttl: recentMs, noUpdateTTL: true })
+  readonly #recent = lruCache<string, Holding>(maximumRecent, { ttl: recentMs, noUpdateTTL: true })
   /** The last word about a repository where the catalog may not have it: given, or refused since. */
-  readonly #words = new LRUCache<RepositoryKey, number | 'given'>({ max: maximumUnwritten })
+  readonly #words = lruCache<RepositoryKey, number | 'given'>(maximumUnwritten)
   /** Repositories whose list of tags anyone was shown a while ago. */
   readonly #listed: Expiring<true>
 

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { within } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
+import { lruCache } from '../flow/lru-cache.ts'
 import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { mergeReferrers, type Referrer } from '../oci/referrers.ts'
@@ -92,7 +93,7 @@ export class Referrers {
   readonly #passing: Expiring<Answer>
   readonly #shared = new SharedQuestions<Answer>()
   /** Where there is an account: what anyone was last refused, though it was shown to everybody before. */
-  readonly #withheld = new LRUCache<string, true>({ max: maximumWithheld })
+  readonly #withheld = lruCache<string, true>(maximumWithheld)
 
   constructor(options: ReferrersOptions) {
     this.#options = options

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { Expiring, OpenExpiring } from '../flow/expiring.ts'
+import { lruCache } from '../flow/lru-cache.ts'
 import { type PageQuery, withPageSize } from '../oci/page-query.ts'
 import type { Tag } from '../oci/reference.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -48,7 +48,7 @@ export class TagLists {
   readonly #kept: Expiring<KeptPage>
   readonly #questions = new SharedQuestions<KeptPage>()
   /** When a repository's lists were last to be forgotten, likewise in milliseconds. */
-  readonly #forgottenAt = new LRUCache<RepositoryKey, number>({ max: maximumForgotten })
+  readonly #forgottenAt = lruCache<RepositoryKey, number>(maximumForgotten)
 
   constructor(options: TagListsOptions) {
     this.#options = options

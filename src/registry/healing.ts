@@ -1,8 +1,8 @@
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import { delay } from '../flow/abortable.ts'
 import { bestEffort } from '../flow/best-effort.ts'
 import { IntervalJob } from '../flow/interval-job.ts'
+import { lruCache } from '../flow/lru-cache.ts'
 import { tellSeldom } from '../flow/seldom.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -57,7 +57,7 @@ const busyPauseMs = 5
 export class Healing implements AsyncDisposable {
   readonly #options: HealingOptions
   readonly #job: IntervalJob
-  readonly #retries = new LRUCache<Digest, { readonly at: number; readonly waitMs: number }>({ max: 10_000 })
+  readonly #retries = lruCache<Digest, { readonly at: number; readonly waitMs: number }>(10_000)
   #healed = 0
 
   constructor(options: HealingOptions) {

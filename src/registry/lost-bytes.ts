@@ -1,4 +1,5 @@
-import { LRUCache } from 'lru-cache'
+import type { LRUCache } from 'lru-cache'
+import { lruCache } from '../flow/lru-cache.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { isNondistributable } from '../oci/media-type.ts'
@@ -44,7 +45,7 @@ export class LostBytes {
   constructor(options: LostBytesOptions) {
     this.#options = options
     const { wholeMs: ttl = defaultWholeMs } = options
-    this.#whole = ttl > 0 ? new LRUCache({ max: maximumWhole, ttl }) : undefined
+    this.#whole = ttl > 0 ? lruCache(maximumWhole, { ttl }) : undefined
   }
 
   /**

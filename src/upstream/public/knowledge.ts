@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { lruCache } from '../../flow/lru-cache.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { isDigestReference, type Reference } from '../../oci/reference.ts'
 
@@ -23,8 +23,8 @@ const maximumEntries = 10_000
  */
 export class PublicKnowledge {
   readonly #periodMs: number
-  readonly #manifests = new LRUCache<string, ToldManifest>({ max: maximumEntries })
-  readonly #repositories = new LRUCache<string, { word: PublicWord; at: number }>({ max: maximumEntries })
+  readonly #manifests = lruCache<string, ToldManifest>(maximumEntries)
+  readonly #repositories = lruCache<string, { word: PublicWord; at: number }>(maximumEntries)
 
   /** `periodMs`: milliseconds for which an answer about a digest holds. */
   constructor(periodMs: number) {
