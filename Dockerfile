@@ -26,5 +26,4 @@ EXPOSE 5000
 # The image has no curl. Set MIRROR_URL where it listens elsewhere than on port 5000, or speaks TLS.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
   CMD ["node", "--eval", "fetch((process.env.MIRROR_URL || 'http://127.0.0.1:5000') + '/healthz').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-# Small objects die young here; more room for them only holds memory (docs/decisions/0010).
-ENTRYPOINT ["node", "--max-semi-space-size=1", "/app/dist/main.js"]
+ENTRYPOINT ["node", "/app/dist/main.js"]

@@ -73,7 +73,7 @@ async function startLarder(filling: ListFilling, parts: AsyncDisposableStack): P
       await fillLarder(data, filling)
       const main = join(import.meta.dirname, '../dist/main.js')
       const serve = ['serve', '--listen', `127.0.0.1:${port}`, '--data', data]
-      return { program: 'node', arguments: ['--max-semi-space-size=1', main, ...serve] }
+      return { program: 'node', arguments: [main, ...serve] }
     }),
   )
   const catalog = async () => {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node
 // Everything else is imported once it is known that this Node can: older ones end with a stack in the middle of it.
 import { tooOld } from './cli/node-version.ts'
 
@@ -7,6 +7,9 @@ if (complaint !== undefined) {
   process.stderr.write(complaint)
   process.exit(2)
 }
+
+const { beginLean } = await import('./cli/lean-process.ts')
+const onStarted = beginLean([...process.execArgv, process.env.NODE_OPTIONS ?? ''])
 
 const { stopOnSignals } = await import('./cli/signals.ts')
 const { stdin, stdout, stderr } = process
@@ -31,5 +34,6 @@ process.exit(
     environment: process.env,
     workingDirectory: process.cwd(),
     stop,
+    onStarted,
   }),
 )

@@ -28,10 +28,17 @@ export const larderFromSources = larderFrom(join(project, 'src/main.ts'))
 
 /** What was built from another state of the sources, to be compared with this one. `entry`: its `dist/main.js`. */
 export function otherBuild(entry: string): Contender {
-  return larderFrom(resolve(entry), 'other build')
+  // What the container gave it until it had flags of its own.
+  return larderFrom(resolve(entry), { name: 'other build', flags: ['--max-semi-space-size=1'] })
 }
 
-function larderFrom(entry: string, name = 'Larder'): Contender {
+interface Started {
+  readonly name: string
+  /** Of Node. */
+  readonly flags: readonly string[]
+}
+
+function larderFrom(entry: string, { name, flags }: Started = { name: 'Larder', flags: [] }): Contender {
   return {
     name,
     start: (upstream, options) =>
@@ -39,7 +46,7 @@ function larderFrom(entry: string, name = 'Larder'): Contender {
         const serve = ['serve', ...(await larderArguments(place))]
         return {
           program: 'node',
-          arguments: [...profiling(), '--max-semi-space-size=1', entry, ...serve],
+          arguments: [...profiling(), ...flags, entry, ...serve],
           environment: { MALLOC_ARENA_MAX: '1', ...larderEnvironment(upstream, options) },
         }
       }),

@@ -1,4 +1,3 @@
-import { errors, jwtVerify, SignJWT } from 'jose'
 import { fingerprintOf, type Users } from './htpasswd.ts'
 import { actions, anyone, type Scope, type Who } from './policy.ts'
 import { keyId, type SigningKey } from './signing-key.ts'
@@ -41,6 +40,7 @@ export class Tokens {
 
   /** `who`: somebody who has just shown a password, or anyone. */
   async issue(who: Who, scopes: readonly Scope[]): Promise<Token> {
+    const { SignJWT } = await jose()
     const issuedAt = new Date()
     const access = scopes.map(({ repository, actions: allowed }) => ({
       type: 'repository',
@@ -64,6 +64,7 @@ export class Tokens {
   /** Whose token it is; undefined where it is none of ours, or is not good any more. */
   async bearerOf(text: string): Promise<Who | undefined> {
     if (text.length > longestToken) return undefined
+    const { errors, jwtVerify } = await jose()
     try {
       const { payload } = await jwtVerify(text, this.#options.key.public, {
         algorithms: [algorithm],
@@ -81,6 +82,11 @@ export class Tokens {
       throw error
     }
   }
+}
+
+/** 2 MB that only who pushes or logs in needs. */
+function jose() {
+  return import('jose')
 }
 
 /** As `issue` wrote them. */

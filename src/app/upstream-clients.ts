@@ -61,13 +61,14 @@ async function wayTo(
   { config, version }: AppOptions,
   { pieces, names, lineUse, certificates, proxies }: Ways,
 ): Promise<Omit<TransportOptions, 'upstream'>> {
+  const own = ca === undefined ? undefined : certificates.secureContext(await readFile(ca, 'utf8'))
   return {
     url: new URL(url),
     redirects,
     pieces,
     names,
     lineUse,
-    secureContext: certificates.secureContext(ca === undefined ? undefined : await readFile(ca, 'utf8')),
+    secureContext: () => own ?? certificates.secureContext(),
     proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
     stallMs: config.limits.stall,
     patienceMs: config.limits.patience,

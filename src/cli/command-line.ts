@@ -6,4 +6,6 @@ export interface CommandLine extends Omit<ConfigCommandIo, 'setExitCode'> {
   readonly arguments: readonly string[]
   /** Aborts when the process is asked to stop. */
   readonly stop: AbortSignal
+  /** Called once all is loaded and what has to be done once is done. */
+  readonly onStarted?: () => void
 }

@@ -5,8 +5,6 @@ import { type LoadedConfig, loadConfig } from '../config/load.ts'
 import { ConfigError, type ConfigProblem } from '../config/problems.ts'
 import { keysAt, lists, settingAt, settings } from '../config/settings.ts'
 import { pathOf, put, valueAt } from '../yaml/value-tree.ts'
-import { withComments } from '../yaml/write-yaml.ts'
-import { configJsonSchemaText } from './config-schema.ts'
 import { exitCodes } from './exit-codes.ts'
 
 /** What a command sees of the process. */
@@ -42,7 +40,10 @@ export function configCommand(io: ConfigCommandIo): Command {
     .action((_options, self: Command) => show(io, self.optsWithGlobals()))
   subcommand(command, 'schema')
     .description('print the JSON Schema of mirror.yml, for editors')
-    .action(() => void io.stdout.write(configJsonSchemaText()))
+    .action(async () => {
+      const { configJsonSchemaText } = await import('./config-schema.ts')
+      io.stdout.write(configJsonSchemaText())
+    })
   subcommand(command, 'env')
     .description('list the environment variables')
     .action(() => void io.stdout.write(variableTable()))
@@ -107,6 +108,7 @@ async function show(io: ConfigCommandIo, options: Options): Promise<void> {
       return [name, source === 'environment' ? `${where} (environment)` : (where ?? source)]
     }),
   )
+  const { withComments } = await import('../yaml/write-yaml.ts')
   io.stdout.write(
     `# ${loaded.file ?? `no configuration file: looked for ${loaded.searched.join(', ')}`}\n${withComments(values, comments)}`,
   )

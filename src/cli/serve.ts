@@ -38,6 +38,7 @@ export async function serve(line: CommandLine, options: ServeOptions): Promise<v
   // What was logged last is read as well, by whoever reads.
   log.defer(() => new Promise<void>((resolve) => logger.flush(() => resolve())))
   await using app = await createApp({ config, logger, environment, version: options.version })
+  line.onStarted?.()
   const ports = await app.listen()
   const machine = thisMachine(environment)
   stderr.write(await welcome({ loaded, ports, version: options.version, machine }))

@@ -12,8 +12,15 @@ export interface FolderOptions {
   readonly json?: boolean
 }
 
+interface FolderCommand {
+  readonly name: string
+  readonly description: string
+  /** See `CommandLine`: it may run for hours. */
+  readonly onStarted?: (() => void) | undefined
+}
+
 /** Adds a command on a data folder, with the options that all of these have. */
-export function folderCommand(program: Command, name: string, description: string): Command {
+export function folderCommand(program: Command, { name, description, onStarted }: FolderCommand): Command {
   return program
     .command(name)
     .description(description)
@@ -21,6 +28,7 @@ export function folderCommand(program: Command, name: string, description: strin
     .option('--data <folder>', 'the data folder (storage.dir)')
     .option('--json', 'print one JSON document')
     .allowExcessArguments(false)
+    .hook('preAction', () => onStarted?.())
 }
 
 /** The configuration, warnings about which go to stderr as the log does: stdout is for the result. Throws ConfigError. */

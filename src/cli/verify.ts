@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { type DamagedBlob, type Verified, verifyFolder } from '../app/verification.ts'
+import type { DamagedBlob, Verified } from '../app/verification.ts'
 import { createApp } from '../app.ts'
 import type { Digest } from '../oci/digest.ts'
 import { humanBytes } from '../units/human.ts'
@@ -14,6 +14,7 @@ export interface VerifyCommandIo extends ConfigCommandIo {
   readonly version: string
   /** Aborts when the process is asked to stop. */
   readonly stop: AbortSignal
+  readonly onStarted?: () => void
   /** Milliseconds between two lines about how far it is. */
   readonly progressMs?: number
 }
@@ -32,7 +33,8 @@ const defaultProgressMs = 10_000
  * exit code is 12 where something is damaged, and stays so. Throws as `createApp` does.
  */
 export function addVerify(program: Command, io: VerifyCommandIo): void {
-  folderCommand(program, 'verify', 'compare what is stored with its digests, also while the mirror runs')
+  const description = 'compare what is stored with its digests, also while the mirror runs'
+  folderCommand(program, { name: 'verify', description, onStarted: io.onStarted })
     .option('--repair', 'set aside what is damaged and fetch it again, while the mirror is stopped')
     .option('--sample <share>', 'read so many of the blobs, chosen by chance, such as 5%', shareOf)
     .option('--seed <word>', 'the same word chooses the same blobs')
@@ -50,6 +52,7 @@ async function verify(io: VerifyCommandIo, options: Options): Promise<void> {
   let verified: Verified
   let whole: ReadonlySet<Digest> = new Set()
   try {
+    const { verifyFolder } = await import('../app/verification.ts')
     verified = await verifyFolder(folder, asked)
     if (app)
       whole = await app.repair(

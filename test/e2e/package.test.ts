@@ -60,7 +60,7 @@ test('the package: built, packed and unpacked, it has all that it needs and serv
     assert.equal(resolve(unpacked, bin.larder), entry)
     const told = await finish('node', [entry, 'version'], { environment })
     assert.deepEqual(told, { code: 0, stdout: `${version}\n`, stderr: '' })
-    assert.match(await readFile(entry, 'utf8'), /^#!\/usr\/bin\/env -S node /)
+    assert.match(await readFile(entry, 'utf8'), /^#!\/usr\/bin\/env -S MALLOC_ARENA_MAX=1 node\n/)
   })
 
   await t.test('it serves /v2/, and a blob that it fetches', async () => {

@@ -68,11 +68,7 @@ const crowds: Record<string, Crowd> = {
 for (const [what, { connections, requests, addressOf, isCold }] of Object.entries(crowds)) {
   test(`${what} that read nothing: less than 400 MB, others are served, and all is given back`, async (t) => {
     await using hub = await startDockerHub()
-    await using larder = await startLarder({
-      upstreams: [{ name: 'docker.io', url: hub.url }],
-      // As `npm start`, the command and the container have it.
-      environment: { NODE_OPTIONS: '--max-semi-space-size=1' },
-    })
+    await using larder = await startLarder({ upstreams: [{ name: 'docker.io', url: hub.url }] })
     const blob = hub.addBlob('library/app', pseudoRandomBytes(64 * mebibyte, 'big'))
     const path = `/v2/library/app/blobs/${blob.digest}`
     const other = hub.addBlob('library/app', pseudoRandomBytes(10_000, 'other'))

@@ -76,11 +76,12 @@ type Way = {
 }
 
 function wayOf({ ca, proxyEnvironment = {} }: Way) {
+  const context = new Certificates().secureContext(ca)
   return {
     pieces: new Pieces({ isChecked: true }),
     names: new Names(),
     lineUse: new LineUse(),
-    secureContext: new Certificates().secureContext(ca),
+    secureContext: () => context,
     proxies: ProxySettings.fromEnvironment(proxyEnvironment),
   }
 }

@@ -18,7 +18,8 @@ export interface AgentsOptions {
   readonly names: Names
   readonly addresses: AddressPolicy
   readonly proxies: ProxySettings
-  readonly secureContext: SecureContext
+  /** Asked for with the first connection that needs one: the authorities take 4 MB. */
+  readonly secureContext: () => SecureContext
   /** Milliseconds in which a tunnel must open, and in which a TLS handshake must end. */
   readonly stallMs: number
   readonly userAgent: string
@@ -200,7 +201,7 @@ export class Agents implements Disposable {
   ): Socket {
     const agent = protocol === 'https:' ? this.https : this.http
     const { createConnection } = protocol === 'https:' ? https.Agent.prototype : http.Agent.prototype
-    const { secureContext } = this.#options
+    const secureContext = protocol === 'https:' ? this.#options.secureContext() : undefined
     const settings = { ...args, secureContext, path: null, lookup: undefined, autoSelectFamily: false }
     const connect = (more: object) =>
       createConnection.call(agent, { ...settings, ...more } as never) as Socket

@@ -25,7 +25,7 @@ export interface TransportOptions {
   readonly names: Names
   readonly lineUse: LineUse
   /** The authorities that are trusted. */
-  readonly secureContext: SecureContext
+  readonly secureContext: () => SecureContext
   readonly proxies: ProxySettings
   /** The only hosts, besides its own, that it may send us to (`upstreams[].redirects`); undefined: any public one. */
   readonly redirects?: readonly string[] | undefined

@@ -1,5 +1,7 @@
-import { getDomain } from 'tldts'
+import { createRequire } from 'node:module'
 import { isListed } from '../../names/realm.ts'
+
+const require = createRequire(import.meta.url)
 
 /**
  * Parses the realm of a challenge and tells whether it may be asked for a token: it lies on the upstream's own
@@ -16,12 +18,14 @@ export function acceptRealm(
   if (!url || url.username || url.password || url.hash) return undefined
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && upstream.protocol === 'http:'))
     return undefined
-  const isAtHome = url.hostname === upstream.hostname || sharesDomain(url, upstream)
-  return isAtHome || listed.some((entry) => isListed(url, entry)) ? url : undefined
+  const isNamed = url.hostname === upstream.hostname || listed.some((entry) => isListed(url, entry))
+  return isNamed || sharesDomain(url, upstream) ? url : undefined
 }
 
 /** IP addresses have no registrable domain, and public suffixes (github.io) count as such. */
 function sharesDomain(one: URL, other: URL): boolean {
+  // The list of public suffixes is 2 MB, and most registries answer for themselves or have their realm listed.
+  const { getDomain }: typeof import('tldts') = require('tldts')
   const domain = getDomain(one.hostname, { allowPrivateDomains: true })
   return domain !== null && domain === getDomain(other.hostname, { allowPrivateDomains: true })
 }
