@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PowerCutDisk } from '../storage/power-cut-disk.ts'
 import { brokenPromises } from './checks.ts'
@@ -61,6 +61,7 @@ export async function torturedByPowerCuts(
         mayWork = Promise.withResolvers()
         // What was begun after that may have come to the disk before the cut, or not.
         for (const [n, { shelf }] of promised.entries()) shelf.forget(clients[n]?.shelf.touched ?? new Set())
+        await forgetBoot(join(cutFolder, 'larder', 'partial'))
         const startedAt = performance.now()
         await using larder = await openLarder(join(cutFolder, 'larder'), {
           upstream: hub.url,
@@ -79,4 +80,14 @@ export async function torturedByPowerCuts(
     await Promise.all(working)
   }
   return { problems, startsMs, counts: countsOf(clients, [puller]) }
+}
+
+/** After a cut of the power there is another boot, and here it is the same one: nothing may be taken for written under it. */
+async function forgetBoot(partials: string): Promise<void> {
+  // A cut may have come before the folder was on the disk.
+  const names = await readdir(partials).catch(() => [])
+  for (const path of names.filter((name) => name.endsWith('.journal')).map((name) => join(partials, name))) {
+    const lines = (await readFile(path, 'utf8')).split('\n')
+    await writeFile(path, lines.filter((line) => !line.startsWith('boot ')).join('\n'))
+  }
 }
