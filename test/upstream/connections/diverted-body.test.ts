@@ -181,7 +181,7 @@ for (const tls of [undefined, certificate]) {
       tls,
     )
     const pieces = new Pieces({ isChecked: true })
-    const transport = transportTo(t, server.url.href, { ca: certificate.cert, stallMs: 150, pieces })
+    const transport = transportTo(t, server.url.href, { ca: certificate.cert, stallMs: 1000, pieces })
     const parts = (await ask(transport, server)).lent()
     let received = (await parts.next()).value?.length ?? 0
     let before = -1
@@ -191,7 +191,7 @@ for (const tls of [undefined, certificate]) {
         before = sent
         return isAtRest
       },
-      { intervalMs: 400 },
+      { intervalMs: 1100, timeoutMs: 20_000 },
     )
     assert.ok(sent < size / 2, `${sent} bytes sent`)
     assert.ok(pieces.inUse <= 7 * 512 * 1024, `${pieces.inUse} bytes in use`)
