@@ -13,4 +13,7 @@ for (const { cache, count, what } of [
     const report = await torturedByPulls({ folder: await storageFolder(t), seed: seedOf(t), count, cache })
     tellPulls(t, report)
     assert.deepEqual(report.problems, [])
+    const { clients, faults } = report
+    assert.ok(clients.whole > 0 && clients.ranges > 0 && clients.left > 0)
+    assert.ok(Object.keys(faults).length > 3)
   })
