@@ -31,12 +31,17 @@ type Incoming = (response: ParsedMessage, shouldKeepAlive: boolean) => number
  */
 export function takeOver(sent: ClientRequest, { isWanted, onTaken }: TakeoverOptions): void {
   let wanted: { readonly response: IncomingMessage; readonly staysOpen: boolean } | undefined
+  let hasAnswer = false
   sent.once('socket', () => {
     const { parser } = sent as { parser?: { onIncoming?: Incoming } }
     const incoming = parser?.onIncoming
     if (!parser || typeof incoming !== 'function') return
     parser.onIncoming = function (response, shouldKeepAlive) {
-      if (wanted || response.upgrade || !isWanted(response))
+      // There is one answer to a request, after those that are only information (RFC 9110 15.2): what comes behind it
+      // answers nothing, and Node's client closes the connection.
+      const isFirst = !hasAnswer
+      hasAnswer ||= (response.statusCode ?? 0) >= 200
+      if (!isFirst || response.upgrade || !isWanted(response))
         return incoming.call(this, response, shouldKeepAlive)
       wanted = { response, staysOpen: shouldKeepAlive }
       response.upgrade = true

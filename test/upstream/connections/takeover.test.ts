@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
-import { type ClientRequest, request } from 'node:http'
+import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:http'
 import { test } from 'node:test'
 import { type TakenAnswer, takeOver } from '../../../src/upstream/connections/takeover.ts'
 import { rawServer } from './raw-server.ts'
@@ -53,3 +53,26 @@ test('without a parser that tells of heads nothing is taken over', () => {
     assert.deepEqual(sent.parser, parser)
   }
 })
+
+for (const [what, first] of [
+  ['a small answer', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc'],
+  ['a chunked one', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'],
+  ['a refusal', 'HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nabc'],
+  [
+    'information and an answer',
+    'HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 3\r\n\r\nabc',
+  ],
+] as const) {
+  test(`a second answer behind ${what} takes nothing over, and ends the connection`, async (t) => {
+    const second = `HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n${'x'.repeat(1000)}`
+    const server = await rawServer(t, ({ socket }) => socket.write(first + second))
+    const sent = request(server.url, { agent: new Agent({ keepAlive: true }) }).end()
+    const isWanted = ({ headers }: IncomingMessage) => headers['content-length'] === '3000000'
+    takeOver(sent, { isWanted, onTaken: () => assert.fail('it is taken over') })
+    const closed = once(sent, 'close')
+    const [response] = await once(sent, 'response')
+    assert.equal((await response.toArray()).toString(), 'abc')
+    await closed
+    assert.equal(sent.socket?.destroyed, true)
+  })
+}
