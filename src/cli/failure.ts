@@ -2,8 +2,10 @@ import { existsSync } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { constants } from 'node:os'
 import { dirname } from 'node:path'
+import { inspect } from 'node:util'
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config/problems.ts'
+import { redactText } from '../logging/redact.ts'
 import type { CommandLine } from './command-line.ts'
 import { problemLines } from './config.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -48,7 +50,7 @@ export async function tellFailure(error: unknown, { stderr, environment }: Comma
   const failure: Failure = error instanceof Error ? error : new Error(String(error))
   const { exitCode, text } = await adviceFor(failure)
   stderr.write(`larder: ${failure.message}\n${text}\n`)
-  if (environment.LARDER_DEBUG) stderr.write(`${failure.stack}\n`)
+  if (environment.LARDER_DEBUG) stderr.write(`${redactText(inspect(failure))}\n`)
   return exitCode
 }
 
