@@ -11,7 +11,7 @@ export interface PiecesOptions {
 }
 
 /** Bytes. Large enough that a call into the kernel or the thread pool costs nothing beside the bytes. */
-const sizes = { large: 512 * 1024, small: 64 * 1024 } as const
+const sizes = { large: 1024 * 1024, small: 64 * 1024 } as const
 const defaultCapacity = 8 * 1024 * 1024
 const defaultIdleMs = 30_000
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { LentBytes } from '../../src/flow/lent-bytes.ts'
 import { Pieces } from '../../src/flow/pieces.ts'
 
-const large = 512 * 1024
+const large = 1024 * 1024
 
 test('a piece is used again when the last hold of a part of it has ended, not before', () => {
   using pieces = new Pieces({ isChecked: true })

@@ -20,7 +20,7 @@ import { until } from '../support/settle.ts'
 import { mebibyte } from './request-log-fixture.ts'
 
 const content = pseudoRandomBytes(3 * mebibyte, 'lent')
-const pieceSize = 512 * 1024
+const pieceSize = 1024 * 1024
 const broken = new Error('broken')
 
 /** A reader that lends pieces of the content as they would lie in memory, where `isHeld` says so; all is checked at the end. */

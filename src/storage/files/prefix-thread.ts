@@ -33,7 +33,7 @@ export interface PrefixThreadOptions {
 }
 
 /** Where a line is slow nobody waits for a hash, and another thread is memory for nothing. */
-const defaults = { idleMs: 10_000, busyFrom: 0.5, leastBytes: 4 * 1024 * 1024 } as const
+const defaults = { idleMs: 60_000, busyFrom: 0.5, leastBytes: 4 * 1024 * 1024 } as const
 /** Bytes of a file of which too much would be hashed twice. */
 const mostBytes = 16 * 1024 * 1024
 /** Of its heap, in MiB: left to itself this part grows to several times what it needs. */

@@ -194,7 +194,7 @@ for (const tls of [undefined, certificate]) {
       { intervalMs: 1100, timeoutMs: 20_000 },
     )
     assert.ok(sent < size / 2, `${sent} bytes sent`)
-    assert.ok(pieces.inUse <= 7 * 512 * 1024, `${pieces.inUse} bytes in use`)
+    assert.ok(pieces.inUse <= 7 * 1024 * 1024, `${pieces.inUse} bytes in use`)
     for await (const lent of parts) received += lent.length
     assert.equal(received, size)
   })

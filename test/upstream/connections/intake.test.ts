@@ -5,7 +5,7 @@ import { Pieces } from '../../../src/flow/pieces.ts'
 import { Intake, type IntakeOptions } from '../../../src/upstream/connections/intake.ts'
 import { pseudoRandomBytes } from '../../support/images.ts'
 
-const pieceSize = 512 * 1024
+const pieceSize = 1024 * 1024
 
 function intakeOf(options: Partial<IntakeOptions> = {}) {
   const pieces = new Pieces({ isChecked: true })
