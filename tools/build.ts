@@ -43,7 +43,11 @@ function isBuiltFrom(sources: string): boolean {
 
 /** Throws where it cannot be built; what lies in `dist/` is then as it was. */
 function build(sources: string): void {
-  if (!existsSync(compiler)) throw new Error('the compiler is not installed, which "npm ci" does')
+  if (!existsSync(compiler)) {
+    throw new Error(
+      'the compiler is not installed. It is a development dependency: "npm ci --include=dev" installs these',
+    )
+  }
   // As deep as dist/, for the paths in the source maps.
   const fresh = mkdtempSync(join(project, 'dist-'))
   try {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { neededNode, tooOld } from '../../src/cli/node-version.ts'
 import { type Finished, finish } from '../support/child-process.ts'
 import { meets } from '../support/programs.ts'
 import { scratchFolder } from './support/scratch-folder.ts'
@@ -106,5 +107,39 @@ test('sources without the compiler: it says what to do', async (t) => {
   await rm(join(folder, 'node_modules'))
   const { code, stdout, stderr } = await npm('start')
   assert.deepEqual([code, stdout], [1, ''])
-  assert.match(stderr, /dist\/ could not be built: the compiler is not installed, which "npm ci" does\n$/)
+  assert.match(
+    stderr,
+    /dist\/ could not be built: the compiler is not installed\. .*"npm ci --include=dev" installs these\n$/,
+  )
+})
+
+test('a Node that is too old, built or not: it says so as the program itself does, with exit code 2', async (t) => {
+  if (!isReady(t)) return
+  await using scratch = await scratchFolder()
+  const { folder, put, npm } = await smallProject(scratch.path)
+  await npm('run', 'build')
+  for (const version of ['v20.20.2', 'v24.9.0', 'v24.14.0', 'v24.14.1', 'v25.0.0-nightly']) {
+    await put('old.cjs', `Object.defineProperty(process, 'version', { value: '${version}' })\n`)
+    const needsNode = ['-r', './old.cjs', '-r', './tools/needs-node.cjs', '--eval', '']
+    const told = await finish('node', needsNode, { workingDirectory: folder })
+    const [sentence] = tooOld(version)?.split('\n') ?? []
+    assert.deepEqual([told.code, told.stderr.split('\n')[0]], sentence ? [2, sentence] : [0, ''], version)
+  }
+  // No TypeScript either: what is said is said before any is loaded.
+  await put('old.cjs', "Object.defineProperty(process, 'version', { value: 'v20.20.2' })\n")
+  const environment = { HOME: scratch.path, NODE_OPTIONS: '--no-experimental-strip-types' }
+  const scripts = ['start', 'larder', 'build'] as const
+  const { scripts: commands } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+  for (const name of scripts) {
+    commands[name] = commands[name].replaceAll('node -r', 'node -r ./old.cjs -r')
+  }
+  await put(
+    'package.json',
+    JSON.stringify({ engines: { node: `>=${neededNode}` }, type: 'module', scripts: commands }),
+  )
+  for (const name of scripts) {
+    const told = await finish('npm', ['run', '--silent', name], { environment, workingDirectory: folder })
+    assert.deepEqual([told.code, told.stdout], [2, ''], name)
+    assert.match(told.stderr, /^larder: needs Node .*\n.*"npm ci --include=dev" installs\n$/)
+  }
 })
