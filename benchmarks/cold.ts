@@ -74,12 +74,14 @@ export const cold: Benchmark = {
       measured.push(...(await pullsOf(one, { size, runs }, setting, upstream)))
     }
     if (isChosen(crowd.row)) measured.push(...(await crowdOf(crowdSize, setting, upstream)))
-    return targetTable(contenders, measured, [
-      `${runs} blobs of ${size / megabyte} MB for each figure, in turn, each like no other, after one that is not counted and whose digest is compared: median, and lowest to highest.`,
+    const blobs = runs === 1 ? 'One blob' : `${runs} blobs`
+    const notes = [
+      `${blobs} of ${size / megabyte} MB for each figure, in turn, each like no other, after one that is not counted and whose digest is compared: median, and lowest to highest.`,
       'GB are those of the blob, however many clients want it. Processor time is that of the server alone, until it has done nothing for a while: docker-registry fetches and stores every blob a second time behind the backs of its clients.',
       'Peak memory: the most that the server held during a pull.',
       `100 clients: one blob of ${crowdSize / megabyte} MB, one run, a new server. At rest: ${restMs / 1000} s after the server answered, Larder started by \`npm start\`.`,
-    ])
+    ]
+    return targetTable(contenders, measured, notes, { isJudged: !isQuick })
   },
 }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Contender, larder, otherBuild } from './support/contenders.ts'
+import { buildLarder, type Contender, larder, otherBuild } from './support/contenders.ts'
 import type { ImageSummary } from './support/hub-control.ts'
 import { HubProcess } from './support/hub-process.ts'
 import { ImageClient } from './support/image-client.ts'
@@ -61,6 +61,7 @@ try {
 }
 
 async function main(): Promise<void> {
+  await buildLarder()
   const contenders = [larder, ...(values.against === undefined ? [] : [otherBuild(values.against)])]
   await using parts = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'larder-line-'))

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Contender, dockerRegistryVersion } from './support/contenders.ts'
+import { buildLarder, type Contender, dockerRegistryVersion } from './support/contenders.ts'
 import { fillDockerRegistry, fillLarder, type ListFilling, namesOf, tagged } from './support/list-filling.ts'
 import { describeMachine, writeResults } from './support/report.ts'
 import { ServerProcess } from './support/server-process.ts'
@@ -29,6 +29,7 @@ interface Listing extends Pick<Contender, 'name'> {
 }
 
 async function main(filling: ListFilling, isWritten: boolean): Promise<void> {
+  await buildLarder()
   await using parts = new AsyncDisposableStack()
   const version = await dockerRegistryVersion()
   tell('filling')

@@ -1,6 +1,12 @@
 import { parseArgs } from 'node:util'
 import { inTurn, type Setting } from './support/benchmark.ts'
-import { type Contender, dockerRegistryAlone, dockerRegistryVersion, larder } from './support/contenders.ts'
+import {
+  buildLarder,
+  type Contender,
+  dockerRegistryAlone,
+  dockerRegistryVersion,
+  larder,
+} from './support/contenders.ts'
 import { push } from './support/push-load.ts'
 import { describeMachine, writeResults } from './support/report.ts'
 import { type ComparedRow, compare, markdown } from './support/table.ts'
@@ -40,6 +46,7 @@ if (values.help) process.stdout.write(`usage: ${usage}\n`)
 else await main(values.quick ?? false, values.quick ? 1 : Number(values.runs), values.write ?? false)
 
 async function main(isQuick: boolean, runs: number, isWritten: boolean): Promise<void> {
+  await buildLarder()
   const version = await dockerRegistryVersion()
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort())

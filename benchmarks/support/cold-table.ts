@@ -12,24 +12,30 @@ export interface Measured {
   readonly target?: { readonly own: Bound } | { readonly ofDockerRegistry: Bound }
 }
 
-/** A table of medians with the range of what they are the medians of, and of targets with what became of them. */
+/** A table of medians with the range of what they are the medians of, and, unless told otherwise, of targets with what became of them. */
 export function targetTable(
   contenders: readonly Contender[],
   measured: readonly Measured[],
   notes: readonly string[],
+  { isJudged = true }: { isJudged?: boolean } = {},
 ): Table {
   const names = contenders.map(({ name }) => name)
   const isCompared = names.includes(dockerRegistry.name)
   const ratioHead = isCompared ? [`of ${dockerRegistry.name}'s`] : []
   return {
-    head: ['what', 'measured', ...names, ...ratioHead, 'to reach'],
+    head: ['what', 'measured', ...names, ...ratioHead, ...(isJudged ? ['to reach'] : [])],
     notes,
     rows: measured.map((one) => {
       const values = names.map((name) => one.values.get(name) ?? [])
       const own = median(values[0] ?? [])
       const ratio = own / median(one.values.get(dockerRegistry.name) ?? [])
       const cells = values.map((all) => showRange(all, one.show))
-      return [...one.label, ...cells, ...(isCompared ? [showRatio(ratio)] : []), verdict(one, own, ratio)]
+      return [
+        ...one.label,
+        ...cells,
+        ...(isCompared ? [showRatio(ratio)] : []),
+        ...(isJudged ? [verdict(one, own, ratio)] : []),
+      ]
     }),
   }
 }

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { run } from '../../test/support/child-process.ts'
 import { pathOf } from '../../test/support/programs.ts'
@@ -20,7 +20,12 @@ interface UpstreamOptions {
 
 const project = join(import.meta.dirname, '../..')
 
-/** As the container has it: built. */
+/** Builds `dist/` where it is not what the sources are. Rejects with what is wrong with them. */
+export async function buildLarder(): Promise<void> {
+  await run('node', [join(project, 'tools/build.ts'), '--if-stale'])
+}
+
+/** Built: after `buildLarder`. */
 export const larder = larderFrom(join(project, 'dist/main.js'))
 
 /** Of a clone that nothing has been built in yet. */
@@ -28,26 +33,22 @@ export const larderFromSources = larderFrom(join(project, 'src/main.ts'))
 
 /** What was built from another state of the sources, to be compared with this one. `entry`: its `dist/main.js`. */
 export function otherBuild(entry: string): Contender {
-  // What the container gave it until it had flags of its own.
-  return larderFrom(resolve(entry), { name: 'other build', flags: ['--max-semi-space-size=1'] })
+  return larderFrom(resolve(entry), 'other build')
 }
 
-interface Started {
-  readonly name: string
-  /** Of Node. */
-  readonly flags: readonly string[]
-}
-
-function larderFrom(entry: string, { name, flags }: Started = { name: 'Larder', flags: [] }): Contender {
+/** With the environment and the flags of Node that its own `npm start` gives it. */
+function larderFrom(entry: string, name = 'Larder'): Contender {
   return {
     name,
     start: (upstream, options) =>
       ServerProcess.start(async (place) => {
+        const manifest = JSON.parse(await readFile(join(entry, '../../package.json'), 'utf8'))
+        const { environment, flags } = readStart(manifest.scripts.start)
         const serve = ['serve', ...(await larderArguments(place))]
         return {
           program: 'node',
           arguments: [...profiling(), ...flags, entry, ...serve],
-          environment: { MALLOC_ARENA_MAX: '1', ...larderEnvironment(upstream, options) },
+          environment: { ...environment, ...larderEnvironment(upstream, options) },
         }
       }),
     byNpm: {
@@ -59,6 +60,24 @@ function larderFrom(entry: string, { name, flags }: Started = { name: 'Larder', 
         })),
     },
   }
+}
+
+interface Start {
+  readonly environment: Readonly<Record<string, string>>
+  /** Of Node. */
+  readonly flags: readonly string[]
+}
+
+/** What a `start` script gives to the program, such as `... exec env A=1 node --flag dist/main.js serve`. Throws where it starts none. */
+export function readStart(script: string): Start {
+  const found = /\bexec (?:env )?((?:\w+=\S+ )*)node ((?:-\S+ )*)\S+ serve$/.exec(script)
+  if (!found) throw new Error(`there is no program in the start script: ${script}`)
+  const [variables, flags] = found.slice(1).map((words) => words.split(' ').filter(Boolean))
+  const pairs = variables?.map((word): [string, string] => {
+    const at = word.indexOf('=')
+    return [word.slice(0, at), word.slice(at + 1)]
+  })
+  return { environment: Object.fromEntries(pairs ?? []), flags: flags ?? [] }
 }
 
 async function larderArguments({ port, directory }: Place): Promise<string[]> {

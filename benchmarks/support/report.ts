@@ -9,6 +9,9 @@ interface Compared {
   readonly dockerRegistryVersion: string | undefined
 }
 
+/** Said beside what `--quick` measures. */
+export const withoutMeaning = 'Quick: figures without meaning.'
+
 /** One paragraph: when and on what it was measured, without the machine's name. */
 export function describeMachine(compared?: Compared): string {
   const processors = cpus()

@@ -46,3 +46,10 @@ test('without docker-registry there is nothing to be a multiple of, and no verdi
   assert.deepEqual(table.head, ['what', 'measured', 'Larder', 'to reach'])
   assert.deepEqual(table.rows, [['one', 'CPU', '2.0', '']])
 })
+
+test('what is not judged has no column of targets', () => {
+  const measured: Measured[] = [{ label: ['one', 'CPU'], values, show, target: { own: { atMost: 2.9 } } }]
+  const table = targetTable(contenders, measured, [], { isJudged: false })
+  assert.deepEqual(table.head, ['what', 'measured', 'Larder', 'docker-registry', "of docker-registry's"])
+  assert.deepEqual(table.rows, [['one', 'CPU', '3.0 (2.0-9.0)', '6.0', '0.50x']])
+})
