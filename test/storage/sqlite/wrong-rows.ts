@@ -8,8 +8,8 @@ export const wrongRows = {
     SELECT 1 FROM holding WHERE holding.digest = manifest.digest AND media_type IS NOT NULL)`,
   'a reference of no manifest': `SELECT hex(target) FROM reference WHERE NOT EXISTS (SELECT 1 FROM holding
     WHERE holding.repository = reference.repository AND digest = reference.manifest)`,
-  'idle though needed, or a manifest': `SELECT hex(digest) FROM holding WHERE idle_since IS NOT NULL AND (media_type IS NOT NULL
-    OR EXISTS (SELECT 1 FROM reference WHERE reference.repository = holding.repository AND target = digest AND kind <> 'subject'))`,
+  'idle though needed': `SELECT hex(digest) FROM holding WHERE idle_since IS NOT NULL
+    AND EXISTS (SELECT 1 FROM reference WHERE reference.repository = holding.repository AND target = digest AND kind <> 'subject')`,
   'local, without need, and never idle': `SELECT hex(digest) FROM holding WHERE idle_since IS NULL AND local_at IS NOT NULL
     AND media_type IS NULL AND NOT EXISTS (
       SELECT 1 FROM reference WHERE reference.repository = holding.repository AND target = digest AND kind <> 'subject')`,
