@@ -121,8 +121,8 @@ class Pulls {
   }
 
   async #pullManifest(plan: PullPlan, { manifest }: TestImage): Promise<void> {
-    const { status } = await pull(this.#url(plan, `manifests/${manifest.digest}`))
-    assert.equal(status, 200)
+    const { status, text } = await pull(this.#url(plan, `manifests/${manifest.digest}`))
+    assert.equal(status, 200, text)
   }
 
   async #playClient(client: ClientPlan, { plan, blob, stage }: Play): Promise<string[]> {
