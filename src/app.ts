@@ -142,7 +142,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     new Blobs({
       limits,
       store,
-      pieces: ways.pieces,
+      pieces,
       records: catalog,
       rate,
       retries: config.limits.retries,

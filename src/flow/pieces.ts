@@ -17,7 +17,7 @@ const defaultIdleMs = 30_000
 
 /**
  * Recycled memory for bytes on their way. A chunk that comes from a socket in memory of its own is external to the heap of
- * V8, which starts a full collection for every few megabytes of them (docs/decisions). One for the whole process.
+ * V8, which starts a full collection for every few megabytes of them (docs/decisions/0047). One for the whole process.
  */
 export class Pieces implements Disposable {
   readonly #capacity: number

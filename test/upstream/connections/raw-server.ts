@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Certificate } from '../fixtures.ts'
@@ -59,13 +59,18 @@ export async function rawServer(
     plain.on('error', () => {})
     plains.unshift(plain)
   })
+  const port = await listenRaw(t, server, plains)
+  const url = new URL(`${tls ? 'https' : 'http'}://127.0.0.1:${port}/`)
+  return { url, port, connections: () => connections, open: () => open, requests }
+}
+
+/** Listens on this machine until the test ends, which closes `sockets`. Returns the port. */
+export async function listenRaw(t: TestContext, server: Server, sockets: Iterable<Socket>): Promise<number> {
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => {
-    for (const plain of plains) plain.destroy()
+    for (const socket of sockets) socket.destroy()
     server.close()
   })
-  const { port } = server.address() as AddressInfo
-  const url = new URL(`${tls ? 'https' : 'http'}://127.0.0.1:${port}/`)
-  return { url, port, connections: () => connections, open: () => open, requests }
+  return (server.address() as AddressInfo).port
 }

@@ -6,6 +6,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import { SocketTap } from '../../../src/upstream/connections/socket-tap.ts'
 import { until } from '../../support/settle.ts'
 import { collect, selfSigned, transportTo } from '../fixtures.ts'
+import { listenRaw } from './raw-server.ts'
 
 const certificate = await selfSigned('IP:127.0.0.1')
 
@@ -18,13 +19,7 @@ for (const isSecure of [false, true]) {
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly')
     }
     const server = isSecure ? createTlsServer(certificate, speak) : createServer(speak)
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    t.after(() => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-    })
-    const { port } = server.address() as AddressInfo
+    const port = await listenRaw(t, server, sockets)
     const url = new URL(`${isSecure ? 'https' : 'http'}://127.0.0.1:${port}/`)
     const transport = transportTo(t, url.href, { ca: certificate.cert, stallMs: 1000 })
     const response = await transport.request({ method: 'GET', url })

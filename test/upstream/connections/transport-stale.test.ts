@@ -9,6 +9,7 @@ import type { RepositoryName } from '../../../src/oci/repository-name.ts'
 import { buildImage } from '../../support/images.ts'
 import { clientOf, collect, failsWith, listen, selfSigned, transportTo } from '../fixtures.ts'
 import { forwardProxy } from './forward-proxy.ts'
+import { listenRaw } from './raw-server.ts'
 
 // A router or a balancer on the way forgets a connection that lies idle, and whoever uses it next is reset. Neighbours:
 // a reset, an end, an end of TLS; GET and HEAD; several idle connections at once; behind a tunnel and behind a proxy
@@ -52,13 +53,7 @@ async function briefServer(
   }
   const server = isSecure ? createTlsServer(certificate, serve) : createServer(serve)
   server.on('connection', (socket: Socket) => plain.set(socket.remotePort, socket))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  const { port } = server.address() as AddressInfo
+  const port = await listenRaw(t, server, sockets)
   const url = `${isSecure ? 'https' : 'http'}://127.0.0.1:${port}/`
   return { port, url, requests, connections: () => sockets.length }
 }
