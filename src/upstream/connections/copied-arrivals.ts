@@ -52,8 +52,10 @@ export class CopiedArrivals extends Writable {
     return this.#intake.arrival()
   }
 
+  /** Nobody takes any more: the stream may live on for a while, and its bytes are dropped. */
   leave(): void {
     this.#intake.leave()
+    this.#intake.finish()
   }
 
   /** Nothing more comes; `error` is why, unless the body ends here. */

@@ -71,6 +71,17 @@ test('a taker makes room again', async () => {
   pieces[Symbol.dispose]()
 })
 
+test('what nobody takes any more is given back at once, however long the stream lives on', () => {
+  const pieces = new Pieces({ isChecked: true })
+  const arrivals = arrivalsInto(pieces)
+  arrivals.write(chunkOf(65_536))
+  arrivals.leave()
+  assert.equal(pieces.inUse, 0)
+  arrivals.write(chunkOf(65_536))
+  assert.equal(pieces.inUse, 0)
+  pieces[Symbol.dispose]()
+})
+
 test('after nobody takes any more nothing is held', async () => {
   const pieces = new Pieces({ isChecked: true })
   const arrivals = arrivalsInto(pieces)
