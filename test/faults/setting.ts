@@ -81,6 +81,9 @@ export const diskErrors: DiskErrors = {
   stat: ['EIO'],
 }
 
+/** How much room there is gets asked now and then by the clock: on a slow machine more often than when the fault comes. */
+const mostLooks = 10
+
 /** Every N of what is counted, once and with all behind it, with the errors of its kind in turn. */
 export function* faultsOf(
   counts: Readonly<Partial<Record<Operation, number>>>,
@@ -92,7 +95,8 @@ export function* faultsOf(
     const names = [first, ...others]
     // What is short for a moment is not short for ever.
     const lasting = names.filter((name) => name !== 'EMFILE')
-    for (let nth = 1; nth <= (counts[operation] ?? 0); nth += 1) {
+    const count = Math.min(counts[operation] ?? 0, operation === 'space' ? mostLooks : Number.POSITIVE_INFINITY)
+    for (let nth = 1; nth <= count; nth += 1) {
       yield { operation, error: names[nth % names.length] ?? first, nth, isLasting: false }
       yield { operation, error: lasting[nth % lasting.length] ?? first, nth, isLasting: true }
     }
