@@ -134,6 +134,7 @@ export class Evictor implements AsyncDisposable {
     const startedAt = performance.now()
     let evenFresh = startedAt < this.#onlyFreshUntil
     let turns = order()
+    let hasGiven = false
     await this.#removeStuck()
     while (!this.#stopped.signal.aborted) {
       const demand = await space.demand()
@@ -143,9 +144,14 @@ export class Evictor implements AsyncDisposable {
       const isStuck = this.#stuck.size >= manyStuck
       const batch = isStuck ? [] : await this.#next(turns, demand, evenFresh)
       if (batch.length > 0) {
+        hasGiven = true
         this.#untold.why = demand.why
         await this.#steps.take(batch, (turn) => this.#takeOne(turn))
         if (!demand.isAwaited) await this.#rest(performance.now() - workedFrom)
+      } else if (hasGiven && !isStuck) {
+        // What came since that walk began was not in it: only one that gives nothing says that nothing can go.
+        hasGiven = false
+        turns = order()
       } else if (evenFresh || isStuck) {
         // For whoever waits it may be but too large.
         if (!demand.isAwaited) this.#passed(demand.why)

@@ -164,6 +164,22 @@ test('a limit that was lowered is reached after the start, and pulls do not wait
   assert.equal(blobs.handedThrough, 0)
 })
 
+test('blobs that came after the walk had begun go down to the low-water mark as well', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] })
+  const before = smallCache(t)
+  await pullSome(t, before.blobs, 4)
+  const { store, records } = before
+  await before.blobs[Symbol.asyncDispose]()
+  const leastRecent = records.leastRecent.bind(records)
+  const known = t.mock.method(records, 'leastRecent', leastRecent)
+  // The first walk finds one, and at its end the others are not there yet.
+  known.mock.mockImplementationOnce(async () => leastRecent({ limit: 1 }), 0)
+  known.mock.mockImplementationOnce(async () => [], 1)
+  const { blobs } = smallCache(t, { store, records, limits: { maxBytes: 3 * unit } })
+  await blobs.evictor?.run()
+  assert.equal(store.stored.bytes, 2 * unit)
+})
+
 for (const [jump, ms] of [
   ['ten years ahead', 10 * 365 * 24 * 3_600_000],
   ['ten years back', -10 * 365 * 24 * 3_600_000],
