@@ -95,7 +95,10 @@ export function* faultsOf(
     const names = [first, ...others]
     // What is short for a moment is not short for ever.
     const lasting = names.filter((name) => name !== 'EMFILE')
-    const count = Math.min(counts[operation] ?? 0, operation === 'space' ? mostLooks : Number.POSITIVE_INFINITY)
+    const count = Math.min(
+      counts[operation] ?? 0,
+      operation === 'space' ? mostLooks : Number.POSITIVE_INFINITY,
+    )
     for (let nth = 1; nth <= count; nth += 1) {
       yield { operation, error: names[nth % names.length] ?? first, nth, isLasting: false }
       yield { operation, error: lasting[nth % lasting.length] ?? first, nth, isLasting: true }
