@@ -146,10 +146,10 @@ export async function pullImage(
 /** What is wrong with answers of which each has to be whole and right. */
 export function problemsOfPulls(pulls: readonly { blob: TestBlob; pulled: Pulled }[]): string[] {
   return pulls.flatMap(({ blob, pulled }) => {
-    const { status, isComplete, digest, received, text } = pulled
+    const { status, isComplete, digest, received } = pulled
     if (status === 200 && isComplete && digest === blob.digest) return []
     if (status === 200 && isComplete) return [`WRONG BYTES of ${blob.size}`]
-    return [`${blob.size} bytes: ${status}, ${received} came ${status === 200 ? '' : text}`]
+    return [`${blob.size} bytes: ${status}, ${received} came ${status === 200 ? '' : pulled.text}`]
   })
 }
 

@@ -26,7 +26,7 @@ export type Pulled = {
   readonly firstByteMs: number | undefined
   /** Milliseconds from the request to the end. */
   readonly totalMs: number
-  /** The body of an answer of at most 1 MiB. */
+  /** The body of an answer of at most 1 MiB. Made when somebody reads it: of random bytes that takes long. */
   readonly text: string
 }
 
@@ -70,7 +70,9 @@ export async function pull(url: string, options: PullOptions = {}): Promise<Pull
     isComplete: response.complete,
     firstByteMs,
     totalMs: performance.now() - startedAt,
-    text: Buffer.concat(kept).toString(),
+    get text() {
+      return Buffer.concat(kept).toString()
+    },
   }
 }
 

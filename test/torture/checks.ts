@@ -40,7 +40,8 @@ export async function brokenPromises(
 }
 
 async function statusOf(url: string): Promise<boolean> {
-  const { status, text } = await pullWhole(url)
-  if (status !== 200 && status !== 404) throw new Error(`${url}: ${status} ${text}`)
+  const pulled = await pullWhole(url)
+  const { status } = pulled
+  if (status !== 200 && status !== 404) throw new Error(`${url}: ${status} ${pulled.text}`)
   return status === 200
 }

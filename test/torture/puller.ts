@@ -67,9 +67,10 @@ export class Puller {
   }
 
   async #pull(url: string, blob: TestBlob): Promise<void> {
-    const { status, digest, text } = await pullWhole(url)
+    const pulled = await pullWhole(url)
+    const { status, digest } = pulled
     this.#options.onAnswered()
-    if (status !== 200) this.#options.onProblem(`${url}: ${status} ${text}`)
+    if (status !== 200) this.#options.onProblem(`${url}: ${status} ${pulled.text}`)
     else if (digest !== blob.digest) this.#options.onProblem(`wrong bytes of ${url}`)
   }
 }
