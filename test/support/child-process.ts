@@ -2,6 +2,7 @@ import { type ChildProcess, execFile, fork, type StdioOptions, spawn } from 'nod
 import { once } from 'node:events'
 import { delimiter } from 'node:path'
 import type { Readable } from 'node:stream'
+import { compileCache } from './compile-cache.ts'
 import { memoryChecks } from './memory-checks.ts'
 import {
   describe,
@@ -202,7 +203,7 @@ function located(name: Startable): string {
 
 function spawnSettings({ environment, beside = [], workingDirectory, signal }: RunOptions) {
   const path = [...foldersOf(beside), programPath].join(delimiter)
-  const env = { PATH: path, ...memoryChecks, ...environment }
+  const env = { PATH: path, ...memoryChecks, ...compileCache, ...environment }
   return { env, cwd: workingDirectory ?? '/', killSignal: 'SIGKILL', ...(signal && { signal }) } as const
 }
 

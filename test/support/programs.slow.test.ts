@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { test } from 'node:test'
 import { ChildServer, finish, forkNode, run, type Startable, startInBackground } from './child-process.ts'
+import { compileCache } from './compile-cache.ts'
 import { memoryChecks } from './memory-checks.ts'
 import { goBinary, goFolder, type Launcher, meets, type ProgramName, pathOf, programs } from './programs.ts'
 
@@ -69,14 +70,15 @@ test('a program of the table that this machine does not have: the test is skippe
   assert.equal(skipped.length, 1)
 })
 
-test('what a test starts inherits a PATH, what has memory checked, and nothing else', async (t) => {
+test('what a test starts inherits a PATH, what has memory checked, what was compiled, and nothing else', async (t) => {
   const before = process.env.NODE_EXTRA_CA_CERTS
   t.after(() => setVariable('NODE_EXTRA_CA_CERTS', before))
   process.env.NODE_EXTRA_CA_CERTS = '/nowhere/ca.pem'
   const printed = await run('node', ['--print', 'JSON.stringify(process.env)'], {
     environment: { OWN: 'yes' },
   })
-  assert.deepEqual(JSON.parse(printed), { ...memoryChecks, OWN: 'yes', PATH: JSON.parse(printed).PATH })
+  const { PATH } = JSON.parse(printed)
+  assert.deepEqual(JSON.parse(printed), { ...memoryChecks, ...compileCache, OWN: 'yes', PATH })
 })
 
 test('each program of Go has an exact version, and a folder that tells it', () => {

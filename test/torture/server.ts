@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ForkedNode, forkNode } from '../support/child-process.ts'
+import { compileCache } from '../support/compile-cache.ts'
 
 /** Larders in a process of their own. */
 export interface TortureServer {
@@ -62,7 +63,7 @@ export class TortureServers implements AsyncDisposable {
 
   #load() {
     const child = forkNode(new URL('./server-child.ts', import.meta.url), this.#parameters, {
-      environment: { NODE_COMPILE_CACHE: join(tmpdir(), 'larder-torture-cache') },
+      environment: { NODE_COMPILE_CACHE: join(tmpdir(), 'larder-torture-cache'), ...compileCache },
     })
     return { child, loaded: once(child, 'message') }
   }
