@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 
 /** What a process may have open at a time: files, sockets and what the kernel counts like them. */
 export interface Descriptors {
@@ -14,6 +14,21 @@ export function processDescriptors(): Descriptors {
 }
 
 function ownLimit(): number {
+  return limitByKernel() ?? limitByReport()
+}
+
+/** Linux, at once. */
+function limitByKernel(): number | undefined {
+  try {
+    const [, soft] = /^Max open files +(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    return soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft === undefined ? undefined : Number(soft)
+  } catch {
+    return undefined
+  }
+}
+
+/** Every system; to make the report takes tens of milliseconds, more with each thread. */
+function limitByReport(): number {
   // The report names all addresses that there are connections to, unless it is told not to; @types/node lacks it.
   const report = process.report as typeof process.report & { excludeNetwork: boolean }
   const { excludeNetwork } = report

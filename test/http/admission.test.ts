@@ -276,6 +276,14 @@ test('the pull of a client that was let go says so where it is not whole', () =>
   assert.deepEqual(counted, ['crowd'])
 })
 
+test('what this process may have open is what its report says', () => {
+  const { userLimits } = process.report.getReport() as unknown as {
+    userLimits: { open_files: { soft: number | 'unlimited' } }
+  }
+  const { soft } = userLimits.open_files
+  assert.equal(processDescriptors().limit, soft === 'unlimited' ? Number.POSITIVE_INFINITY : soft)
+})
+
 test('what this process has open is counted, and what it may have', async (t) => {
   const descriptors = processDescriptors()
   const before = descriptors.open()
