@@ -225,7 +225,13 @@ export class CatalogTables {
 
   /** Whether its bytes are kept whoever else needs room. */
   isKept(digest: Digest): boolean {
-    return this.holdersOf(digest).some(isKeeping)
+    return [...this.holdings.values()].some((held) => held.digest === digest && isKeeping(held))
+  }
+
+  /** All digests of which that is true. */
+  keptDigests(): Set<Digest> {
+    const keeping = [...this.holdings.values()].filter(isKeeping)
+    return new Set(keeping.map(({ digest }) => digest))
   }
 
   /** Removes the record of bytes, which may go then. False where there is none. */

@@ -57,8 +57,9 @@ export class MemoryBlobStore implements BlobStore {
   }
 
   get stored(): StoredTotal {
-    const sizes = [...this.#blobs.values()].map(({ file }) => file.present.total)
-    return { bytes: sizes.reduce((sum, size) => sum + size, 0), blobs: sizes.length }
+    let bytes = 0
+    for (const { file } of this.#blobs.values()) bytes += file.present.total
+    return { bytes, blobs: this.#blobs.size }
   }
 
   get partials(): Partials {

@@ -205,11 +205,14 @@ export class MemoryCatalog implements Catalog {
   }
 
   async usage(): Promise<Usage> {
-    const totalOf = (isKept: boolean) => {
-      const rows = [...this.tables.blobs.values()].filter((row) => this.tables.isKept(row.digest) === isKept)
-      return { blobs: rows.length, bytes: rows.reduce((sum, { size }) => sum + size, 0) }
+    const kept = this.tables.keptDigests()
+    const totals = { cached: { blobs: 0, bytes: 0 }, kept: { blobs: 0, bytes: 0 } }
+    for (const { digest, size } of this.tables.blobs.values()) {
+      const total = totals[kept.has(digest) ? 'kept' : 'cached']
+      total.blobs += 1
+      total.bytes += size
     }
-    return { cached: totalOf(false), kept: totalOf(true) }
+    return totals
   }
 
   async idle(before: number, { after, limit }: PageOf<IdleContent>): Promise<IdleContent[]> {
@@ -226,10 +229,11 @@ export class MemoryCatalog implements Catalog {
     after,
     limit,
   }: Parameters<Catalog['leastRecent']>[0]): Promise<CachedBlob[]> {
+    const kept = this.tables.keptDigests()
     return this.tables
       .blobsBefore('usedAt', before)
       .filter((row) => after === undefined || by<typeof after>('usedAt', 'digest')(row, after) > 0)
-      .filter(({ digest }) => !this.tables.isKept(digest))
+      .filter(({ digest }) => !kept.has(digest))
       .slice(0, limit)
       .map(({ digest, size, usedAt, mtime }) => ({ digest, size, usedAt, fetchedAt: mtime }))
   }
