@@ -14,6 +14,7 @@ export const longest = [
   'test/e2e/conformance.test.ts',
   'test/storage/sqlite/catalog-foreign.test.ts',
   'test/faults/pull.test.ts',
+  'test/http/damaged-blobs.test.ts',
   'test/faults/eviction.test.ts',
   'test/faults/push.test.ts',
   'test/faults/scrub.test.ts',
