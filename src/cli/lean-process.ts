@@ -1,5 +1,5 @@
 import v8 from 'node:v8'
-import { collectGarbage } from '../flow/collect-garbage.ts'
+import { collectGarbage, keepThreadsLean } from '../flow/collect-garbage.ts'
 
 /**
  * The program's own flags of V8, here and nowhere else, so that they are with it however it is started. This one keeps
@@ -23,6 +23,7 @@ const unused = ['WebSocket', 'CloseEvent', 'MessageEvent']
 export function beginLean(options: readonly string[]): () => void {
   const isOurs = architectures.includes(process.arch) && !options.some((option) => opinions.test(option))
   setFlags([...flags, ...(isOurs ? compilers.map((name) => `--no-${name}`) : [])])
+  keepThreadsLean()
   const http = process.getBuiltinModule('node:http')
   for (const name of unused) Reflect.deleteProperty(http, name)
   return () => {

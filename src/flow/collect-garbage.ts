@@ -1,8 +1,11 @@
 import v8 from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads'
 
 /** Of V8: collections that code outlives without running. */
 const usualAge = 6
+/** Threads hear by it that their process is to hold little memory. */
+const leanKey = 'larder-lean'
 
 /**
  * Collects all garbage of this thread now, which takes tens of milliseconds: for the end of a start, of which much is left
@@ -16,4 +19,14 @@ export function collectGarbage(): void {
   const collect: NodeJS.GCFunction = runInNewContext('gc')
   collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
   v8.setFlagsFromString(`--bytecode-old-age=${usualAge}`)
+}
+
+/** Lets each thread that begins from now on collect what its start has left: for a process that is to hold little memory. */
+export function keepThreadsLean(): void {
+  setEnvironmentData(leanKey, true)
+}
+
+/** For the end of the start of a thread: `collectGarbage`, where its process wants that. It is a third of such a start. */
+export function collectIfLean(): void {
+  if (getEnvironmentData(leanKey) === true) collectGarbage()
 }

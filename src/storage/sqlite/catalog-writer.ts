@@ -4,7 +4,7 @@
  * is not synced alone. Its first message, of how much is stored, says that it is ready; the replies follow.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { collectGarbage } from '../../flow/collect-garbage.ts'
+import { collectIfLean } from '../../flow/collect-garbage.ts'
 import type { CatalogVerbs } from '../catalog.ts'
 import { StorageError } from '../error.ts'
 import { Reserve } from '../reserve.ts'
@@ -91,7 +91,7 @@ if (reserve) {
 }
 
 // Its start has left more than it holds from now on.
-collectGarbage()
+collectIfLean()
 
 function commitQueued(): void {
   const batch = queue
