@@ -11,7 +11,7 @@ import { Download } from './download.ts'
 import { Growing } from './growing.ts'
 import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
-import { Contradiction, Doubt, Size } from './size.ts'
+import { Contradiction, Doubt, Size, Unsized } from './size.ts'
 import type { OpenedSpan } from './source.ts'
 import type { Way, Ways } from './ways.ts'
 
@@ -26,6 +26,8 @@ export interface AttemptOptions extends LandingOptions {
   readonly rate: TokenBucket | undefined
   /** Milliseconds without a byte after which a way is left for a better one. */
   readonly slowMs: number
+  /** Milliseconds for which a source is asked for the size, while its bytes wait. */
+  readonly patienceMs: number
   readonly since: number
   readonly signal: AbortSignal
 }
@@ -53,10 +55,10 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
-    this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
-    const { growing } = this
-    const size = (): number | undefined => this.#size.bytes ?? this.#verified
-    this.#landing = new Landing(options, { growing, size, signal: this.#signal })
+    const { ways, heedsClaims } = options
+    this.#size = new Size(ways, heedsClaims ? ways.claim : undefined)
+    const size = () => this.#size.bytes ?? this.#verified ?? (heedsClaims ? ways.likelySize : undefined)
+    this.#landing = new Landing(options, { growing: this.growing, size, signal: this.#signal })
   }
 
   /** Bytes, as a source has told. */
@@ -131,7 +133,7 @@ export class Attempt {
       if (!this.partial && !isDigestOfNothing(digest)) {
         throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
       }
-      const partial = this.partial ?? (await this.#begin())
+      const partial = this.partial ?? (await this.#landing.begin())
       try {
         await partial.verify(digest)
         this.#verified = this.#present
@@ -206,17 +208,13 @@ export class Attempt {
     }
   }
 
-  #begin(): Promise<Partial> {
-    return this.#landing.begin(this.#underWay?.way.source.name ?? '')
-  }
-
   /** By one way after the other, one connection at a time, until nothing is missing. */
   async #bring(): Promise<'whole' | 'nothing behind'> {
     const { ways, changes } = this.#options
     const signal = this.#signal
     while (this.#gap()) {
       // Before there is a place on the line again: who has one brings bytes, or lets others do.
-      await abortable(this.growing.pause(), signal)
+      await abortable(this.#landing.pause(), signal)
       const gap = this.#gap()
       if (!gap) break
       const way = await ways.next(changes, signal)
@@ -229,6 +227,7 @@ export class Attempt {
         if (signal.aborted || error instanceof RegistryError) throw error
         if (this.#isAtEnd(error, gap)) return 'nothing behind'
         if (error instanceof Doubt) ways.doubt(way)
+        else if (error instanceof Unsized) ways.giveUp(way, error)
         else if (error instanceof UpstreamError) ways.blame(way, error, this.#present - before)
         else throw error
       } finally {
@@ -241,34 +240,48 @@ export class Attempt {
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
     const { rate, clients, since } = this.#options
     const signal = this.#signal
-    const restingMs = (): number => this.growing.fullMs
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
-    const onAnswer = (span: OpenedSpan): number | undefined => this.#heed(way, span)
+    const restingMs = (): number => this.growing.fullMs
     const write = async (position: number, lent: LentBytes, left: AbortSignal): Promise<void> => {
       this.#brought.add(way)
       const isFirst = !this.hasBytes
-      if (!this.partial) await this.#begin()
+      if (!this.partial) await this.#landing.begin()
       if (this.isEndless) this.#options.onUnkept()
       // What is missing before them is asked for first.
-      if (!(await this.#landing.write(position, lent, left))) download.leave()
+      if (!(await this.#landing.write(position, lent, { upstream: way.source.name, left }))) download.leave()
       if (isFirst) this.#options.changes.announce()
     }
     const about = { way, gap, isHole, since, rate, clients, restingMs, signal }
-    const download = new Download({ ...about, onAnswer, write })
+    const download = new Download({ ...about, onAnswer: (span) => this.#heed(way, span), write })
     this.#underWay = { download, way }
     return download.run()
   }
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */
-  #heed(way: Way, { start, size: told }: OpenedSpan): number | undefined {
+  async #heed(way: Way, { start, size: told }: OpenedSpan): Promise<number | undefined> {
     const { changes, confirmed } = this.#options
     if (way.source.repository !== undefined) confirmed.add(way.source.repository)
     this.#answered.add(way)
     if (start > 0) this.#resumes += 1
+    if (told === undefined && this.#size.bytes === undefined) await this.#askSize(way)
     if (told === undefined) return this.#size.bytes
     this.#size.heed(told, way, this.partial?.present)
     changes.announce()
     return told
+  }
+
+  /** Clients have the bytes of a blob as they come, and where there is no room at all, if they can be told how many it has. */
+  async #askSize(way: Way): Promise<void> {
+    if (!this.#options.heedsClaims || way.asked || !way.source.size) return
+    way.asked = { size: undefined }
+    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#options.patienceMs)])
+    const size = await abortable(way.source.size({ signal }), signal).catch((error: unknown) => {
+      this.#signal.throwIfAborted()
+      if (error instanceof UpstreamError || signal.aborted) return undefined
+      throw error
+    })
+    way.asked = { size }
+    this.#options.changes.announce()
   }
 
   /** The next bytes to ask for. */

@@ -22,7 +22,7 @@ export interface DownloadOptions {
   /** Milliseconds for which none of them has taken a byte, so that nothing can be written. */
   readonly restingMs: () => number
   /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
-  readonly onAnswer: (span: OpenedSpan) => number | undefined
+  readonly onAnswer: (span: OpenedSpan) => Promise<number | undefined>
   /** Rejects with the reason of `left` where it may be left alone: the bytes are written all the same, or not. */
   readonly write: (position: number, lent: LentBytes, left: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
@@ -114,7 +114,7 @@ export class Download implements Turn {
     this.#span = span
     let isRead = false
     try {
-      const size = onAnswer(span)
+      const size = await this.#heldBack(() => onAnswer(span))
       if (span.start > gap.start) {
         const message = `it sent bytes from ${span.start} on when asked for those from ${gap.start} on`
         throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
@@ -176,10 +176,10 @@ export class Download implements Turn {
   }
 
   /** While our own side waits, silence is not the upstream's. */
-  async #heldBack(wait: () => Promise<void>): Promise<void> {
+  async #heldBack<Value>(wait: () => Promise<Value>): Promise<Value> {
     this.#holds += 1
     try {
-      await wait()
+      return await wait()
     } finally {
       this.#holds -= 1
       this.#lastSign = performance.now()

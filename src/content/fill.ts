@@ -9,7 +9,7 @@ import { anew, type FillOptions, type FollowOptions, partialId } from './fill-op
 import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
 import { closePartial } from './partial-ends.ts'
 import { Patience } from './patience.ts'
-import { Contradiction } from './size.ts'
+import { Contradiction, Unsized } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
 import { type Way, Ways } from './ways.ts'
@@ -160,7 +160,7 @@ export class Fill {
     if (attempt?.isWindow && !attempt.growing.isWhole) return 'gone'
     if (attempt && this.#outcome === 'handed')
       return attempt.growing.reader(attempt.verifiedSize, way.source.name, leave)
-    const size = attempt?.told ?? claim
+    const size = attempt?.told ?? claim ?? way.asked?.size
     if (!attempt || size === undefined || size <= verifiedBefore(this.#ways.isSuspect) || this.#isEnding)
       return undefined
     if (!attempt.hasBytes && (claim === undefined || !patience.isOver)) return undefined
@@ -266,7 +266,7 @@ export class Fill {
     if (!isWorthAnother) this.#isEnding = true
     attempt.growing.fail(failure)
     await closePartial(attempt.partial, this.#options, {
-      keeps: !isWrong && !isOfDisk && !abandonedFor,
+      keeps: !isWrong && !isOfDisk && !(error instanceof Unsized) && !abandonedFor,
       reason: failure,
     })
     if (!isWorthAnother) throw failure

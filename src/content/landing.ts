@@ -2,16 +2,16 @@ import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import type { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
-import { type Digest, digestAlgorithm, isDigestOfNothing } from '../oci/digest.ts'
+import { type Digest, digestAlgorithm } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import { StorageError } from '../storage/error.ts'
 import { ContinuedPartial } from '../storage/memory/continued-partial.ts'
 import type { Partial } from '../storage/partial.ts'
-import { UpstreamError } from '../upstream/error.ts'
 import type { DiskState } from './disk-state.ts'
 import type { Growing, Window } from './growing.ts'
 import { whenNotBusy } from './patience.ts'
 import type { Reservation } from './reservation.ts'
+import { Unsized } from './size.ts'
 import type { Windows } from './windows.ts'
 
 /** Bytes: a block of the disk. */
@@ -46,6 +46,8 @@ export class Landing {
   readonly #signal: AbortSignal
   #partial: Partial | undefined
   #window: Window | undefined
+  /** Where the window is full while nobody reads it. */
+  #heldUntil = 0
 
   /** Who follows `growing` is told what it reads from. `size`: bytes of the blob, as far as that is known by then. */
   constructor(
@@ -78,25 +80,35 @@ export class Landing {
     return partial && this.#attach(partial)
   }
 
-  /** Opens it for a blob that comes from `upstream`. Throws UpstreamError, StorageError BUSY. */
-  async begin(upstream: string): Promise<Partial> {
-    return this.#attach((await this.#openPartial()) ?? this.#openWindow(upstream))
+  /** Opens it. Throws StorageError BUSY. */
+  async begin(): Promise<Partial> {
+    return this.#attach((await this.#openPartial()) ?? this.#openWindow())
   }
 
   /**
    * Writes to what was begun, in memory where the disk takes no more; `left` aborts where that is not waited for. False where
-   * the disk cannot read what it had taken: these bytes are too early, others are missing before them. Throws the signal's
-   * reason, and that of `left`.
+   * the disk cannot read what it had taken: these bytes are too early, others are missing before them. Throws Unsized, the
+   * signal's reason, and that of `left`. `upstream`: that sent them.
    */
-  async write(position: number, lent: LentBytes, left: AbortSignal): Promise<boolean> {
+  async write(
+    position: number,
+    lent: LentBytes,
+    { upstream, left }: { readonly upstream: string; readonly left: AbortSignal },
+  ): Promise<boolean> {
     if (!this.#window && this.#partial) {
       const failure = await this.#writeToDisk(this.#partial, position, lent)
       if (!failure) return true
       await this.#goOn(this.#partial, failure)
     }
     if ((this.#window?.hashedUntil ?? 0) < position) return false
+    if (this.#isUntold && position + lent.length > this.#heldUntil) throw new Unsized(upstream)
     await abortable(this.#growing.write(position, lent), left)
     return true
+  }
+
+  /** See `Growing.pause`. */
+  async pause(): Promise<void> {
+    if (!this.#isUntold) await this.#growing.pause()
   }
 
   /**
@@ -109,10 +121,13 @@ export class Landing {
     await this.#goOn(this.#partial, error)
   }
 
+  /** Nobody reads what comes, and makes room for more, who has not been told how much it is. */
+  get #isUntold(): boolean {
+    return this.#window !== undefined && this.#size() === undefined
+  }
+
   async #goOn(partial: Partial, reason: Error): Promise<void> {
     const { digest, partialId: id, room, windows, onUnkept } = this.#options
-    // Nobody reads what comes, and makes room for more, who has not been told how much it is.
-    if (this.#size() === undefined) throw reason
     const algorithm = digestAlgorithm(digest)
     const remains = await partial.detach(reason)
     room.giveBack()
@@ -121,6 +136,7 @@ export class Landing {
     const continued = new ContinuedPartial({ remains, window, algorithm })
     this.#window = continued
     await continued.settled()
+    this.#heldUntil = continued.hashedUntil + window.capacity
     this.#attach(continued)
     onUnkept()
     // Whoever ended it meanwhile has found nothing in memory that could be ended.
@@ -178,13 +194,11 @@ export class Landing {
     }
   }
 
-  #openWindow(upstream: string): Partial {
+  #openWindow(): Partial {
     const { digest, partialId: id, windows } = this.#options
-    if (this.#size() === undefined && !isDigestOfNothing(digest)) {
-      throw new UpstreamError('INVALID_RESPONSE', upstream, 'it does not tell the size of a blob')
-    }
     const window = windows.open({ id, algorithm: digestAlgorithm(digest) })
     this.#window = window
+    this.#heldUntil = window.capacity
     return window
   }
 }

@@ -14,6 +14,13 @@ export class Contradiction extends Error {
   }
 }
 
+/** The blob cannot be kept, and cannot be handed through either: nobody could be told how much it is. */
+export class Unsized extends UpstreamError {
+  constructor(upstream: string) {
+    super('INVALID_RESPONSE', upstream, 'it does not tell the size of a blob that there is no room for')
+  }
+}
+
 /** This way's answer contradicts what is known, so that another one is asked first. */
 export class Doubt extends Error {}
 

@@ -31,6 +31,11 @@ export interface Source {
    * the reason of the query's signal.
    */
   open(position: number, query: SpanQuery): Promise<OpenedSpan>
+  /**
+   * Asks how many bytes the blob has, where what it sends does not tell; undefined where nothing tells. Throws UpstreamError,
+   * or the reason of the signal.
+   */
+  size?(options: { readonly signal: AbortSignal }): Promise<number | undefined>
 }
 
 /** Bytes on their way. Its `body` is read once and to its end, or left, or `discard` is called instead. */

@@ -7,6 +7,8 @@ export interface Way {
   readonly source: Source
   /** Bytes that whoever brought this way says the blob has: a claim. */
   readonly claim: number | undefined
+  /** What its source says of that beside the bytes, once it was asked: enough for clients to begin, and the bytes end where they end. */
+  asked: { readonly size: number | undefined } | undefined
   /** Tries in a row that brought next to nothing. */
   failures: number
   /** Times that it was left for another one because nothing came, or contradicted what another one says. */
@@ -59,6 +61,7 @@ export class Ways {
     const way: Way = {
       source,
       claim,
+      asked: undefined,
       failures: 0,
       doubts,
       wrongs,
@@ -79,6 +82,12 @@ export class Ways {
   get claim(): number | undefined {
     const claims = new Set(this.#ways.flatMap(({ claim }) => claim ?? []))
     return claims.size === 1 ? [...claims][0] : undefined
+  }
+
+  /** The same, of what sources said that were asked as well. */
+  get likelySize(): number | undefined {
+    const sizes = new Set(this.#ways.flatMap(({ claim, asked }) => claim ?? asked?.size ?? []))
+    return sizes.size === 1 ? [...sizes][0] : undefined
   }
 
   /** Whether there is none but those that alone have brought wrong bytes. */
@@ -147,6 +156,13 @@ export class Ways {
     way.failures = progress >= worthwhileBytes ? 0 : way.failures + 1
     if (failure.isFinal(way.hasGiven) || way.failures > this.#retries) way.isGivenUp = true
     way.readyAt = performance.now() + waitAfter(failure, way.failures)
+  }
+
+  /** There is nothing to be had by this way, however often it is tried. */
+  giveUp(way: Way, failure: UpstreamError): void {
+    this.#last = failure
+    way.failure = failure
+    way.isGivenUp = true
   }
 
   /**

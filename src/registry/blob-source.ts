@@ -30,6 +30,13 @@ export class BlobSource implements Source {
     return this.#hasAnswered
   }
 
+  async size({ signal }: { readonly signal: AbortSignal }): Promise<number | undefined> {
+    const { upstream, name } = this.#source
+    return upstream.turns.take('question', { signal }, (asking) =>
+      upstream.blobSize(name, this.#digest, asking),
+    )
+  }
+
   async open(position: number, query: SpanQuery): Promise<OpenedSpan> {
     const { upstream, name } = this.#source
     try {

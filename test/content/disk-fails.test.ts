@@ -103,8 +103,8 @@ test('the disk fails while nobody reads: the fill ends, and leaves nothing', asy
   assert.deepEqual(await store.partials.list(), [])
 })
 
-test('the disk fails at a blob of which nobody tells the size: whoever waits is told, and nobody waits for ever', async (t) => {
-  const { store } = failingStore('write', 150, 'FULL')
+test('the disk fails at a blob of which nobody tells the size, with more to come than memory holds: whoever waits is told, and nobody waits for ever', async (t) => {
+  const { store } = failingStore('write', 10, 'FULL')
   const blobs = blobsOver(t, store)
   const source = scripted('x/x', () => ({ bytes: content }))
   await assert.rejects(blobs.open(digest, source), UpstreamError)

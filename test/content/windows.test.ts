@@ -163,7 +163,7 @@ test('a download that has ended keeps nothing of its connection, whoever keeps i
       ...about,
       way: new Ways(1, () => false).add(source, { claim: undefined }),
       restingMs: () => 2000,
-      onAnswer: () => 1000,
+      onAnswer: async () => 1000,
       write: async (_position, _bytes, left) => {
         writing.resolve()
         await abortable(never, left)
