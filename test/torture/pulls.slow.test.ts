@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { storageFolder } from '../storage/files/storage-folder.ts'
+import type { PullPlan } from './pull-plan.ts'
 import { tellPulls } from './pull-report.ts'
 import { torturedByPulls } from './pulls.ts'
 import { seedOf } from './report.ts'
@@ -17,3 +18,21 @@ for (const { cache, count, what } of [
     assert.ok(clients.whole > 0 && clients.ranges > 0 && clients.left > 0)
     assert.ok(Object.keys(faults).length > 3)
   })
+
+test('pulls of the same content, some of which go wrong: each is judged by what it did', async (t) => {
+  const plan: PullPlan = {
+    ...{ size: 1, seed: 'the same', line: 'plain', isChunked: false, hasManifest: true },
+    ...{ bytesPerSecond: undefined, faults: [], clients: [{ kind: 'whole', joinsAt: 0 }] },
+  }
+  const wrong: PullPlan = { ...plan, faults: [{ kind: 'wrong', fault: { flipAt: 0 } }] }
+  const plans = [wrong, plan, plan, plan, plan]
+  const options = {
+    folder: await storageFolder(t),
+    seed: 0,
+    count: plans.length,
+    plans,
+    cache: 'ample',
+  } as const
+  const { problems, faults, bytes } = await torturedByPulls(options)
+  assert.deepEqual([problems, faults, bytes.upstream], [[], { wrong: 1 }, 2])
+})

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { KeyedLock } from '../../src/flow/keyed-lock.ts'
 import { pull } from '../support/client.ts'
 import { buildImage, generatedBlob, type TestBlob, type TestImage } from '../support/images.ts'
 import { type Compared, type ComparedOptions, pullCompared } from './pull-client.ts'
@@ -15,6 +16,8 @@ export interface PullsOptions {
   readonly count: number
   /** Of the first blob, of all that the seed has: one that failed is pulled again alone. */
   readonly first?: number
+  /** In place of those that the seed has. */
+  readonly plans?: readonly PullPlan[]
   /** Bytes that the cache may have: `ample` for all that is pulled at a time, so that no byte may cross the line twice. */
   readonly cache: keyof typeof caches
   /** Is told how many were pulled. */
@@ -36,7 +39,7 @@ const mostTries = 8
  * for ranges and come late. Each byte that comes is compared.
  */
 export async function torturedByPulls(options: PullsOptions): Promise<PullsReport> {
-  const { folder, seed, count, first = 0, cache, onRound } = options
+  const { folder, seed, count, first = 0, plans, cache, onRound } = options
   await using world = await openPullWorld(folder, caches[cache])
   const pulls = new Pulls(world, cache === 'ample')
   const startedAt = performance.now()
@@ -45,7 +48,7 @@ export async function torturedByPulls(options: PullsOptions): Promise<PullsRepor
     while (next < first + count && pulls.problems.length < enoughProblems) {
       const index = next
       next += 1
-      const [plan, name] = [planOf(seed, index), `pull ${index} of seed ${seed}`]
+      const [plan, name] = [plans?.[index] ?? planOf(seed, index), `pull ${index} of seed ${seed}`]
       await pulls.play(plan, name).catch((error: unknown) => {
         pulls.problems.push(`${name}: ${error} (${describe(plan)})`)
       })
@@ -78,6 +81,8 @@ class Pulls {
   readonly faults: Record<string, number> = {}
   readonly #world: PullWorld
   readonly #isAmple: boolean
+  /** A byte has 256 contents: pulls of the same one come one after the other, each judged by what it did. */
+  readonly #apart = new KeyedLock<string>()
 
   constructor(world: PullWorld, isAmple: boolean) {
     this.#world = world
@@ -85,18 +90,26 @@ class Pulls {
   }
 
   async play(plan: PullPlan, name: string): Promise<void> {
-    const { hub } = this.#world
     const blob = await generatedBlob(plan)
+    await this.#apart.run(blob.digest, () => this.#play(plan, name, blob))
+  }
+
+  async #play(plan: PullPlan, name: string, blob: TestBlob): Promise<void> {
+    const { hub } = this.#world
+    const sentBefore = hub.bytesSent(blob.digest)
     const image = buildImage({ layers: [blob], seed: plan.seed })
+    using ending = new DisposableStack()
+    ending.defer(() => {
+      for (const { digest } of [blob, image.config, image.manifest]) hub.remove(repository, digest)
+    })
     hub.addImage(repository, undefined, image)
-    // Of a blob that is handed through nobody knows the size but by its manifest.
-    if (plan.hasManifest || !this.#isAmple) await this.#pullManifest(plan, image)
+    if (plan.hasManifest) await this.#pullManifest(plan, image)
     const matcher = { digest: blob.digest, method: 'GET' }
     const { isChunked, bytesPerSecond } = plan
-    if (isChunked) hub.fault(matcher, { contentLength: 'none' })
-    if (bytesPerSecond !== undefined) hub.fault(matcher, { bytesPerSecond })
+    if (isChunked) ending.use(hub.fault(matcher, { contentLength: 'none' }))
+    if (bytesPerSecond !== undefined) ending.use(hub.fault(matcher, { bytesPerSecond }))
     const faults = plan.faults.map(({ fault }) => fault)
-    const handle = faults.length > 0 ? hub.fault(matcher, faults) : undefined
+    const handle = faults.length > 0 ? ending.use(hub.fault(matcher, faults)) : undefined
     const stage = new Stage(plan.clients.length)
     const told = await Promise.all(
       plan.clients.map((client) => this.#playClient(client, { plan, blob, stage })),
@@ -107,13 +120,12 @@ class Pulls {
     for (const problem of told.flat()) this.problems.push(`${name}: ${problem} (${describe(plan)})`)
     for (const { kind } of plan.faults.slice(0, handle?.hits ?? 0))
       this.faults[kind] = (this.faults[kind] ?? 0) + 1
-    const sent = hub.bytesSent(blob.digest)
+    const sent = hub.bytesSent(blob.digest) - sentBefore
     this.bytes.unique += blob.size
     this.bytes.upstream += sent
     const most = blob.size + refetchable(plan)
     if (this.#isAmple && sent > most)
       this.problems.push(`${name}: ${sent} bytes crossed the line, of at most ${most} (${describe(plan)})`)
-    for (const { digest } of [blob, image.config, image.manifest]) hub.remove(repository, digest)
   }
 
   #url({ line }: PullPlan, path: string): string {
