@@ -1,3 +1,4 @@
+import { afterSilence } from '../flow/after-silence.ts'
 import { Pulse } from '../flow/pulse.ts'
 import type { LineUse } from './connections/line-use.ts'
 import { UpstreamError } from './error.ts'
@@ -27,7 +28,7 @@ export async function watchOver<Value>(part: () => Promise<Value>, options: Watc
   if (!pulse) return part()
   const { upstream, patienceMs, busyPatienceMs = defaultBusyPatienceMs, lineUse } = options
   let { onSilence } = options
-  let timer: NodeJS.Timeout
+  let heard: () => void
   pulse.beat()
   const look = (): void => {
     const { lastBeat } = pulse
@@ -43,12 +44,12 @@ export async function watchOver<Value>(part: () => Promise<Value>, options: Watc
       const promise = `${message}; the question goes on, so ask again in a moment`
       pulse.fallSilent(new UpstreamError('TIMED_OUT', upstream, promise))
     }
-    timer = setTimeout(look, end > now ? end - now : patienceMs)
+    heard = afterSilence(end > now ? end - now : patienceMs, look)
   }
-  timer = setTimeout(look, patienceMs)
+  heard = afterSilence(patienceMs, look)
   try {
     return await part()
   } finally {
-    clearTimeout(timer)
+    heard()
   }
 }

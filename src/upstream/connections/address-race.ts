@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns'
 import type { Socket } from 'node:net'
+import { afterSilence } from '../../flow/after-silence.ts'
 
 export interface RaceOptions {
   readonly port: number
@@ -67,16 +68,16 @@ export async function raceAddresses(
   /** Ends all but the winner. */
   const settle = (): void => {
     clearTimeout(next)
-    clearTimeout(deadline)
+    heard()
     signal.removeEventListener('abort', onAbort)
     for (const socket of running.keys()) socket.destroy()
     running.clear()
   }
   const onAbort = (): void => reject(signal.reason)
-  const deadline = setTimeout(() => {
+  const heard = afterSilence(timeoutMs, () => {
     const silent = [...running.values()].map((at) => ({ at, code: 'ETIMEDOUT' }))
     reject(new NoConnectionError([...failures, ...silent]))
-  }, timeoutMs)
+  })
   const begin = (): void => {
     clearTimeout(next)
     const address = waiting.shift()

@@ -3,6 +3,7 @@ import https from 'node:https'
 import { isIP, type Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { abortable, delay } from '../../flow/abortable.ts'
+import { afterSilence } from '../../flow/after-silence.ts'
 import type { Pulse } from '../../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import { isShortOfDescriptors, raceAddresses } from './address-race.ts'
@@ -236,12 +237,12 @@ export class Agents implements Disposable {
   ): Promise<Value> {
     const late = new AbortController()
     const error = Object.assign(new Error(`${what} within ${milliseconds / 1000} s`), { code: 'ETIMEDOUT' })
-    const timer = setTimeout(() => late.abort(error), milliseconds)
+    const heard = afterSilence(milliseconds, () => late.abort(error))
     const signal = AbortSignal.any([late.signal, this.#closed.signal])
     try {
       return await abortable(work(signal), signal)
     } finally {
-      clearTimeout(timer)
+      heard()
     }
   }
 }

@@ -1,3 +1,4 @@
+import { afterSilence } from '../../flow/after-silence.ts'
 import { UpstreamError } from '../error.ts'
 
 /** A body on its way. */
@@ -38,12 +39,12 @@ export async function* readSource<Piece>(
       }
       if (source.end) break
       // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
-      const watchdog = setTimeout(() => {
+      const heard = afterSilence(stallMs, () => {
         source.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
-      }, stallMs)
+      })
       // Not a race with the end: each would leave a little at a promise that lives as long as the blob.
       await source.arrival()
-      clearTimeout(watchdog)
+      heard()
     }
   } finally {
     source.leave()

@@ -1,3 +1,4 @@
+import { afterSilence } from '../../flow/after-silence.ts'
 import type { Exchange, TransportResponse } from './exchange.ts'
 import type { LineUse } from './line-use.ts'
 
@@ -53,19 +54,19 @@ export class Overtaking {
   async #isOverdue(exchange: Exchange, answer: Promise<unknown>): Promise<boolean> {
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const silenceMs = this.#silenceMs
-    let timer: NodeJS.Timeout | undefined
+    let heard: (() => void) | undefined
     const look = (isLast: boolean): void => {
       const isBusy = performance.now() - this.#options.lineUse.lastBytes < silenceMs
       if (isLast || !isBusy || !exchange.wasStale) resolve(exchange.wasStale)
-      else timer = setTimeout(look, (timesOnABusyLine - 1) * silenceMs, true)
+      else heard = afterSilence((timesOnABusyLine - 1) * silenceMs, () => look(true))
     }
-    timer = setTimeout(look, silenceMs, false)
+    heard = afterSilence(silenceMs, () => look(false))
     const settled = (): void => resolve(false)
     answer.then(settled, settled)
     try {
       return await promise
     } finally {
-      clearTimeout(timer)
+      heard()
     }
   }
 }
