@@ -9,20 +9,22 @@ export interface PullsReport {
   readonly clients: Readonly<Record<'whole' | 'ranges' | 'left' | 'cut' | 'wrong', number>>
   /** What went wrong upstream, by kind. */
   readonly faults: Readonly<Record<string, number>>
+  /** Manifests that were asked for again, and blobs of which more crossed the line, since the machine had paused. */
+  readonly late: { readonly manifests: number; readonly blobs: number }
   readonly evicted: number
   readonly residentBytes: number
 }
 
 /** Tells what was done. */
 export function tellPulls(t: Pick<TestContext, 'diagnostic'>, report: PullsReport): void {
-  const { ms, bytes, clients, faults, evicted, residentBytes } = report
+  const { ms, bytes, clients, faults, late, evicted, residentBytes } = report
   const megabytes = (count: number): string => `${Math.round(count / 1e6)} MB`
   const { unique, upstream, delivered } = bytes
   t.diagnostic(
     `${megabytes(unique)} of blobs, ${megabytes(upstream)} from upstream, ${megabytes(delivered)} to clients, in ${Math.round(ms / 1000)} s`,
   )
   t.diagnostic(
-    `clients: ${JSON.stringify(clients)}; ${evicted} blobs evicted; resident ${megabytes(residentBytes)}`,
+    `clients: ${JSON.stringify(clients)}; ${evicted} blobs evicted; late after a pause: ${JSON.stringify(late)}; resident ${megabytes(residentBytes)}`,
   )
   t.diagnostic(`went wrong upstream: ${JSON.stringify(faults)}`)
 }

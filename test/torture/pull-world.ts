@@ -7,6 +7,9 @@ import { forwardProxy } from '../upstream/connections/forward-proxy.ts'
 import { selfSigned } from '../upstream/fixtures.ts'
 import type { PullLine } from './pull-plan.ts'
 
+/** Milliseconds of silence after which its Larder gives an upstream up. */
+export const stallMs = 1000
+
 /** An upstream that is reached in three ways, and a Larder in a process of its own whose memory is checked. */
 export interface PullWorld extends AsyncDisposable {
   readonly hub: DockerHub
@@ -53,7 +56,7 @@ export async function openPullWorld(
         MIRROR_CACHE_MIN_FREE: '0B',
         MIRROR_SERVER_SHUTDOWN_GRACE: '5s',
         MIRROR_LIMITS_PATIENCE: '60s',
-        MIRROR_LIMITS_STALL: '1s',
+        MIRROR_LIMITS_STALL: `${stallMs}ms`,
         MIRROR_LIMITS_DOWNLOADS: '16',
         MIRROR_LIMITS_PER_CLIENT_STALL: `${letGoMs}ms`,
       },

@@ -1,0 +1,32 @@
+const lookEveryMs = 20
+
+/**
+ * When this process could not run. What it stands in for (an upstream, its line, a proxy) was silent meanwhile, and whoever
+ * has waited as long as it does for that was right to give up. Dispose to end it.
+ */
+export class Pauses implements Disposable {
+  readonly #pauses: { readonly from: number; readonly to: number }[] = []
+  readonly #timer: NodeJS.Timeout
+  #lastLook = performance.now()
+
+  constructor() {
+    this.#timer = setInterval(() => this.#look(), lookEveryMs).unref()
+  }
+
+  /** Milliseconds of the longest one since `from`, of `performance.now()`. */
+  longestSince(from: number): number {
+    this.#look()
+    return Math.max(0, ...this.#pauses.map((pause) => pause.to - Math.max(pause.from, from)))
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    const now = performance.now()
+    const from = this.#lastLook + lookEveryMs
+    if (now > from + lookEveryMs) this.#pauses.push({ from, to: now })
+    this.#lastLook = now
+  }
+}
