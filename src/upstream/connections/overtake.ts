@@ -9,7 +9,7 @@ export interface OvertakingOptions {
   readonly lineUse: LineUse
 }
 
-/** Of the patience: what is left of it is for the new connection. */
+/** Of the patience, and of what a connection may be silent: what is left of the patience is for the new connection. */
 const shareOfPatience = 0.6
 const maximumSilenceMs = 3000
 /** While blobs come in an answer may only be late. */
@@ -22,12 +22,15 @@ const timesOnABusyLine = 3
 export class Overtaking {
   readonly #options: OvertakingOptions
   readonly #initialMs: number
+  /** What is silent for longer is given up before anything is sent beside it. */
+  readonly #mostMs: number
   /** Milliseconds of silence that look like a dead connection: more after each time that they were none. */
   #silenceMs: number
 
   constructor(options: OvertakingOptions) {
     this.#options = options
-    this.#initialMs = Math.min(options.patienceMs * shareOfPatience, maximumSilenceMs)
+    this.#mostMs = options.stallMs * shareOfPatience
+    this.#initialMs = Math.min(options.patienceMs * shareOfPatience, maximumSilenceMs, this.#mostMs)
     this.#silenceMs = this.#initialMs
   }
 
@@ -39,8 +42,7 @@ export class Overtaking {
     const other = second.response()
     const winner = await Promise.any([answer.then(() => first), other.then(() => second)]).catch(() => second)
     const isNeedless = winner === first
-    const { stallMs } = this.#options
-    this.#silenceMs = isNeedless ? Math.min(this.#silenceMs * 2, stallMs) : this.#initialMs
+    this.#silenceMs = isNeedless ? Math.min(this.#silenceMs * 2, this.#mostMs) : this.#initialMs
     const [kept, left, loser] = isNeedless ? [answer, other, second] : [other, answer, first]
     loser.cancel()
     left.then(
@@ -58,7 +60,10 @@ export class Overtaking {
     const look = (isLast: boolean): void => {
       const isBusy = performance.now() - this.#options.lineUse.lastBytes < silenceMs
       if (isLast || !isBusy || !exchange.wasStale) resolve(exchange.wasStale)
-      else heard = afterSilence((timesOnABusyLine - 1) * silenceMs, () => look(true))
+      else
+        heard = afterSilence(Math.min(timesOnABusyLine * silenceMs, this.#mostMs) - silenceMs, () =>
+          look(true),
+        )
     }
     heard = afterSilence(silenceMs, () => look(false))
     const settled = (): void => resolve(false)

@@ -191,7 +191,8 @@ export class Transport implements Disposable {
           return exchange
         })
       } catch (error) {
-        const isSilent = error instanceof UpstreamError && error.code === 'UNREACHABLE'
+        // Timed out: this process had no time to send it beside the first one.
+        const isSilent = error instanceof UpstreamError && /^(UNREACHABLE|TIMED_OUT)$/.test(error.code)
         if (!isSilent || !exchange.wasStale || stale === maximumStale) throw error
         this.#agents.dropIdle(url)
       }

@@ -13,7 +13,7 @@ import { LineUse } from '../../../src/upstream/connections/line-use.ts'
 import { watchOver } from '../../../src/upstream/watch-over.ts'
 import { until } from '../../support/settle.ts'
 import { failsWith, selfSigned, transportTo } from '../fixtures.ts'
-import { rawServer } from './raw-server.ts'
+import { type RawRequest, rawServer } from './raw-server.ts'
 
 const certificate = await selfSigned('IP:127.0.0.1')
 const stallMs = 1000
@@ -32,7 +32,7 @@ for (const [way, tls] of [
   for (const how of ['body', 'lent'] as const) {
     test(`${way}: bytes of a ${how} that came while the process slept are read`, async (t) => {
       let socket: Socket | undefined
-      const onRequest = (request: { readonly socket: Socket }): void => {
+      const onRequest = (request: RawRequest): void => {
         socket = request.socket
         socket.write(head)
         socket.write(Buffer.alloc(1000, 'a'))
@@ -123,6 +123,21 @@ test('a sign of life that came while the process slept is heard', async (t) => {
   const patience = { patienceMs: 50, busyPatienceMs: 50 }
   await pulse.run(() => watchOver(part, { upstream: 'x', ...patience, lineUse: new LineUse(), onSilence }))
   assert.equal(silences, 0)
+})
+
+test('a kept connection that swallows what is sent, while the process sleeps, costs no failure', async (t) => {
+  const onRequest = ({ socket, connection, count }: RawRequest): void => {
+    if (connection > 1 || count === 1) socket.write('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n')
+    else sleep()
+  }
+  const { url, connections } = await rawServer(t, onRequest)
+  const transport = transportTo(t, url.href, { stallMs, patienceMs: 60_000 })
+  for (const _ of [1, 2]) {
+    const response = await transport.request({ method: 'HEAD', url })
+    response.discard()
+    await new Promise(setImmediate)
+  }
+  assert.equal(connections(), 2)
 })
 
 test('one who says nothing for that long is given up all the same', async (t) => {
