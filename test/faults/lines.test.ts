@@ -14,7 +14,8 @@ for (const line of lines)
     let read = 0
     const note = (message: unknown): void => {
       const { request } = message as { request: ClientRequest }
-      if (request.getHeader('host') === host && request.path.includes(blob.digest.slice(7))) read += 1
+      const isBody = request.method === 'GET' && request.path.includes(blob.digest.slice(7))
+      if (request.getHeader('host') === host && isBody) read += 1
     }
     subscribe(channel, note)
     t.after(() => void unsubscribe(channel, note))
