@@ -2,13 +2,15 @@ import { LendingChecks } from './lending-checks.ts'
 import { LentBytes } from './lent-bytes.ts'
 
 export interface PiecesOptions {
-  /** Bytes in use up to which pieces are large and may be lent to slow readers, and that are kept for the next transfer. */
+  /** Bytes in use up to which pieces are large and may be lent to slow readers, and of each size that are kept for later. */
   readonly capacity?: number
   /** Milliseconds without a transfer after which what is kept is let go. */
   readonly idleMs?: number
   /** Whether to overwrite what is released, and to know by whom what is not was taken. Costs much. */
   readonly isChecked?: boolean
 }
+
+type Memory = Buffer<SharedArrayBuffer>
 
 /** Bytes. Large enough that a call into the kernel or the thread pool costs nothing beside the bytes. */
 const sizes = { large: 1024 * 1024, small: 64 * 1024 } as const
@@ -23,7 +25,7 @@ export class Pieces implements Disposable {
   readonly #capacity: number
   readonly #idleMs: number
   readonly #checks: LendingChecks | undefined
-  readonly #free: Buffer<SharedArrayBuffer>[] = []
+  readonly #free = { large: [] as Memory[], small: [] as Memory[] }
   #inUse = 0
   #idle: NodeJS.Timeout | undefined
 
@@ -40,7 +42,7 @@ export class Pieces implements Disposable {
 
   /** Bytes that are kept for the next transfer. */
   get kept(): number {
-    return this.#free.length * sizes.large
+    return this.#free.large.length * sizes.large + this.#free.small.length * sizes.small
   }
 
   /** Whether so much is held that slow readers had better have copies. */
@@ -52,9 +54,9 @@ export class Pieces implements Disposable {
   acquire(): LentBytes {
     clearTimeout(this.#idle)
     this.#idle = undefined
-    const size = this.isScarce ? sizes.small : sizes.large
-    const recycled = size === sizes.large ? this.#free.pop() : undefined
-    const piece = recycled ?? Buffer.from(new SharedArrayBuffer(size))
+    const kind = this.isScarce ? 'small' : 'large'
+    const size = sizes[kind]
+    const piece = this.#free[kind].pop() ?? Buffer.from(new SharedArrayBuffer(size))
     this.#inUse += size
     const memory = { free: () => this.#take(piece), abandon: () => this.#ended(size) }
     return LentBytes.whole(piece, this.#checks?.watched(piece, memory) ?? memory)
@@ -63,12 +65,14 @@ export class Pieces implements Disposable {
   /** Throws AggregateError where something is still held, and that is checked. */
   [Symbol.dispose](): void {
     clearTimeout(this.#idle)
-    this.#free.length = 0
+    this.#forget()
     this.#checks?.[Symbol.dispose]()
   }
 
-  #take(piece: Buffer<SharedArrayBuffer>): void {
-    if (piece.length === sizes.large && this.kept + piece.length <= this.#capacity) this.#free.push(piece)
+  /** What is dropped instead is collected late: V8 does not see how much such memory there is. */
+  #take(piece: Memory): void {
+    const free = piece.length === sizes.large ? this.#free.large : this.#free.small
+    if ((free.length + 1) * piece.length <= this.#capacity) free.push(piece)
     this.#ended(piece.length)
   }
 
@@ -79,6 +83,7 @@ export class Pieces implements Disposable {
   }
 
   #forget(): void {
-    this.#free.length = 0
+    this.#free.large.length = 0
+    this.#free.small.length = 0
   }
 }
