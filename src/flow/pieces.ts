@@ -72,7 +72,8 @@ export class Pieces implements Disposable {
   /** What is dropped instead is collected late: V8 does not see how much such memory there is. */
   #take(piece: Memory): void {
     const free = piece.length === sizes.large ? this.#free.large : this.#free.small
-    if ((free.length + 1) * piece.length <= this.#capacity) free.push(piece)
+    // There is one large piece more than the capacity has when it is found that there are too many.
+    if (free.length * piece.length <= this.#capacity) free.push(piece)
     this.#ended(piece.length)
   }
 
