@@ -49,5 +49,5 @@ test(`${fills.warm + fills.further} fills of 8 MiB, half of them without a lengt
   t.diagnostic(
     `resident after ${fills.warm}: ${megabytes(before)}, after all: ${megabytes(after)}, most ${megabytes(most)}`,
   )
-  assert.ok(after - before < 32 * mebibyte, `${megabytes(after - before)} more`)
+  assert.ok(after - before < 48 * mebibyte, `${megabytes(after - before)} more`)
 })
