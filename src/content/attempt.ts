@@ -55,9 +55,8 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
-    const { ways, heedsClaims } = options
-    this.#size = new Size(ways, heedsClaims ? ways.claim : undefined)
-    const size = () => this.#size.bytes ?? this.#verified ?? (heedsClaims ? ways.likelySize : undefined)
+    this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
+    const size = () => this.#size.bytes ?? this.#verified ?? this.#likelySize
     this.#landing = new Landing(options, { growing: this.growing, size, signal: this.#signal })
   }
 
@@ -70,6 +69,11 @@ export class Attempt {
     return this.#present > 0
   }
 
+  /** Bytes that are here, once they are verified. */
+  get verifiedSize(): number {
+    return this.#present
+  }
+
   /** Bytes that the disk holds. */
   get presentBytes(): number {
     return this.isWindow ? 0 : this.#present
@@ -80,19 +84,14 @@ export class Attempt {
     return this.#size.bytes !== undefined && this.#present >= this.#size.bytes
   }
 
-  /** Whether much has come, and nobody has told where it ends. */
+  /** Whether much has come, and nobody has told where it ends, or it goes on behind where its source said so. */
   get isEndless(): boolean {
-    return this.#size.bytes === undefined && this.#present > endlessFrom
+    return this.#size.bytes === undefined && this.#present > (this.#likelySize ?? 0) + endlessFrom
   }
 
   /** Whether the disk cannot take it. */
   get isWindow(): boolean {
     return this.#landing.window !== undefined
-  }
-
-  /** Bytes that are here, once they are verified. */
-  get verifiedSize(): number {
-    return this.#present
   }
 
   /** The ways that have brought the bytes, or at least an answer. */
@@ -122,7 +121,6 @@ export class Attempt {
    */
   async run(): Promise<void> {
     const { digest } = this.#options
-    // A blob that nobody has sent a byte of leaves no file.
     const kept = await this.#landing.takeUp()
     this.#keptBytes = this.#present
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
@@ -193,6 +191,10 @@ export class Attempt {
     return this.#abandoned.signal.reason as Error | undefined
   }
 
+  get #likelySize(): number | undefined {
+    return this.#options.heedsClaims ? this.#options.ways.likelySize : undefined
+  }
+
   get #present(): number {
     return this.partial?.present.total ?? 0
   }
@@ -239,7 +241,6 @@ export class Attempt {
 
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
     const { rate, clients, since } = this.#options
-    const signal = this.#signal
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const restingMs = (): number => this.growing.fullMs
     const write = async (position: number, lent: LentBytes, left: AbortSignal): Promise<void> => {
@@ -251,7 +252,7 @@ export class Attempt {
       if (!(await this.#landing.write(position, lent, { upstream: way.source.name, left }))) download.leave()
       if (isFirst) this.#options.changes.announce()
     }
-    const about = { way, gap, isHole, since, rate, clients, restingMs, signal }
+    const about = { way, gap, isHole, since, rate, clients, restingMs, signal: this.#signal }
     const download = new Download({ ...about, onAnswer: (span) => this.#heed(way, span), write })
     this.#underWay = { download, way }
     return download.run()

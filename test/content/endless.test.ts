@@ -60,6 +60,15 @@ test('all clients of an endless body have left: it ends, and what came is kept',
   assert.equal((await store.partials.list()).length, 1)
 })
 
+test('all have left an endless body of which the source told a size: it ends not far behind that', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = Object.assign(endless(), { size: async () => 30_000_000 })
+  const { reader } = await blobs.open(digest, source)
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.ok(source.given > 30_000_000 && source.given < 60_000_000, String(source.given))
+})
+
 test('an endless body is bounded by the room on the disk', async (t) => {
   const store = new MemoryBlobStore()
   store.room = async () => {

@@ -84,6 +84,24 @@ for (const [room, bytes] of [
   })
 }
 
+test('who waits leaves in the middle of a large one of which the source tells the size: it comes whole, and crosses once', async (t) => {
+  const bytes = testBytes(24_000_000, 72)
+  const store = new MemoryBlobStore()
+  const blobs = blobsOver(t, store)
+  const goOn = Promise.withResolvers<void>()
+  const source = chunked(bytes, {
+    told: async () => bytes.length,
+    pause: async (at) => (at >= 20_000_000 ? goOn.promise : undefined),
+  })
+  const { reader } = await blobs.open(digestOf(bytes), source)
+  await until(() => source.given >= 20_000_000)
+  await reader[Symbol.asyncDispose]()
+  goOn.resolve()
+  await until(() => blobs.fillCount === 0)
+  assert.equal((await store.stat(digestOf(bytes)))?.size, bytes.length)
+  assert.deepEqual([source.asked, source.given], [[0], bytes.length])
+})
+
 test('the connection breaks while much of it is held in memory for nobody yet: it goes on from there', async (t) => {
   const blobs = cache(t, 1000)
   const bytes = content.subarray(0, 4_000_000)
