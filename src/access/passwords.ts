@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { Places } from '../flow/places.ts'
 import { SingleFlight } from '../flow/single-flight.ts'
-import { Slots } from '../flow/slots.ts'
 import { tooManyRequests } from '../oci/error.ts'
 import { fingerprintOf, type Users } from './htpasswd.ts'
 
@@ -54,7 +54,7 @@ export async function nativeBcrypt(): Promise<PasswordsOptions['compare']> {
 export class Passwords {
   readonly #options: PasswordsOptions
   readonly #key = randomBytes(32)
-  readonly #slots = new Slots(atATime)
+  readonly #slots = new Places(atATime)
   readonly #checks = new SingleFlight<string, boolean>()
   readonly #clients = new Map<string, number>()
   readonly #known: LRUCache<string, boolean>

@@ -1,5 +1,5 @@
 import type { LentBytes } from '../flow/lent-bytes.ts'
-import type { Turn, WhyOver } from '../flow/line.ts'
+import type { Turn, WhyOver } from '../flow/slots.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { ByteInterval } from '../storage/ranges.ts'

@@ -1,5 +1,5 @@
 import { abortable } from '../flow/abortable.ts'
-import { Slots } from '../flow/slots.ts'
+import { Places } from '../flow/places.ts'
 import { createDigestHash, type Digest, digestAlgorithm, finishDigest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
@@ -56,7 +56,7 @@ interface Course {
 export class FileChecks implements AsyncDisposable {
   /** By the digest and the file. */
   readonly #checks = new Map<string, Check>()
-  readonly #slots = new Slots(checksAtOnce)
+  readonly #slots = new Places(checksAtOnce)
   readonly #running = new Set<Promise<void>>()
   readonly #stopped = new AbortController()
   readonly #check: BlobStore['check']

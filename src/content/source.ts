@@ -1,5 +1,5 @@
 import type { LentBytes } from '../flow/lent-bytes.ts'
-import type { Turn } from '../flow/line.ts'
+import type { Turn } from '../flow/slots.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 
 /** Which bytes are wanted of a source, beside the position where they begin. */
@@ -26,6 +26,13 @@ export interface Source {
   readonly name: string
   /** Whose evidence it is when it gives bytes; undefined: nobody's (what is stored here, a peer). */
   readonly repository: RepositoryKey | undefined
+  /** Milliseconds of a round trip to where its bytes last came from, or else to whom it asks; undefined: nobody knows yet. */
+  readonly roundTripMs?: number | undefined
+  /**
+   * Takes the turn of a blob among those that come from there at a time, to be given back once; there is none where that is
+   * not bounded. Rejects with the reason of `signal`.
+   */
+  turn?(turn: Turn, signal: AbortSignal): Promise<Disposable>
   /**
    * Opens the way to the bytes from `position` on, once; waits for its turn on the line first. Throws UpstreamError, or
    * the reason of the query's signal.
@@ -42,6 +49,8 @@ export interface Source {
 export interface OpenedSpan {
   /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 where it ignores that. */
   readonly start: number
+  /** The position behind the last byte that it announces, where it does. */
+  readonly end?: number | undefined
   /** Bytes of the whole blob, where the source tells. */
   readonly size: number | undefined
   /** The bytes as they arrive, each lent until the next is asked for. */

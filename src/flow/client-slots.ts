@@ -1,4 +1,4 @@
-import { type Slot, Slots } from './slots.ts'
+import { type Place, Places } from './places.ts'
 
 export interface ClientSlotsOptions {
   /** Places of each client. */
@@ -19,22 +19,22 @@ export class ClientSlots {
   readonly counts = { waited: 0, refused: 0 }
   readonly #options: ClientSlotsOptions
   /** Of those clients that have a place. */
-  readonly #byClient = new Map<string, Slots>()
+  readonly #byClient = new Map<string, Places>()
 
   constructor(options: ClientSlotsOptions) {
     this.#options = options
   }
 
   /** Takes a place; undefined where it has to be waited for. */
-  tryTake(client: string): Slot | undefined {
-    const slots = this.#byClient.get(client) ?? new Slots(this.#options.perClient)
+  tryTake(client: string): Place | undefined {
+    const slots = this.#byClient.get(client) ?? new Places(this.#options.perClient)
     this.#byClient.set(client, slots)
     const slot = slots.tryTake()
     return slot && this.#forgetting(client, slots, slot)
   }
 
   /** Takes a place, or waits for one; undefined where that takes too long. Rejects with the reason of `signal`. */
-  async take(client: string, { signal, since }: TakeOptions = {}): Promise<Slot | undefined> {
+  async take(client: string, { signal, since }: TakeOptions = {}): Promise<Place | undefined> {
     signal?.throwIfAborted()
     const slot = this.tryTake(client)
     const slots = this.#byClient.get(client)
@@ -58,7 +58,7 @@ export class ClientSlots {
   }
 
   /** A client that has no place is forgotten, or there would be no end of them. */
-  #forgetting(client: string, slots: Slots, slot: Slot): Slot {
+  #forgetting(client: string, slots: Places, slot: Place): Place {
     return {
       [Symbol.dispose]: () => {
         slot[Symbol.dispose]()

@@ -1,4 +1,4 @@
-import { Line, type Turn } from '../flow/line.ts'
+import { Slots, type Turn } from '../flow/slots.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { LineUse } from './connections/line-use.ts'
@@ -31,13 +31,13 @@ const patienceMs = 60_000
 export class BlobDownloads {
   readonly #asAnyone: Link
   readonly #options: BlobDownloadsOptions
-  readonly #line: Line
+  readonly #line: Slots
   #bytes = 0
 
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
     this.#options = options
-    this.#line = new Line({ places: options.downloads, turnMs: options.turnMs ?? defaultTurnMs })
+    this.#line = new Slots({ places: options.downloads, turnMs: options.turnMs ?? defaultTurnMs })
   }
 
   /** Bytes that came so far. */

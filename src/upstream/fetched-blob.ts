@@ -1,5 +1,5 @@
 import type { LentBytes } from '../flow/lent-bytes.ts'
-import type { Turn } from '../flow/line.ts'
+import type { Turn } from '../flow/slots.ts'
 import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
 import type { Answer, Asker } from './question.ts'

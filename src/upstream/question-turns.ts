@@ -1,5 +1,5 @@
-import { Line, type Turn, type WhyOver } from '../flow/line.ts'
 import { Pulse } from '../flow/pulse.ts'
+import { Slots, type Turn, type WhyOver } from '../flow/slots.ts'
 import { UpstreamError } from './error.ts'
 import type { Asking } from './question.ts'
 
@@ -46,16 +46,16 @@ const retryAfterSeconds = 5
  */
 export class QuestionTurns {
   readonly #options: Required<QuestionTurnsOptions>
-  readonly #large: Line
+  readonly #large: Slots
   readonly #lines: Readonly<
-    Record<QuestionKind, { readonly line: Line; readonly asked: Map<string, number> }>
+    Record<QuestionKind, { readonly line: Slots; readonly asked: Map<string, number> }>
   >
 
   constructor(options: QuestionTurnsOptions) {
     const { patienceMs = defaultPatienceMs, maximumWaiting = defaultMaximumWaiting } = options
     const { turnMs = defaultTurnMs } = options
     this.#options = { ...options, patienceMs, maximumWaiting, turnMs }
-    const lineOf = (places: number) => new Line({ places, turnMs, answerMs: turnMs })
+    const lineOf = (places: number) => new Slots({ places, turnMs, answerMs: turnMs })
     const line = (kind: QuestionKind) => ({ line: lineOf(atOnce[kind]), asked: new Map<string, number>() })
     this.#large = lineOf(largeAtOnce)
     this.#lines = {
@@ -116,7 +116,7 @@ export class QuestionTurns {
     }
   }
 
-  async #wait(line: Line, turn: QuestionTurn, signal: AbortSignal | undefined): Promise<Disposable> {
+  async #wait(line: Slots, turn: QuestionTurn, signal: AbortSignal | undefined): Promise<Disposable> {
     const { patienceMs } = this.#options
     const late = new AbortController()
     const lateness = `not asked, since questions that came before took longer than ${patienceMs / 1000} s`

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Source } from '../../src/content/source.ts'
-import { Line } from '../../src/flow/line.ts'
+import { Slots } from '../../src/flow/slots.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
@@ -15,7 +15,7 @@ const contents = [61, 62, 63].map((seed) => testBytes(200_000, seed))
 /** Pulls all three at once over a line with one place; returns which of them went over it in a row. */
 async function pullAll(t: TestContext, turnMs: number): Promise<number[]> {
   const blobs = blobsOver(t, new MemoryBlobStore())
-  const line = new Line({ places: 1, turnMs })
+  const line = new Slots({ places: 1, turnMs })
   const allAsked = Promise.withResolvers<void>()
   const inTurn: number[] = []
   let asked = 0

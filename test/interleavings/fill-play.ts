@@ -1,7 +1,7 @@
 import pino from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
-import { Line } from '../../src/flow/line.ts'
 import { Pieces } from '../../src/flow/pieces.ts'
+import { Slots } from '../../src/flow/slots.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import type { BlobWriter } from '../../src/storage/blob-writer.ts'
 import { StorageError } from '../../src/storage/error.ts'
@@ -81,7 +81,7 @@ class FillPlay {
   readonly #catalog = new MemoryCatalog()
   readonly #blobs: Blobs
   readonly #outcomes: Outcome[] = []
-  readonly #line = new Line({ places: 1, turnMs: 2000, answerMs: 60_000 })
+  readonly #line = new Slots({ places: 1, turnMs: 2000, answerMs: 60_000 })
   #diskSteps = 0
   #isOver = false
 
@@ -325,7 +325,7 @@ class FillPlay {
     place[Symbol.dispose]()
   }
 
-  #upstream(repository: typeof alpine, answers: readonly Answer[], line?: Line): Upstream {
+  #upstream(repository: typeof alpine, answers: readonly Answer[], line?: Slots): Upstream {
     const pieceSize = pieces[this.#play.size]
     return new Upstream(this.stage, { repository, layer: this.#layer, pieceSize, answers, line })
   }

@@ -1,6 +1,6 @@
 import type { OpenedSpan, Source, SpanQuery } from '../../src/content/source.ts'
 import type { LentBytes } from '../../src/flow/lent-bytes.ts'
-import type { Line } from '../../src/flow/line.ts'
+import type { Slots } from '../../src/flow/slots.ts'
 import type { RepositoryKey } from '../../src/storage/repository-key.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { lending } from '../support/lent.ts'
@@ -62,7 +62,7 @@ export class Upstream implements Source {
   readonly #layer: Layer
   readonly #pieceSize: number
   readonly #answers: readonly Answer[]
-  readonly #line: Line | undefined
+  readonly #line: Slots | undefined
 
   constructor(
     stage: Stage,
@@ -72,7 +72,7 @@ export class Upstream implements Source {
       readonly pieceSize: number
       readonly answers: readonly Answer[]
       /** Where its blobs have to share it. */
-      readonly line?: Line | undefined
+      readonly line?: Slots | undefined
     },
   ) {
     this.#stage = stage
