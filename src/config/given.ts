@@ -67,7 +67,7 @@ export class GivenValues {
 }
 
 /** Where a problem with a value is, by the value's origin. */
-export function placeOf({ source, where = '' }: Origin): string {
+function placeOf({ source, where = '' }: Origin): string {
   return { default: 'defaults', file: where, environment: 'environment', flag: 'command line' }[source]
 }
 

@@ -1,15 +1,14 @@
 import { formatListenAddress, type ListenAddress, parseListenAddress } from '../names/listen-address.ts'
-import { durations, type Notation, rates } from '../units/notation.ts'
+import { durations, type Notation, rates, shares } from '../units/notation.ts'
 import { suggest } from '../units/suggestion.ts'
 import { describeValue, refuse, UnitError } from '../units/unit-error.ts'
+import { isMap } from '../yaml/value-tree.ts'
 
 /** A setting: its words, and how its values are read, shown and described; T is what they are in code. */
 export interface Kind<T> {
   /** For people: in the JSON Schema, and in `larder config env`. */
   readonly description: string
   readonly examples?: readonly string[]
-  /** What the setting waits for in this version, where it is checked but has no effect yet. */
-  readonly reserved?: string
   /** In the form of the file; undefined where the setting is off, required or derived when absent. */
   readonly default?: unknown
   readonly required?: boolean
@@ -181,6 +180,44 @@ export function rate(standard: string, words: Words): Kind<number | undefined> {
     ...kind,
     schema: { anyOf, pattern: schema.pattern },
     parse: (input) => (input === false ? undefined : parse(input)),
+  }
+}
+
+/**
+ * Whether to finish what was begun, as a share of it: as much has to be there to go on. 0 for `always`, Infinity for
+ * `never`, 0.5 for `started: 50%`, which is a map or one text.
+ */
+export function finish(standard: string, words: Words): Kind<number> {
+  const expected = 'always, never or a share such as "started: 50%"'
+  const share = `${shares.pattern}|\\$\\{`
+  const map = {
+    type: 'object',
+    properties: { started: { type: 'string', pattern: share } },
+    required: ['started'],
+    additionalProperties: false,
+  }
+  const texts = `^always$|^never$|^started: *${shares.pattern.slice(1)}|\\$\\{`
+  return {
+    default: standard,
+    schema: { anyOf: [{ type: 'string', pattern: texts }, map] },
+    parse: (input) => {
+      if (input === 'always') return 0
+      if (input === 'never') return Number.POSITIVE_INFINITY
+      const [, ofText] = typeof input === 'string' ? (/^started:(.*)$/.exec(input) ?? []) : []
+      const isStarted = isMap(input) && Object.keys(input).join() === 'started'
+      const started = isStarted ? input.started : ofText
+      // Of a variable that could not be had.
+      if (started instanceof UnitError) throw started
+      if (typeof started !== 'string') return refuse(expected, input)
+      return shares.parse(started).percent / 100
+    },
+    show: (value) => {
+      if (value === 0) return 'always'
+      return value === Number.POSITIVE_INFINITY
+        ? 'never'
+        : `started: ${shares.format({ percent: value * 100 })}`
+    },
+    ...words,
   }
 }
 

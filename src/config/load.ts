@@ -3,10 +3,10 @@ import { dotted, pathOf, type ValuePath, valueAt } from '../yaml/value-tree.ts'
 import { type Config, readConfig } from './config.ts'
 import { readConfigFile } from './config-file.ts'
 import { readEnvironment } from './environment.ts'
-import { type Given, GivenValues, type Origin, placeOf } from './given.ts'
+import { type Given, GivenValues, type Origin } from './given.ts'
 import { readNamedFiles } from './named-files.ts'
 import { type Complaint, ConfigError, type ConfigProblem, sortProblems } from './problems.ts'
-import { lists, settingAt, settings } from './settings.ts'
+import { lists, settingAt } from './settings.ts'
 import { warningsOf } from './warnings.ts'
 
 /** A valid configuration and how it came about. */
@@ -55,7 +55,6 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   const problems = sortProblems([
     ...(file?.problems ?? []),
     ...fromEnvironment.problems,
-    ...warningsOfReserved(given),
     ...[...ofFiles, ...warningsOf(whole), ...complaints].map((complaint) => given.locate(complaint)),
   ])
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
@@ -73,15 +72,5 @@ function fromFlags(flags: Readonly<Record<string, unknown>>): Given[] {
     const path = pathOf(name)
     if (settingAt(path) === undefined && !(name in lists)) throw new TypeError(`${name} is no setting`)
     return { path, value, source: 'flag', where: undefined }
-  })
-}
-
-/** What waits for a later version. */
-function warningsOfReserved(given: GivenValues): ConfigProblem[] {
-  const waiting = settings.filter(({ type }) => type.reserved)
-  const set = waiting.filter(({ path }) => given.originAt(path).source !== 'default')
-  return set.map(({ path, type }) => {
-    const message = `${dotted(path)} has no effect yet: it takes effect with ${type.reserved}`
-    return { where: placeOf(given.originAt(path)), severity: 'warning', message }
   })
 }

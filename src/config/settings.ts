@@ -10,6 +10,7 @@ import {
   choice,
   count,
   duration,
+  finish,
   flag,
   type Kind,
   list,
@@ -101,6 +102,20 @@ export const table = {
     description:
       'How long what was public is served after its upstream refuses the repository to everybody without a login. `0`: not at all. Matters only to upstreams with a username.',
   }),
+  'cache.readAhead': unit(sizes, '1MiB', {
+    description:
+      'Blobs up to this size that a manifest names are fetched as soon as the manifest is seen, before a client asks. `0`: none.',
+    examples: ['1MiB', '0'],
+  }),
+  'cache.finish': finish('always', {
+    description:
+      'Whether a blob is fetched to its end after all its clients have left: `always`, `never`, or `started: 50%` where that much of it is here.',
+    examples: ['always', 'never', 'started: 50%'],
+  }),
+  'cache.wanted': flag(true, {
+    description:
+      'Remember what was asked for while an upstream could not be reached, and fetch it when it is back.',
+  }),
   'upstreams.*.name': text<string>("a registry's host such as ghcr.io or localhost:5001", {
     description:
       'The registry, as in names of images: `docker.io`, `ghcr.io`, `localhost:5001`. Clients ask for it by `?ns=` or as the first part of a name.',
@@ -148,9 +163,8 @@ export const table = {
     show: (value) => withoutUserinfo(String(value)),
   }),
   'limits.downloads': count(3, [1, 1000], { description: 'Blobs that are fetched at a time.' }),
-  'limits.connections': count(4, [1, 16], {
-    description: 'Connections for one blob, at most.',
-    reserved: 'parallel fetching',
+  'limits.connections': count(8, [1, 32], {
+    description: 'Connections to the storage of one upstream at a time, for all blobs together.',
   }),
   'limits.rate': rate('off', {
     description: 'The limit for all downloads together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
@@ -165,6 +179,10 @@ export const table = {
   }),
   'limits.retries': count(8, [0, 1000], {
     description: 'Attempts after the first one failed, before a download gives up.',
+  }),
+  'limits.reserve': count(10, [0, 1_000_000], {
+    description:
+      "Pulls of an upstream's quota that are left to people: background work leaves off when so few remain.",
   }),
   'limits.perClient.connections': count(1000, [1, 100_000], {
     description: 'Connections from one address at a time; an IPv6 address counts with its /64.',
@@ -245,9 +263,7 @@ export interface Setting {
 
 /** Every setting, in the order of the table. */
 export const settings: readonly Setting[] = Object.entries<Kind<unknown>>(table).map(([name, type]) => {
-  const reserved = type.reserved && ` (Reserved: takes effect with ${type.reserved}.)`
-  const description = type.description + (reserved ?? '')
-  return { path: name.split('.'), description, default: type.default, type }
+  return { path: name.split('.'), description: type.description, default: type.default, type }
 })
 
 const byName = new Map(settings.map((setting) => [setting.path.join('.'), setting]))

@@ -11,7 +11,7 @@ export interface Notation<T> {
   format(value: T): string
 }
 
-/** A share of a disk, above 0 and at most 100. */
+/** A share of a whole such as a disk, above 0 and at most 100. */
 export interface Percentage {
   readonly percent: number
 }
@@ -44,12 +44,21 @@ export const sizes: Notation<number> = {
   format: formatSize,
 }
 
+/** Shares. */
+export const shares: Notation<Percentage> = {
+  expected: 'a share such as 80%',
+  pattern: sharePattern,
+  parse: parsePercentage,
+  // A hundredth of a percent times a hundred is not always a whole number to a computer.
+  format: ({ percent }) => `${Number(percent.toPrecision(12))}%`,
+}
+
 /** Bytes, or a share of the disk. */
 export const sizesOrShares: Notation<number | Percentage> = {
   expected: 'a size such as 50GB or 80%',
   pattern: `${sharePattern}|${sizePattern}`,
   parse: parseSizeOrPercentage,
-  format: (value) => (typeof value === 'number' ? formatSize(value) : `${value.percent}%`),
+  format: (value) => (typeof value === 'number' ? formatSize(value) : shares.format(value)),
 }
 
 /** Milliseconds. */
@@ -79,10 +88,14 @@ export function parseSize(input: string | number): number {
 
 /** Bytes as in parseSize, or a share of the disk from `80%`. Throws UnitError. */
 export function parseSizeOrPercentage(input: string | number): number | Percentage {
-  const match = new RegExp(sharePattern).exec(String(input).trim())
-  if (!match) return parseSize(input)
-  const percent = Number(match[1])
-  return percent > 0 && percent <= 100 ? { percent } : refuse('a share above 0% and at most 100%', input)
+  return new RegExp(sharePattern).test(String(input).trim()) ? parsePercentage(input) : parseSize(input)
+}
+
+/** A share from `80%`. Throws UnitError. */
+function parsePercentage(input: string | number): Percentage {
+  const [, percent] = new RegExp(sharePattern).exec(String(input).trim()) ?? refuse(shares.expected, input)
+  const share = Number(percent)
+  return share > 0 && share <= 100 ? { percent: share } : refuse('a share above 0% and at most 100%', input)
 }
 
 /** Milliseconds from `30s`, `15m`, `24h`, `7d`, `2w`, `1h30m`, `500ms`; a plain number is seconds. Throws UnitError. */

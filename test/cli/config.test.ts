@@ -91,14 +91,14 @@ test('a good configuration is 0 and says what was read', async (t) => {
   const { out, code } = await runIn(t, 'cache: {revalidate: 1m}', ['check', '--strict'], {
     MIRROR_LOG_LEVEL: 'warn',
   })
-  assert.match(out, /^ok: .*mirror\.yml \(32 defaults, 1 from file, 1 from environment\)\n$/)
+  assert.match(out, /^ok: .*mirror\.yml \(36 defaults, 1 from file, 1 from environment\)\n$/)
   assert.equal(code, 0)
   const empty = await configFolder(t)
   const none = await run(empty, ['check'])
   assert.deepEqual(
     [none.out, none.code],
     [
-      `ok: no configuration file (34 defaults, 0 from file, 0 from environment)
+      `ok: no configuration file (38 defaults, 0 from file, 0 from environment)
 looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
 `,
       0,
@@ -107,9 +107,9 @@ looked for ${empty}/mirror.yml, /etc/larder/mirror.yml
 })
 
 test('warnings are 0, and 12 with --strict', async (t) => {
-  const text = 'limits: {connections: 3}'
+  const text = 'local: {push: users}'
   const line =
-    'mirror.yml:1:10  warn   limits.connections has no effect yet: it takes effect with parallel fetching\n1 warning\n'
+    'mirror.yml:1:15  warn   local.push: nobody can push or delete: there are no users without auth.htpasswd\n1 warning\n'
   assert.deepEqual(await runIn(t, text, ['check']), { out: line, error: '', code: 0 })
   assert.deepEqual(await runIn(t, text, ['check', '--strict']), { out: line, error: '', code: 12 })
   assert.equal((await runIn(t, 'x: 1', ['check', '--strict'])).code, 3)

@@ -86,16 +86,6 @@ test('mirror.yml with every example uncommented is valid', async (t) => {
   assert.ok(text.includes('or passwordFile: '))
 })
 
-test('mirror.yml marks exactly the settings that wait for a later version', () => {
-  const marked = [...text.matchAll(/^ *#([a-zA-Z]+):.*\(reserved: takes effect with ([a-z ]+)\)/gm)]
-  assert.deepEqual(
-    marked.map(([, key, what]) => [key, what]),
-    settings
-      .filter(({ type }) => type.reserved !== undefined)
-      .map(({ path, type }) => [path.at(-1), type.reserved]),
-  )
-})
-
 test('mirror.schema.json is up to date: write it anew with "larder config schema > mirror.schema.json"', async () => {
   assert.equal(await readFile(join(root, 'mirror.schema.json'), 'utf8'), configJsonSchemaText())
 })
@@ -145,4 +135,15 @@ test('the JSON Schema takes the forms that people write, and refuses mistakes', 
     for (const text of good) assert.match(text, pattern(path))
     for (const text of bad) assert.doesNotMatch(text, pattern(path), `${path.join('.')}: ${text}`)
   }
+})
+
+test('the JSON Schema takes a share that is started as a map and as a text', () => {
+  const leaf = valueAt(configJsonSchema(), ['properties', 'cache', 'properties', 'finish', 'anyOf'])
+  const [text, map] = leaf as [{ pattern: string }, { properties: { started: { pattern: string } } }]
+  const whole = new RegExp(text.pattern, 'u')
+  for (const good of ['always', 'never', 'started: 50%', 'started:12.5 %', '${X}']) assert.match(good, whole)
+  for (const bad of ['50%', 'started', 'started: half', 'sometimes']) assert.doesNotMatch(bad, whole)
+  const share = new RegExp(map.properties.started.pattern, 'u')
+  for (const good of ['50%', '12.5 %', '${X:-50%}']) assert.match(good, share)
+  for (const bad of ['50', 'half', 'started: 50%']) assert.doesNotMatch(bad, share)
 })

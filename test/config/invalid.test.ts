@@ -98,10 +98,37 @@ const cases: readonly (readonly [string, ...string[]])[] = [
   ],
   ['limits:\n  rate: true\n', '2:9 limits.rate: expected a rate such as 10MB/s, or off; got true'],
   ['limits:\n  downloads: 0\n', '2:14 limits.downloads: expected a whole number from 1 to 1000; got 0'],
-  ['limits:\n  connections: 17\n', '2:16 limits.connections: expected a whole number from 1 to 16; got 17'],
-  ['limits:\n  connections: 1.5\n', '2:16 limits.connections: expected a whole number from 1 to 16; got 1.5'],
+  ['limits:\n  connections: 33\n', '2:16 limits.connections: expected a whole number from 1 to 32; got 33'],
+  ['limits:\n  connections: 1.5\n', '2:16 limits.connections: expected a whole number from 1 to 32; got 1.5'],
   ['limits:\n  retries: -1\n', '2:12 limits.retries: expected a whole number from 0 to 1000; got -1'],
   ['limits:\n  retries: many\n', '2:12 limits.retries: expected a whole number from 0 to 1000; got "many"'],
+  [
+    'cache:\n  finish: 50%\n',
+    '2:11 cache.finish: expected always, never or a share such as "started: 50%"; got "50%"',
+  ],
+  [
+    'cache:\n  finish: {begun: 50%}\n',
+    '2:11 cache.finish: expected always, never or a share such as "started: 50%"; got a map',
+  ],
+  [
+    'cache:\n  finish: {started: 50%, ended: 60%}\n',
+    '2:11 cache.finish: expected always, never or a share such as "started: 50%"; got a map',
+  ],
+  ['cache:\n  finish: {started: half}\n', '2:11 cache.finish: expected a share such as 80%; got "half"'],
+  [
+    'cache:\n  finish: {started: 0%}\n',
+    '2:11 cache.finish: expected a share above 0% and at most 100%; got "0%"',
+  ],
+  [
+    'cache:\n  finish: {started: "${NOWHERE}"}\n',
+    '2:11 cache.finish: the variable NOWHERE is not set: set it, or write ${NOWHERE:-default}',
+  ],
+  ['cache:\n  wanted: maybe\n', '2:11 cache.wanted: expected true or false; got "maybe"'],
+  ['cache:\n  readAhead: -1\n', '2:14 cache.readAhead: expected a size such as 50GB or 512MiB; got -1'],
+  [
+    'limits:\n  reserve: 1000001\n',
+    '2:12 limits.reserve: expected a whole number from 0 to 1000000; got 1000001',
+  ],
   // Words.
   [
     'log:\n  level: warning\n',

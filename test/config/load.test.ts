@@ -4,6 +4,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { loadConfig } from '../../src/config/load.ts'
+import { settingAt } from '../../src/config/settings.ts'
 import { selfSigned } from '../upstream/fixtures.ts'
 import { configFolder, load, problemsOf } from './config-folder.ts'
 
@@ -28,17 +29,21 @@ test('without a file everything has its default', async (t) => {
       staleAfter: 2000,
       negative: 60_000,
       servePrivate: 86_400_000,
+      readAhead: 1_048_576,
+      finish: 0,
+      wanted: true,
     },
     upstreams: [
       { name: 'docker.io', url: 'https://registry-1.docker.io', realms: ['https://auth.docker.io'] },
     ],
     limits: {
       downloads: 3,
-      connections: 4,
+      connections: 8,
       rate: undefined,
       stall: 30_000,
       patience: 5000,
       retries: 8,
+      reserve: 10,
       perClient: { connections: 1000, transfers: 500, fills: 250, stall: 300_000 },
     },
     local: {
@@ -290,14 +295,44 @@ test('a password in the file is a warning that does not repeat it', async (t) =>
   ])
 })
 
-test('settings that wait for a later version say so when they are set', async (t) => {
-  const { warnings } = await load(t, 'limits: {connections: 3}\n', {
-    overrides: { 'local.push': 'off' },
-  })
-  assert.deepEqual(
-    warnings.map(({ where, message }) => `${where} ${message}`),
-    ['mirror.yml:1:10 limits.connections has no effect yet: it takes effect with parallel fetching'],
-  )
+test('whether to finish what was begun is a word, a map or a text, and a share in code', async (t) => {
+  const never = Number.POSITIVE_INFINITY
+  const cases: [string, number, string][] = [
+    ['always', 0, 'always'],
+    ['never', never, 'never'],
+    ['{started: 50%}', 0.5, 'started: 50%'],
+    ['\n    started: 50%', 0.5, 'started: 50%'],
+    ['"started: 12.5 %"', 0.125, 'started: 12.5%'],
+    ['"started:100%"', 1, 'started: 100%'],
+    // In floating point 0.07 * 100 is more than 7.
+    ['{started: 7%}', 0.07, 'started: 7%'],
+    ['{started: "${SHARE}"}', 0.3, 'started: 30%'],
+    ['"${FINISH}"', never, 'never'],
+  ]
+  const environment = { SHARE: '30%', FINISH: 'never' }
+  for (const [text, share, shown] of cases) {
+    const { config } = await load(t, `cache:\n  finish: ${text}\n`, { environment })
+    assert.equal(config.cache.finish, share, text)
+    assert.equal(settingAt(['cache', 'finish'])?.type.show?.(share), shown)
+    const again = await load(t, `cache: {finish: "${shown}"}`)
+    assert.equal(again.config.cache.finish, share, shown)
+  }
+  for (const [text, share] of [
+    ['started: 25%', 0.25],
+    ['{started: 25%}', 0.25],
+    ['always', 0],
+  ] as const) {
+    const { config, origins } = await load(t, 'cache: {finish: {started: 50%}}', {
+      environment: { MIRROR_CACHE_FINISH: text },
+    })
+    assert.equal(config.cache.finish, share, text)
+    assert.equal(origins.get('cache.finish')?.where, 'MIRROR_CACHE_FINISH')
+  }
+})
+
+test('nothing is read ahead where the size is 0', async (t) => {
+  const { config } = await load(t, 'cache: {readAhead: 0, wanted: false}\nlimits: {reserve: 0}')
+  assert.deepEqual([config.cache.readAhead, config.cache.wanted, config.limits.reserve], [0, false, 0])
 })
 
 test('what is set over is not looked at; what lies around it is', async (t) => {
