@@ -8,6 +8,7 @@ import type { ByteInterval } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
+import type { Background } from './fill-options.ts'
 import { Growing } from './growing.ts'
 import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
@@ -23,6 +24,8 @@ export interface AttemptOptions extends LandingOptions {
   readonly confirmed: Set<RepositoryKey>
   /** Those who wait for the blob. */
   readonly clients: Iterable<string>
+  /** For what it is while nobody waits. */
+  readonly background: () => Background
   readonly rate: TokenBucket | undefined
   /** Milliseconds without a byte after which a way is left for a better one. */
   readonly slowMs: number
@@ -240,7 +243,7 @@ export class Attempt {
   }
 
   async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
-    const { rate, clients, since } = this.#options
+    const { rate, clients, background, since } = this.#options
     const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
     const restingMs = (): number => this.growing.fullMs
     const write = async (position: number, lent: LentBytes, left: AbortSignal): Promise<void> => {
@@ -252,7 +255,7 @@ export class Attempt {
       if (!(await this.#landing.write(position, lent, { upstream: way.source.name, left }))) download.leave()
       if (isFirst) this.#options.changes.announce()
     }
-    const about = { way, gap, isHole, since, rate, clients, restingMs, signal: this.#signal }
+    const about = { way, gap, isHole, since, rate, clients, background, restingMs, signal: this.#signal }
     const download = new Download({ ...about, onAnswer: (span) => this.#heed(way, span), write })
     this.#underWay = { download, way }
     return download.run()

@@ -21,7 +21,7 @@ import { missIfBroken } from './file-checks.ts'
 import type { Fill } from './fill.ts'
 import type { FillCounts } from './fill-counts.ts'
 import { partialId } from './fill-options.ts'
-import type { OpenedBlob, OpenOptions } from './opened-blob.ts'
+import type { FetchAheadOptions, OpenedBlob, OpenOptions } from './opened-blob.ts'
 import { closePartial } from './partial-ends.ts'
 import { whenNotBusy } from './patience.ts'
 import { Removal } from './removal.ts'
@@ -169,6 +169,30 @@ export class Blobs implements AsyncDisposable {
       place?.[Symbol.dispose]()
     }
     throw new RegistryError('BLOB_UNKNOWN', `${digest} was removed while it was asked for: try again`)
+  }
+
+  /**
+   * Fetches a blob that nobody waits for yet, by `source`, as `background` says. Resolves when it is `stored`, or was; `joined`
+   * at once where it is on its way already; `dropped` where `signal` aborted before somebody came for it, and what came of it
+   * is kept; `failed` where that is in the log. Throws RegistryError UNAVAILABLE while the mirror stops.
+   */
+  async fetchAhead(
+    digest: Digest,
+    source: Source,
+    { size: claim, background, signal }: FetchAheadOptions,
+  ): Promise<'stored' | 'joined' | 'dropped' | 'failed'> {
+    if (this.#running.of(digest)) return 'joined'
+    if (await this.stored.stat(digest, { signal })) return 'stored'
+    if (signal?.aborted) return 'dropped'
+    this.#throwIfStopped()
+    if (this.#running.of(digest)) return 'joined'
+    const fill = this.#running.start(digest, source, { claim, background })
+    const drop = (): void => fill.drop(new Error('nobody has come for it'))
+    signal?.addEventListener('abort', drop, { once: true })
+    await fill.ended
+    signal?.removeEventListener('abort', drop)
+    if (fill.isStored) return 'stored'
+    return signal?.aborted ? 'dropped' : 'failed'
   }
 
   /**

@@ -4,6 +4,7 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Background } from './fill-options.ts'
 import type { OpenedSpan } from './source.ts'
 import type { Way } from './ways.ts'
 
@@ -19,6 +20,8 @@ export interface DownloadOptions {
   readonly rate: TokenBucket | undefined
   /** Those who wait for the blob. */
   readonly clients: Iterable<string>
+  /** For what it is while nobody waits. */
+  readonly background: () => Background
   /** Milliseconds for which none of them has taken a byte, so that nothing can be written. */
   readonly restingMs: () => number
   /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
@@ -65,6 +68,10 @@ export class Download implements Turn {
 
   get clients(): Iterable<string> {
     return this.#options.clients
+  }
+
+  get background(): Background {
+    return this.#options.background()
   }
 
   get receivingSince(): number | undefined {

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino'
+import type { Priority } from '../flow/slots.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
@@ -8,6 +9,9 @@ import type { FillCounts } from './fill-counts.ts'
 import type { Reservation } from './reservation.ts'
 import type { Suspects } from './suspects.ts'
 import type { Windows } from './windows.ts'
+
+/** Why bytes come that nobody has asked for. */
+export type Background = Exclude<Priority, 'people'>
 
 export interface FillOptions {
   readonly digest: Digest
@@ -19,6 +23,8 @@ export interface FillOptions {
   /** Of the disk, for all of it. */
   readonly room: Reservation
   readonly disk: DiskState
+  /** For what it is before the first one waits for it; undefined: somebody does at once. */
+  readonly background?: Background | undefined
   /** Nobody waits for it any more. */
   readonly onAbandoned: () => void
   /** It takes no more followers; called before those who wait hear of its end. `stopped`: it was told to. */

@@ -43,6 +43,8 @@ export class Fill {
   #wrongs = 0
   #beginnings = 0
   #waiting = 0
+  /** Whether somebody has ever waited for it. */
+  #isWanted = false
   #impatience: NodeJS.Timeout | undefined
 
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
@@ -85,6 +87,11 @@ export class Fill {
     return this.#clients.isEmpty && !isOver ? this.#clients.emptySince : undefined
   }
 
+  /** Whether all of it is stored, or was. Once it is over. */
+  get isStored(): boolean {
+    return this.#outcome === 'stored'
+  }
+
   /** Whose upstreams have given bytes so far. */
   get confirmedBy(): ReadonlySet<RepositoryKey> {
     return this.#confirmed
@@ -110,6 +117,7 @@ export class Fill {
     }
     this.#changes.announce()
     using patience = new Patience(this.#options.patienceMs, () => this.#changes.announce())
+    this.#isWanted = true
     const leave = this.#clients.enter(client)
     this.#waiting += 1
     let isReading = false
@@ -129,6 +137,11 @@ export class Fill {
     this.#ways.add(source, { claim: undefined, isBest: true })
     this.#attempt?.leave()
     this.#changes.announce()
+  }
+
+  /** Ends it unless somebody has come for it; what was fetched stays for the next attempt. */
+  drop(reason: Error): void {
+    if (!this.#isWanted && !this.#isEnding) this.#abort(reason)
   }
 
   /** Ends it; what was fetched stays for the next attempt. */
@@ -213,7 +226,8 @@ export class Fill {
   }
 
   #beginAttempt(): Attempt {
-    const id = partialId(this.#options.digest)
+    const { digest, background } = this.#options
+    const id = partialId(digest)
     const attempt = new Attempt({
       ...this.#options,
       partialId: this.#isAnew ? anew(id) : id,
@@ -223,6 +237,7 @@ export class Fill {
       confirmed: this.#confirmed,
       onUnkept: () => this.#stopIfUnwanted(),
       clients: this.#clients,
+      background: () => (this.#isWanted ? 'finishing' : (background ?? 'finishing')),
       changes: this.#changes,
       since: this.#startedAt,
       signal: this.#stopped.signal,

@@ -1,5 +1,6 @@
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
+import type { Background } from './fill-options.ts'
 
 export interface OpenedBlob {
   /** To be closed by the caller. */
@@ -17,5 +18,14 @@ export interface OpenOptions {
   readonly client?: string | undefined
   /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */
   readonly since?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface FetchAheadOptions {
+  /** Bytes, as a descriptor claims. */
+  readonly size?: number | undefined
+  /** For what it is until somebody comes for it. */
+  readonly background: Background
+  /** Aborts when it is not worth it any more, if nobody has come by then. */
   readonly signal?: AbortSignal | undefined
 }

@@ -9,7 +9,7 @@ import type { Partial } from '../storage/partial.ts'
 import type { DiskState } from './disk-state.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
-import { anew, partialId } from './fill-options.ts'
+import { anew, type Background, partialId } from './fill-options.ts'
 import type { Source } from './source.ts'
 import type { Space } from './space.ts'
 import { Suspects } from './suspects.ts'
@@ -104,11 +104,18 @@ export class RunningFills {
     throw tooManyRequests(message)
   }
 
-  /** Begins one, by `source`; `claim`: bytes, as a descriptor claims. It has `place` until it ends. */
+  /**
+   * Begins one, by `source`; `claim`: bytes, as a descriptor claims. It has `place` until it ends, if that is given.
+   * `background`: see `FillOptions`.
+   */
   start(
     digest: Digest,
     source: Source,
-    { claim, place }: { claim: number | undefined; place: Disposable },
+    {
+      claim,
+      place = unbounded,
+      background,
+    }: { claim: number | undefined; place?: Disposable; background?: Background },
   ): Fill {
     const { space, isStored, publish, slowMs = defaultSlowMs } = this.#options
     const counts = this.#counter.of(source.name)
@@ -119,6 +126,7 @@ export class RunningFills {
         ...this.#options,
         slowMs,
         digest,
+        background,
         suspects: this.#suspects,
         windows: this.#windows,
         counts,
@@ -137,6 +145,7 @@ export class RunningFills {
     )
     this.#running.set(fill, place)
     this.#byDigest.set(digest, fill)
+    if (background !== undefined) this.#boundAbandoned()
     return fill
   }
 

@@ -160,6 +160,7 @@ test('a download that has ended keeps nothing of its connection, whoever keeps i
     const about = { gap: { start: 0, end: 1000 }, isHole: false, since: 0, rate: undefined, clients: [] }
     const writing = Promise.withResolvers<void>()
     const download = new Download({
+      background: () => 'finishing' as const,
       ...about,
       way: new Ways(1, () => false).add(source, { claim: undefined }),
       restingMs: () => 2000,
