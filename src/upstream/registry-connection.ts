@@ -37,6 +37,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
   /** Undefined where none is configured. */
   readonly account: Account | undefined
   readonly #name: string
+  readonly #origin: string
   readonly #transport: Transport
   readonly #probe: RegistryProbe
   readonly #limits: WithinLimits
@@ -49,6 +50,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
     const { name: upstream, url, credentials, realms, tokens, logger } = options
     const { counts } = this
     this.#name = upstream
+    this.#origin = url.origin
     const account = credentials && new Account({ upstream, credentials, logger })
     this.account = account
     const transport = new Transport({ ...options, upstream })
@@ -109,6 +111,12 @@ export class RegistryConnection implements Link, AsyncDisposable {
       }
     }
     return { state: 'unreachable', sentence: `cannot be reached: ${reasonOf(failure, this.#name)}` }
+  }
+
+  /** Milliseconds of a round trip to an origin, or else to the registry itself; undefined where nobody knows yet. */
+  roundTripMs(origin?: string): number | undefined {
+    const { roundTrips } = this.#transport
+    return (origin === undefined ? undefined : roundTrips.of(origin)) ?? roundTrips.of(this.#origin)
   }
 
   /** Closes the connections that nobody uses at the moment. */

@@ -12,6 +12,7 @@ import { portOf, withoutBrackets } from './host-port.ts'
 import { idleMs } from './kept-ms.ts'
 import type { Names } from './names.ts'
 import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
+import type { RoundTrips } from './round-trips.ts'
 import { TappedConnections } from './tapped-connections.ts'
 import { openTunnel, ProxyError } from './tunnel.ts'
 
@@ -19,6 +20,7 @@ export interface AgentsOptions {
   readonly names: Names
   readonly addresses: AddressPolicy
   readonly proxies: ProxySettings
+  readonly roundTrips: RoundTrips
   /** Asked for with the first connection that needs one: the authorities take 4 MB. */
   readonly secureContext: () => SecureContext
   /** Milliseconds in which a tunnel must open, and in which a TLS handshake must end. */
@@ -101,7 +103,8 @@ export class Agents implements Disposable {
       port: Number(args.port),
     }
     const at = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
-    const proxy = this.#options.proxies.proxyFor(new URL(`${protocol}//${at}`))
+    const url = new URL(`${protocol}//${at}`)
+    const proxy = this.#options.proxies.proxyFor(url)
     // It begins as those of Node's agents do.
     const key = `${target.host}:${target.port}:${protocol}${proxy?.label ?? ''}`
     const kept = await this.tapped.again(key)
@@ -112,7 +115,7 @@ export class Agents implements Disposable {
     }
     const socket = proxy
       ? await this.#throughProxy(proxy, protocol, { ...args, ...target }, at)
-      : await this.#reach(protocol, { ...args, ...target })
+      : await this.#reach(protocol, { ...args, ...target, origin: url.origin })
     // What broke while it was handed from one to the next.
     if (socket.destroyed) throw socket.errored ?? hangUp()
     this.tapped.name(socket, key)
@@ -160,10 +163,10 @@ export class Agents implements Disposable {
   /** A connection to the host itself, without a proxy between. */
   async #reach(
     protocol: 'http:' | 'https:',
-    args: CreateOptions & { host: string; port: number; carriesTunnel?: boolean },
+    args: CreateOptions & { host: string; port: number; origin?: string; carriesTunnel?: boolean },
     select: AddressPolicy['select'] = (host, found) => this.#options.addresses.select(host, found),
   ): Promise<Socket> {
-    const { host, port, pulse } = args
+    const { host, port, pulse, origin } = args
     const found = await this.#within(lookupMs, `no name server told the address of ${host}`, (signal) =>
       this.#options.names.lookup(host, signal),
     )
@@ -171,13 +174,21 @@ export class Agents implements Disposable {
     const socket = await this.#whenDescriptorsAreFree(() =>
       raceAddresses(select(host, found), {
         port,
-        open: (address) => this.#begin(protocol, { ...args, host: address }),
+        open: (address) => this.#timed(origin, this.#begin(protocol, { ...args, host: address })),
         timeoutMs: connectMs,
         signal: this.#closed.signal,
       }),
     )
     pulse?.beat()
     return protocol === 'https:' ? await this.#secured(socket, pulse) : socket
+  }
+
+  /** The handshake of TCP is a round trip to the other end, unless a proxy is between. */
+  #timed(origin: string | undefined, socket: Socket): Socket {
+    if (origin === undefined) return socket
+    const begunAt = performance.now()
+    socket.once('connect', () => this.#options.roundTrips.noteConnect(origin, performance.now() - begunAt))
+    return socket
   }
 
   /** They are back as soon as a client is served; and what is kept for later is worth less than what is asked for now. */

@@ -15,6 +15,7 @@ import { DivertedBody, divertedLength } from './diverted-body.ts'
 import { freeChunk } from './free-chunk.ts'
 import { keptMs } from './kept-ms.ts'
 import type { ForwardProxy } from './proxy-settings.ts'
+import type { RoundTrips } from './round-trips.ts'
 import { StreamedBody } from './streamed-body.ts'
 import { type TakenAnswer, takeOver } from './takeover.ts'
 
@@ -29,6 +30,7 @@ export interface ExchangeOptions {
   readonly proxy: ForwardProxy | undefined
   /** Whether the origin has answered in plain http before. */
   readonly isKnown: boolean
+  readonly roundTrips: RoundTrips
   /** Milliseconds without a byte after which it is given up. */
   readonly stallMs: number
   readonly signal: AbortSignal | undefined
@@ -64,6 +66,7 @@ export class Exchange {
   #stream: Request | undefined
   #diverted: { readonly head: http.IncomingMessage; readonly body: DivertedBody } | undefined
   #hasAnswer = false
+  #sentAt = 0
 
   constructor(options: ExchangeOptions) {
     this.#options = options
@@ -185,10 +188,9 @@ export class Exchange {
     }
     const sent = request(url, own)
     this.#sent = sent
-    sent.once('response', () => {
-      this.#hasAnswer = true
-    })
+    sent.once('response', () => this.#answered())
     sent.once('socket', (socket) => {
+      this.#sentAt = performance.now()
       if (!sent.reusedSocket) return
       const onBytes = (): void => {
         this.#hasAnswer = true
@@ -198,6 +200,13 @@ export class Exchange {
     })
     if (this.#options.isLent) this.#prepareLending(sent)
     return sent
+  }
+
+  /** The head of the answer is here. */
+  #answered(): void {
+    this.#hasAnswer = true
+    const { roundTrips, url } = this.#options
+    roundTrips.noteAnswer(url.origin, performance.now() - this.#sentAt)
   }
 
   /** Before it has a socket. */
@@ -222,7 +231,7 @@ export class Exchange {
     const length = divertedLength(response)
     const tap = tapped.tapOf(socket)
     if (length === undefined || !tap) return
-    this.#hasAnswer = true
+    this.#answered()
     tapped.take(socket)
     const forMs = staysOpen ? keptMs(response.headers['keep-alive']) : 0
     const onFree = (): void => tapped.giveBack(socket, forMs)

@@ -14,6 +14,7 @@ import type { Names } from './names.ts'
 import { Overtaking } from './overtake.ts'
 import type { ProxySettings } from './proxy-settings.ts'
 import { readBody } from './read-body.ts'
+import { RoundTrips } from './round-trips.ts'
 import { loginHint } from './tunnel.ts'
 
 export interface TransportOptions {
@@ -80,6 +81,8 @@ export class Transport implements Disposable {
   readonly #addresses: AddressPolicy
   readonly #redirectHosts: RedirectHosts
   readonly #agents: Agents
+  /** How long round trips take, by origin. */
+  readonly roundTrips = new RoundTrips()
   readonly #overtaking: Overtaking
   readonly #plainOrigins = new Set<string>()
 
@@ -88,7 +91,7 @@ export class Transport implements Disposable {
     this.#redirectHosts = new RedirectHosts(options.redirects)
     const configured = [withoutBrackets(options.url.hostname), ...this.#redirectHosts.named]
     this.#addresses = new AddressPolicy(configured, options.proxies.hosts)
-    this.#agents = new Agents({ ...options, addresses: this.#addresses })
+    this.#agents = new Agents({ ...options, addresses: this.#addresses, roundTrips: this.roundTrips })
     this.#overtaking = new Overtaking(options)
   }
 
@@ -159,6 +162,7 @@ export class Transport implements Disposable {
       url,
       headers: ours,
       agents: this.#agents,
+      roundTrips: this.roundTrips,
       proxy,
       isKnown: this.#plainOrigins.has(url.origin),
       stallMs,
