@@ -39,6 +39,7 @@ export async function registryClient(
     realms,
     revalidateMs: config.cache.revalidate,
     downloads: config.limits.downloads,
+    connections: config.limits.connections,
     turnMs,
     busyPatienceMs,
     documents: ways.documents,

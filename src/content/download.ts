@@ -39,6 +39,8 @@ export class Download implements Turn {
   /** Aborts where not even what has arrived is waited for. */
   readonly #dropped = new AbortController()
   #span: OpenedSpan | undefined
+  /** The blob's turn among those of its source. */
+  #turn: Disposable | undefined
   #isLeft = false
   #lastSign = performance.now()
   #isQueued = true
@@ -99,8 +101,10 @@ export class Download implements Turn {
   /** Ends it; what has arrived is still taken. */
   leave(): void {
     this.#isLeft = true
-    if (this.#span) this.#span.stop()
-    else this.#left.abort(new Error('another way is better'))
+    if (this.#span) {
+      this.#span.stop()
+      this.#turn?.[Symbol.dispose]()
+    } else this.#left.abort(new Error('another way is better'))
   }
 
   /**
@@ -109,6 +113,14 @@ export class Download implements Turn {
    * signal's reason.
    */
   async run(): Promise<'end' | undefined> {
+    try {
+      return await this.#run()
+    } finally {
+      this.#turn?.[Symbol.dispose]()
+    }
+  }
+
+  async #run(): Promise<'end' | undefined> {
     const { way, gap, onAnswer } = this.#options
     const span = await this.#open()
     if (!span) return undefined
@@ -149,6 +161,7 @@ export class Download implements Turn {
       this.#lastSign = performance.now()
     }
     try {
+      this.#turn = await way.source.turn?.(this, both)
       const span = await way.source.open(gap.start, { end, since, signal: both, turn: this, pace, onPlace })
       onPlace()
       return span

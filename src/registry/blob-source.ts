@@ -1,4 +1,5 @@
 import type { OpenedSpan, Source, SpanQuery } from '../content/source.ts'
+import type { Turn } from '../flow/slots.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
@@ -11,6 +12,8 @@ export class BlobSource implements Source {
   readonly #digest: Digest
   readonly #onFailure: (error: unknown) => Promise<void>
   #hasAnswered = false
+  /** Where its bytes last came from. */
+  #origin: string | undefined
 
   constructor(
     source: UpstreamRepository,
@@ -30,6 +33,14 @@ export class BlobSource implements Source {
     return this.#hasAnswered
   }
 
+  get roundTripMs(): number | undefined {
+    return this.#source.upstream.roundTripMs(this.#origin)
+  }
+
+  turn(turn: Turn, signal: AbortSignal): Promise<Disposable> {
+    return this.#source.upstream.blobTurn(turn, signal)
+  }
+
   async size({ signal }: { readonly signal: AbortSignal }): Promise<number | undefined> {
     const { upstream, name } = this.#source
     return upstream.turns.take('question', { signal }, (asking) =>
@@ -42,6 +53,7 @@ export class BlobSource implements Source {
     try {
       const span = await upstream.blob(name, this.#digest, { position, ...query })
       this.#hasAnswered = true
+      this.#origin = span.origin
       return span
     } catch (error) {
       await this.#onFailure(error)

@@ -11,6 +11,8 @@ export interface BlobDownloadsOptions {
   readonly lineUse: LineUse
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
+  /** Connections that bring bytes of blobs at a time (`limits.connections`). */
+  readonly connections: number
   /** Milliseconds for which one has its place while others wait: CRI gives up after 5 min without a byte. */
   readonly turnMs?: number | undefined
 }
@@ -27,17 +29,20 @@ const nobodysTurn: Turn = {
 /** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
 const patienceMs = 60_000
 
-/** The bytes of blobs on their way from one upstream, so many blobs at a time. */
+/** The bytes of blobs on their way from one upstream: so many blobs at a time, over so many connections in all. */
 export class BlobDownloads {
   readonly #asAnyone: Link
   readonly #options: BlobDownloadsOptions
-  readonly #line: Slots
+  readonly #blobs: Slots
+  readonly #connections: Slots
   #bytes = 0
 
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
     this.#options = options
-    this.#line = new Slots({ places: options.downloads, turnMs: options.turnMs ?? defaultTurnMs })
+    const { downloads, connections, turnMs = defaultTurnMs } = options
+    this.#blobs = new Slots({ places: downloads, turnMs })
+    this.#connections = new Slots({ places: connections, turnMs })
   }
 
   /** Bytes that came so far. */
@@ -45,11 +50,16 @@ export class BlobDownloads {
     return this.#bytes
   }
 
-  /** GET of a part of a blob, tried once, when it is its turn. Throws UpstreamError, or the reason of the signal. */
+  /** A blob's turn among those that come at a time, to be given back once. Rejects with the reason of `signal`. */
+  turn(turn: Turn, signal: AbortSignal): Promise<Disposable> {
+    return this.#blobs.take(turn, signal)
+  }
+
+  /** GET of a part of a blob, tried once, when there is a connection for it. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
     const { signal, pace, onPlace, turn = nobodysTurn, since = performance.now() } = query
     const { upstream, lineUse } = this.#options
-    const slot = await this.#line.take(turn, signal)
+    const slot = await this.#connections.take(turn, signal)
     try {
       onPlace?.()
       const answer = await this.#asAnyone.request({

@@ -9,8 +9,12 @@ import { contentLength, headerOf } from './response-headers.ts'
 export interface FetchedBlob {
   /** The position of the first byte of `body`. It may differ from the one that was asked for: 0 after a 200. */
   readonly start: number
+  /** The position behind the last byte that the answer announces, whatever was asked for; undefined where it does not. */
+  readonly end: number | undefined
   /** Bytes of the whole blob, where the upstream tells. */
   readonly size: number | undefined
+  /** The origin that sends it. */
+  readonly origin: string
   /** For whom it is evidence that the repository has it. */
   readonly as: Asker
   /** The bytes as they arrive, each lent until the next is asked for. */
@@ -32,7 +36,7 @@ export interface BlobQuery {
   readonly signal: AbortSignal
   /** For whom it is wanted, and what became of it; without it, it is nobody's, and is never told to end. */
   readonly turn?: Turn | undefined
-  /** Called when it has its place among the downloads. */
+  /** Called when it has its place among the connections. */
   readonly onPlace?: (() => void) | undefined
   /** Waits until so many bytes may come; more are not asked for before. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
@@ -53,9 +57,13 @@ export function fetchedBlob(
     answer.discard()
     throw new UpstreamError('INVALID_RESPONSE', upstream, 'it sent a part of a blob without telling which')
   }
+  const whole = contentLength(answer)
+  const part = answer.status === 206 ? range : { start: 0, end: whole, size: whole }
   return {
-    start: answer.status === 206 ? (range?.start ?? 0) : 0,
-    size: answer.status === 206 ? range?.size : contentLength(answer),
+    start: part?.start ?? 0,
+    end: part?.end,
+    size: part?.size,
+    origin: answer.url.origin,
     as: answer.as,
     async *body() {
       using _ = slot

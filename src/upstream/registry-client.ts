@@ -1,3 +1,4 @@
+import type { Turn } from '../flow/slots.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
@@ -29,6 +30,8 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly revalidateMs: number
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
+  /** Connections that bring bytes of blobs at a time (`limits.connections`). */
+  readonly connections: number
   /** See `BlobDownloadsOptions` and `QuestionTurnsOptions`. */
   readonly turnMs?: number | undefined
   readonly documents: DocumentReader
@@ -191,8 +194,18 @@ export class RegistryClient implements AsyncDisposable {
     return { digest: claimedDigest(answer), mediaType, size: contentLength(answer) }
   }
 
+  /** A blob's turn among those that come from here at a time, to be given back once. Rejects with the reason of `signal`. */
+  blobTurn(turn: Turn, signal: AbortSignal): Promise<Disposable> {
+    return this.#downloads.turn(turn, signal)
+  }
+
+  /** Milliseconds of a round trip to an origin, or else to the registry itself; undefined where nobody knows yet. */
+  roundTripMs(origin?: string): number | undefined {
+    return this.#connection.roundTripMs(origin)
+  }
+
   /**
-   * GET of a part of a blob (end-2) when it is its turn, with a fresh redirect each time: signed URLs expire. Tried
+   * GET of a part of a blob (end-2) when there is a connection for it, with a fresh redirect each time: signed URLs expire. Tried
    * once; the fill that needs it knows when to try again.
    */
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {

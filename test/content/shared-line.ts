@@ -81,6 +81,7 @@ export function sharedLine(
     upstream: 'docker.io',
     lineUse: new LineUse(),
     downloads: places,
+    connections: 32,
   })
   const repository = parseRepositoryName('library/app')
   const blobs = blobsOver(t, store, { slowMs: 3000, ...options })
@@ -111,6 +112,7 @@ export function sharedLine(
       const source: Source = {
         name: 'docker.io',
         repository: keyOf('library/app'),
+        turn: (turn, signal) => downloads.turn(turn, signal),
         open: (position, query) => downloads.open(repository, digest, { position, ...query }),
       }
       return blobs.open(digest, source, { size, client, signal })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Turn } from '../../src/flow/slots.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { BlobDownloads } from '../../src/upstream/blob-downloads.ts'
@@ -13,8 +14,9 @@ const app = 'library/app' as RepositoryName
 const digest = `sha256:${'a'.repeat(64)}` as Digest
 const { signal } = new AbortController()
 
-function downloadsFrom(link: FakeLink, downloads = 1): BlobDownloads {
-  return new BlobDownloads(link, { upstream: 'docker.io', lineUse: new LineUse(), downloads })
+function downloadsFrom(link: FakeLink): BlobDownloads {
+  const lineUse = new LineUse()
+  return new BlobDownloads(link, { upstream: 'docker.io', lineUse, downloads: 1, connections: 1 })
 }
 
 /** Lets everything go on that can. */
@@ -35,7 +37,7 @@ const ends: Readonly<Record<string, (blob: Awaited<ReturnType<BlobDownloads['ope
 }
 
 for (const [how, end] of Object.entries(ends)) {
-  test(`the next blob is asked for when the one before ${how}`, async () => {
+  test(`the next part is asked for when the one before ${how}`, async () => {
     const link = new FakeLink(() =>
       answerOf(200, {
         async *lent() {
@@ -69,7 +71,7 @@ test('a blob that is refused, or of which the answer tells no part, keeps no pla
   ;(await downloads.open(app, digest, { position: 0, signal })).discard()
 })
 
-test('who leaves while others have their turn asks nothing', async () => {
+test('who leaves while others have the connections asks nothing', async () => {
   const link = new FakeLink(() => answerOf(200))
   const downloads = downloadsFrom(link)
   const first = await downloads.open(app, digest, { position: 0, signal })
@@ -89,7 +91,7 @@ test('a hole in the middle is asked for as it is, and what came is counted', asy
   )
   const downloads = downloadsFrom(link)
   const blob = await downloads.open(app, digest, { position: 5, end: 7, signal })
-  assert.deepEqual([blob.start, blob.size, blob.as], [5, 100, 'anyone'])
+  assert.deepEqual([blob.start, blob.end, blob.size, blob.as], [5, 7, 100, 'anyone'])
   assert.equal((await collect(blob.body())).toString(), 'ab')
   assert.equal(downloads.bytes, 2)
   for (const [position, end] of [[0], [5], [0, 1]] as const) {
@@ -100,3 +102,45 @@ test('a hole in the middle is asked for as it is, and what came is counted', asy
     ['bytes=5-6', undefined, 'bytes=5-', 'bytes=0-0'],
   )
 })
+
+test('blobs come one after the other, whatever connections they have', async () => {
+  const downloads = downloadsFrom(new FakeLink(() => answerOf(200)))
+  const turn: Turn = { clients: ['a'], receivingSince: undefined, bytes: 0, restingMs: 0, end: () => false }
+  const first = await downloads.turn(turn, signal)
+  let hasTurn = false
+  const second = downloads.turn(turn, signal).then((place) => {
+    hasTurn = true
+    return place
+  })
+  ;(await downloads.open(app, digest, { position: 0, signal })).discard()
+  await settle()
+  assert.equal(hasTurn, false)
+  first[Symbol.dispose]()
+  ;(await second)[Symbol.dispose]()
+})
+
+const announced: readonly (readonly [
+  what: string,
+  status: number,
+  headers: Record<string, string>,
+  end: unknown,
+])[] = [
+  [
+    'a part that begins and ends elsewhere than asked',
+    206,
+    { 'content-range': 'bytes 2-20/100' },
+    [2, 21, 100],
+  ],
+  ['a part of a blob of unknown size', 206, { 'content-range': 'bytes 5-6/*' }, [5, 7, undefined]],
+  ['the whole in place of a part', 200, { 'content-length': '100' }, [0, 100, 100]],
+  ['the whole without a length', 200, {}, [0, undefined, undefined]],
+]
+
+for (const [what, status, headers, expected] of announced) {
+  test(`who asks for a part can tell ${what}`, async () => {
+    const downloads = downloadsFrom(new FakeLink(() => answerOf(status, { headers })))
+    const blob = await downloads.open(app, digest, { position: 5, end: 7, signal })
+    blob.discard()
+    assert.deepEqual([blob.start, blob.end, blob.size], expected)
+  })
+}

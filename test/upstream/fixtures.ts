@@ -143,6 +143,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     realms: [],
     revalidateMs: 300_000,
     downloads: 3,
+    connections: 8,
     documents: new DocumentReader(),
     ...wayOf(options),
     stallMs: 5000,
