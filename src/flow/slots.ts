@@ -6,12 +6,15 @@ import { abortable } from './abortable.ts'
  */
 export type Priority = 'people' | 'ahead' | 'revalidation' | 'warming' | 'finishing'
 
+/** The same, of what nobody waits for. */
+export type Background = Exclude<Priority, 'people'>
+
 /** What those who share a line out have to know of a turn on it. It is asked anew each time: clients come and go. */
 export interface Turn {
   /** For whom it is; for nobody: it comes behind all that somebody waits for. */
   readonly clients: Iterable<string>
   /** For what it is while it is for nobody; `finishing` unless told. */
-  readonly background?: Exclude<Priority, 'people'> | undefined
+  readonly background?: Background | undefined
   /** Whether what it is for has another turn already. */
   readonly isFurther?: boolean
   /** Since when bytes come, in milliseconds of `performance.now()`; undefined: none has come yet. */

@@ -38,6 +38,7 @@ export const upstreamAnswers = {
   FORBIDDEN: { code: 'absent', status: 404 },
   // Not 429: containerd would repeat it five times at once instead of asking the next registry.
   RATE_LIMITED: { code: 'TOOMANYREQUESTS', status: 503 },
+  RESERVED: { code: 'TOOMANYREQUESTS', status: 503 },
   CROWDED: { code: 'TOOMANYREQUESTS', status: 503 },
   UNREACHABLE: { code: 'UNAVAILABLE', status: 503 },
   CIRCUIT_OPEN: { code: 'UNAVAILABLE', status: 503 },

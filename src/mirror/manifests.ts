@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { within } from '../flow/abortable.ts'
+import type { Background } from '../flow/slots.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { maximumManifestBytes, type ParsedManifest } from '../oci/manifest.ts'
@@ -19,7 +20,7 @@ import type { KeptManifests } from './kept-manifests.ts'
 import { isOdd, unlessOdd } from './odd-answer.ts'
 import { SharedQuestions } from './shared-questions.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
-import { verifyManifest } from './verified-manifest.ts'
+import { shownToAccount, verifyManifest } from './verified-manifest.ts'
 
 export interface MirroredManifest extends ManifestRecord {
   /** Of the manifest, in bytes; there are no `bytes` where a HEAD has only the upstream's word. */
@@ -123,20 +124,25 @@ export class Manifests {
   async #getKnownTag(
     repository: UpstreamRepository,
     tag: Tag,
-    { record, kept, isGiven, signal, client }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
+    { record, kept, isGiven, ...asking }: { record: TagRecord; kept: ManifestRecord } & MirrorQuery,
   ): Promise<MirroredManifest> {
     const { answers, evidence, staleAfterMs, serveStaleMs, logger } = this.#options
     const { key, name, upstream } = repository
     if (isGiven && (await answers.isFresh(key, tag))) return served(kept, 'hit', record.checkedAt)
     await answers.throwRefusal(key, tag)
-    const check = (asking: Asking) => this.#revalidate(repository, tag, kept, asking)
+    let behind: Background | undefined
+    const check = (asking: Asking) =>
+      this.#revalidate(repository, tag, kept, () => ({ ...asking, background: behind ?? asking.background }))
     if (!isGiven || Date.now() - record.checkedAt > serveStaleMs)
-      return this.#once(repository, tag, check, { signal, client })
+      return this.#once(repository, tag, check, asking)
     const stale = served(kept, 'stale', record.checkedAt)
     // Whoever leaves does not end it: with a copy to go on with, it is the mirror that wants to know.
-    const checking = this.#once(repository, tag, check, { client })
+    const checking = this.#once(repository, tag, check, { ...asking, signal: undefined })
     try {
-      return (await within(checking, staleAfterMs, signal)) ?? stale
+      const checked = await within(checking, staleAfterMs, asking.signal)
+      // From now on nobody waits for it.
+      if (!checked) behind = 'revalidation'
+      return checked ?? stale
     } catch (error) {
       if (!(error instanceof UpstreamError) || error.isRefusal) throw error
       // Another question of the same check may have been refused.
@@ -155,16 +161,16 @@ export class Manifests {
     repository: UpstreamRepository,
     tag: Tag,
     kept: ManifestRecord,
-    asking: Asking,
+    asking: () => Asking,
   ): Promise<MirroredManifest> {
     const { upstream, name } = repository
     const isHeadUseful = upstream.shortcuts.isUseful('manifest-head')
-    const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag, asking)) : undefined
+    const told = isHeadUseful ? await unlessOdd(upstream.manifestDigest(name, tag, asking())) : undefined
     let current = kept.digest
     let fetched: MirroredManifest | undefined
     if (told !== kept.digest) {
-      const changed = upstream.changedManifest(name, tag, kept.digest, asking)
-      const answer = await this.#asked(repository, tag, asking, changed)
+      const changed = upstream.changedManifest(name, tag, kept.digest, asking())
+      const answer = await this.#asked(repository, tag, asking(), changed)
       fetched = answer && (await this.#record(repository, tag, answer))
       current = fetched?.digest ?? kept.digest
     }
@@ -286,12 +292,6 @@ export class Manifests {
     const answer = await this.#questions.ask(key, repository, question, asking)
     return isJoining && answer.status === 'miss' ? { ...answer, status: 'joined' } : answer
   }
-}
-
-/** What only the account is shown is kept as that, and given to nobody. */
-function shownToAccount({ name, upstream }: UpstreamRepository): UpstreamError {
-  const message = `it shows this of ${name} to the account alone, and this mirror serves only what everybody may read`
-  return new UpstreamError('UNAUTHORIZED', upstream.name, message)
 }
 
 function served(manifest: ManifestRecord, status: AnswerStatus, checkedAt?: number): MirroredManifest {

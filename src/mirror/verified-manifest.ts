@@ -4,8 +4,10 @@ import { RegistryError } from '../oci/error.ts'
 import type { ParsedManifest } from '../oci/manifest.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
 import type { ManifestRecord } from '../storage/catalog.ts'
+import { UpstreamError } from '../upstream/error.ts'
 import type { FetchedManifest } from '../upstream/fetched-manifest.ts'
 import { unreadable } from '../upstream/web-page.ts'
+import type { UpstreamRepository } from './upstream-repository.ts'
 
 /**
  * Nothing an upstream claims is believed: the digest is that of the bytes, and must be the one that was asked for
@@ -40,4 +42,10 @@ export function isIntact({ digest, bytes, mediaType }: ManifestRecord): boolean 
     if (error instanceof RegistryError) return false
     throw error
   }
+}
+
+/** What only the account is shown is kept as that, and given to nobody. */
+export function shownToAccount({ name, upstream }: UpstreamRepository): UpstreamError {
+  const message = `it shows this of ${name} to the account alone, and this mirror serves only what everybody may read`
+  return new UpstreamError('UNAUTHORIZED', upstream.name, message)
 }

@@ -1,3 +1,4 @@
+import type { Background } from '../flow/slots.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { PageQuery } from '../oci/page-query.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
@@ -15,6 +16,8 @@ export interface AskOptions {
   readonly signal?: AbortSignal | undefined
   /** For whom; bounds and turns are shared out by it. Undefined: for the mirror itself. */
   readonly client?: string | undefined
+  /** For what it is where nobody waits for it: the last pulls of a quota are not for that. */
+  readonly background?: Background | undefined
   /** Since when it waits, in milliseconds of `performance.now()`: bounds are waited for no longer in all than one is. */
   readonly since?: number | undefined
 }

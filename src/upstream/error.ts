@@ -26,6 +26,8 @@ export const upstreamFailures = {
   /** Not asked: it was unreachable a moment ago (circuit breaker). */
   CIRCUIT_OPEN: { is: 'outage', retry: 'rest' },
   RATE_LIMITED: { is: 'outage', retry: 'rest' },
+  /** Not asked: the last pulls of its quota are for people, and this is for nobody. */
+  RESERVED: { is: 'outage', retry: 'rest' },
   /** Our own side: not asked, or given up, since so many others ask. */
   CROWDED: { is: 'outage', retry: 'rest', isOurs: true },
   /** 5xx, but for 501. */
@@ -154,6 +156,15 @@ export function failureOfStatus(upstream: string, status: number): UpstreamError
 export function rateLimited(upstream: string, retryAfterSeconds: number): UpstreamError {
   const message = `its limit of requests is used up, for ${retryAfterSeconds} s at least`
   return new UpstreamError('RATE_LIMITED', upstream, message, { status: 429, retryAfterSeconds })
+}
+
+/** What is thrown where the last pulls are left to people; `left` of them, and `reserve` are. */
+export function reservedForPeople(
+  upstream: string,
+  { left, reserve, retryAfterSeconds }: { left: number; reserve: number; retryAfterSeconds: number },
+): UpstreamError {
+  const message = `not asked, since ${left} of its pulls are left, and the last ${reserve} are for people (limits.reserve)`
+  return new UpstreamError('RESERVED', upstream, message, { retryAfterSeconds })
 }
 
 /** The message without the upstream's name in front, which the sentence around it has. */

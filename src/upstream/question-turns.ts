@@ -1,5 +1,5 @@
 import { Pulse } from '../flow/pulse.ts'
-import { Slots, type Turn, type WhyOver } from '../flow/slots.ts'
+import { type Background, Slots, type Turn, type WhyOver } from '../flow/slots.ts'
 import { UpstreamError } from './error.ts'
 import type { Asking } from './question.ts'
 
@@ -72,7 +72,7 @@ export class QuestionTurns {
    */
   async take<Value>(
     kind: QuestionKind,
-    { signal, clients = [''] }: TurnQuery,
+    { signal, background, clients = background ? [] : [''] }: TurnQuery,
     work: (asking: Asking) => Promise<Value>,
   ): Promise<Value> {
     const { line, asked } = this.#lines[kind]
@@ -95,7 +95,7 @@ export class QuestionTurns {
     const over = new AbortController()
     const ending = signal ? AbortSignal.any([signal, over.signal]) : over.signal
     const turn = (least: number) =>
-      new QuestionTurn(clients, least, (reason) => over.abort(this.#crowded(reason)))
+      new QuestionTurn({ clients, background }, least, (reason) => over.abort(this.#crowded(reason)))
     let stopListening: (() => void) | undefined
     try {
       place = await this.#wait(line, turn(trickle), signal)
@@ -108,7 +108,7 @@ export class QuestionTurns {
         large = await alive(this.#large.take(one, ending))
         one.begin()
       }
-      return await work({ signal: ending, client, ...(kind === 'question' ? { onLarge } : {}) })
+      return await work({ signal: ending, client, background, ...(kind === 'question' ? { onLarge } : {}) })
     } finally {
       stopListening?.()
       giveUp()
@@ -141,6 +141,7 @@ export class QuestionTurns {
 class QuestionTurn implements Turn {
   readonly restingMs = 0
   readonly clients: Iterable<string>
+  readonly background: Background | undefined
   readonly #least: number
   readonly #onOver: (reason: string) => void
   readonly #pulse = Pulse.current
@@ -148,8 +149,13 @@ class QuestionTurn implements Turn {
   #begunAt = performance.now()
 
   /** `least`: bytes a second below which it brings next to nothing. */
-  constructor(clients: Iterable<string>, least: number, onOver: (reason: string) => void) {
+  constructor(
+    { clients, background }: Pick<Turn, 'clients' | 'background'>,
+    least: number,
+    onOver: (reason: string) => void,
+  ) {
     this.clients = clients
+    this.background = background
     this.#least = least
     this.#onOver = onOver
   }

@@ -1,3 +1,4 @@
+import type { Background } from '../flow/slots.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { TransportResponse } from './connections/exchange.ts'
 
@@ -10,6 +11,8 @@ export interface Asking {
   readonly signal?: AbortSignal | undefined
   /** The client; turns are shared out by it. Undefined: the mirror itself. */
   readonly client?: string | undefined
+  /** For what it is where nobody waits for the answer: it comes behind people, and leaves them the last pulls of a quota. */
+  readonly background?: Background | undefined
   /** Waits until an answer that turns out to be large may come to its end; from then on it returns at once. */
   readonly onLarge?: (() => Promise<void>) | undefined
 }

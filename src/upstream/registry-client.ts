@@ -7,6 +7,7 @@ import type { RepositoryName } from '../oci/repository-name.ts'
 import { BlobDownloads } from './blob-downloads.ts'
 import { assertBlob, type BlobQuestion, blobSize } from './blob-stat.ts'
 import { AsAnyone } from './chain/as-anyone.ts'
+import type { Limits } from './chain/within-limits.ts'
 import { UpstreamError } from './error.ts'
 import type { BlobQuery, FetchedBlob } from './fetched-blob.ts'
 import type { FetchedManifest } from './fetched-manifest.ts'
@@ -95,6 +96,11 @@ export class RegistryClient implements AsyncDisposable {
   /** Whether less than half of its quota of pulls is left, as far as it tells. */
   get isQuotaScarce(): boolean {
     return isScarce(this.rateLimit)
+  }
+
+  /** What it lets us ask. */
+  get limits(): Limits {
+    return this.#connection.limits
   }
 
   /** Whether it answered when it was last needed. */

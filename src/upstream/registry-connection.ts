@@ -4,7 +4,7 @@ import { AnswerCounts } from './answer-counts.ts'
 import { StatusToError } from './chain/status-to-error.ts'
 import { WhileReachable, type WhileReachableOptions } from './chain/while-reachable.ts'
 import { WithTokens } from './chain/with-tokens.ts'
-import { WithinLimits } from './chain/within-limits.ts'
+import { type Limits, WithinLimits } from './chain/within-limits.ts'
 import { Transport, type TransportOptions } from './connections/transport.ts'
 import { reasonOf } from './error.ts'
 import type { Answer, Link, Question } from './question.ts'
@@ -23,6 +23,8 @@ export interface RegistryConnectionOptions
   readonly credentials: Credentials | undefined
   /** Hosts or URLs that are accepted as realm besides the upstream's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
+  /** Pulls of its quota that are left to people (`limits.reserve`); none unless told. */
+  readonly reserve?: number | undefined
   /** Of all upstreams. */
   readonly tokens: Expiring<string>
   readonly logger: Logger
@@ -47,7 +49,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
   #tokensFetched = 0
 
   constructor(options: RegistryConnectionOptions) {
-    const { name: upstream, url, credentials, realms, tokens, logger } = options
+    const { name: upstream, url, credentials, realms, reserve, tokens, logger } = options
     const { counts } = this
     this.#name = upstream
     this.#origin = url.origin
@@ -64,7 +66,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
     const probe = new RegistryProbe({ upstream, url, transport, sites, account })
     this.#probe = probe
     const withTokens = new WithTokens(transport, { url, sites, account, counts })
-    this.#limits = new WithinLimits(withTokens, { upstream, url, account, logger })
+    this.#limits = new WithinLimits(withTokens, { upstream, url, account, reserve, logger })
     this.#circuit = new WhileReachable(this.#limits, {
       ...options,
       upstream,
@@ -79,6 +81,11 @@ export class RegistryConnection implements Link, AsyncDisposable {
   /** The quota that the upstream last told of, if it tells. */
   get rateLimit(): RateLimit | undefined {
     return this.#limits.rateLimit
+  }
+
+  /** What it lets us ask. */
+  get limits(): Limits {
+    return this.#limits
   }
 
   /** Whether it answered when it was last needed. */
