@@ -38,6 +38,7 @@ export async function registryClient(
     credentials: username !== undefined && password !== undefined ? { username, password } : undefined,
     realms,
     revalidateMs: config.cache.revalidate,
+    reserve: config.limits.reserve,
     downloads: config.limits.downloads,
     connections: config.limits.connections,
     turnMs,
