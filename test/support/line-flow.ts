@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { PacketLoss } from './line-loss.ts'
 import { LineBudget, type LineScheduler } from './line-scheduler.ts'
 import { sendQueueEmpty } from './socket-drain.ts'
 
@@ -17,6 +18,12 @@ export type LineFlowOptions = {
   readonly bufferRate?: number
   /** Bytes on their way that have not been acknowledged, at most; an acknowledgment travels as long as a byte. */
   readonly windowBytes?: number | undefined
+  /** Of these at the start, as TCP's slow start: twice as many a round trip later. */
+  readonly startWindowBytes?: number | undefined
+  /** Which packets are lost. What follows such a one waits for it, which is sent again a round trip later. */
+  readonly loss?: PacketLoss | undefined
+  /** Bytes after which both ends are reset. */
+  readonly cutAfterBytes?: number | undefined
   readonly onBytes: (bytes: number) => void
 }
 
@@ -37,26 +44,31 @@ export class LineFlow {
   readonly #scheduler: LineScheduler
   readonly #options: LineFlowOptions
   readonly #budget: LineBudget
-  /** Bytes above which the source is not read. */
-  readonly #limit: number
+  /** Bytes that are buffered at most, whatever the window. */
+  readonly #buffer: number
+  /** Bytes on their way unacknowledged, at most, for now. */
+  #window: number
   readonly #queue: Item[] = []
   #queued = 0
   /** Handed on, and not yet known to the other end. */
   #unacknowledged = 0
   #room = Promise.withResolvers<void>()
   #blocked = false
+  /** Bytes that may still be handed on before it is cut. */
+  #untilCut: number
 
   constructor(source: Socket, sink: Socket, scheduler: LineScheduler, options: LineFlowOptions) {
     const { delayMs, shaped = false } = options
     const { bufferRate = Number.POSITIVE_INFINITY, windowBytes = Number.POSITIVE_INFINITY } = options
+    this.#window = Math.min(windowBytes, options.startWindowBytes ?? windowBytes)
+    this.#untilCut = options.cutAfterBytes ?? Number.POSITIVE_INFINITY
     this.shaped = shaped
     this.#source = source
     this.#sink = sink
     this.#scheduler = scheduler
     this.#options = options
     this.#budget = new LineBudget(options.rateBytesPerSecond)
-    const buffer = Math.min(unshapedBuffer, 64 * 1024 + (bufferRate * (delayMs + reserveMs)) / 1000)
-    this.#limit = Math.min(buffer, windowBytes)
+    this.#buffer = Math.min(unshapedBuffer, 64 * 1024 + (bufferRate * (delayMs + reserveMs)) / 1000)
   }
 
   /** Starts to read. Everything after that happens by itself. */
@@ -79,7 +91,7 @@ export class LineFlow {
   /** Hands on at most `most` bytes of what is due; undefined where nothing can be done now. */
   send(most: number, now: number): number | undefined {
     if (!this.#isReady(now) || !this.#budget.isOpen) return undefined
-    let left = Math.min(most, this.#budget.portion)
+    let left = Math.min(most, this.#budget.portion, this.#untilCut)
     let sent = 0
     this.#sink.cork()
     while (left > 0 && this.#isReady(now)) {
@@ -101,6 +113,8 @@ export class LineFlow {
     this.#queued -= sent
     this.#budget.use(sent, now)
     this.#options.onBytes(sent)
+    this.#untilCut -= sent
+    if (this.#untilCut <= 0) this.#cut()
     if (this.#options.windowBytes !== undefined) void this.#acknowledge(sent)
     this.#tellRoom()
     return sent
@@ -125,6 +139,7 @@ export class LineFlow {
   }
 
   #push(item: Item): void {
+    if (this.#untilCut <= 0) return
     this.#queue.push(item)
     if (this.#queue.length === 1) this.#wake()
   }
@@ -152,7 +167,7 @@ export class LineFlow {
     const most = windowBytes === undefined ? chunk.length : Math.max(0, this.#open)
     const piece = chunk.subarray(0, most)
     this.#queued += piece.length
-    if (piece.length > 0) this.#push({ due: this.#due(), chunk: piece })
+    if (piece.length > 0) this.#dispatch(piece)
     if (this.#open <= 0) {
       this.#room = Promise.withResolvers()
       await this.#room.promise
@@ -160,9 +175,17 @@ export class LineFlow {
     return chunk.subarray(piece.length)
   }
 
+  /** Puts bytes on their way: those that are lost arrive a round trip late, and nothing overtakes them. */
+  #dispatch(bytes: Buffer): void {
+    const due = this.#due()
+    for (const piece of this.#options.loss?.split(bytes) ?? [{ bytes, isLost: false }]) {
+      this.#push({ due: piece.isLost ? due + 2 * this.#options.delayMs : due, chunk: piece.bytes })
+    }
+  }
+
   /** Bytes that there is room for. */
   get #open(): number {
-    return this.#limit - this.#queued - this.#unacknowledged
+    return Math.min(this.#buffer, this.#window) - this.#queued - this.#unacknowledged
   }
 
   #tellRoom(): void {
@@ -173,7 +196,15 @@ export class LineFlow {
     this.#unacknowledged += bytes
     await sleep(this.#options.delayMs)
     this.#unacknowledged -= bytes
+    this.#window = Math.min(this.#options.windowBytes ?? this.#window, this.#window + bytes)
     this.#tellRoom()
+  }
+
+  /** What is on its way is lost, and nothing more is read. */
+  #cut(): void {
+    this.#queue.length = 0
+    this.#queued = Number.POSITIVE_INFINITY
+    void this.#reset()
   }
 
   #finish(how: 'end' | 'reset'): void {

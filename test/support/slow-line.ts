@@ -1,5 +1,6 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { LineFlow } from './line-flow.ts'
+import { PacketLoss } from './line-loss.ts'
 import { LineScheduler } from './line-scheduler.ts'
 
 export type LineTarget = { readonly host: string; readonly port: number }
@@ -15,6 +16,14 @@ export type SlowLineOptions = {
   readonly connectionRateBytesPerSecond?: number
   /** Bytes towards the client of each connection that may be on their way unacknowledged, as TCP's window. */
   readonly windowBytes?: number
+  /** Of that window at the start of a connection, as TCP's slow start: twice as much after each round trip. */
+  readonly startWindowBytes?: number
+  /** The share of packets towards the clients that is lost, from 0 to 1: what follows waits a round trip for it. */
+  readonly lossProbability?: number
+  /** Decides which packets are lost, together with the number of the connection; 1 unless set. */
+  readonly lossSeed?: number
+  /** Bytes towards the client after which each connection is reset. */
+  readonly cutAfterBytes?: number
 }
 
 type Forward = { readonly target: LineTarget; readonly port: number; server: Server | undefined }
@@ -154,6 +163,9 @@ export class SlowLine implements AsyncDisposable {
       rateBytesPerSecond: own,
       shaped: true,
       windowBytes: this.#options.windowBytes,
+      startWindowBytes: this.#options.startWindowBytes,
+      loss: this.#lossOf(this.#opened),
+      cutAfterBytes: this.#options.cutAfterBytes,
       onBytes: (bytes) => this.#count('down', bytes),
     })
     for (const socket of [client, target]) {
@@ -163,6 +175,13 @@ export class SlowLine implements AsyncDisposable {
     }
     up.start()
     down.start()
+  }
+
+  #lossOf(connection: number): PacketLoss | undefined {
+    const { lossProbability, lossSeed = 1 } = this.#options
+    return lossProbability === undefined
+      ? undefined
+      : new PacketLoss(lossProbability, lossSeed * 1_000_003 + connection)
   }
 
   #count(direction: 'up' | 'down', bytes: number): void {
