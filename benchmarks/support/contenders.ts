@@ -8,14 +8,16 @@ import { type Place, ServerProcess } from './server-process.ts'
 export interface Contender {
   readonly name: string
   /** Starts it with nothing in its cache, in front of the registry at a URL. To be disposed of by the caller. */
-  start(upstream: string, options?: UpstreamOptions): Promise<ServerProcess>
+  start(upstream: string, options?: StartOptions): Promise<ServerProcess>
   /** The same as `npm start` runs it, where it is run otherwise. */
   readonly byNpm?: Pick<Contender, 'start'>
 }
 
-interface UpstreamOptions {
+interface StartOptions {
   /** The file with the authority (PEM) that signed the registry's certificate. */
   readonly ca?: string
+  /** Further variables of Larder, such as MIRROR_LIMITS_RATE; docker-registry knows none of them. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 const project = join(import.meta.dirname, '../..')
@@ -86,8 +88,11 @@ async function larderArguments({ port, directory }: Place): Promise<string[]> {
   return ['--listen', `127.0.0.1:${port}`, '--data', join(directory, 'data')]
 }
 
-function larderEnvironment(url: string, options: UpstreamOptions = {}): Record<string, string> {
-  return { MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url, ...options }]) }
+function larderEnvironment(
+  url: string,
+  { settings, ...upstream }: StartOptions = {},
+): Record<string, string> {
+  return { MIRROR_UPSTREAMS: JSON.stringify([{ name: 'docker.io', url, ...upstream }]), ...settings }
 }
 
 /** Debian's package of distribution 2.8, with its defaults, as a pull-through cache. */

@@ -15,10 +15,16 @@ let line: SlowLine | undefined
 let running: DockerHub | undefined
 
 const control: HubControl = {
-  async start({ bytesPerSecond, roundTripMs = 0, windowBytes, isTls }) {
+  async start({ bytesPerSecond, connectionBytesPerSecond, roundTripMs = 0, isTls, ...connection }) {
     if (bytesPerSecond !== undefined) {
-      const window = windowBytes === undefined ? {} : { windowBytes }
-      line = await startSlowLine({ rateBytesPerSecond: bytesPerSecond, delayMs: roundTripMs / 2, ...window })
+      line = await startSlowLine({
+        rateBytesPerSecond: bytesPerSecond,
+        delayMs: roundTripMs / 2,
+        ...(connectionBytesPerSecond !== undefined && {
+          connectionRateBytesPerSecond: connectionBytesPerSecond,
+        }),
+        ...connection,
+      })
     }
     const tls = isTls ? await selfSigned('IP:127.0.0.1') : undefined
     const way = tls ? { front: tlsFrontOver(line, tls) } : { ...(line && { line }) }
@@ -55,6 +61,10 @@ const control: HubControl = {
   },
   async mendLine() {
     await slowLine().accept()
+    slowLine().resume()
+  },
+  async silenceLine() {
+    slowLine().pause()
   },
 }
 

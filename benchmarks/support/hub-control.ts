@@ -13,6 +13,8 @@ export interface HubControl {
   /** Cuts what is under way and refuses new connections. Throws where there is no line. */
   cutLine(): Promise<void>
   mendLine(): Promise<void>
+  /** Nothing arrives any more, while connections open and stay. Throws where there is no line. */
+  silenceLine(): Promise<void>
 }
 
 export interface HubProcessOptions {
@@ -20,8 +22,16 @@ export interface HubProcessOptions {
   readonly bytesPerSecond?: number
   /** Milliseconds there and back. */
   readonly roundTripMs?: number
+  /** Bytes a second of each connection, however few there are. */
+  readonly connectionBytesPerSecond?: number
   /** Bytes of a connection that may be on their way unacknowledged; unbounded unless set. */
   readonly windowBytes?: number
+  /** Of that window at the start of a connection; twice as many after each round trip. */
+  readonly startWindowBytes?: number
+  /** The share of packets that is lost, from 0 to 1: what follows such a one waits a round trip for it. */
+  readonly lossProbability?: number
+  /** Bytes after which each connection is reset. */
+  readonly cutAfterBytes?: number
   /** Whether registry, token service and CDN speak TLS. */
   readonly isTls?: boolean
 }

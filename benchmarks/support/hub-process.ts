@@ -68,6 +68,10 @@ export class HubProcess implements AsyncDisposable {
     return this.#call('mendLine')
   }
 
+  silenceLine(): Promise<void> {
+    return this.#call('silenceLine')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const ended = once(this.#child, 'exit')

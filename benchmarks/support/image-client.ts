@@ -7,6 +7,8 @@ import { manifestHeaders } from './pulls.ts'
 
 /** Layers at a time, as Docker has it. */
 const layersAtATime = 3
+/** Times in a row that a blob is asked for anew without having brought a byte. */
+const maximumVain = 5
 
 interface ImageClientOptions {
   /** Of the registry, without a slash at the end. */
@@ -15,6 +17,8 @@ interface ImageClientOptions {
   readonly ca?: string | undefined
   /** Breaks off what is asked. */
   readonly signal?: AbortSignal
+  /** Whether it asks for the rest, at once, where a connection broke. */
+  readonly isResuming?: boolean
 }
 
 /**
@@ -24,12 +28,14 @@ interface ImageClientOptions {
 export class ImageClient implements Disposable {
   readonly #url: string
   readonly #signal: AbortSignal | undefined
+  readonly #isResuming: boolean
   readonly #agents: { readonly http: http.Agent; readonly https: https.Agent }
   #token: string | undefined
 
-  constructor({ url, ca, signal }: ImageClientOptions) {
+  constructor({ url, ca, signal, isResuming = false }: ImageClientOptions) {
     this.#url = url
     this.#signal = signal
+    this.#isResuming = isResuming
     this.#agents = {
       http: new http.Agent({ keepAlive: true }),
       https: new https.Agent({ keepAlive: true, ...(ca !== undefined && { ca }) }),
@@ -65,22 +71,34 @@ export class ImageClient implements Disposable {
     this.#token = JSON.parse(await textOf(answer)).token
   }
 
-  async #fetch(url: string, blob: BlobSummary, headers: http.OutgoingHttpHeaders = {}): Promise<void> {
-    const authorization = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
-    const answer = await this.#get(url, { ...headers, ...authorization })
-    if (answer.statusCode === 307) {
-      await textOf(answer)
-      return this.#take(await this.#get(answer.headers.location ?? ''), blob)
+  async #fetch(url: string, { digest }: BlobSummary, headers: http.OutgoingHttpHeaders = {}): Promise<void> {
+    const hash = createHash('sha256')
+    let [at, vain] = [0, 0]
+    for (let isWhole = false; !isWhole; ) {
+      const from = at
+      try {
+        for await (const chunk of await this.#open(url, from, headers)) {
+          hash.update(chunk)
+          at += chunk.length
+        }
+        isWhole = true
+      } catch (error) {
+        vain = at > from ? 0 : vain + 1
+        if (!this.#isResuming || !isBroken(error) || vain > maximumVain) throw error
+      }
     }
-    return this.#take(answer, blob)
+    if (`sha256:${hash.digest('hex')}` !== digest) throw new Error('a blob came, and its digest is wrong')
   }
 
-  async #take(answer: IncomingMessage, { digest }: BlobSummary): Promise<void> {
-    const hash = createHash('sha256')
-    for await (const chunk of answer) hash.update(chunk)
-    if (answer.statusCode !== 200 || `sha256:${hash.digest('hex')}` !== digest) {
-      throw new Error(`the answer was ${answer.statusCode}, or its digest is wrong`)
-    }
+  /** The bytes from a position on. */
+  async #open(url: string, from: number, headers: http.OutgoingHttpHeaders): Promise<IncomingMessage> {
+    const authorization = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
+    const range = from === 0 ? {} : { range: `bytes=${from}-` }
+    const first = await this.#get(url, { ...headers, ...authorization, ...range })
+    if (first.statusCode === 307) await textOf(first)
+    const answer = first.statusCode === 307 ? await this.#get(first.headers.location ?? '', range) : first
+    if (answer.statusCode !== (from === 0 ? 200 : 206)) throw new Error(`the answer was ${answer.statusCode}`)
+    return answer
   }
 
   async #get(url: string, headers: http.OutgoingHttpHeaders = {}): Promise<IncomingMessage> {
@@ -88,6 +106,8 @@ export class ImageClient implements Disposable {
     const agent = isTls ? this.#agents.https : this.#agents.http
     const signal = this.#signal && { signal: this.#signal }
     const request = (isTls ? https : http).get(url, { agent, headers, ...signal })
+    // Of a connection that breaks in the middle of an answer, its reader is told.
+    request.on('error', () => {})
     const [answer] = (await once(request, 'response')) as [IncomingMessage]
     return answer
   }
@@ -97,4 +117,9 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   let text = ''
   for await (const chunk of answer.setEncoding('utf8')) text += chunk
   return text
+}
+
+/** Whether a connection broke, and nothing else is wrong. */
+function isBroken(error: unknown): boolean {
+  return ['ECONNRESET', 'EPIPE', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? '')
 }

@@ -68,7 +68,7 @@ export function isWhole({ status, isComplete, bytes, digest }: Received, blob: B
 }
 
 /** Waits until nothing crosses the line any more, and returns the bytes that ever did. */
-export async function settledTraffic({ hub }: Stage, signal: AbortSignal): Promise<number> {
+export async function settledTraffic({ hub }: Pick<Stage, 'hub'>, signal: AbortSignal): Promise<number> {
   for (let last = -1; ; ) {
     const { bytes } = await hub.traffic()
     if (bytes === last) return bytes

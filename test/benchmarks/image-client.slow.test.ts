@@ -29,3 +29,17 @@ test('a blob that is not what its digest says is told', { skip }, async () => {
   using client = new ImageClient({ url: hub.url })
   await assert.rejects(client.pull(summary), /its digest is wrong/)
 })
+
+test('a connection that breaks is told, or gone on behind: no byte comes twice', { skip }, async () => {
+  const cutAfterBytes = 400_000
+  await using hub = await HubProcess.start({ bytesPerSecond: megabits(400), isTls: true, cutAfterBytes })
+  const summary = await hub.addImage({ ...image, layerSizes: [1_500_000] })
+  using impatient = new ImageClient({ url: hub.url, ca: hub.ca })
+  await assert.rejects(impatient.pull(summary), { code: 'ECONNRESET' })
+  const before = await hub.traffic()
+  using client = new ImageClient({ url: hub.url, ca: hub.ca, isResuming: true })
+  await client.pull(summary)
+  const { bytes, connections } = await hub.traffic()
+  assert.ok(bytes - before.bytes < 1.1 * 1_500_000, `${bytes - before.bytes} bytes`)
+  assert.ok(connections - before.connections >= 2 + 4, `${connections - before.connections} connections`)
+})

@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Contender, dockerRegistry } from '../support/contenders.ts'
+import type { ImageSummary } from '../support/hub-control.ts'
+import { ImageClient } from '../support/image-client.ts'
+import { settledTraffic } from '../support/pulls.ts'
+import { bytesOf, limitOf } from './limit.ts'
+import type { PullRow } from './rows.ts'
+import { type LineScene, type LineSetting, openScene } from './setting.ts'
+
+/** One pull, or several at once: what it took. */
+export interface Outcome {
+  /** Of the slowest client; infinite where it was given up. */
+  readonly seconds: number
+  /** Over the line, headers and handshakes too. */
+  readonly bytes: number
+  /** That were opened over the line. */
+  readonly connections: number
+}
+
+export interface PullResults {
+  readonly row: PullRow
+  readonly limitSeconds: number
+  /** Bytes of the image. */
+  readonly size: number
+  /** By contender; of whom goes without a mirror, by `direct`. */
+  readonly outcomes: ReadonlyMap<string, readonly Outcome[]>
+}
+
+/** What a client gets that has no mirror. */
+export const direct = 'direct'
+/** After so long a pull is given up. */
+export const givenUpSeconds = 120
+/** Milliseconds that a mirror has been up for when it is asked first: nobody starts one for a single pull. */
+const restMs = 3000
+
+/** Measures a row in turn: each time a new server with nothing in it, and clients without a connection. */
+export async function measurePulls(row: PullRow, setting: LineSetting): Promise<PullResults> {
+  await using scene = await openScene(row.line)
+  const image = await scene.hub.addImage({
+    repository: 'library/bench',
+    tag: `row-${row.number}`,
+    layerSizes: row.layerSizes,
+    seed: `row ${row.number}`,
+  })
+  const outcomes = new Map<string, Outcome[]>()
+  const all = [undefined, ...setting.contenders]
+  const most = Math.max(...all.map((one) => runsOf(one, row, setting)))
+  for (let run = 0; run < most; run += 1) {
+    for (const contender of all.filter((one) => run < runsOf(one, row, setting))) {
+      const name = contender?.name ?? direct
+      setting.signal.throwIfAborted()
+      setting.tell(`${row.number}. ${row.label.join('; ')}: ${name}, run ${run + 1}`)
+      const outcome = await pull(contender, image, row, scene, setting.signal)
+      setting.tell(`   ${outcome.seconds.toFixed(2)} s, ${outcome.connections} connections`)
+      outcomes.set(name, [...(outcomes.get(name) ?? []), outcome])
+    }
+  }
+  return { row, limitSeconds: limitOf(image, row.line), size: bytesOf(image), outcomes }
+}
+
+function runsOf(contender: Contender | undefined, { runs }: PullRow, { runs: asked }: LineSetting): number {
+  const { larder, direct: alone, dockerRegistry: other } = runs
+  const own = contender === undefined ? alone : contender === dockerRegistry ? other : larder
+  return own === 0 ? 0 : (asked ?? own)
+}
+
+async function pull(
+  contender: Contender | undefined,
+  image: ImageSummary,
+  { clients, isResuming = false }: PullRow,
+  { hub, ca }: LineScene,
+  stop: AbortSignal,
+): Promise<Outcome> {
+  await using server = await contender?.start(hub.url, { ca })
+  if (server) await sleep(restMs, undefined, { signal: stop })
+  const before = await hub.traffic()
+  const startedAt = performance.now()
+  const timeout = AbortSignal.timeout(givenUpSeconds * 1000)
+  const signal = AbortSignal.any([stop, timeout])
+  const place = server ? { url: server.url } : { url: hub.url, ca: hub.ca }
+  const pullOnce = async (): Promise<void> => {
+    using client = new ImageClient({ ...place, isResuming, signal })
+    await client.pull(image)
+  }
+  try {
+    await Promise.all(Array.from({ length: server ? clients : 1 }, pullOnce))
+  } catch (error) {
+    if (!timeout.aborted) throw error
+  }
+  const seconds = timeout.aborted ? Number.POSITIVE_INFINITY : (performance.now() - startedAt) / 1000
+  // What goes on behind the client's back crosses the line as well; docker-registry fetches everything once more.
+  const isAwaited = contender !== undefined && contender !== dockerRegistry
+  const bytes = isAwaited ? await settledTraffic({ hub }, stop) : (await hub.traffic()).bytes
+  return {
+    seconds,
+    bytes: bytes - before.bytes,
+    connections: (await hub.traffic()).connections - before.connections,
+  }
+}
