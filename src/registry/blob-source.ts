@@ -3,6 +3,7 @@ import type { Turn } from '../flow/slots.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
+import { StorageAddress } from '../upstream/storage-address.ts'
 
 /** The way to a blob by the upstream of a repository, which hears what it says of it. */
 export class BlobSource implements Source {
@@ -11,6 +12,8 @@ export class BlobSource implements Source {
   readonly #source: UpstreamRepository
   readonly #digest: Digest
   readonly #onFailure: (error: unknown) => Promise<void>
+  /** Of this way alone: who comes by another one has not been told where the bytes are. */
+  readonly #address = new StorageAddress()
   #hasAnswered = false
   /** Where its bytes last came from. */
   #origin: string | undefined
@@ -51,7 +54,7 @@ export class BlobSource implements Source {
   async open(position: number, query: SpanQuery): Promise<OpenedSpan> {
     const { upstream, name } = this.#source
     try {
-      const span = await upstream.blob(name, this.#digest, { position, ...query })
+      const span = await upstream.blob(name, this.#digest, { position, ...query, address: this.#address })
       this.#hasAnswered = true
       this.#origin = span.origin
       return span

@@ -3,12 +3,15 @@ import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { LineUse } from './connections/line-use.ts'
 import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
-import type { Link } from './question.ts'
+import type { Answer, Link, Question } from './question.ts'
+import { StorageAddress } from './storage-address.ts'
 
 export interface BlobDownloadsOptions {
   /** The upstream's name, for errors. */
   readonly upstream: string
   readonly lineUse: LineUse
+  /** Asks where the registry has sent us for a blob before; what it answers counts as given to anyone, as that was. */
+  readonly atStorage: (question: Question, url: URL) => Promise<Answer>
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
   /** Connections that bring bytes of blobs at a time (`limits.connections`). */
@@ -58,20 +61,28 @@ export class BlobDownloads {
   /** GET of a part of a blob, tried once, when there is a connection for it. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
     const { signal, pace, onPlace, turn = nobodysTurn, since = performance.now() } = query
-    const { upstream, lineUse } = this.#options
+    const { upstream, lineUse, atStorage } = this.#options
+    const address = query.address ?? new StorageAddress()
+    const question: Question = {
+      method: 'GET',
+      repository,
+      path: `blobs/${digest}`,
+      headers: rangeOf(query),
+      signal,
+      pace,
+      isLent: true,
+      patience: { since, forMs: patienceMs },
+    }
     const slot = await this.#connections.take(turn, signal)
     try {
       onPlace?.()
-      const answer = await this.#asAnyone.request({
-        method: 'GET',
-        repository,
-        path: `blobs/${digest}`,
-        headers: rangeOf(query),
+      const answer = await address.open(
+        {
+          registry: (onStorage) => this.#asAnyone.request({ ...question, onStorage }),
+          storage: (url) => atStorage(question, url),
+        },
         signal,
-        pace,
-        isLent: true,
-        patience: { since, forMs: patienceMs },
-      })
+      )
       return fetchedBlob(upstream, answer, slot, (bytes) => {
         this.#bytes += bytes
         lineUse.note(upstream)

@@ -4,6 +4,7 @@ import { parseContentRange } from '../oci/range.ts'
 import { UpstreamError } from './error.ts'
 import type { Answer, Asker } from './question.ts'
 import { contentLength, headerOf } from './response-headers.ts'
+import type { StorageAddress } from './storage-address.ts'
 
 /** A part of a blob on its way. Its `body` is read once and to its end, or left, or `discard` is called instead. */
 export interface FetchedBlob {
@@ -34,6 +35,8 @@ export interface BlobQuery {
   /** Since when the blob is wanted, in milliseconds of `performance.now()`; since now unless set. */
   readonly since?: number
   readonly signal: AbortSignal
+  /** Shared by those that bring parts of the same blob of the same repository; without it the registry is asked each time. */
+  readonly address?: StorageAddress | undefined
   /** For whom it is wanted, and what became of it; without it, it is nobody's, and is never told to end. */
   readonly turn?: Turn | undefined
   /** Called when it has its place among the connections. */

@@ -35,6 +35,8 @@ export interface Question extends Asking {
   readonly as?: Asker
   /** Called when the upstream sends us on: it is there, whatever comes of the question. */
   readonly onRedirect?: () => void
+  /** Called with where the bytes are when it sends us to storage, on another host. The address is signed: it is a secret. */
+  readonly onStorage?: ((url: URL) => void) | undefined
 }
 
 export interface Answer extends TransportResponse {

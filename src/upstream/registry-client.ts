@@ -80,7 +80,8 @@ export class RegistryClient implements AsyncDisposable {
     const knowledge = new PublicKnowledge(options.revalidateMs)
     const asAnyone = new AsAnyone(registry, account, knowledge)
     this.#connection = registry
-    this.#downloads = new BlobDownloads(asAnyone, parts)
+    const atStorage = (question: Question, storage: URL) => registry.requestStorage({ ...question, storage })
+    this.#downloads = new BlobDownloads(asAnyone, { ...parts, atStorage })
     this.#knowledge = knowledge
     this.#anyone = asAnyone
     this.#witness = new PublicWitness(asAnyone, knowledge)
@@ -211,7 +212,7 @@ export class RegistryClient implements AsyncDisposable {
   }
 
   /**
-   * GET of a part of a blob (end-2) when there is a connection for it, with a fresh redirect each time: signed URLs expire. Tried
+   * GET of a part of a blob (end-2) when there is a connection for it, at storage where `address` knows it. Tried
    * once; the fill that needs it knows when to try again.
    */
   async blob(repository: RepositoryName, digest: Digest, options: BlobQuery): Promise<FetchedBlob> {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { Expiring } from '../flow/expiring.ts'
 import { AnswerCounts } from './answer-counts.ts'
+import { AtStorage, type StorageQuestion } from './chain/at-storage.ts'
 import { StatusToError } from './chain/status-to-error.ts'
 import { WhileReachable, type WhileReachableOptions } from './chain/while-reachable.ts'
 import { WithTokens } from './chain/with-tokens.ts'
@@ -45,6 +46,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
   readonly #limits: WithinLimits
   readonly #circuit: WhileReachable
   readonly #chain: Link
+  readonly #storage: AtStorage
   readonly #stopped = new AbortController()
   #tokensFetched = 0
 
@@ -75,6 +77,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
       onOpen: () => transport.dropIdle(),
     })
     const onServed = (answer: Answer): void => probe.noteServed(answer)
+    this.#storage = new AtStorage(transport, { upstream, url, counts })
     this.#chain = new StatusToError(this.#circuit, { upstream, url, onServed })
   }
 
@@ -101,6 +104,11 @@ export class RegistryConnection implements Link, AsyncDisposable {
   /** Rejects with the reason of the question's signal, and when this connection is disposed of. */
   request(question: Question): Promise<Answer> {
     return this.#chain.request({ ...question, signal: this.#untilStopped(question.signal) })
+  }
+
+  /** Asks storage, which the registry has sent us to before. Rejects likewise. */
+  requestStorage(question: StorageQuestion): Promise<Answer> {
+    return this.#storage.request({ ...question, signal: this.#untilStopped(question.signal) })
   }
 
   /**

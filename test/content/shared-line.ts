@@ -80,6 +80,7 @@ export function sharedLine(
   const downloads = new BlobDownloads(link, {
     upstream: 'docker.io',
     lineUse: new LineUse(),
+    atStorage: (question) => link.request(question),
     downloads: places,
     connections: 32,
   })

@@ -15,8 +15,13 @@ const digest = `sha256:${'a'.repeat(64)}` as Digest
 const { signal } = new AbortController()
 
 function downloadsFrom(link: FakeLink): BlobDownloads {
-  const lineUse = new LineUse()
-  return new BlobDownloads(link, { upstream: 'docker.io', lineUse, downloads: 1, connections: 1 })
+  return new BlobDownloads(link, {
+    upstream: 'docker.io',
+    lineUse: new LineUse(),
+    atStorage: (question) => link.request(question),
+    downloads: 1,
+    connections: 1,
+  })
 }
 
 /** Lets everything go on that can. */

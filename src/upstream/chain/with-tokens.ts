@@ -26,7 +26,18 @@ export class WithTokens implements Link {
   /** Goes the whole way again with each answer to a challenge: what is signed on it may be good for once only. */
   async request(question: Question): Promise<Answer> {
     const { url: base, sites, account, counts } = this.#options
-    const { method, repository, path, headers, signal, pace, isLent, as = 'anyone', onRedirect } = question
+    const {
+      method,
+      repository,
+      path,
+      headers,
+      signal,
+      pace,
+      isLent,
+      as = 'anyone',
+      onRedirect,
+      onStorage,
+    } = question
     const url = apiUrl(base, `${repository}/${path}`)
     const passes = sites.ask({ repository, account: as === 'account' ? account : undefined, signal })
     for (;;) {
@@ -43,6 +54,7 @@ export class WithTokens implements Link {
           keep: (next) => question.keepRedirect === true && !sites.isRegistry(next),
           authorize: (next, isAway) => {
             onRedirect?.()
+            if (isAway && !sites.isRegistry(next)) onStorage?.(next)
             return passes.authorize(next, isAway)
           },
         },
