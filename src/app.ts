@@ -6,6 +6,7 @@ import { pushersOf } from './access/policy.ts'
 import { admission } from './app/admission.ts'
 import { cacheLimits, diskSize } from './app/cache-limits.ts'
 import { listing } from './app/listing.ts'
+import { mirroring } from './app/mirroring.ts'
 import { openCatalog } from './app/open-catalog.ts'
 import { transferMemory } from './app/transfer-memory.ts'
 import { startUpkeep, type Upkeep } from './app/upkeep.ts'
@@ -32,7 +33,6 @@ import { LocalReferrers } from './registry/local-referrers.ts'
 import { LocalRepositories } from './registry/local-repositories.ts'
 import { logPull } from './registry/log-pull.ts'
 import { LostBytes } from './registry/lost-bytes.ts'
-import { createMirror } from './registry/mirror.ts'
 import { Mounts } from './registry/mounts.ts'
 import { Repositories } from './registry/repositories.ts'
 import { Uploads } from './registry/uploads.ts'
@@ -62,6 +62,8 @@ export interface AppOptions {
   readonly settleMs?: number
   /** Milliseconds that a client waits for the headers of a blob: containerd gives up after 30 s. */
   readonly patienceMs?: number
+  /** See `MirrorOptions`. */
+  readonly readAheadMs?: number | undefined
   /** Milliseconds between two looks at what is damaged. */
   readonly healEveryMs?: number | undefined
   /** See `DiskProbeOptions`. */
@@ -153,20 +155,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       logger,
     }),
   )
-  const { negative, revalidate, serveStale, staleAfter, servePrivate } = config.cache
-  const mirror = createMirror({
-    catalog,
-    blobs,
-    expiring,
-    documents,
-    revalidateMs: revalidate,
-    negativeMs: negative,
-    serveStaleMs: serveStale,
-    staleAfterMs: staleAfter,
-    servePrivateMs: servePrivate,
-    patienceMs,
-    logger,
-  })
+  const mirror = mirroring({ catalog, blobs, expiring, documents, patienceMs }, options, building)
   const uploads = building.use(
     new Uploads({
       bytes: blobs,
@@ -191,7 +180,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       catalog,
       blobs,
       keyOf: (name, digest) => repositories.keyOf(name, digest),
-      servePrivateMs: servePrivate,
+      servePrivateMs: config.cache.servePrivate,
     }),
     collectAfterMs: config.local.collectAfter,
     logger,
@@ -221,6 +210,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     upstreams,
     clientTurns: { transfers: transfers.counts, fills: blobs.clientWaits },
     memoryInUse: () => pool.inUse + pieces.inUse,
+    readAhead: mirror.readAhead.counts,
     ...upkeep.metrics,
   })
   addLoginMetrics(metrics, logins)

@@ -4,10 +4,16 @@ import { addDamageMetrics, type DamageSources } from './damage-metrics.ts'
 import { addDiskMetrics, type DiskSources } from './disk-metrics.ts'
 import { addFillMetrics, type FillSources } from './fill-metrics.ts'
 import { addGauge } from './metric-kinds.ts'
+import { addReadAheadMetrics, type ReadAheadSources } from './read-ahead-metrics.ts'
 import { addSpaceMetrics, type SpaceSources } from './space-metrics.ts'
 import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
 
-export interface MetricsSources extends FillSources, DiskSources, SpaceSources, DamageSources {
+export interface MetricsSources
+  extends FillSources,
+    DiskSources,
+    SpaceSources,
+    DamageSources,
+    ReadAheadSources {
   /** Of this program. */
   readonly version: string
   readonly upstreams: readonly MeasuredUpstream[]
@@ -83,6 +89,7 @@ export class Metrics {
     addDiskMetrics(registers, sources)
     addSpaceMetrics(registers, sources)
     addDamageMetrics(registers, sources)
+    addReadAheadMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
   }
 

@@ -14,6 +14,7 @@ export class BlobSource implements Source {
   readonly #onFailure: (error: unknown) => Promise<void>
   /** Of this way alone: who comes by another one has not been told where the bytes are. */
   readonly #address = new StorageAddress()
+  readonly #onAnswer: (() => void) | undefined
   #hasAnswered = false
   /** Where its bytes last came from. */
   #origin: string | undefined
@@ -23,12 +24,15 @@ export class BlobSource implements Source {
     digest: Digest,
     /** Hears each failure before whoever asked does. */
     onFailure: (error: unknown) => Promise<void>,
+    /** It has begun to send, for the first time. */
+    onAnswer?: () => void,
   ) {
     this.name = source.upstream.name
     this.repository = source.key
     this.#source = source
     this.#digest = digest
     this.#onFailure = onFailure
+    this.#onAnswer = onAnswer
   }
 
   /** Whether the upstream has begun to send it by this way: it says that it has it. */
@@ -55,6 +59,7 @@ export class BlobSource implements Source {
     const { upstream, name } = this.#source
     try {
       const span = await upstream.blob(name, this.#digest, { position, ...query, address: this.#address })
+      if (!this.#hasAnswered) this.#onAnswer?.()
       this.#hasAnswered = true
       this.#origin = span.origin
       return span

@@ -11,6 +11,7 @@ import { Referrers } from '../mirror/referrers.ts'
 import { TagLists } from '../mirror/tag-lists.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import { ReadAhead, type ReadAheadOptions } from './read-ahead.ts'
 import { Rights } from './rights.ts'
 
 /** What all mirrored repositories share. */
@@ -25,12 +26,13 @@ export interface Mirror {
   readonly tagLists: TagLists
   readonly referrers: Referrers
   readonly forgetting: Forgetting
+  readonly readAhead: ReadAhead
   readonly logger: Logger
 }
 
 export interface MirrorOptions {
   readonly catalog: Catalog
-  readonly blobs: Mirror['blobs']
+  readonly blobs: Mirror['blobs'] & ReadAheadOptions['blobs']
   readonly expiring: OpenExpiring
   readonly documents: DocumentReader
   /** Milliseconds for which an upstream's answer is trusted (`cache.revalidate`). */
@@ -45,10 +47,14 @@ export interface MirrorOptions {
   readonly servePrivateMs: number
   /** Milliseconds that a client waits for an answer without which it is served all the same. */
   readonly patienceMs: number
+  /** Bytes of the largest blob that is fetched before anybody asks for it (`cache.readAhead`); 0: none is. */
+  readonly readAheadBytes: number
+  /** Milliseconds without anybody who comes, after which what has not begun of it is dropped. */
+  readonly readAheadMs?: number | undefined
   readonly logger: Logger
 }
 
-/** Makes the parts that mirrored repositories share. */
+/** Makes the parts that mirrored repositories share. Whoever made them disposes of `readAhead`. */
 export function createMirror(options: MirrorOptions): Mirror {
   const { catalog, blobs, servePrivateMs } = options
   const evidence = new Evidence(options)
@@ -57,21 +63,27 @@ export function createMirror(options: MirrorOptions): Mirror {
   const manifests = new Manifests({ ...options, kept, evidence, answers })
   const tagLists = new TagLists(options)
   const referrers = new Referrers({ ...options, evidence, answers, manifests })
+  const blobQuestions = new BlobQuestions({ evidence, answers })
+  const rights = new Rights({
+    catalog,
+    held: (repository, digest) => evidence.held(repository, digest),
+    servePrivateMs,
+  })
+  const parts = { evidence, answers, manifests, rights, blobQuestions }
   return {
+    ...parts,
     catalog,
     blobs,
-    evidence,
-    answers,
-    manifests,
-    rights: new Rights({
-      catalog,
-      held: (repository, digest) => evidence.held(repository, digest),
-      servePrivateMs,
-    }),
-    blobQuestions: new BlobQuestions({ evidence, answers }),
     tagLists,
     referrers,
     forgetting: new Forgetting({ catalog, kept, evidence, answers, tagLists, referrers }),
+    readAhead: new ReadAhead({
+      ...options,
+      ...parts,
+      kept,
+      largestBytes: options.readAheadBytes,
+      patienceMs: options.readAheadMs,
+    }),
     logger: options.logger,
   }
 }

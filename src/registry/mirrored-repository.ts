@@ -69,6 +69,8 @@ export class MirroredRepository implements Repository {
         isGiven,
         ...asking,
       })
+      const { client } = asking
+      if (client !== undefined) this.#mirror.readAhead.served(this.#source, manifest, { client, isHead })
       return { ...manifest, doubt: this.#doubt(right) }
     } catch (error) {
       throw isHead ? this.#toPusher(error, reference) : error
@@ -76,7 +78,8 @@ export class MirroredRepository implements Repository {
   }
 
   async blob(digest: Digest, { signal, client, since }: AskOptions): Promise<ServedBlob> {
-    const { blobs, rights, answers, blobQuestions, catalog } = this.#mirror
+    const { blobs, rights, answers, blobQuestions, catalog, readAhead } = this.#mirror
+    if (client !== undefined) readAhead.asked(digest, client)
     const right = await rights.gives(this.key, digest)
     const doubt = this.#doubt(right)
     const stored = right && (await blobs.openStored(digest).catch(noneIfBroken))

@@ -80,6 +80,7 @@ export class Rights {
       staleAfterMs: 2000,
       servePrivateMs: options.servePrivateMs ?? day,
       patienceMs: 2000,
+      readAheadBytes: 0,
       logger,
     })
   }

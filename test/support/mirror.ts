@@ -26,6 +26,8 @@ export type MirrorOptions = {
   readonly pullIdleMs?: number
   /** Milliseconds that a client waits for the headers of a blob. */
   readonly patienceMs?: number
+  /** Milliseconds without anybody who comes, after which what has not begun to be fetched ahead is dropped. */
+  readonly readAheadMs?: number
   /** Milliseconds between two looks at what is damaged. */
   readonly healEveryMs?: number
   /** In place of what is configured, which takes no less than a second. */
@@ -76,6 +78,8 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     overrides: {
       'server.listen': '127.0.0.1:0',
       'storage.dir': directory,
+      // Tests count what an upstream is asked: where it is not what they are about, only what clients ask is.
+      'cache.readAhead': 0,
       ...(options.upstream === undefined
         ? {}
         : { upstreams: [{ name: 'docker.io', url: options.upstream }] }),
@@ -93,6 +97,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
       cache: { ...config.cache, ...(options.scrubMs === undefined ? {} : { scrub: options.scrubMs }) },
     },
     healEveryMs: options.healEveryMs,
+    readAheadMs: options.readAheadMs,
     ...(options.scrubMs === undefined ? {} : { settleMs: 0 }),
     logger,
     environment: { ...memoryChecks, ...options.environment },

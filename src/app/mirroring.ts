@@ -1,0 +1,36 @@
+import type { AppOptions } from '../app.ts'
+import type { Blobs } from '../content/blobs.ts'
+import type { OpenExpiring } from '../flow/expiring.ts'
+import type { DocumentReader } from '../oci/document-reader.ts'
+import { createMirror, type Mirror } from '../registry/mirror.ts'
+import type { Catalog } from '../storage/catalog.ts'
+
+export interface MirroringParts {
+  readonly catalog: Catalog
+  readonly blobs: Blobs
+  readonly expiring: OpenExpiring
+  readonly documents: DocumentReader
+  readonly patienceMs: number
+}
+
+/** Makes what mirrored repositories share, as configured; what of it works by itself ends with `building`. */
+export function mirroring(
+  parts: MirroringParts,
+  { config, readAheadMs, logger }: AppOptions,
+  building: AsyncDisposableStack,
+): Mirror {
+  const { negative, revalidate, serveStale, staleAfter, servePrivate, readAhead } = config.cache
+  const mirror = createMirror({
+    ...parts,
+    revalidateMs: revalidate,
+    negativeMs: negative,
+    serveStaleMs: serveStale,
+    staleAfterMs: staleAfter,
+    servePrivateMs: servePrivate,
+    readAheadBytes: readAhead,
+    readAheadMs,
+    logger,
+  })
+  building.use(mirror.readAhead)
+  return mirror
+}
