@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util'
-import { cellsOf, headOf } from './line/line-table.ts'
+import { measureDead } from './line/dead-row.ts'
+import { type Cells, cellsOf, headOf } from './line/line-table.ts'
 import { measurePulls } from './line/pull-row.ts'
+import { measureRate } from './line/rate-row.ts'
 import { pullRows } from './line/rows.ts'
 import type { LineSetting } from './line/setting.ts'
 import {
@@ -38,6 +40,22 @@ try {
   process.exitCode = 130
 }
 
+type Measure = (setting: LineSetting) => Promise<Cells[]>
+
+/** The rows of the table that were asked for, by their numbers. */
+function wanted(): [number, Measure][] {
+  const numbers = values.rows?.split(',').map(Number)
+  const all: [number, Measure][] = [
+    ...pullRows.map((row): [number, Measure] => [
+      row.number,
+      async (setting) => [cellsOf(await measurePulls(row, setting))],
+    ]),
+    [8, measureDead],
+    [9, measureRate],
+  ]
+  return all.filter(([number]) => numbers?.includes(number) ?? true)
+}
+
 async function main(): Promise<void> {
   await buildLarder()
   const isAlone = values.alone || values.quick
@@ -53,12 +71,10 @@ async function main(): Promise<void> {
     tell: (text) => void process.stderr.write(`  ${text}\n`),
     signal: stop.signal,
   }
-  const wanted = values.rows?.split(',').map(Number)
   const head = headOf(contenders.map(({ name }) => name))
   const rows: string[][] = []
-  for (const row of pullRows.filter(({ number }) => wanted?.includes(number) ?? true)) {
-    const cells = cellsOf(await measurePulls(row, setting))
-    rows.push(head.map((column) => cells[column] ?? ''))
+  for (const [, measure] of wanted()) {
+    for (const cells of await measure(setting)) rows.push(head.map((column) => cells[column] ?? ''))
   }
   const compared = isAlone ? undefined : { dockerRegistryVersion: version }
   const text = `${describeMachine(compared)}\n\n${markdown({ head, rows, notes: [] }, 3)}`

@@ -58,8 +58,8 @@ export function cellsOf({ row, limitSeconds, size, outcomes }: PullResults): Cel
   }
 }
 
-/** Whether it is what was to be reached. */
-function verdict(isMet: boolean): string {
+/** Says whether a row is what was to be reached. */
+export function verdict(isMet: boolean): string {
   return isMet ? 'met' : 'MISSED'
 }
 
