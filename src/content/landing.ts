@@ -82,7 +82,10 @@ export class Landing {
 
   /** Opens it. Throws StorageError BUSY. */
   async begin(): Promise<Partial> {
-    return this.#attach((await this.#openPartial()) ?? this.#openWindow())
+    const partial = this.#attach((await this.#openPartial()) ?? this.#openWindow())
+    // Whoever has left before there was a window has found nothing that had no use without him.
+    if (this.#window) this.#options.onUnkept()
+    return partial
   }
 
   /**

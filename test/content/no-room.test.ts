@@ -68,6 +68,22 @@ for (const code of ['FULL', 'READ_ONLY', 'BROKEN'] as const) {
   })
 }
 
+test('a disk without room: whoever alone wanted it leaves before the first byte, and nobody is handed it', async (t) => {
+  for (const bytes of [content, content.subarray(0, 1000)]) {
+    const { store } = failingStore('FULL', ['open-partial'])
+    const blobs = blobsOver(t, store)
+    const leaving = new AbortController()
+    const source = good('x/x', bytes, async (position) => {
+      if (position === 0) leaving.abort(new Error('it has left'))
+    })
+    const opening = blobs.open(digestOf(bytes), source, { size: bytes.length, signal: leaving.signal })
+    await assert.rejects(opening, /it has left/)
+    await until(() => blobs.fillCount === 0)
+    assert.ok(source.given < 100_000, `${source.given} bytes came for nobody`)
+    assertReleased()
+  }
+})
+
 test('a disk without room for it is not begun to be filled, whoever tells the size', async (t) => {
   for (const claim of [size, undefined]) {
     const steps: string[] = []
