@@ -1,0 +1,52 @@
+import { Ranges } from '../../src/storage/ranges.ts'
+import type { SimBlob } from './scenario.ts'
+
+/** What of a blob has crossed the line, and what of it had to cross it again (I4). */
+export class Ledger {
+  readonly blob: SimBlob
+  /** What has come and was not lost since. */
+  readonly #here = new Ranges()
+  #again = 0
+  #excused = 0
+  readonly excuses: string[] = []
+
+  constructor(blob: SimBlob) {
+    this.blob = blob
+  }
+
+  /** Bytes that crossed the line again without a reason. */
+  get unexcused(): number {
+    return this.#again - this.#excused
+  }
+
+  get again(): number {
+    return this.#again
+  }
+
+  /** Bytes from `start` to `end` were given; those before `asked` or behind the blob are the upstream's own fault. */
+  given(start: number, end: number, asked: number): void {
+    const from = Math.max(start, Math.min(asked, end))
+    const until = Math.min(end, this.blob.bytes.length)
+    if (from >= until) return
+    const fresh = this.#here.gaps(from, until).reduce((sum, gap) => sum + gap.end - gap.start, 0)
+    this.#again += until - from - fresh
+    this.#here.add(from, until)
+  }
+
+  /** So many bytes may come again, for this reason. */
+  excuse(bytes: number, why: string): void {
+    this.#excused += bytes
+    this.excuses.push(`${bytes}: ${why}`)
+  }
+
+  /** All of it may come again, for this reason. */
+  excuseAll(why: string): void {
+    this.excuse(this.blob.bytes.length, why)
+  }
+
+  /** A process has ended: the next one finds so many bytes of it. */
+  left(bytes: number): void {
+    const lost = this.#here.total - bytes
+    if (lost > 0) this.excuse(lost, 'lost with the process')
+  }
+}
