@@ -1,40 +1,8 @@
 import { abortable } from './abortable.ts'
+import { givesWay, isResting, isSamePriority, priorityOf, rankOf, type Turn, type WhyOver } from './turn.ts'
+import { type Sharer, Uplink } from './uplink.ts'
 
-/**
- * For what a turn is, the best first: somebody waits for it; somebody will surely ask for it; it is refreshed or mended;
- * it is fetched beforehand; nobody waits for it any more.
- */
-export type Priority = 'people' | 'ahead' | 'revalidation' | 'warming' | 'finishing'
-
-/** The same, of what nobody waits for. */
-export type Background = Exclude<Priority, 'people'>
-
-/** What those who share a line out have to know of a turn on it. It is asked anew each time: clients come and go. */
-export interface Turn {
-  /** For whom it is; for nobody: it comes behind all that somebody waits for. */
-  readonly clients: Iterable<string>
-  /** For what it is while it is for nobody; `finishing` unless told. */
-  readonly background?: Background | undefined
-  /** Whether what it is for has another turn already. */
-  readonly isFurther?: boolean
-  /** Since when bytes come, in milliseconds of `performance.now()`; undefined: none has come yet. */
-  readonly receivingSince: number | undefined
-  /** Bytes that came. */
-  readonly bytes: number
-  /** Milliseconds for which those that it is for have taken nothing, so that nothing more can come. */
-  readonly restingMs: number
-  /**
-   * Its turn is over, since somebody else waits; `hasMore`: its client has more than its share. Returns whether its place is
-   * given back now, else it is kept.
-   */
-  end(why: WhyOver, hasMore: boolean): boolean
-}
-
-/**
- * Why a turn ends: `turn`: it had its time; `share`: its client has more than its share; the rest is worth less than any
- * other turn: `unwanted`: nobody waits for what it brings; `resting`: nobody takes it; `trickle`: it brings next to nothing.
- */
-export type WhyOver = 'turn' | 'share' | 'unwanted' | 'resting' | 'trickle'
+export type { Background, Priority, Turn, WhyOver } from './turn.ts'
 
 export interface SlotsOptions {
   /** Turns at a time. */
@@ -43,11 +11,15 @@ export interface SlotsOptions {
   readonly turnMs: number
   /** Milliseconds after which a turn that has brought no byte yet is over where others wait. */
   readonly answerMs?: number
+  /** The line, where it is shared with other slots. */
+  readonly uplink?: Uplink
 }
 
 interface Holder {
   readonly turn: Turn
   readonly takenAt: number
+  /** When somebody was last seen to wait for it, in milliseconds of `performance.now()`; undefined: never. */
+  wantedAt: number | undefined
   /** To whom the place is charged. */
   client: string | undefined
   /** It was told that its turn is over, and gives its place back. */
@@ -67,17 +39,21 @@ const defaultAnswerMs = 15_000
 const shortTurn = 1 / 5
 /** Bytes per second that are next to nothing. */
 const trickle = 1024
-const restMs = 1000
 const reviewMs = 250
+/** The same while a place is free, and nobody is at hand who may have it: somebody may come to what waits. */
+const pausedReviewMs = 50
+/** Milliseconds for which what clients have left may go on beside others: many leave to come back with the next range. */
+const lingerMs = 1000
 /** Clients of whom is known when they were served last. */
 const maximumServed = 1000
 
 /**
- * The turns on a line, so many at a time. What somebody waits for goes before what nobody waits for; then whoever has
- * the fewest places, or was served longest ago; then who came first. Where all places are taken and somebody waits, a
- * turn ends in time, and at once where it keeps the line for nobody.
+ * The turns on a line, so many at a time. What somebody waits for goes before what nobody waits for, and first
+ * connections before further ones; then whoever has the fewest places, or was served longest ago; then who came first.
+ * Where all places are taken and somebody waits, a turn ends in time, and at once where it keeps the line from somebody
+ * better. What nobody waits for, save what is fetched ahead of them, has no turn at all beside anything better.
  */
-export class Slots {
+export class Slots implements Sharer {
   readonly #options: Required<SlotsOptions>
   readonly #holders = new Set<Holder>()
   /** In the order in which they came. */
@@ -85,48 +61,105 @@ export class Slots {
   /** Which place, counted from the first one, each client was given last. */
   readonly #served = new Map<string, number>()
   #given = 0
-  #review: NodeJS.Timeout | undefined
 
   constructor(options: SlotsOptions) {
-    this.#options = { answerMs: defaultAnswerMs, ...options }
+    this.#options = { answerMs: defaultAnswerMs, uplink: new Uplink(), ...options }
   }
 
   /** Takes a place, or waits for one; it is to be given back once. Rejects with the reason of `signal` when it aborts. */
   async take(turn: Turn, signal?: AbortSignal): Promise<Disposable> {
     signal?.throwIfAborted()
-    const holder =
-      this.#holders.size < this.#options.places ? this.#give(turn) : await this.#wait(turn, signal)
-    return { [Symbol.dispose]: () => this.#giveBack(holder) }
-  }
-
-  async #wait(turn: Turn, signal: AbortSignal | undefined): Promise<Holder> {
     const waiting: Waiting = { turn, given: Promise.withResolvers() }
     this.#waiting.add(waiting)
+    this.#changed()
     // If a turn is over for it, its place may go to somebody better; for those it was over before.
-    if (this.#endingCount < this.#waiting.size) this.#endOneFor(turn)
-    // Clients come and go, and time passes, without a word to anybody here.
-    this.#review ??= setInterval(() => this.#look(), this.#reviewMs).unref()
+    if (this.#waiting.has(waiting) && this.#mayRun(turn) && this.#hasMoreWaiting()) this.#endOneFor(turn)
     try {
-      return await abortable(waiting.given.promise, signal)
+      const holder = await abortable(waiting.given.promise, signal)
+      return { [Symbol.dispose]: () => this.#giveBack(holder) }
     } catch (error) {
       // 1. a place is given to this one; 2. its signal aborts before it has woken: the place goes on to the next one.
-      if (!this.#waiting.delete(waiting)) this.#giveBack(await waiting.given.promise)
+      if (this.#waiting.delete(waiting)) this.#changed()
+      else this.#giveBack(await waiting.given.promise)
       throw error
-    } finally {
-      if (this.#waiting.size === 0) {
-        clearInterval(this.#review)
-        this.#review = undefined
-      }
     }
   }
 
-  get #reviewMs(): number {
-    return Math.max(1, Math.min(reviewMs, this.#options.turnMs * shortTurn))
+  get turnCount(): number {
+    return this.#holders.size + this.#waiting.size
+  }
+
+  get best(): number {
+    let best = Number.POSITIVE_INFINITY
+    for (const turns of [this.#holders, this.#waiting]) {
+      for (const { turn } of turns) {
+        if (!isResting(turn)) best = Math.min(best, priorityOf(turn))
+        if (best === 0) return best
+      }
+    }
+    return best
+  }
+
+  get reviewMs(): number {
+    const ms = this.#free > 0 && this.#waiting.size > 0 ? pausedReviewMs : reviewMs
+    return Math.max(1, Math.min(ms, this.#options.turnMs * shortTurn))
+  }
+
+  /** Gives free places to those who may have them, and ends turns that have to give way. */
+  adapt(): void {
+    while (this.#free > 0) {
+      const next = this.#next()
+      if (!next) break
+      this.#waiting.delete(next)
+      next.given.resolve(this.#give(next.turn))
+    }
+    const { best } = this.#options.uplink
+    const now = performance.now()
+    for (const holder of this.#holders) {
+      const priority = priorityOf(holder.turn)
+      if (priority === 0) holder.wantedAt = now
+      if (holder.isEnding || !givesWay(priority) || priority <= best) continue
+      if (holder.wantedAt === undefined || now - holder.wantedAt > lingerMs) end(holder, 'unwanted', false)
+    }
+  }
+
+  /** Ends turns that are over, as many as are needed. */
+  review(): void {
+    this.adapt()
+    // The first ones get the places that are about to be given back.
+    for (const { turn } of this.#queue().slice(this.#endingCount)) if (!this.#endOneFor(turn)) return
+  }
+
+  #changed(): void {
+    this.#options.uplink.changed(this)
+  }
+
+  get #free(): number {
+    return this.#options.places - this.#holders.size
+  }
+
+  /** Whether it may have a place beside what is at work. */
+  #mayRun(turn: Turn): boolean {
+    const priority = priorityOf(turn)
+    return !givesWay(priority) || priority <= this.#options.uplink.best
+  }
+
+  /** Whether more wait, who may have a place, than places are about to be given back. */
+  #hasMoreWaiting(): boolean {
+    let left = this.#endingCount
+    for (const { turn } of this.#waiting) {
+      if (!this.#mayRun(turn)) continue
+      if (left === 0) return true
+      left -= 1
+    }
+    return false
   }
 
   #give(turn: Turn): Holder {
-    const client = this.#best(turn.clients, this.#held()).client
-    const holder: Holder = { turn, takenAt: performance.now(), client, isEnding: false }
+    const client = this.#best(turn, this.#held()).client
+    const takenAt = performance.now()
+    const wantedAt = priorityOf(turn) === 0 ? takenAt : undefined
+    const holder: Holder = { turn, takenAt, wantedAt, client, isEnding: false }
     this.#holders.add(holder)
     this.#given += 1
     if (client !== undefined) {
@@ -140,17 +173,7 @@ export class Slots {
 
   /** The place goes to whoever is next without ever being free: nobody who comes now gets in between. */
   #giveBack(holder: Holder): void {
-    if (!this.#holders.delete(holder)) return
-    const next = this.#next()
-    if (!next) return
-    this.#waiting.delete(next)
-    next.given.resolve(this.#give(next.turn))
-  }
-
-  /** Ends turns that are over, as many as are needed. */
-  #look(): void {
-    // The first ones get the places that are about to be given back.
-    for (const { turn } of this.#queue().slice(this.#endingCount)) if (!this.#endOneFor(turn)) return
+    if (this.#holders.delete(holder)) this.#changed()
   }
 
   get #endingCount(): number {
@@ -161,17 +184,14 @@ export class Slots {
 
   #endOneFor(turn: Turn): boolean {
     const held = this.#held()
-    const claim = this.#best(turn.clients, held).claim
+    const { claim } = this.#best(turn, held)
     const over = [...this.#holders].flatMap((holder) => {
       const why = holder.isEnding ? undefined : this.#whyOver(holder, claim, held)
-      return why === undefined ? [] : [{ holder, why, weight: weightOf(why) }]
+      return why === undefined ? [] : [{ holder, why, weight: weightOf(why, holder, held) }]
     })
-    for (const { holder, why } of over.toSorted((a, b) => a.weight - b.weight)) {
-      holder.isEnding = true
-      if (holder.turn.end(why, hasMore(holder, claim, held))) return true
-      holder.isEnding = false
-    }
-    return false
+    return over
+      .toSorted((a, b) => compare(a.weight, b.weight))
+      .some(({ holder, why }) => end(holder, why, hasMore(holder, claim, held)))
   }
 
   #whyOver(holder: Holder, claim: Claim, heldBy: ReadonlyMap<string, number>): WhyOver | undefined {
@@ -179,9 +199,9 @@ export class Slots {
     const { turn, takenAt } = holder
     const [rank] = claim
     const now = performance.now()
-    if (turn.restingMs > restMs) return 'resting'
+    if (isResting(turn)) return 'resting'
     const own = rankOf(turn)
-    if (own > rank) return 'unwanted'
+    if (own > rank) return isSamePriority(own, rank) ? 'further' : 'unwanted'
     if (own < rank) return undefined
     const isReceiving = turn.receivingSince !== undefined
     const ms = now - (turn.receivingSince ?? takenAt)
@@ -192,7 +212,7 @@ export class Slots {
     return hasMore(holder, claim, heldBy) ? 'share' : undefined
   }
 
-  /** Those who wait, the next one first. */
+  /** Those who wait and may have a place, the next one first. */
   #queue(): Waiting[] {
     return this.#claims()
       .toSorted((a, b) => compare(a.claim, b.claim))
@@ -207,20 +227,23 @@ export class Slots {
 
   #claims(): { waiting: Waiting; claim: Claim }[] {
     const held = this.#held()
-    return [...this.#waiting].map((waiting) => ({
-      waiting,
-      claim: this.#best(waiting.turn.clients, held).claim,
-    }))
+    const { best } = this.#options.uplink
+    return [...this.#waiting].flatMap((waiting) => {
+      const priority = priorityOf(waiting.turn)
+      if (givesWay(priority) && priority > best) return []
+      return [{ waiting, claim: this.#best(waiting.turn, held).claim }]
+    })
   }
 
   /** The best claim of several clients to the same turn, and whose it is. */
-  #best(clients: Iterable<string>, held: ReadonlyMap<string, number>) {
-    let best: { client: string | undefined; claim: Claim } = { client: undefined, claim: [1, 0, 0] }
-    for (const client of clients) {
-      const claim: Claim = [0, held.get(client) ?? 0, this.#served.get(client) ?? 0]
-      if (compare(claim, best.claim) < 0) best = { client, claim }
+  #best(turn: Turn, held: ReadonlyMap<string, number>) {
+    const rank = rankOf(turn)
+    let best: { client: string | undefined; claim: Claim } | undefined
+    for (const client of turn.clients) {
+      const claim: Claim = [rank, held.get(client) ?? 0, this.#served.get(client) ?? 0]
+      if (!best || compare(claim, best.claim) < 0) best = { client, claim }
     }
-    return best
+    return best ?? { client: undefined, claim: [rank, 0, 0] as const }
   }
 
   /** How many places each client has that are not about to be given back. */
@@ -237,20 +260,23 @@ export class Slots {
   }
 }
 
-function hasMore({ client }: Holder, [, held]: Claim, heldBy: ReadonlyMap<string, number>): boolean {
-  return client !== undefined && (heldBy.get(client) ?? 0) - held > 1
+/** Tells a turn that it is over. Returns whether its place is given back. */
+function end(holder: Holder, why: WhyOver, isRich: boolean): boolean {
+  holder.isEnding = true
+  holder.isEnding = holder.turn.end(why, isRich)
+  return holder.isEnding
 }
 
-function rankOf({ clients }: Turn): number {
-  for (const _ of clients) return 0
-  return 1
+function hasMore({ client }: Holder, [, held]: Claim, heldBy: ReadonlyMap<string, number>): boolean {
+  return client !== undefined && (heldBy.get(client) ?? 0) - held > 1
 }
 
 function compare(one: Claim, other: Claim): number {
   return one[0] - other[0] || one[1] - other[1] || one[2] - other[2]
 }
 
-/** What is worth least ends first. */
-function weightOf(why: WhyOver): number {
-  return ['unwanted', 'resting', 'trickle', 'turn', 'share'].indexOf(why)
+/** What is worth least ends first; of several the worst one, or one of whoever has most. */
+function weightOf(why: WhyOver, { turn, client }: Holder, heldBy: ReadonlyMap<string, number>): Claim {
+  const order: readonly WhyOver[] = ['unwanted', 'resting', 'further', 'trickle', 'turn', 'share']
+  return [order.indexOf(why), -rankOf(turn), -((client !== undefined && heldBy.get(client)) || 0)]
 }

@@ -259,6 +259,7 @@ test('a place that is given back late counts as one that comes: no second turn e
   const over: string[] = []
   const abandoned = (name: string): Turn => ({
     clients: [],
+    background: 'ahead',
     receivingSince: 0,
     bytes: 0,
     restingMs: 0,
