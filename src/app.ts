@@ -17,6 +17,7 @@ import { ClientSlots } from './flow/client-slots.ts'
 import { expiringInMemory, type OpenExpiring } from './flow/expiring.ts'
 import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
+import { Uplink } from './flow/uplink.ts'
 import { Authorizer } from './http/authorize.ts'
 import { Forwarding } from './http/forwarding.ts'
 import { letGoListener } from './http/let-go.ts'
@@ -131,6 +132,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     proxies,
     names: new Names(),
     lineUse: new LineUse(),
+    uplink: new Uplink(),
     certificates: new Certificates(),
   }
   const upstreams: RegistryClient[] = []

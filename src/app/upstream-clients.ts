@@ -3,6 +3,7 @@ import type { AppOptions } from '../app.ts'
 import type { UpstreamConfig } from '../config/config.ts'
 import type { Expiring } from '../flow/expiring.ts'
 import type { Pieces } from '../flow/pieces.ts'
+import type { Uplink } from '../flow/uplink.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Certificates } from '../upstream/connections/certificates.ts'
 import type { LineUse } from '../upstream/connections/line-use.ts'
@@ -19,6 +20,7 @@ export interface Ways {
   readonly tokens: Expiring<string>
   readonly names: Names
   readonly lineUse: LineUse
+  readonly uplink: Uplink
   readonly certificates: Certificates
   /** Of the environment. */
   readonly proxies: ProxySettings
@@ -43,6 +45,7 @@ export async function registryClient(
     connections: config.limits.connections,
     turnMs,
     busyPatienceMs,
+    uplink: ways.uplink,
     documents: ways.documents,
     tokens: ways.tokens,
     logger,

@@ -1,4 +1,5 @@
 import { Slots, type Turn } from '../flow/slots.ts'
+import type { Uplink } from '../flow/uplink.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { LineUse } from './connections/line-use.ts'
@@ -12,6 +13,8 @@ export interface BlobDownloadsOptions {
   readonly lineUse: LineUse
   /** Asks where the registry has sent us for a blob before; what it answers counts as given to anyone, as that was. */
   readonly atStorage: (question: Question, url: URL) => Promise<Answer>
+  /** The line that it shares with other upstreams. */
+  readonly uplink: Uplink
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
   /** Connections that bring bytes of blobs at a time (`limits.connections`). */
@@ -24,6 +27,7 @@ const defaultTurnMs = 15_000
 /** Of what belongs to no fill. */
 const nobodysTurn: Turn = {
   clients: [],
+  background: 'ahead',
   receivingSince: undefined,
   bytes: 0,
   restingMs: 0,
@@ -43,9 +47,9 @@ export class BlobDownloads {
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
     this.#options = options
-    const { downloads, connections, turnMs = defaultTurnMs } = options
-    this.#blobs = new Slots({ places: downloads, turnMs })
-    this.#connections = new Slots({ places: connections, turnMs })
+    const { downloads, connections, uplink, turnMs = defaultTurnMs } = options
+    this.#blobs = new Slots({ places: downloads, turnMs, uplink })
+    this.#connections = new Slots({ places: connections, turnMs, uplink })
   }
 
   /** Bytes that came so far. */

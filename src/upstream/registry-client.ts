@@ -1,4 +1,5 @@
 import type { Turn } from '../flow/slots.ts'
+import type { Uplink } from '../flow/uplink.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import { manifestMediaTypes, parseMediaType } from '../oci/media-type.ts'
@@ -29,6 +30,7 @@ import { type SmallAnswer, SmallAnswers } from './small-answers.ts'
 export interface RegistryClientOptions extends RegistryConnectionOptions {
   /** Milliseconds for which "anyone may read it" holds (`cache.revalidate`). */
   readonly revalidateMs: number
+  readonly uplink: Uplink
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
   /** Connections that bring bytes of blobs at a time (`limits.connections`). */

@@ -1,6 +1,7 @@
 import type { TestContext } from 'node:test'
 import type { BlobsOptions } from '../../src/content/blobs.ts'
 import type { Source } from '../../src/content/source.ts'
+import { Uplink } from '../../src/flow/uplink.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import type { BlobReader } from '../../src/storage/blob-reader.ts'
@@ -81,6 +82,7 @@ export function sharedLine(
     upstream: 'docker.io',
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
+    uplink: new Uplink(),
     downloads: places,
     connections: 32,
   })

@@ -277,6 +277,19 @@ test('what is told to give way and keeps its place is told again, and keeps nobo
   assert.equal(stubborn.hasPlace, false)
 })
 
+test('background work goes on at once when the last one of people stops waiting', async () => {
+  const { near, far } = twoUpstreams({ places: 1 })
+  const stubborn = new Guest(near, 'warming')
+  await settled()
+  stubborn.isStubborn = true
+  const [person, paused] = [new Guest(near, { client: 'a' }), new Guest(far, 'warming')]
+  await settled()
+  assert.deepEqual(places([person, paused]), [false, false])
+  person.leave()
+  await settled()
+  assert.equal(paused.hasPlace, true)
+})
+
 test('whoever takes a place again while it is told to end gets none before the better one', async () => {
   const { near } = twoUpstreams({ places: 1 })
   const again: Guest[] = []

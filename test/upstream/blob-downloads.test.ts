@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Turn } from '../../src/flow/slots.ts'
+import { Uplink } from '../../src/flow/uplink.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { RepositoryName } from '../../src/oci/repository-name.ts'
 import { BlobDownloads } from '../../src/upstream/blob-downloads.ts'
@@ -19,6 +20,7 @@ function downloadsFrom(link: FakeLink): BlobDownloads {
     upstream: 'docker.io',
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
+    uplink: new Uplink(),
     downloads: 1,
     connections: 1,
   })

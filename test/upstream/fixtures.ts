@@ -10,6 +10,7 @@ import { pino } from 'pino'
 import { type Expiring, expiringInMemory } from '../../src/flow/expiring.ts'
 import { LentBytes } from '../../src/flow/lent-bytes.ts'
 import { Pieces } from '../../src/flow/pieces.ts'
+import { Uplink } from '../../src/flow/uplink.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { Certificates } from '../../src/upstream/connections/certificates.ts'
 import { LineUse } from '../../src/upstream/connections/line-use.ts'
@@ -144,6 +145,7 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
     revalidateMs: 300_000,
     downloads: 3,
     connections: 8,
+    uplink: new Uplink(),
     documents: new DocumentReader(),
     ...wayOf(options),
     stallMs: 5000,
