@@ -36,6 +36,8 @@ export interface RightsOptions {
   readonly store?: MemoryBlobStore
   /** Milliseconds after which the headers of a blob of known size leave. */
   readonly patienceMs?: number
+  /** Bytes of the largest blob that is fetched ahead; none unless set. */
+  readonly readAheadBytes?: number
   readonly hub?: DockerHub
 }
 
@@ -80,9 +82,10 @@ export class Rights {
       staleAfterMs: 2000,
       servePrivateMs: options.servePrivateMs ?? day,
       patienceMs: 2000,
-      readAheadBytes: 0,
+      readAheadBytes: options.readAheadBytes ?? 0,
       logger,
     })
+    t.after(() => this.mirror.readAhead[Symbol.asyncDispose]())
   }
 
   static async start(t: TestContext, options: RightsOptions = {}): Promise<Rights> {
