@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { measureDead } from './line/dead-row.ts'
 import { type Cells, cellsOf, headOf } from './line/line-table.ts'
-import { measurePulls } from './line/pull-row.ts'
+import { measurePulls, tracePull } from './line/pull-row.ts'
 import { measureRate } from './line/rate-row.ts'
 import { pullRows } from './line/rows.ts'
 import type { LineSetting } from './line/setting.ts'
@@ -16,7 +16,7 @@ import { describeMachine, writeResults } from './support/report.ts'
 import { markdown } from './support/table.ts'
 
 const usage =
-  'npm run bench:line -- [--rows 3,4] [--quick] [--alone] [--write] [--against PATH/dist/main.js] [--runs N]'
+  'npm run bench:line -- [--rows 3,4] [--quick] [--alone] [--write] [--against PATH/dist/main.js] [--runs N] [--trace]'
 
 const { values } = parseArgs({
   options: {
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     help: { type: 'boolean' },
     against: { type: 'string' },
     runs: { type: 'string' },
+    trace: { type: 'boolean' },
   },
 })
 const stop = new AbortController()
@@ -44,7 +45,6 @@ type Measure = (setting: LineSetting) => Promise<Cells[]>
 
 /** The rows of the table that were asked for, by their numbers. */
 function wanted(): [number, Measure][] {
-  const numbers = values.rows?.split(',').map(Number)
   const all: [number, Measure][] = [
     ...pullRows.map((row): [number, Measure] => [
       row.number,
@@ -53,7 +53,18 @@ function wanted(): [number, Measure][] {
     [8, measureDead],
     [9, measureRate],
   ]
-  return all.filter(([number]) => numbers?.includes(number) ?? true)
+  return all.filter(([number]) => isWanted(number))
+}
+
+function isWanted(row: number): boolean {
+  return values.rows?.split(',').includes(String(row)) ?? true
+}
+
+/** Instead of figures, what happened in one pull of each row. */
+async function trace(setting: LineSetting): Promise<void> {
+  for (const row of pullRows.filter(({ number }) => isWanted(number))) {
+    process.stdout.write(`## ${row.number}. ${row.label.join('; ')}\n\n${await tracePull(row, setting)}\n\n`)
+  }
 }
 
 async function main(): Promise<void> {
@@ -71,6 +82,7 @@ async function main(): Promise<void> {
     tell: (text) => void process.stderr.write(`  ${text}\n`),
     signal: stop.signal,
   }
+  if (values.trace) return trace(setting)
   const head = headOf(contenders.map(({ name }) => name))
   const rows: string[][] = []
   for (const [, measure] of wanted()) {

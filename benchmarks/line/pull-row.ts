@@ -6,6 +6,7 @@ import { settledTraffic } from '../support/pulls.ts'
 import { bytesOf, limitOf } from './limit.ts'
 import type { PullRow } from './rows.ts'
 import { type LineScene, type LineSetting, openScene } from './setting.ts'
+import { type Fetched, timeline } from './timeline.ts'
 
 /** One pull, or several at once: what it took. */
 export interface Outcome {
@@ -33,15 +34,28 @@ export const givenUpSeconds = 120
 /** Milliseconds that a mirror has been up for when it is asked first: nobody starts one for a single pull. */
 const restMs = 3000
 
+/** The timeline of one pull by one client through a new Larder. */
+export async function tracePull(
+  row: PullRow,
+  { contenders: [own], ...setting }: LineSetting,
+): Promise<string> {
+  await using scene = await openScene({ ...row.line, isTraced: true })
+  const { hub } = scene
+  const image = await addImage(row, scene)
+  await using server = await own?.start(hub.url, { ca: scene.ca })
+  await sleep(restMs, undefined, { signal: setting.signal })
+  const fetched: Fetched[] = []
+  const onFetched = (what: string, moments: Fetched['moments']): void => void fetched.push({ what, moments })
+  const startedAt = performance.timeOrigin + performance.now()
+  using client = new ImageClient({ url: server?.url ?? '', isResuming: row.isResuming ?? false, onFetched })
+  await client.pull(image)
+  return timeline(await hub.trace(), { startedAt, fetched, line: row.line })
+}
+
 /** Measures a row in turn: each time a new server with nothing in it, and clients without a connection. */
 export async function measurePulls(row: PullRow, setting: LineSetting): Promise<PullResults> {
   await using scene = await openScene(row.line)
-  const image = await scene.hub.addImage({
-    repository: 'library/bench',
-    tag: `row-${row.number}`,
-    layerSizes: row.layerSizes,
-    seed: `row ${row.number}`,
-  })
+  const image = await addImage(row, scene)
   const outcomes = new Map<string, Outcome[]>()
   const all = [undefined, ...setting.contenders]
   const most = Math.max(...all.map((one) => runsOf(one, row, setting)))
@@ -56,6 +70,11 @@ export async function measurePulls(row: PullRow, setting: LineSetting): Promise<
     }
   }
   return { row, limitSeconds: limitOf(image, row.line), size: bytesOf(image), outcomes }
+}
+
+function addImage({ number, layerSizes }: PullRow, { hub }: LineScene): Promise<ImageSummary> {
+  const named = { repository: 'library/bench', tag: `row-${number}`, seed: `row ${number}` }
+  return hub.addImage({ ...named, layerSizes })
 }
 
 function runsOf(contender: Contender | undefined, { runs }: PullRow, { runs: asked }: LineSetting): number {

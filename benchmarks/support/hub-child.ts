@@ -1,21 +1,21 @@
 /** The look-alike of Docker Hub behind its line, as a process of its own; see `HubProcess`. */
-import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
-import { pipeline } from 'node:stream/promises'
-import { createServer } from 'node:tls'
 import { type DockerHub, startDockerHub } from '../../test/support/docker-hub.ts'
 import { buildImage, generatedBlob, type TestBlob } from '../../test/support/images.ts'
-import { type LineTarget, type SlowLine, startSlowLine } from '../../test/support/slow-line.ts'
+import { type SlowLine, startSlowLine } from '../../test/support/slow-line.ts'
 import { selfSigned } from '../../test/upstream/fixtures.ts'
 import type { BlobSummary, HubAnswer, HubCall, HubControl } from './hub-control.ts'
+import { LineTrace } from './line-trace.ts'
+import { tlsFrontOver } from './tls-front.ts'
 
 const pullQuota = 1_000_000
 
 let line: SlowLine | undefined
 let running: DockerHub | undefined
+let trace: LineTrace | undefined
 
 const control: HubControl = {
-  async start({ bytesPerSecond, connectionBytesPerSecond, roundTripMs = 0, isTls, ...connection }) {
+  async start({ bytesPerSecond, connectionBytesPerSecond, roundTripMs = 0, isTls, isTraced, ...connection }) {
+    trace = isTraced ? new LineTrace(roundTripMs) : undefined
     if (bytesPerSecond !== undefined) {
       line = await startSlowLine({
         rateBytesPerSecond: bytesPerSecond,
@@ -23,11 +23,12 @@ const control: HubControl = {
         ...(connectionBytesPerSecond !== undefined && {
           connectionRateBytesPerSecond: connectionBytesPerSecond,
         }),
+        ...(trace && { observer: trace }),
         ...connection,
       })
     }
     const tls = isTls ? await selfSigned('IP:127.0.0.1') : undefined
-    const way = tls ? { front: tlsFrontOver(line, tls) } : { ...(line && { line }) }
+    const way = tls ? { front: tlsFrontOver(line, tls, trace) } : { ...(line && { line }) }
     running = await startDockerHub({ quota: pullQuota, ...way })
     return { url: running.url, ca: tls?.cert }
   },
@@ -48,6 +49,10 @@ const control: HubControl = {
   async traffic() {
     const pulls = hub().count({ listener: 'registry', method: 'GET', path: /\/manifests\//, status: 200 })
     return { bytes: line?.bytes.down ?? hub().bytesSent(), pulls, connections: line?.opened ?? 0 }
+  },
+  async trace() {
+    if (!trace) throw new Error('the line is not traced')
+    return trace.read()
   },
   async fault(matcher, fault, times) {
     hub().fault(matcher, fault, times === undefined ? {} : { times })
@@ -80,23 +85,6 @@ async function answer({ id, method, parameters }: HubCall): Promise<HubAnswer> {
     return { id, result: await called(...parameters) }
   } catch (error) {
     return { id, failure: String(error) }
-  }
-}
-
-/** TLS in front of each listener, on its side of the line: handshakes cross it, as everything does. */
-function tlsFrontOver(over: SlowLine | undefined, { key, cert }: { key: string; cert: string }) {
-  return async (_: unknown, { host, port }: LineTarget): Promise<string> => {
-    const front = createServer({ key, cert, noDelay: true }, (client) => {
-      const target = connect({ host, port, noDelay: true })
-      // Where one side breaks, the other one is closed.
-      pipeline(client, target, client).catch(() => {})
-    })
-    front.on('tlsClientError', () => {})
-    front.listen(0, host)
-    await once(front, 'listening')
-    const own = { host, port: (front.address() as AddressInfo).port }
-    const reached = (await over?.forward(own)) ?? own
-    return `https://${reached.host}:${reached.port}`
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Fault, FaultMatcher } from '../../test/support/hub-faults.ts'
+import type { Trace } from './line-trace.ts'
 
 /** What the look-alike's process can be asked for. */
 export interface HubControl {
@@ -7,6 +8,8 @@ export interface HubControl {
   /** Adds an image whose layers have these sizes in bytes; the same seed gives the same bytes. */
   addImage(options: ImageRequest): Promise<ImageSummary>
   traffic(): Promise<Traffic>
+  /** What happened on the line so far. Throws where it is not traced. */
+  trace(): Promise<Trace>
   /** Breaks the next `times` matching answers, or all until `clearFaults`. */
   fault(matcher: Omit<FaultMatcher, 'path'>, fault: Fault, times?: number): Promise<void>
   clearFaults(): Promise<void>
@@ -34,6 +37,8 @@ export interface HubProcessOptions {
   readonly cutAfterBytes?: number
   /** Whether registry, token service and CDN speak TLS. */
   readonly isTls?: boolean
+  /** Whether it is noted what happens on the line; of requests, where they come over TLS. */
+  readonly isTraced?: boolean
 }
 
 export interface HubPlace {

@@ -10,6 +10,7 @@ import type {
   ImageSummary,
   Traffic,
 } from './hub-control.ts'
+import type { Trace } from './line-trace.ts'
 
 /**
  * The look-alike of Docker Hub behind its line, in a process of its own, so that neither its time nor its memory
@@ -50,6 +51,10 @@ export class HubProcess implements AsyncDisposable {
 
   traffic(): Promise<Traffic> {
     return this.#call('traffic')
+  }
+
+  trace(): Promise<Trace> {
+    return this.#call('trace')
   }
 
   fault(...parameters: Parameters<HubControl['fault']>): Promise<void> {

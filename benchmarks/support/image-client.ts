@@ -19,6 +19,8 @@ interface ImageClientOptions {
   readonly signal?: AbortSignal
   /** Whether it asks for the rest, at once, where a connection broke. */
   readonly isResuming?: boolean
+  /** Is told when something was asked for, when its first byte came, and its last: milliseconds since the epoch. */
+  readonly onFetched?: (what: string, moments: readonly [asked: number, first: number, last: number]) => void
 }
 
 /**
@@ -29,13 +31,15 @@ export class ImageClient implements Disposable {
   readonly #url: string
   readonly #signal: AbortSignal | undefined
   readonly #isResuming: boolean
+  readonly #onFetched: ImageClientOptions['onFetched']
   readonly #agents: { readonly http: http.Agent; readonly https: https.Agent }
   #token: string | undefined
 
-  constructor({ url, ca, signal, isResuming = false }: ImageClientOptions) {
+  constructor({ url, ca, signal, isResuming = false, onFetched }: ImageClientOptions) {
     this.#url = url
     this.#signal = signal
     this.#isResuming = isResuming
+    this.#onFetched = onFetched
     this.#agents = {
       http: new http.Agent({ keepAlive: true }),
       https: new https.Agent({ keepAlive: true, ...(ca !== undefined && { ca }) }),
@@ -73,11 +77,13 @@ export class ImageClient implements Disposable {
 
   async #fetch(url: string, { digest }: BlobSummary, headers: http.OutgoingHttpHeaders = {}): Promise<void> {
     const hash = createHash('sha256')
-    let [at, vain] = [0, 0]
+    let [at, vain, firstByteAt] = [0, 0, 0]
+    const askedAt = now()
     for (let isWhole = false; !isWhole; ) {
       const from = at
       try {
         for await (const chunk of await this.#open(url, from, headers)) {
+          if (at === 0) firstByteAt = now()
           hash.update(chunk)
           at += chunk.length
         }
@@ -88,6 +94,7 @@ export class ImageClient implements Disposable {
       }
     }
     if (`sha256:${hash.digest('hex')}` !== digest) throw new Error('a blob came, and its digest is wrong')
+    this.#onFetched?.(url, [askedAt, firstByteAt, now()])
   }
 
   /** The bytes from a position on. */
@@ -122,4 +129,8 @@ async function textOf(answer: IncomingMessage): Promise<string> {
 /** Whether a connection broke, and nothing else is wrong. */
 function isBroken(error: unknown): boolean {
   return ['ECONNRESET', 'EPIPE', 'ECONNREFUSED'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now()
 }

@@ -4,7 +4,7 @@ import { startDockerHub } from './docker-hub.ts'
 import { buildImage } from './images.ts'
 import { assertRate, dial, echo, flood, measure, megabyte, rig } from './line-rig.ts'
 import { until } from './settle.ts'
-import { startSlowLine } from './slow-line.ts'
+import { type LineObserver, startSlowLine } from './slow-line.ts'
 
 test('a shared rate is held, and shared fairly', async (t) => {
   const { line } = await rig(t, { rateBytesPerSecond: 10 * megabyte, delayMs: 10 }, flood)
@@ -127,4 +127,30 @@ test('a whole hub behind one line', async () => {
   assert.equal(line.opened, 3)
   assert.ok(line.bytes.down > megabyte && line.bytes.down < 1.01 * megabyte)
   assert.equal(hub.count({ listener: 'cdn' }), 1)
+})
+
+test('whoever observes a line is told of each connection by its number', async (t) => {
+  const told: string[] = []
+  const ports = new Map<number, number>()
+  const observer: LineObserver = {
+    opened: (connection) => void told.push(`${connection} opened`),
+    reached: (connection, port) => void ports.set(connection, port),
+    received: (connection, bytes) => void told.push(`${connection} received ${bytes}`),
+    closed: (connection) => void told.push(`${connection} closed`),
+  }
+  const seen: (number | undefined)[] = []
+  const { line } = await rig(t, { observer }, (socket) => {
+    seen.push(socket.remotePort)
+    echo(socket)
+  })
+  for (const bytes of ['a', 'bb']) {
+    const { socket, ended, received } = dial(t, line)
+    socket.write(bytes)
+    await until(() => received() === bytes.length)
+    socket.end()
+    await ended
+    await until(() => line.connections === 0)
+  }
+  assert.deepEqual(told, ['1 opened', '1 received 1', '1 closed', '2 opened', '2 received 2', '2 closed'])
+  assert.deepEqual([...ports.values()], seen)
 })

@@ -24,6 +24,17 @@ export type SlowLineOptions = {
   readonly lossSeed?: number
   /** Bytes towards the client after which each connection is reset. */
   readonly cutAfterBytes?: number
+  readonly observer?: LineObserver
+}
+
+/** Is told what happens to each connection of a line, by its number: 1 for the first. */
+export interface LineObserver {
+  opened(connection: number): void
+  /** The target sees it come from this port. */
+  reached(connection: number, port: number): void
+  /** Bytes were handed on to the client. */
+  received(connection: number, bytes: number): void
+  closed(connection: number): void
 }
 
 type Forward = { readonly target: LineTarget; readonly port: number; server: Server | undefined }
@@ -151,6 +162,10 @@ export class SlowLine implements AsyncDisposable {
     const rateBytesPerSecond = Math.min(shared ?? Number.POSITIVE_INFINITY, own ?? Number.POSITIVE_INFINITY)
     this.#connections.add(connection)
     this.#opened += 1
+    const number = this.#opened
+    const { observer } = this.#options
+    observer?.opened(number)
+    target.once('connect', () => observer?.reached(number, target.localPort ?? 0))
     // The handshake is answered here at once, so that its round trip is charged to the first bytes.
     const up = new LineFlow(client, target, scheduler, {
       delayMs,
@@ -164,13 +179,17 @@ export class SlowLine implements AsyncDisposable {
       shaped: true,
       windowBytes: this.#options.windowBytes,
       startWindowBytes: this.#options.startWindowBytes,
-      loss: this.#lossOf(this.#opened),
+      loss: this.#lossOf(number),
       cutAfterBytes: this.#options.cutAfterBytes,
-      onBytes: (bytes) => this.#count('down', bytes),
+      onBytes: (bytes) => {
+        this.#count('down', bytes)
+        if (bytes > 0) observer?.received(number, bytes)
+      },
     })
     for (const socket of [client, target]) {
       socket.once('close', () => {
-        if (client.destroyed && target.destroyed) this.#connections.delete(connection)
+        if (!client.destroyed || !target.destroyed || !this.#connections.delete(connection)) return
+        observer?.closed(number)
       })
     }
     up.start()
