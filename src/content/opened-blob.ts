@@ -1,3 +1,4 @@
+import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { Background } from './fill-options.ts'
@@ -14,6 +15,8 @@ export interface OpenedBlob {
 export interface OpenOptions {
   /** Bytes, as a descriptor claims. */
   readonly size?: number | undefined
+  /** What is going to be read, in this order; it may overlap, and go beyond the end. Undefined: all of it. */
+  readonly ranges?: readonly ByteRange[] | undefined
   /** For whom; undefined: for the mirror itself. */
   readonly client?: string | undefined
   /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */

@@ -55,6 +55,8 @@ const settings = {
   keepAliveTimeout: 95_000,
   /** The front door answers them. */
   requireHostHeader: false,
+  /** Bytes. Clients of zstd:chunked images ask for up to 1,024 ranges at once, and give the pull up where it is 431. */
+  maxHeaderSize: 32 * 1024,
 }
 const certificateCheckMs = 10_000
 

@@ -52,8 +52,8 @@ export class RequestContext {
   cache: CacheStatus | undefined
   /** The manifest that was answered with, also to a HEAD. */
   manifest: { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array } | undefined
-  /** The whole size of a blob in bytes, and the position at which the body begins. */
-  blob: { readonly size: number; readonly start: number } | undefined
+  /** The whole size of a blob in bytes, and the position at which the body begins; undefined: it has several parts of it. */
+  blob: { readonly size: number; readonly start: number | undefined } | undefined
   /** Bytes of the body. A pump counts them as it hands them to the socket; what is sent at once is told before. */
   bytes = 0
   pendingBytes = 0

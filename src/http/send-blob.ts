@@ -1,9 +1,9 @@
 import type { ServerResponse } from 'node:http'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Pieces } from '../flow/pieces.ts'
-import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import type { BlobBody } from './multipart.ts'
 
 /** The client is gone: nothing went wrong on this side. */
 export class ClientLeftError extends Error {
@@ -31,18 +31,21 @@ interface SendOptions {
   readonly sent: SentCount
 }
 
+const nothing = Buffer.alloc(0)
+
 /**
- * Sends the bytes of a range as the body of an answer whose headers were written, and ends it. What the reader has in
+ * Sends the parts of a blob as the body of an answer whose headers were written, and ends it. What the reader has in
  * memory is lent, and written as it is, one piece at a time. All else is read: into one buffer while the socket drains the
  * one before, and each goes back as soon as the kernel has it, so that a slow client holds no more than two; where buffers
- * are scarce, one. The last byte waits until the digest is verified. Rejects when the reader fails, with ClientLeftError
- * when the connection does, or when `signal` aborts; the caller then destroys the connection, so that a wrong or short
- * body is never completed.
+ * are scarce, one. The last byte of an answer that has the blob's last byte waits until the digest is verified; so does that
+ * of any other one, unless the reader gives parts before. Rejects when the reader fails, with ClientLeftError when the
+ * connection does, or when `signal` aborts; the caller then destroys the connection, so that a wrong or short body is
+ * never completed.
  */
 export async function sendBlob(
   response: ServerResponse,
   reader: BlobReader,
-  { start, end }: ByteRange,
+  { parts, tail = nothing }: BlobBody,
   { pool, pieces, signal, sent }: SendOptions,
 ): Promise<void> {
   const held = new Set<LentBytes>()
@@ -50,12 +53,14 @@ export async function sendBlob(
     held.delete(one)
     one.release()
   }
+  const hasEnd = parts.some(({ end }) => end === reader.size)
+  const isHeldBack = (): boolean => !reader.isVerified && (hasEnd || !reader.givesParts)
   const write = writerOf(response, signal, sent)
   let drained: Promise<void> = Promise.resolve()
   const send = async (one: LentBytes, count: number, isLast: boolean): Promise<void> => {
     let bytes = one.bytes.subarray(0, count)
     await drained
-    if (isLast && !reader.isVerified) {
+    if (isLast && isHeldBack()) {
       const last = Buffer.from(bytes.subarray(-1))
       await write(bytes.subarray(0, -1))
       giveBack(one)
@@ -66,27 +71,35 @@ export async function sendBlob(
     drained.catch(() => {})
   }
   try {
-    for (let position = start; position < end; ) {
-      const lent = reader.lend && !pieces.isScarce ? await reader.lend(position, { signal }) : undefined
-      if (lent) {
-        held.add(lent)
-        const count = Math.min(lent.length, end - position)
+    for (const part of parts) {
+      const { start, end, head = nothing } = part
+      const isLast = part === parts.at(-1)
+      for (let position = start, before = head; position < end; before = nothing) {
+        const lent = reader.lend && !pieces.isScarce ? await reader.lend(position, { signal }) : undefined
+        if (lent) {
+          held.add(lent)
+          const count = Math.min(lent.length, end - position)
+          position += count
+          await drained
+          await write(before)
+          await send(lent, count, isLast && position === end)
+          // The memory of others: no client holds more than one.
+          await drained
+          continue
+        }
+        if (pool.isScarce) await drained
+        const buffer = pool.acquire(before.length + end - position)
+        held.add(buffer)
+        buffer.bytes.set(before)
+        const wanted = buffer.bytes.subarray(before.length, before.length + end - position)
+        const count = await reader.read(wanted, position, { signal })
+        if (count === 0) throw new Error(`the blob ended at ${position} of ${end} bytes`)
         position += count
-        await send(lent, count, position === end)
-        // The memory of others: no client holds more than one.
-        await drained
-        continue
+        await send(buffer, before.length + count, isLast && position === end)
       }
-      if (pool.isScarce) await drained
-      const buffer = pool.acquire(end - position)
-      held.add(buffer)
-      const wanted = buffer.bytes.subarray(0, end - position)
-      const count = await reader.read(wanted, position, { signal })
-      if (count === 0) throw new Error(`the blob ended at ${position} of ${end} bytes`)
-      position += count
-      await send(buffer, count, position === end)
     }
     await drained
+    await write(tail)
     response.end()
   } finally {
     // What failed may still be reading into it, or out of it; of an answer that waits behind another one nobody is told.

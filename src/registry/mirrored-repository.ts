@@ -3,6 +3,7 @@ import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { PageQuery } from '../oci/page-query.ts'
+import { neededRanges } from '../oci/range.ts'
 import { isDigestReference, type Reference } from '../oci/reference.ts'
 import { filterReferrers, pageOfReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -12,6 +13,7 @@ import type { RegistryClient } from '../upstream/registry-client.ts'
 import { BlobSource } from './blob-source.ts'
 import type { Mirror } from './mirror.ts'
 import type {
+  AskBlobOptions,
   AskOptions,
   Repository,
   ServedBlob,
@@ -77,7 +79,7 @@ export class MirroredRepository implements Repository {
     }
   }
 
-  async blob(digest: Digest, { signal, client, since }: AskOptions): Promise<ServedBlob> {
+  async blob(digest: Digest, { signal, client, since, ranges: asked }: AskBlobOptions): Promise<ServedBlob> {
     const { blobs, rights, answers, blobQuestions, catalog, readAhead } = this.#mirror
     if (client !== undefined) readAhead.asked(digest, client)
     const right = await rights.gives(this.key, digest)
@@ -90,7 +92,9 @@ export class MirroredRepository implements Repository {
     const source = new BlobSource(this.#source, digest, (error) =>
       blobQuestions.failed(this.#source, digest, error),
     )
-    const { reader, status, confirmedBy } = await blobs.open(digest, source, { size, client, since, signal })
+    const ranges = asked && neededRanges(asked, size)
+    const wanted = { size, ranges, client, since, signal }
+    const { reader, status, confirmedBy } = await blobs.open(digest, source, wanted)
     const confirm = async (): Promise<void> => {
       // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
       // of before the refusal is none for him, and takes back nothing.

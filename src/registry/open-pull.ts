@@ -211,8 +211,9 @@ export class OpenPull {
     if (!blob || blob.sent === 'whole') return
     const { status, bytes, ending } = answer
     blob.size = answer.blob?.size ?? blob.size
-    if (status < 300) {
-      const start = answer.blob?.start ?? 0
+    const start = answer.blob ? answer.blob.start : 0
+    // Who asks for several parts at once reads what it needs, and never has it "whole".
+    if (status < 300 && start !== undefined) {
       const end = start + bytes
       // A client that leaves once it has its piece has all that was sent; one that leaves at the very end has not.
       const isUnsure = ending === 'left' && end === blob.size

@@ -29,8 +29,8 @@ export interface Answered {
   readonly manifest:
     | { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array }
     | undefined
-  /** The size of the blob in bytes, and the position of the first byte of the body. */
-  readonly blob: { readonly size: number; readonly start: number } | undefined
+  /** The size of the blob in bytes, and the position of the first byte of the body; undefined: it has several parts of it. */
+  readonly blob: { readonly size: number; readonly start: number | undefined } | undefined
   /** What went wrong, in words. */
   readonly reason: string | undefined
 }

@@ -1,6 +1,7 @@
 import type { Background } from '../flow/slots.ts'
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts'
 import type { PageQuery } from '../oci/page-query.ts'
+import type { RangeSpec } from '../oci/range.ts'
 import type { Reference, Tag } from '../oci/reference.ts'
 import type { Referrer } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
@@ -20,6 +21,12 @@ export interface AskOptions {
   readonly background?: Background | undefined
   /** Since when it waits, in milliseconds of `performance.now()`: bounds are waited for no longer in all than one is. */
   readonly since?: number | undefined
+}
+
+/** Of a blob. */
+export interface AskBlobOptions extends AskOptions {
+  /** The parts of it that are wanted; undefined: all of it. */
+  readonly ranges?: readonly RangeSpec[] | undefined
 }
 
 /** Of every push. */
@@ -169,7 +176,7 @@ export interface Repository {
   /** `isHead`: only what is told of it is wanted. */
   manifest(reference: Reference, options: AskOptions & { readonly isHead: boolean }): Promise<ServedManifest>
   /** The reader is to be closed by the caller. */
-  blob(digest: Digest, options: AskOptions): Promise<ServedBlob>
+  blob(digest: Digest, options: AskBlobOptions): Promise<ServedBlob>
   /** Fetches nothing: a client that only asks causes no download. */
   blobStat(digest: Digest, options: AskOptions): Promise<ServedBlobStat>
   tags(page: PageQuery, options: AskOptions): Promise<ServedTagPage>

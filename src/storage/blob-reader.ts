@@ -9,6 +9,11 @@ export interface BlobReader extends AsyncDisposable {
    * its answer until `verified` resolves, so that a wrong body is never completed.
    */
   readonly isVerified: boolean
+  /**
+   * Whether bytes that do not reach the end may be passed on to their last one before that: the rest is far off, and whoever
+   * sends it has given no reason to doubt (decision 0059). Undefined: no.
+   */
+  readonly givesParts?: boolean | undefined
   /** Resolves when the digest is verified. Rejects when it does not match, or `signal` aborts. */
   verified(options?: { signal?: AbortSignal }): Promise<void>
   /**

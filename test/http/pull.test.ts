@@ -74,7 +74,7 @@ test('conditional requests: 304 without a body', async () => {
   }
 })
 
-test('ranges: one is served, several and malformed ones get everything, impossible ones 416', async () => {
+test('ranges: one is served, malformed ones get everything, impossible ones 416', async () => {
   await using s = await start()
   await pull(s.blobUrl)
   const { size, bytes } = s.blob
@@ -85,10 +85,9 @@ test('ranges: one is served, several and malformed ones get everything, impossib
     ['bytes=-5', 206, size - 5, size],
     [`bytes=${size - 1}-${size + 1000}`, 206, size - 1, size],
     ['bytes=-99999999', 206, 0, size],
-    ['bytes=0-1,5-6', 200, 0, size],
     ['bytes=abc', 200, 0, size],
     ['bytes= 0-5', 200, 0, size],
-    ['bytes=,0-5', 200, 0, size],
+    ['bytes=,0-5', 206, 0, 6],
     ['bytes=-', 200, 0, size],
     ['lines=1-2', 200, 0, size],
     [`bytes=${'0-,'.repeat(1000)}`, 200, 0, size],

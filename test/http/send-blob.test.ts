@@ -66,7 +66,7 @@ for (const [start, end, atOnce] of [
   test(`bytes ${start} to ${end}, at most ${atOnce} a read: they come in their order, and the buffers are back`, async () => {
     const taker = takerOf('all')
     const options = optionsOf()
-    await sendBlob(taker.response, readerOf({}, atOnce), { start, end }, options)
+    await sendBlob(taker.response, readerOf({}, atOnce), { parts: [{ start, end }] }, options)
     assert.ok(Buffer.concat(taker.pieces).equals(content.subarray(start, end)))
     assert.equal(taker.writable.writableEnded, true)
     assert.deepEqual(options.sent, { bytes: end - start, pendingBytes: 0 })
@@ -93,7 +93,7 @@ for (const [what, capacity, buffers] of [
         return inner.read(...asked)
       },
     })
-    const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+    const sending = sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options)
     await until(() => reads >= buffers)
     for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
     assert.equal(reads, buffers)
@@ -122,7 +122,7 @@ test('few bytes take a small buffer, wherever they are', async () => {
         return inner.read(...asked)
       },
     })
-    await sendBlob(takerOf('all').response, reader, { start, end: start + 10 }, options)
+    await sendBlob(takerOf('all').response, reader, { parts: [{ start, end: start + 10 }] }, options)
     assert.deepEqual(held, [16 * 1024])
   }
 })
@@ -132,7 +132,7 @@ test('the last byte waits until the digest is verified', async () => {
   const taker = takerOf('all')
   const reader = readerOf({ isVerified: false, verified: () => promise })
   const options = optionsOf()
-  const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+  const sending = sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options)
   await until(() => options.sent.bytes === content.length - 1 && options.sent.pendingBytes === 0)
   for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
   assert.equal(Buffer.concat(taker.pieces).length, content.length - 1)
@@ -141,6 +141,94 @@ test('the last byte waits until the digest is verified', async () => {
   await sending
   assert.ok(Buffer.concat(taker.pieces).equals(content))
 })
+
+test('several parts, each behind its own head, and a tail: whatever the reader gives at a time', async () => {
+  const parts = [
+    { start: 2 * mebibyte, end: content.length, head: Buffer.from('first ') },
+    { start: 0, end: 1, head: Buffer.from(' second ') },
+    { start: 10, end: 200_000, head: Buffer.from(' third ') },
+  ]
+  const tail = Buffer.from(' end')
+  const expected = Buffer.concat([
+    ...parts.flatMap(({ start, end, head }) => [head, content.subarray(start, end)]),
+    tail,
+  ])
+  for (const atOnce of [Number.POSITIVE_INFINITY, 65_537]) {
+    const taker = takerOf('all')
+    const options = optionsOf()
+    await sendBlob(taker.response, readerOf({}, atOnce), { parts, tail }, options)
+    assert.ok(Buffer.concat(taker.pieces).equals(expected))
+    assert.deepEqual([taker.writable.writableEnded, options.pool.inUse], [true, 0])
+    assert.deepEqual(options.sent, { bytes: expected.length, pendingBytes: 0 })
+  }
+})
+
+test('a client that takes nothing of a thousand parts holds two small buffers', async () => {
+  const parts = Array.from({ length: 1000 }, (_, n) => ({
+    start: n * 3000,
+    end: n * 3000 + 1000,
+    head: Buffer.from('head'),
+  }))
+  const taker = takerOf('by hand')
+  const options = optionsOf()
+  let reads = 0
+  const inner = readerOf()
+  const read: BlobReader['read'] = (...asked) => {
+    reads += 1
+    return inner.read(...asked)
+  }
+  const sending = sendBlob(taker.response, readerOf({ read }), { parts }, options)
+  await until(() => reads >= 2)
+  for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
+  assert.deepEqual([reads, options.pool.inUse], [2, 2 * 16 * 1024])
+  await until(() => {
+    taker.pending.shift()?.()
+    return taker.writable.writableEnded
+  })
+  await sending
+  assert.equal(Buffer.concat(taker.pieces).length, 1000 * 1004)
+})
+
+const inside = [
+  { start: 0, end: 1000 },
+  { start: 2000, end: 3000 },
+]
+const toTheEnd = [
+  { start: content.length - 1000, end: content.length },
+  { start: 0, end: 1000 },
+]
+for (const [what, parts, givesParts, isHeldBack] of [
+  ['parts inside, of a reader that gives parts', inside, true, false],
+  ['parts inside, of one that does not', inside, false, true],
+  ['parts inside, of one that does not say', inside, undefined, true],
+  ['parts with the last byte, of a reader that gives parts', toTheEnd, true, true],
+] as const) {
+  test(`${what}: ${isHeldBack ? 'the last byte waits for the digest' : 'they are whole before the digest is verified'}`, async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const taker = takerOf('all')
+    let isAsked = false
+    const verified = (): Promise<void> => {
+      isAsked = true
+      return promise
+    }
+    const options = optionsOf()
+    const tail = Buffer.from('tail')
+    const sending = sendBlob(
+      taker.response,
+      readerOf({ isVerified: false, givesParts, verified }),
+      { parts, tail },
+      options,
+    )
+    if (isHeldBack) {
+      await until(() => isAsked)
+      for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
+      assert.equal(Buffer.concat(taker.pieces).length, 1999)
+      resolve()
+    }
+    await sending
+    assert.deepEqual([Buffer.concat(taker.pieces).length, isAsked], [2004, isHeldBack])
+  })
+}
 
 const broken = new Error('broken')
 for (const [what, change, expected] of [
@@ -151,7 +239,12 @@ for (const [what, change, expected] of [
   test(`a reader that ${what}: the body is not ended, and its buffers are not lent again`, async () => {
     const taker = takerOf('all')
     const options = optionsOf()
-    const sending = sendBlob(taker.response, readerOf(change), { start: 0, end: content.length }, options)
+    const sending = sendBlob(
+      taker.response,
+      readerOf(change),
+      { parts: [{ start: 0, end: content.length }] },
+      options,
+    )
     await assert.rejects(sending, expected)
     assert.equal(taker.writable.writableEnded, false)
     assert.equal(options.pool.inUse, 0)
@@ -162,7 +255,12 @@ for (const [what, change, expected] of [
 test('a connection that fails is the leaving of the client', async () => {
   const taker = takerOf('by hand')
   const options = optionsOf()
-  const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
+  const sending = sendBlob(
+    taker.response,
+    readerOf(),
+    { parts: [{ start: 0, end: content.length }] },
+    options,
+  )
   await until(() => taker.pending.length > 0)
   taker.pending.shift()?.(new Error('reset'))
   await assert.rejects(sending, ClientLeftError)
@@ -173,12 +271,17 @@ test('who is gone is noticed while nothing is taken, and before anything is read
   const taker = takerOf('by hand')
   const leaving = new AbortController()
   const options = optionsOf(undefined, leaving.signal)
-  const sending = sendBlob(taker.response, readerOf(), { start: 0, end: content.length }, options)
+  const sending = sendBlob(
+    taker.response,
+    readerOf(),
+    { parts: [{ start: 0, end: content.length }] },
+    options,
+  )
   await until(() => taker.pending.length > 0)
   leaving.abort(broken)
   await assert.rejects(sending, broken)
   assert.deepEqual([options.pool.inUse, options.pool.kept], [0, 0])
-  const late = sendBlob(takerOf('all').response, readerOf(), { start: 0, end: 1 }, options)
+  const late = sendBlob(takerOf('all').response, readerOf(), { parts: [{ start: 0, end: 1 }] }, options)
   await assert.rejects(late, broken)
   assert.equal(options.pool.inUse, 0)
 })
@@ -201,7 +304,12 @@ for (const what of ['bytes', 'the digest'] as const) {
           }
         : { isVerified: false, verified: wait }
     const options = optionsOf(undefined, leaving.signal)
-    const sending = sendBlob(takerOf('all').response, readerOf(change), { start: 0, end: 1 }, options)
+    const sending = sendBlob(
+      takerOf('all').response,
+      readerOf(change),
+      { parts: [{ start: 0, end: 1 }] },
+      options,
+    )
     await until(() => heard.length > 0)
     assert.deepEqual(heard, [leaving.signal])
     leaving.abort(broken)

@@ -97,7 +97,7 @@ for (const [what, isHeld] of Object.entries(ways)) {
     test(`bytes ${start} to ${end}, ${what}: they come in their order, and all memory is given back`, async (t) => {
       const taker = takerOf('all')
       const { reader, options, pieces, pool } = scene(t, isHeld)
-      await sendBlob(taker.response, reader, { start, end }, options)
+      await sendBlob(taker.response, reader, { parts: [{ start, end }] }, options)
       assert.ok(Buffer.concat(taker.taken).equals(content.subarray(start, end)))
       assert.equal(taker.writable.writableEnded, true)
       assert.deepEqual(options.sent, { bytes: end - start, pendingBytes: 0 })
@@ -115,7 +115,12 @@ test('a lent piece is written as it is, without a buffer', async (t) => {
       done()
     },
   })
-  await sendBlob(writable as unknown as ServerResponse, reader, { start: 0, end: content.length }, options)
+  await sendBlob(
+    writable as unknown as ServerResponse,
+    reader,
+    { parts: [{ start: 0, end: content.length }] },
+    options,
+  )
   assert.ok(written.every(({ buffer }) => buffer instanceof SharedArrayBuffer))
   assert.deepEqual([counts.read, pool.kept], [0, 0])
 })
@@ -123,7 +128,7 @@ test('a lent piece is written as it is, without a buffer', async (t) => {
 test('a client that takes nothing holds one lent piece', async (t) => {
   const taker = takerOf('by hand')
   const { reader, options, pieces, counts } = scene(t)
-  const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+  const sending = sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options)
   await until(() => taker.pending.length > 0)
   for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
   assert.deepEqual([counts.lent, pieces.inUse], [1, pieceSize])
@@ -150,7 +155,12 @@ test('where pieces are scarce all is read, and lent again when they are not', as
   }
   const taker = takerOf('all')
   const changed = { ...reader, read }
-  await sendBlob(taker.response, changed, { start: 0, end: content.length }, { ...options, pieces })
+  await sendBlob(
+    taker.response,
+    changed,
+    { parts: [{ start: 0, end: content.length }] },
+    { ...options, pieces },
+  )
   assert.ok(Buffer.concat(taker.taken).equals(content))
   assert.ok(counts.read >= 2 && counts.lent >= 1, JSON.stringify(counts))
 })
@@ -159,7 +169,7 @@ test('nothing is held while the last byte waits for the digest', async (t) => {
   const { promise, resolve } = Promise.withResolvers<void>()
   const taker = takerOf('all')
   const { reader, options, pieces } = scene(t, undefined, { isVerified: false, verified: () => promise })
-  const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+  const sending = sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options)
   await until(() => options.sent.bytes === content.length - 1 && options.sent.pendingBytes === 0)
   for (let turn = 0; turn < 10; turn += 1) await turnOfTheLoop()
   assert.equal(pieces.inUse, 0)
@@ -174,7 +184,7 @@ test('a wrong digest: the last byte is never sent', async (t) => {
   const change = { isVerified: false, verified: () => Promise.reject(broken) }
   const { reader, options } = scene(t, undefined, change)
   await assert.rejects(
-    sendBlob(taker.response, reader, { start: 0, end: content.length }, options),
+    sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options),
     (error) => error === broken,
   )
   assert.equal(Buffer.concat(taker.taken).length, content.length - 1)
@@ -195,7 +205,7 @@ test('a reader that fails to lend: nothing is held', async (t) => {
     },
   }
   await assert.rejects(
-    sendBlob(taker.response, failing, { start: 0, end: content.length }, options),
+    sendBlob(taker.response, failing, { parts: [{ start: 0, end: content.length }] }, options),
     (error) => error === broken,
   )
   assert.equal(pieces.inUse, 0)
@@ -213,7 +223,7 @@ for (const [what, cut, expected] of [
   test(`${what}: the piece whose write was cut is never used again`, async (t) => {
     const taker = takerOf('by hand')
     const { reader, options, pieces, controller } = scene(t)
-    const sending = sendBlob(taker.response, reader, { start: 0, end: content.length }, options)
+    const sending = sendBlob(taker.response, reader, { parts: [{ start: 0, end: content.length }] }, options)
     await until(() => taker.pending.length > 0)
     cut(taker, controller)
     await assert.rejects(sending, expected)
@@ -232,7 +242,8 @@ test('an answer that waits behind another one, on a connection that ends: nobody
     response.writeHead(200, { 'content-length': content.length })
     asked += 1
     // The first answer does not go on: the second one waits behind it.
-    if (asked === 2) sendings.push(sendBlob(response, reader, { start: 0, end: content.length }, options))
+    if (asked === 2)
+      sendings.push(sendBlob(response, reader, { parts: [{ start: 0, end: content.length }] }, options))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -114,7 +114,8 @@ export class CachePlay {
       store: this.#store,
       lost: this.#blobs.stored.damage.lost,
       mirrored: () => ({
-        blob: (digest, options) => this.#blobs.open(digest, sourceOf(of(digest)), options) as never,
+        blob: (digest, { ranges: _, ...options }) =>
+          this.#blobs.open(digest, sourceOf(of(digest)), options) as never,
       }),
       isBusy: () => false,
       logger,

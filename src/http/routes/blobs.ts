@@ -4,11 +4,12 @@ import type { Pieces } from '../../flow/pieces.ts'
 import { matchesEntityTag, rangeStillApplies } from '../../oci/conditional.ts'
 import { type Digest, isDigestOfNothing } from '../../oci/digest.ts'
 import { RegistryError, tooManyRequests } from '../../oci/error.ts'
-import { type ByteRange, parseRange } from '../../oci/range.ts'
+import { type ByteRange, parseRanges, satisfiableRanges } from '../../oci/range.ts'
 import type { CacheStatus } from '../../registry/repository.ts'
 import type { BlobReader } from '../../storage/blob-reader.ts'
 import type { BufferPool } from '../buffer-pool.ts'
 import { describeServed } from '../describe-served.ts'
+import { type BlobBody, multipart } from '../multipart.ts'
 import type { Question } from '../question.ts'
 import type { RequestContext } from '../request-context.ts'
 import type { Route } from '../routing.ts'
@@ -23,7 +24,9 @@ export interface BlobRoutesOptions {
   readonly transfers: ClientSlots
 }
 
-/** Blobs, whole or a range of them (distribution-spec end-2, end-10). */
+const blobType = 'application/octet-stream'
+
+/** Blobs, whole or ranges of them (distribution-spec end-2, end-10). */
 export function blobRoutes(options: BlobRoutesOptions): readonly Route<'blob'>[] {
   return [
     { kind: 'blob', method: 'GET', action: 'pull', answer: (question) => answerGet(options, question) },
@@ -63,32 +66,52 @@ async function answerGet(
       'as many blobs are on their way to this address as may be at a time (limits.perClient.transfers): try again when some have ended; where many machines share the address, raise that in mirror.yml'
     throw tooManyRequests(message)
   }
-  const served = await repository.blob(target.digest, { signal, client, since })
+  const entityTag = `"${target.digest}"`
+  const { range: header, 'if-range': condition } = request.headers
+  const isCurrent = rangeStillApplies(typeof condition === 'string' ? condition : undefined, entityTag)
+  const asked = isCurrent ? parseRanges(header) : undefined
+  const served = await repository.blob(target.digest, { signal, client, since, ranges: asked })
   const { reader } = served
   await using _reader = reader
-  const entityTag = `"${target.digest}"`
   if (matchesEntityTag(request.headers['if-none-match'], entityTag)) {
     describeBlob(reply, target.digest, served)
     reply.code(304).send()
     return
   }
-  const { range: header, 'if-range': condition } = request.headers
-  const isCurrent = rangeStillApplies(typeof condition === 'string' ? condition : undefined, entityTag)
-  const range = isCurrent ? parseRange(header, reader.size) : undefined
-  if (range === 'unsatisfiable') {
-    reply.header('content-range', `bytes */${reader.size}`)
-    const message = `the blob has ${reader.size} bytes, and the range "${header?.slice(0, 50)}" is not among them: ask for one that is, or for the whole`
+  const { size } = reader
+  const ranges = asked && satisfiableRanges(asked, size)
+  if (ranges === 'unsatisfiable') {
+    reply.header('content-range', `bytes */${size}`)
+    const message = `the blob has ${size} bytes, and the range "${header?.slice(0, 50)}" is not among them: ask for one that is, or for the whole`
     throw new RegistryError('SIZE_INVALID', message, { status: 416 })
   }
-  const { start, end } = range ?? { start: 0, end: reader.size }
-  context.blob = { size: reader.size, start }
   // Without a body there is no last byte to hold back: that the blob is empty is only a claim until then.
-  if (start === end) await reader.verified({ signal })
+  if (size === 0) await reader.verified({ signal })
   describeBlob(reply, target.digest, served)
-  if (range) reply.code(206).header('content-range', `bytes ${start}-${end - 1}/${reader.size}`)
-  reply.header('content-length', end - start)
   context.cache = served.status
-  await sendBody({ pool, pieces }, reply, reader, { start, end }, context)
+  const body = describeBody(reply, reader, ranges)
+  context.blob = { size, start: body.parts.length === 1 ? body.parts[0]?.start : undefined }
+  await sendBody({ pool, pieces }, reply, reader, body, context)
+}
+
+/** Sets the headers that tell which bytes an answer has. `ranges`: undefined for all of them. */
+function describeBody(
+  reply: FastifyReply,
+  { size, isVerified }: BlobReader,
+  ranges: readonly ByteRange[] | undefined,
+): BlobBody {
+  const [first = { start: 0, end: size }, ...others] = ranges ?? []
+  if (ranges) reply.code(206)
+  if (others.length > 0) {
+    // What is on its way comes in its order, and passes by where there is no room for it.
+    const inOrder = isVerified ? [first, ...others] : [first, ...others].toSorted((a, b) => a.start - b.start)
+    const { contentType, length, ...body } = multipart(inOrder, { size, type: blobType })
+    reply.header('content-type', contentType).header('content-length', length)
+    return body
+  }
+  if (ranges) reply.header('content-range', `bytes ${first.start}-${first.end - 1}/${size}`)
+  reply.header('content-length', first.end - first.start)
+  return { parts: [first] }
 }
 
 /** From here on an error can no longer be told: the connection is destroyed, so that no body looks complete. */
@@ -96,7 +119,7 @@ async function sendBody(
   memory: Pick<BlobRoutesOptions, 'pool' | 'pieces'>,
   reply: FastifyReply,
   reader: BlobReader,
-  range: ByteRange,
+  body: BlobBody,
   context: RequestContext,
 ): Promise<void> {
   const { raw } = reply
@@ -106,7 +129,7 @@ async function sendBody(
   // Bytes may be a while off; the client's patience ends sooner without headers than without a body.
   if (!reader.isVerified) raw.flushHeaders()
   try {
-    await sendBlob(raw, reader, range, { ...memory, signal, sent: context })
+    await sendBlob(raw, reader, body, { ...memory, signal, sent: context })
   } catch (error) {
     if (!(error instanceof ClientLeftError) && !signal.aborted) context.breakOff(error)
     raw.destroy()
@@ -124,6 +147,6 @@ function describeBlob(
     .header('docker-content-digest', digest)
     .header('etag', `"${digest}"`)
     .header('accept-ranges', 'bytes')
-    .header('content-type', 'application/octet-stream')
+    .header('content-type', blobType)
     .header('cache-control', 'max-age=31536000, immutable')
 }
