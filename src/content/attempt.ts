@@ -14,7 +14,7 @@ import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
 import { Contradiction, Doubt, Size, Unsized } from './size.ts'
 import type { OpenedSpan } from './source.ts'
-import type { Way, Ways } from './ways.ts'
+import { type Way, type Ways, wasWrong } from './ways.ts'
 
 export interface AttemptOptions extends LandingOptions {
   readonly ways: Ways
@@ -42,7 +42,7 @@ const endlessFrom = 16 * 1024 * 1024
 
 /** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
 export class Attempt {
-  readonly growing = new Growing()
+  readonly growing = new Growing({ isDoubtful: () => this.blameable.some(wasWrong) })
   readonly #brought = new Set<Way>()
   readonly #answered = new Set<Way>()
   readonly #options: AttemptOptions

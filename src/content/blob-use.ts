@@ -46,6 +46,9 @@ export class BlobUse implements AsyncDisposable {
       get isVerified() {
         return reader.isVerified
       },
+      get givesParts() {
+        return reader.givesParts
+      },
       verified: (options) => reader.verified(options),
       read: (buffer, position, options) => reader.read(buffer, position, options),
       ...(reader.lend && { lend: reader.lend.bind(reader) }),

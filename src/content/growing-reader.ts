@@ -21,6 +21,8 @@ export interface GrowingBytes {
   readonly isSafe: boolean
   /** Whether they are in memory only. */
   readonly isWindow: boolean
+  /** Whether some of them came by a way that was wrong about them before. */
+  readonly isDoubtful: boolean
   isPresent(position: number): boolean
   /** Nobody reads by this one any more. */
   left(reader: GrowingReader): void
@@ -76,6 +78,10 @@ export class GrowingReader implements BlobReader {
 
   get isVerified(): boolean {
     return this.#bytes.verifiedSize === this.size && this.#isSafe && !this.#view?.recheck
+  }
+
+  get givesParts(): boolean {
+    return !this.#bytes.isDoubtful && !this.#view?.recheck
   }
 
   /** Whether it has read anything since this was last asked. */

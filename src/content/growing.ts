@@ -28,6 +28,7 @@ export class Growing {
   readonly #readers = new Set<GrowingReader>()
   readonly #bytes = this.#toReaders()
   readonly #laggardMs: number
+  readonly #isDoubtful: () => boolean
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
   #window: Window | undefined
@@ -39,9 +40,10 @@ export class Growing {
   #unannounced = 0
   #announcing: NodeJS.Timeout | undefined
 
-  /** `laggardMs`: see there. */
-  constructor(options: { laggardMs?: number } = {}) {
+  /** `laggardMs`: see there. `isDoubtful`: see `GrowingBytes`; they are not, without it. */
+  constructor(options: { laggardMs?: number; isDoubtful?: () => boolean } = {}) {
     this.#laggardMs = options.laggardMs ?? laggardMs
+    this.#isDoubtful = options.isDoubtful ?? (() => false)
   }
 
   /** Positions where readers wait for bytes. */
@@ -179,6 +181,9 @@ export class Growing {
       },
       get isWindow() {
         return growing.#window !== undefined
+      },
+      get isDoubtful() {
+        return growing.#isDoubtful()
       },
       isPresent: (position) => (this.#partial?.present.presentUntil(position) ?? 0) > position,
       left: (reader) => this.#readers.delete(reader),

@@ -190,6 +190,11 @@ export class Ways {
   }
 }
 
+/** Whether what it brought did not match the digest, now or a moment ago for an earlier fill. */
+export function wasWrong({ wrongs }: Way): boolean {
+  return wrongs > 0
+}
+
 function isUntried({ hasGiven, failures, doubts, wrongs }: Way): boolean {
   return !hasGiven && failures + wrongs === 0 && doubts <= 0
 }

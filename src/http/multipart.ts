@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ByteRange } from '../oci/range.ts'
 
 /** A span of a blob in the body of an answer, behind bytes that say which one it is. */
-export interface BlobPart extends ByteRange {
+interface BlobPart extends ByteRange {
   readonly head?: Uint8Array | undefined
 }
 

@@ -25,6 +25,10 @@ export class UnconfirmedReader implements BlobReader {
     return this.#isConfirmed && this.#reader.isVerified
   }
 
+  get givesParts(): boolean | undefined {
+    return this.#reader.givesParts
+  }
+
   async verified(options?: { signal?: AbortSignal }): Promise<void> {
     await this.#reader.verified(options)
     await this.#confirmed()

@@ -54,16 +54,42 @@ test('a small blob with a wrong byte is mended before its headers leave', async 
   assert.equal((await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`)).digest, blob.digest)
 })
 
-test('a range of wrong bytes is not completed either', async () => {
+test('a range that reaches the end of wrong bytes is not completed either', async () => {
   await using hub = await startDockerHub()
   const blob = hub.addBlob('library/app', pseudoRandomBytes(size, 'range'))
   hub.fault({ listener: 'cdn', digest: blob.digest }, { flipAt: 1000 })
   await using mirror = await startMirror({ upstream: hub.url })
-  const range = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`, {
-    headers: { range: 'bytes=0-65535' },
-  })
-  assert.deepEqual([range.status, range.isComplete], [206, false])
-  assert.ok(range.received < 65536)
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
+  for (const range of ['bytes=1000-', `bytes=${size - 1}-`, 'bytes=-1']) {
+    const answer = await pull(url, { headers: { range } })
+    assert.ok(!answer.isComplete || answer.status >= 500, `${range}: ${answer.status}`)
+  }
+})
+
+test('a part inside of wrong bytes: once whole as it came, and never from an upstream that was caught', async () => {
+  await using hub = await startDockerHub()
+  const blob = hub.addBlob('library/app', pseudoRandomBytes(size, 'part'))
+  const fault = hub.fault({ listener: 'cdn', digest: blob.digest }, { flipAt: 1000 })
+  await using mirror = await startMirror({ upstream: hub.url })
+  const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
+  const headers = { range: 'bytes=0-65535' }
+  {
+    using rest = hub.hold({ listener: 'cdn', digest: blob.digest }, mebibyte)
+    // Whoever asks so has a table of contents to compare it with (decision 0059).
+    const first = await pull(url, { headers })
+    assert.deepEqual([first.status, first.received, first.isComplete], [206, 65_536, true])
+    rest.release()
+  }
+  // All of it is fetched, and found to be wrong.
+  await until(async () => (await mirror.metric('larder_fills_running')) === 0)
+  for (const range of ['bytes=0-65535', 'bytes=0-9,20-65535']) {
+    const again = await pull(url, { headers: { range } })
+    assert.ok(!again.isComplete || again.status >= 500, `${range}: ${again.status}`)
+  }
+  fault.remove()
+  const next = await pull(url, { headers })
+  assert.deepEqual([next.status, next.isComplete], [206, true])
+  assert.equal((await pull(url)).digest, blob.digest)
 })
 
 test('an upstream that never sends the right bytes: a client that comes in between is cut as well', async () => {
