@@ -125,6 +125,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   for (const warning of proxies.warnings) logger.warn(warning)
   const documents = building.use(new DocumentReader())
   const { pieces, pool } = transferMemory(environment, building)
+  const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const ways = {
     pieces,
     documents,
@@ -133,6 +134,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     names: new Names(),
     lineUse: new LineUse(),
     uplink: new Uplink(),
+    rate,
     certificates: new Certificates(),
   }
   const upstreams: RegistryClient[] = []
@@ -140,7 +142,6 @@ export async function createApp(options: AppOptions): Promise<App> {
     const client = await registryClient(upstream, options, ways)
     upstreams.push(building.use(client))
   }
-  const rate = config.limits.rate === undefined ? undefined : new TokenBucket(config.limits.rate)
   const limits = await cacheLimits(config.cache, { catalog, store, disk: () => diskSize(directory), logger })
   const blobs = building.use(
     new Blobs({

@@ -3,6 +3,7 @@ import type { AppOptions } from '../app.ts'
 import type { UpstreamConfig } from '../config/config.ts'
 import type { Expiring } from '../flow/expiring.ts'
 import type { Pieces } from '../flow/pieces.ts'
+import type { TokenBucket } from '../flow/token-bucket.ts'
 import type { Uplink } from '../flow/uplink.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Certificates } from '../upstream/connections/certificates.ts'
@@ -21,6 +22,8 @@ export interface Ways {
   readonly names: Names
   readonly lineUse: LineUse
   readonly uplink: Uplink
+  /** Of `limits.rate`; undefined: without a limit. */
+  readonly rate: TokenBucket | undefined
   readonly certificates: Certificates
   /** Of the environment. */
   readonly proxies: ProxySettings
@@ -64,7 +67,7 @@ export async function searchClient(
 async function wayTo(
   { url, ca, redirects, proxy }: UpstreamConfig,
   { config, version }: AppOptions,
-  { pieces, names, lineUse, certificates, proxies }: Ways,
+  { pieces, names, lineUse, rate, certificates, proxies }: Ways,
 ): Promise<Omit<TransportOptions, 'upstream'>> {
   const own = ca === undefined ? undefined : certificates.secureContext(await readFile(ca, 'utf8'))
   return {
@@ -73,6 +76,7 @@ async function wayTo(
     pieces,
     names,
     lineUse,
+    rate,
     secureContext: () => own ?? certificates.secureContext(),
     proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),
     stallMs: config.limits.stall,

@@ -1,5 +1,8 @@
 import { delay } from './abortable.ts'
 
+/** Milliseconds whose worth may be saved up: closed spans of one connection come with a round trip between them. */
+const savedMs = 250
+
 /**
  * Bounds a rate that many share: each `take` waits until its amount is due. Whoever comes first is served first;
  * takes of a few KiB make the sharing fair.
@@ -9,17 +12,21 @@ export class TokenBucket {
   /** When the bucket will have paid for all that was taken; milliseconds of the monotonic clock. */
   #paidUntil = 0
 
-  /** `ratePerSecond` units flow in each second; a tenth of a second's worth may be saved up. */
+  /** `ratePerSecond` units flow in each second; a quarter of a second's worth may be saved up. */
   constructor(ratePerSecond: number) {
     this.#rate = ratePerSecond
   }
 
-  /** Takes `amount` units and waits until they are due. Rejects when `signal` aborts; the units are gone then. */
+  /** Takes `amount` units and waits until they are due; of none, until all that was taken is. Rejects when `signal` aborts; the units are gone then. */
   async take(amount: number, signal?: AbortSignal): Promise<void> {
-    const now = performance.now()
-    const start = Math.max(this.#paidUntil, now - 100)
-    this.#paidUntil = start + (amount / this.#rate) * 1000
-    const waitMs = this.#paidUntil - now
+    this.charge(amount)
+    const waitMs = this.#paidUntil - performance.now()
     if (waitMs > 1) await delay(waitMs, signal)
+  }
+
+  /** Takes `amount` units that nobody waits for: they are owed, and those who take later wait for them. */
+  charge(amount: number): void {
+    const start = Math.max(this.#paidUntil, performance.now() - savedMs)
+    this.#paidUntil = start + (amount / this.#rate) * 1000
   }
 }

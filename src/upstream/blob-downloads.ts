@@ -80,6 +80,8 @@ export class BlobDownloads {
     const slot = await this.#connections.take(turn, signal)
     try {
       onPlace?.()
+      // Each turn would begin with bytes that are not due: what is read first has crossed the line before it is paid for.
+      await pace?.(0)
       const answer = await address.open(
         {
           registry: (onStorage) => this.#asAnyone.request({ ...question, onStorage }),

@@ -151,3 +151,20 @@ for (const [what, status, headers, expected] of announced) {
     assert.deepEqual([blob.start, blob.end, blob.size], expected)
   })
 }
+
+test('nothing is asked for before what came is due', async () => {
+  const link = new FakeLink(() => answerOf(200))
+  const downloads = downloadsFrom(link)
+  const due = Promise.withResolvers<void>()
+  const paced: number[] = []
+  const pace = (bytes: number): Promise<void> => {
+    paced.push(bytes)
+    return due.promise
+  }
+  const opening = downloads.open(app, digest, { position: 0, signal, pace })
+  await settle()
+  assert.deepEqual([paced, link.questions.length], [[0], 0])
+  due.resolve()
+  ;(await opening).discard()
+  assert.equal(link.questions.length, 1)
+})

@@ -2,6 +2,7 @@ import type { SecureContext } from 'node:tls'
 import { LentBytes } from '../../flow/lent-bytes.ts'
 import type { Pieces } from '../../flow/pieces.ts'
 import { Pulse } from '../../flow/pulse.ts'
+import type { TokenBucket } from '../../flow/token-bucket.ts'
 import { RedirectHosts } from '../../names/redirect-hosts.ts'
 import { elsewhere, UpstreamError } from '../error.ts'
 import { AddressPolicy } from './address-policy.ts'
@@ -27,6 +28,8 @@ export interface TransportOptions {
   readonly lineUse: LineUse
   /** The authorities that are trusted. */
   readonly secureContext: () => SecureContext
+  /** Bounds the bytes per second of all upstreams together; undefined: nothing does. */
+  readonly rate?: TokenBucket | undefined
   readonly proxies: ProxySettings
   /** The only hosts, besides its own, that it may send us to (`upstreams[].redirects`); undefined: any public one. */
   readonly redirects?: readonly string[] | undefined
@@ -42,7 +45,7 @@ export interface TransportRequest {
   readonly url: URL
   readonly headers?: Readonly<Record<string, string | string[]>>
   readonly signal?: AbortSignal | undefined
-  /** Waits until so many bytes of the body may come; they are not asked for before. */
+  /** Waits until so many bytes of the body may come; they are not asked for before. Without it they are owed to the rate. */
   readonly pace?: ((bytes: number) => Promise<void>) | undefined
   /** Whether the body is to be read by `lent`: a long one is then taken off its connection. */
   readonly isLent?: boolean | undefined
@@ -172,7 +175,7 @@ export class Transport implements Disposable {
       pieces,
       pulse,
     }
-    const response = await this.#sendAlive(url, () => new Exchange(options))
+    const response = this.#charged(await this.#sendAlive(url, () => new Exchange(options)), pace)
     if (url.protocol !== 'http:') return response
     if (response.status !== 407 || !proxy) {
       const answer = response.status === 400 ? await this.#unlessTls(response) : response
@@ -182,6 +185,19 @@ export class Transport implements Disposable {
     response.discard()
     const message = `the proxy ${proxy.label} wants a user name and a password, or other ones (it answered 407): ${loginHint}`
     throw new UpstreamError('UNREACHABLE', upstream, message)
+  }
+
+  /** What comes without a pace is small: it waits for nobody, and others wait for what it owes. */
+  #charged(response: TransportResponse, pace: TransportRequest['pace']): TransportResponse {
+    const { rate } = this.#options
+    if (!rate || pace) return response
+    const body = async function* () {
+      for await (const chunk of response.body()) {
+        rate.charge(chunk.length)
+        yield chunk
+      }
+    }
+    return { ...response, body }
   }
 
   /** Sends a request again on a new connection where a kept one turned out to be dead, or looks so. */

@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { setInterval, setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { deferred } from '../../../src/flow/deferred.ts'
+import { TokenBucket } from '../../../src/flow/token-bucket.ts'
 import type { TransportResponse } from '../../../src/upstream/connections/exchange.ts'
 import { readBody } from '../../../src/upstream/connections/read-body.ts'
 import type { Transport } from '../../../src/upstream/connections/transport.ts'
@@ -49,6 +50,26 @@ test('what arrives compressed all the same is passed on as it is', async (t) => 
   )
   const response = await get(transportTo(t, server.url), server.url)
   assert.deepEqual(await collect(response.body()), packed)
+})
+
+test('what is read without a pace is owed to the rate, and what has one pays by that', async (t) => {
+  const server = await listen(t, (_request, response) => void response.end(Buffer.alloc(100_000)))
+  const rate = new TokenBucket(Number.MAX_SAFE_INTEGER)
+  const charged = t.mock.method(rate, 'charge')
+  const owed = () => charged.mock.calls.reduce((sum, { arguments: [bytes] }) => sum + (bytes ?? 0), 0)
+  const transport = transportTo(t, server.url, { rate })
+  const plain = await get(transport, server.url)
+  await collect(plain.body())
+  assert.equal(owed(), 100_000)
+  const paced = t.mock.fn(async (_bytes: number) => {})
+  const url = new URL(server.url)
+  const blob = await transport.request({ method: 'GET', url, pace: paced, isLent: true })
+  for await (const lent of blob.lent()) assert.ok(lent.length > 0)
+  assert.equal(
+    paced.mock.calls.reduce((sum, { arguments: [bytes] }) => sum + bytes, 0),
+    100_000,
+  )
+  assert.equal(owed(), 100_000)
 })
 
 for (const status of [200, 206, 304, 400, 404, 416, 429, 500, 503]) {
