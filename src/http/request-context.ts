@@ -50,6 +50,8 @@ export class RequestContext {
   /** How the request stands in the ledger of pulls, where it is of one. */
   attendance: Attendance | undefined
   cache: CacheStatus | undefined
+  /** Whether what was asked for came over the line for this client before. */
+  isAhead = false
   /** The manifest that was answered with, also to a HEAD. */
   manifest: { readonly digest: string; readonly mediaType: string; readonly bytes: Uint8Array } | undefined
   /** The whole size of a blob in bytes, and the position at which the body begins; undefined: it has several parts of it. */

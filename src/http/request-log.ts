@@ -180,12 +180,13 @@ export class RequestLog {
   }
 
   #settle(context: RequestContext): void {
-    const { attendance, status, cache, manifest, blob, ending = 'left' } = context
+    const { attendance, status, cache, isAhead, manifest, blob, ending = 'left' } = context
     attendance?.answered({
       at: context.startedAt + context.durationMs,
       status,
       ending,
       cache,
+      isAhead,
       bytes: context.sentBytes,
       pendingBytes: context.pendingBytes,
       manifest,

@@ -66,13 +66,15 @@ export class AheadFetches {
     return size !== undefined && size > 0 && size <= this.#options.largestBytes
   }
 
-  /** A client asks for this. */
-  came(digest: Digest): void {
+  /** A client asks for this: whether it is the first one, for whom it was fetched. */
+  came(digest: Digest): boolean {
     const item = this.#items.get(digest) ?? this.#fetched.get(digest)
-    if (!item) return
+    if (!item) return false
     item.wave.came()
-    if (item.isFetched && !item.hasCome) this.#counter.count('wanted', item)
+    const isFirst = !item.hasCome
+    if (item.isFetched && isFirst) this.#counter.count('wanted', item)
     item.hasCome = true
+    return isFirst
   }
 
   /** Fetches a manifest that an index lists; undefined where it was here, or is not to be had. */

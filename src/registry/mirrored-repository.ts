@@ -81,11 +81,11 @@ export class MirroredRepository implements Repository {
 
   async blob(digest: Digest, { signal, client, since, ranges: asked }: AskBlobOptions): Promise<ServedBlob> {
     const { blobs, rights, answers, blobQuestions, catalog, readAhead } = this.#mirror
-    if (client !== undefined) readAhead.asked(digest, client)
+    const isAhead = client !== undefined && readAhead.asked(digest, client)
     const right = await rights.gives(this.key, digest)
     const doubt = this.#doubt(right)
     const stored = right && (await blobs.openStored(digest).catch(noneIfBroken))
-    if (stored) return { reader: stored, status: 'hit', doubt }
+    if (stored) return { reader: stored, status: 'hit', isAhead, doubt }
     const isUnrefused = await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest)
     const size = (await catalog.named(this.key, digest))?.size
@@ -107,7 +107,7 @@ export class MirroredRepository implements Repository {
     // for them as long as for bytes.
     const isWaiting = !right && size !== undefined && confirmedBy.size === 0
     if (isWaiting && status !== 'hit' && !reader.isVerified) {
-      return { reader: new UnconfirmedReader(reader, confirm), status, doubt }
+      return { reader: new UnconfirmedReader(reader, confirm), status, isAhead, doubt }
     }
     try {
       await confirm()
@@ -115,7 +115,7 @@ export class MirroredRepository implements Repository {
       await reader[Symbol.asyncDispose]()
       throw error
     }
-    return { reader, status, doubt }
+    return { reader, status, isAhead, doubt }
   }
 
   async blobStat(digest: Digest, { signal, client }: AskOptions): Promise<ServedBlobStat> {

@@ -131,9 +131,9 @@ export class OpenPull {
     this.#endedAt = Math.max(this.#endedAt, answer.at)
     if (asked.kind === 'manifest') this.#manifestAnswered(asked, answer)
     else this.#blobAnswered(asked.reference, answer)
-    const { cache, status } = answer
+    const { cache, isAhead, status } = answer
     const bytes = status < 300 ? answer.bytes : 0
-    if (cache === 'miss') this.#bytes.line += bytes
+    if (cache === 'miss' || isAhead) this.#bytes.line += bytes
     else if (cache === 'joined') this.#bytes.joined += bytes
     else this.#bytes.cached += bytes
   }

@@ -22,6 +22,8 @@ export interface Answered {
   readonly status: number
   readonly ending: 'complete' | 'left' | 'broken'
   readonly cache: CacheStatus | undefined
+  /** Whether it came over the line for this client before it asked. */
+  readonly isAhead?: boolean
   /** Bytes of the body that were sent. */
   readonly bytes: number
   /** Bytes among them that a client which left may not have taken. */

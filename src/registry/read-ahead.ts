@@ -96,10 +96,10 @@ export class ReadAhead implements AsyncDisposable {
     })
   }
 
-  /** A client asks for this blob. */
-  asked(digest: Digest, client: string): void {
+  /** A client asks for this blob: whether it is the first one, for whom it was fetched. */
+  asked(digest: Digest, client: string): boolean {
     this.#vain.delete(client)
-    this.#fetches.came(digest)
+    return this.#fetches.came(digest)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -54,6 +54,8 @@ export interface ServedManifest extends Served {
 }
 
 export interface ServedBlob extends Served {
+  /** Whether it came over the line for whoever asks, before it was asked for. */
+  readonly isAhead?: boolean
   /** To be closed by the caller. */
   readonly reader: BlobReader
 }

@@ -77,6 +77,11 @@ test('GET of a manifest brings the config and the small layers, once each, and n
   assert.equal(await s.mirror.metric('larder_read_ahead_bytes_total'), bytes)
   assert.equal(await s.mirror.metric('larder_read_ahead_wanted_bytes_total'), bytes)
   assert.equal(await s.mirror.metric('larder_read_ahead_wanted_total'), 3)
+  // It is this client's pull that it came over the line for.
+  await s.blob(big)
+  await until(() => s.mirror.events('pulled').length === 1)
+  const [{ lineBytes, bytes: pulled, cachedBytes } = {}] = s.mirror.events('pulled')
+  assert.deepEqual([lineBytes, cachedBytes], [pulled, 0])
 })
 
 test('who comes at the same moment joins: each byte crosses the line once', async () => {

@@ -89,6 +89,7 @@ async function answerGet(
   if (size === 0) await reader.verified({ signal })
   describeBlob(reply, target.digest, served)
   context.cache = served.status
+  context.isAhead = served.isAhead === true
   const body = describeBody(reply, reader, ranges)
   context.blob = { size, start: body.parts.length === 1 ? body.parts[0]?.start : undefined }
   await sendBody({ pool, pieces }, reply, reader, body, context)
