@@ -82,20 +82,48 @@ function rowsOf({ number, listener, openedAt, requests }: TracedConnection): Req
   }))
 }
 
-/** How full the line was, second by second. */
+interface Usage {
+  readonly from: number
+  /** Exclusive. */
+  to: number
+  /** Of what the line can carry. */
+  readonly share: number
+  readonly connections: number
+  /** Slots without a byte. */
+  readonly pauses: number
+}
+
+/** How full the line was, second by second; seconds that are much the same are told together. */
 function usage(slots: Trace['slots'], startedAt: number, { bytesPerSecond }: Line): Table {
   const since = slots.filter(({ at }) => at >= startedAt - slotMs)
   const seconds = Map.groupBy(since, ({ at }) => Math.max(0, Math.floor((at - startedAt) / 1000)))
+  const spans: Usage[] = []
+  for (const [second, all] of seconds) {
+    const next: Usage = {
+      from: second,
+      to: second + 1,
+      share: all.reduce((sum, { bytes }) => sum + bytes, 0) / bytesPerSecond,
+      connections: new Set(all.flatMap((slot) => slot.connections)).size,
+      pauses: Math.max(0, 1000 / slotMs - all.length),
+    }
+    const last = spans.at(-1)
+    if (last && last.to === second && isMuchTheSame(last, next)) last.to = next.to
+    else spans.push(next)
+  }
   return {
-    head: ['second', 'share of the line', 'connections with bytes', 'pauses of 0.1 s'],
-    rows: [...seconds].map(([second, all]) => [
-      String(second),
-      `${Math.round((all.reduce((sum, { bytes }) => sum + bytes, 0) / bytesPerSecond) * 100)} %`,
-      String(new Set(all.flatMap((slot) => slot.connections)).size),
-      String(1000 / slotMs - all.length),
+    head: ['seconds', 'share of the line', 'connections with bytes', 'pauses of 0.1 s'],
+    rows: spans.map(({ from, to, share, connections, pauses }) => [
+      `${from}-${to}`,
+      `${Math.round(share * 100)} %`,
+      ...[connections, pauses].map(String),
     ]),
     notes: [],
   }
+}
+
+function isMuchTheSame(one: Usage, other: Usage): boolean {
+  const isAsFull = Math.abs(one.share - other.share) <= 0.05
+  return isAsFull && one.connections === other.connections && one.pauses === other.pauses
 }
 
 /** The last parts of a path, and of a digest no more than tells it from others. */
