@@ -2,6 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 
 const current = new AsyncLocalStorage<Pulse>()
 
+/** What a sign of life was: a step on the way to the other side, or something that it said. */
+type Beat = 'step' | 'answer'
+
 /**
  * The signs of life of a piece of work, for those who wait for it: where there are none for too long they may leave,
  * and the work goes on. It travels with the work (`Pulse.current`), so that the connection at its far end can beat
@@ -10,10 +13,15 @@ const current = new AsyncLocalStorage<Pulse>()
 export class Pulse {
   readonly #followers = new Set<Pulse>()
   readonly #listeners = new Set<(reason: unknown) => void>()
+  readonly #onBeat: ((beat: Beat) => void) | undefined
   #lastBeat = performance.now()
   #bytes = 0
   #receivingSince: number | undefined
   #silence: { readonly reason: unknown } | undefined
+
+  constructor(onBeat?: (beat: Beat) => void) {
+    this.#onBeat = onBeat
+  }
 
   /** The pulse of the work that this code is a part of. */
   static get current(): Pulse | undefined {
@@ -41,12 +49,13 @@ export class Pulse {
   }
 
   /** A sign of life: a name was found, a connection made, bytes of an answer came. */
-  beat(bytes = 0): void {
+  beat(bytes = 0, beat: Beat = bytes > 0 ? 'answer' : 'step'): void {
     this.#lastBeat = performance.now()
     this.#bytes += bytes
     if (bytes > 0) this.#receivingSince ??= this.#lastBeat
     this.#silence = undefined
-    for (const follower of this.#followers) follower.beat(bytes)
+    this.#onBeat?.(beat)
+    for (const follower of this.#followers) follower.beat(bytes, beat)
   }
 
   /** Tells everybody who listens why nobody has to wait any more, and those who come later, until it beats again. */

@@ -111,6 +111,16 @@ export class RegistryClient implements AsyncDisposable {
     return this.#connection.isReachable
   }
 
+  /** Whether nobody need wait for it who has a copy: it cannot be reached, or was asked and has said nothing for a second. */
+  get isSilent(): boolean {
+    return this.#connection.isSilent
+  }
+
+  /** Calls `listener` when it falls silent, now where it is. Returns what ends that. */
+  whenSilent(listener: () => void): () => void {
+    return this.#connection.whenSilent(listener)
+  }
+
   /** What happened so far: answers by `METHOD kind status`, tokens, and bytes of blobs that crossed the line. */
   get counters(): { requests: ReadonlyMap<string, number>; tokens: number; blobBytes: number } {
     const { counts, tokensFetched: tokens } = this.#connection

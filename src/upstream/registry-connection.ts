@@ -96,6 +96,16 @@ export class RegistryConnection implements Link, AsyncDisposable {
     return this.#circuit.isReachable
   }
 
+  /** See `WhileReachable`. */
+  get isSilent(): boolean {
+    return this.#circuit.isSilent
+  }
+
+  /** See `WhileReachable`. */
+  whenSilent(listener: () => void): () => void {
+    return this.#circuit.whenSilent(listener)
+  }
+
   /** Tokens fetched so far. */
   get tokensFetched(): number {
     return this.#tokensFetched

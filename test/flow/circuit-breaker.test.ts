@@ -1,17 +1,35 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { delay } from '../../src/flow/abortable.ts'
 import { CircuitBreaker } from '../../src/flow/circuit-breaker.ts'
 import { keptByThoseWhoLeave } from '../support/heap.ts'
 
 const settled = () => new Promise(setImmediate)
 
+/** Time goes on by ticks alone; returns what lets it. */
+function stopTheClock(t: TestContext): (milliseconds: number) => Promise<void> {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const { now } = performance
+  let elapsed = 0
+  // A mock would remember each call.
+  performance.now = () => elapsed
+  t.after(() => {
+    performance.now = now
+  })
+  return async (milliseconds) => {
+    elapsed += milliseconds
+    t.mock.timers.tick(milliseconds)
+    await settled()
+  }
+}
+
 /** A breaker that opens at three failures and probes a peer that is dead until `peer.isBack`. */
 function breakerFor(t: TestContext) {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const pass = stopTheClock(t)
   const peer = { isBack: false }
   const changes: string[] = []
   const stillDead = new Error('still dead')
-  const probe = t.mock.fn(async (_signal: AbortSignal) => {
+  const probe = t.mock.fn(async (_signal: AbortSignal, _silenceMs?: number) => {
     if (!peer.isBack) throw stillDead
   })
   const breaker = new CircuitBreaker({
@@ -19,11 +37,8 @@ function breakerFor(t: TestContext) {
     probeEveryMs: [100, 400],
     probe,
     onChange: (state) => changes.push(state),
+    random: () => 1,
   })
-  const pass = async (milliseconds: number) => {
-    t.mock.timers.tick(milliseconds)
-    await settled()
-  }
   return { breaker, probe, peer, changes, stillDead, pass }
 }
 
@@ -156,11 +171,11 @@ test('a peer that was never there, or has been away for too long when it is aske
 })
 
 test('while somebody waits, probes come at least every three seconds', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const pass = stopTheClock(t)
   const probe = t.mock.fn(async () => {
     throw new Error('still dead')
   })
-  const breaker = new CircuitBreaker({ threshold: 1, probeEveryMs: [1000, 60_000], probe })
+  const breaker = new CircuitBreaker({ threshold: 1, probeEveryMs: [1000, 60_000], probe, random: () => 1 })
   breaker.succeeded()
   breaker.failed(new Error('gone'))
   const leaving = new AbortController()
@@ -172,8 +187,7 @@ test('while somebody waits, probes come at least every three seconds', async (t)
     [3000, 4],
     [3000, 5],
   ] as const) {
-    t.mock.timers.tick(milliseconds)
-    await settled()
+    await pass(milliseconds)
     assert.equal(probe.mock.callCount(), probes)
   }
   leaving.abort(new Error('left'))
@@ -190,23 +204,115 @@ test('thousands who wait for a dead peer and leave keep nothing of the memory', 
   await breaker[Symbol.asyncDispose]()
 })
 
-test('who asks whether the peer is there hears a yes alone, and is asked for once at a time', async (t) => {
+test('one failure makes it look for the next: it is open within a second of the first', async (t) => {
+  for (const how of ['fails', 'is silent'] as const)
+    await t.test(`the look ${how}`, async (t) => {
+      const { breaker, probe, pass } = breakerFor(t)
+      if (how === 'is silent') {
+        probe.mock.mockImplementation(async (signal: AbortSignal, silenceMs = 0) => {
+          await delay(silenceMs, signal)
+          throw new Error('silent')
+        })
+      }
+      failTimes(breaker, 2)
+      await pass(249)
+      assert.equal(probe.mock.callCount(), 0, 'whoever asks again by itself comes first')
+      await pass(1)
+      assert.deepEqual([breaker.isOpen, probe.mock.callCount()], [how === 'fails', 1])
+      await pass(750)
+      assert.equal(breaker.isOpen, true)
+      assert.match(String(breaker.cause), how === 'fails' ? /still dead/ : /silent/)
+      await breaker[Symbol.asyncDispose]()
+    })
+})
+
+test('a failure where the peer is there all the same opens nothing, and is forgotten', async (t) => {
   const { breaker, probe, peer, pass } = breakerFor(t)
+  peer.isBack = true
+  for (let count = 0; count < 3; count += 1) {
+    failTimes(breaker, 2)
+    await pass(250)
+  }
+  assert.deepEqual([breaker.isOpen, probe.mock.callCount()], [false, 3])
   failTimes(breaker, 2)
+  breaker.succeeded()
+  await pass(10_000)
+  assert.equal(probe.mock.callCount(), 3, 'whoever was answered needs no look')
+})
+
+test('who asks whether the peer is there asks once at a time, and a no is a failure', async (t) => {
+  const { breaker, probe, peer, pass } = breakerFor(t)
   const before = breaker.heardAt
   breaker.look()
   breaker.look()
   await pass(0)
   assert.deepEqual([breaker.heardAt, probe.mock.callCount(), breaker.isOpen], [before, 1, false])
   peer.isBack = true
+  await pass(250)
+  assert.deepEqual([breaker.heardAt > before, probe.mock.callCount()], [true, 2], 'it looked once more')
+  failTimes(breaker, 3)
   breaker.look()
   await pass(0)
-  assert.ok(breaker.heardAt > before)
-  failTimes(breaker, 2)
-  assert.equal(breaker.isOpen, false, 'the count began anew')
-  failTimes(breaker, 1)
-  breaker.look()
   assert.equal(probe.mock.callCount(), 2, 'it is asked in any case while it is open')
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('there is one probe at a time: an opening ends a look, and waits for its end', async (t) => {
+  const { breaker, probe, pass } = breakerFor(t)
+  let running = 0
+  let most = 0
+  probe.mock.mockImplementation(async (signal: AbortSignal) => {
+    running += 1
+    most = Math.max(most, running)
+    await delay(60_000, signal).catch(() => {})
+    await settled()
+    running -= 1
+    throw new Error('over')
+  })
+  breaker.look()
+  await pass(0)
+  for (let count = 0; count < 3; count += 1) {
+    failTimes(breaker, 1)
+    await pass(300)
+  }
+  for (let count = 0; count < 100; count += 1) await pass(1000)
+  assert.deepEqual([breaker.isOpen, most], [true, 1])
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('an answer while it is open, to what was asked before, brings the next probe at once', async (t) => {
+  const { breaker, probe, peer, pass } = breakerFor(t)
+  failTimes(breaker, 3)
+  await pass(100)
+  peer.isBack = true
+  breaker.succeeded()
+  await pass(0)
+  assert.deepEqual([breaker.isOpen, probe.mock.callCount()], [false, 2])
+})
+
+test('who begins to wait hastens the next probe', async (t) => {
+  const pass = stopTheClock(t)
+  const probe = t.mock.fn(() => Promise.reject(new Error('still dead')))
+  const breaker = new CircuitBreaker({ threshold: 1, probeEveryMs: [15_000, 15_000], probe, random: () => 1 })
+  breaker.succeeded()
+  breaker.failed(new Error('gone'))
+  await pass(4000)
+  const leaving = new AbortController()
+  const waiting = breaker.comeBack(performance.now(), 3_600_000, leaving.signal)
+  await pass(0)
+  assert.equal(probe.mock.callCount(), 1)
+  leaving.abort(new Error('left'))
+  await assert.rejects(waiting, /left/)
+  await breaker[Symbol.asyncDispose]()
+})
+
+test('those who lost the peer at the same time do not probe it at the same time', async (t) => {
+  const pass = stopTheClock(t)
+  const probe = t.mock.fn(() => Promise.reject(new Error('still dead')))
+  const breaker = new CircuitBreaker({ threshold: 1, probeEveryMs: [1000, 15_000], probe, random: () => 0 })
+  breaker.failed(new Error('gone'))
+  await pass(500)
+  assert.equal(probe.mock.callCount(), 1, 'a half of the pause is drawn')
   await breaker[Symbol.asyncDispose]()
 })
 
@@ -216,7 +322,9 @@ test('the end does not wait for a peer that does not say whether it is there', a
     return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   })
   breaker.look()
+  await settled()
   await breaker[Symbol.asyncDispose]()
   breaker.look()
+  await settled()
   assert.equal(probe.mock.callCount(), 1)
 })

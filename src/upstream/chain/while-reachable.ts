@@ -1,5 +1,8 @@
 import type { Logger } from 'pino'
+import { afterSilence } from '../../flow/after-silence.ts'
 import { CircuitBreaker } from '../../flow/circuit-breaker.ts'
+import { Pulse } from '../../flow/pulse.ts'
+import { Silence } from '../../flow/silence.ts'
 import type { LineUse } from '../connections/line-use.ts'
 import { reasonOf, UpstreamError } from '../error.ts'
 import type { Answer, Link, Question } from '../question.ts'
@@ -18,29 +21,41 @@ export interface WhileReachableOptions extends Pick<WatchOptions, 'busyPatienceM
   readonly logger: Logger
 }
 
+/** Milliseconds; an upstream that says nothing is silent within a second. */
+const firstLookMs = 450
+const timesOnABusyLine = 3
+
 /**
- * Asks nothing while the upstream cannot be reached: two failures in a row open the circuit. Silence may be about what was
- * asked: it does not count where something else was answered meanwhile, such as whether it is there, which is asked in time.
+ * Asks nothing while the upstream cannot be reached: two failures in a row open the circuit, of which the second is mostly
+ * that of a look. Silence may be about what was asked: it does not count where something else was answered meanwhile, such
+ * as whether it is there, which is asked in time.
  */
 export class WhileReachable implements Link, AsyncDisposable {
   readonly #next: Link
   readonly #options: WhileReachableOptions
   readonly #breaker: CircuitBreaker
+  readonly #silence: Silence
 
   constructor(next: Link, options: WhileReachableOptions) {
-    const { upstream, probe, onOpen, logger } = options
+    const { upstream, lineUse, patienceMs, onOpen, logger } = options
     this.#next = next
     this.#options = options
     this.#breaker = new CircuitBreaker({
       threshold: 2,
       probeEveryMs: [1000, 15_000],
-      probe,
+      probe: (signal, silenceMs) => this.#probe(signal, silenceMs),
       onChange: (state, cause) => {
+        this.#silence.ended()
         if (state === 'closed') return logger.info({ upstream }, 'upstream is back')
         const reason = reasonOf(cause, upstream)
         logger.warn({ upstream, reason }, 'upstream cannot be reached: serving what is cached')
         onOpen()
       },
+    })
+    this.#silence = new Silence({
+      lookMs: [Math.min(firstLookMs, patienceMs / 2), patienceMs / 2],
+      isBusy: () => performance.now() - lineUse.lastBytes < firstLookMs,
+      onLook: () => this.#breaker.look(),
     })
   }
 
@@ -49,9 +64,19 @@ export class WhileReachable implements Link, AsyncDisposable {
     return !this.#breaker.isOpen
   }
 
+  /** Whether nobody need wait for it who can do without: it cannot be reached, or was asked and has said nothing for a second. */
+  get isSilent(): boolean {
+    return this.#silence.isSilent || !this.isReachable
+  }
+
   /** Why it cannot be reached. */
   get cause(): unknown {
     return this.#breaker.cause
+  }
+
+  /** Calls `listener` when it falls silent, now where it is. Returns what ends that. */
+  whenSilent(listener: () => void): () => void {
+    return this.#silence.whenSilent(listener)
   }
 
   /** Throws UpstreamError CIRCUIT_OPEN without asking while it cannot be reached, or did not come back in time. */
@@ -65,6 +90,7 @@ export class WhileReachable implements Link, AsyncDisposable {
     }
     // One question says one thing: that it sent us on, or its first silence, or its failure.
     let isTold = false
+    let isAnswered = false
     const askedAt = performance.now()
     const failed = (error: UpstreamError): void => {
       if (!isTold) this.#failed(error, askedAt)
@@ -72,12 +98,16 @@ export class WhileReachable implements Link, AsyncDisposable {
     }
     const onRedirect = (): void => {
       isTold = true
+      this.#silence.answered()
     }
-    const silence = setTimeout(() => this.#breaker.look(), this.#options.patienceMs / 2).unref()
+    const over = this.#silence.asked()
+    const pulse = this.#newPulse()
+    const stopLeading = pulse.leadCurrent()
     try {
-      const part = () => this.#next.request({ ...question, onRedirect })
+      const part = () => pulse.run(() => this.#next.request({ ...question, onRedirect }))
       const answer = await watchOver(part, { ...this.#options, onSilence: failed })
       this.#breaker.succeeded()
+      isAnswered = true
       return answer
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
@@ -86,7 +116,8 @@ export class WhileReachable implements Link, AsyncDisposable {
       else if (error.opensCircuit) failed(error)
       throw error
     } finally {
-      clearTimeout(silence)
+      stopLeading()
+      over(isAnswered)
     }
   }
 
@@ -96,7 +127,18 @@ export class WhileReachable implements Link, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#silence[Symbol.dispose]()
     await this.#breaker[Symbol.asyncDispose]()
+  }
+
+  #newPulse(): Pulse {
+    let last = performance.now()
+    return new Pulse((beat) => {
+      const now = performance.now()
+      if (beat === 'answer') this.#silence.answered()
+      else this.#silence.stepped(now - last)
+      last = now
+    })
   }
 
   #failed(error: UpstreamError, askedAt: number): void {
@@ -104,5 +146,33 @@ export class WhileReachable implements Link, AsyncDisposable {
     // Blobs of the same upstream that come in may fill the line.
     const isThere = this.#breaker.heardAt >= askedAt || lineUse.isBusy(upstream, patienceMs)
     if (error.code !== 'TIMED_OUT' || !isThere) this.#breaker.failed(error)
+  }
+
+  /** Rejects with UpstreamError TIMED_OUT where it gives no sign of life for so long; what fills the line makes it late. */
+  async #probe(signal: AbortSignal, silenceMs: number): Promise<void> {
+    const { upstream, lineUse, probe } = this.#options
+    const pulse = this.#newPulse()
+    const silent = new AbortController()
+    const over = this.#silence.asked()
+    let stop = (): void => {}
+    const look = (): void => {
+      const now = performance.now()
+      const isBusy = now - lineUse.lastBytes < silenceMs
+      const leftMs = pulse.lastBeat + silenceMs * (isBusy ? timesOnABusyLine : 1) - now
+      if (leftMs > 0) stop = afterSilence(leftMs, look)
+      else {
+        const message = `no sign of life for ${Math.round((now - pulse.lastBeat) / 1000)} s`
+        silent.abort(new UpstreamError('TIMED_OUT', upstream, message))
+      }
+    }
+    stop = afterSilence(silenceMs, look)
+    try {
+      await pulse.run(() => probe(AbortSignal.any([signal, silent.signal])))
+      this.#silence.answered()
+    } finally {
+      stop()
+      // How fast it says that it is there tells nothing of how fast it finds a manifest.
+      over(false)
+    }
   }
 }

@@ -112,7 +112,7 @@ export class Exchange {
     stream.on('error', reject)
     try {
       const response = await promise
-      pulse?.beat()
+      pulse?.beat(0, 'answer')
       return response
     } catch (error) {
       signal?.throwIfAborted()

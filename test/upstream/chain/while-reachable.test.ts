@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
+import { Pulse } from '../../../src/flow/pulse.ts'
 import { SingleFlight } from '../../../src/flow/single-flight.ts'
 import type { RepositoryName } from '../../../src/oci/repository-name.ts'
 import { WhileReachable, type WhileReachableOptions } from '../../../src/upstream/chain/while-reachable.ts'
 import { LineUse } from '../../../src/upstream/connections/line-use.ts'
 import { elsewhere, UpstreamError, type UpstreamErrorCode } from '../../../src/upstream/error.ts'
-import type { Question } from '../../../src/upstream/question.ts'
+import type { Answer, Question } from '../../../src/upstream/question.ts'
 import { until } from '../../support/settle.ts'
 import { answerOf, FakeLink } from '../fake-link.ts'
 
@@ -31,6 +32,11 @@ function circuitTo(
   })
   t.after(() => circuit[Symbol.asyncDispose]())
   return { link, circuit, opened }
+}
+
+/** It says nothing as long as it is asked. */
+function silentProbe(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
 }
 
 function failing(code: UpstreamErrorCode): () => Promise<never> {
@@ -90,7 +96,7 @@ test('silence counts once for a question, though it fails later as well', async 
       new Promise((_, reject) => {
         fail = reject
       }),
-    { patienceMs: 20 },
+    { patienceMs: 20, probe: silentProbe },
   )
   const asking = new SingleFlight<string, unknown>()
   await assert.rejects(
@@ -110,7 +116,7 @@ test('silence counts once for a question, though it fails later as well', async 
 
 for (const isThere of [true, false]) {
   test(`silence of two questions while it ${isThere ? 'answers' : 'does not answer'} whether it is there`, async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] })
+    t.mock.timers.enable({ apis: ['setTimeout', 'Date'] })
     t.mock.method(performance, 'now', () => Date.now())
     const silent: PromiseWithResolvers<never>[] = []
     let probes = 0
@@ -128,9 +134,10 @@ for (const isThere of [true, false]) {
       { probe },
     )
     const asked = [circuit.request(question), circuit.request(question)]
-    t.mock.timers.tick(2499)
+    t.mock.timers.tick(449)
     assert.equal(probes, 0)
     t.mock.timers.tick(1)
+    t.mock.timers.tick(20)
     assert.equal(probes, 1, 'once for all')
     await new Promise(setImmediate)
     for (const { reject } of silent) reject(new UpstreamError('TIMED_OUT', 'docker.io', 'silent'))
@@ -174,6 +181,93 @@ test('silence while blobs of the same upstream come in is no outage', async (t) 
     await assert.rejects(circuit.request(question), { code: 'TIMED_OUT' })
   }
   assert.equal(circuit.isReachable, true)
+})
+
+/** A circuit whose clock goes on by ticks alone, and the questions that wait for their answers. */
+function hangingCircuit(t: TestContext, options: Partial<WhileReachableOptions> = {}) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] })
+  t.mock.method(performance, 'now', () => Date.now())
+  const asked: (PromiseWithResolvers<Answer> & { readonly pulse: Pulse | undefined })[] = []
+  const answer = () => {
+    const question = Promise.withResolvers<Answer>()
+    asked.push({ ...question, pulse: Pulse.current })
+    return question.promise
+  }
+  const { circuit } = circuitTo(t, answer, { probe: silentProbe, ...options })
+  const pass = async (milliseconds: number) => {
+    for (let elapsed = 0; elapsed < milliseconds; elapsed += 10) {
+      t.mock.timers.tick(10)
+      await new Promise(setImmediate)
+    }
+  }
+  const ask = (): void => void circuit.request(question).catch(() => {})
+  return { circuit, asked, pass, ask }
+}
+
+test('an upstream that hangs is silent within a second, for all; a step on the way to it is no answer', async (t) => {
+  const { circuit, asked, pass, ask } = hangingCircuit(t)
+  let told = 0
+  circuit.whenSilent(() => {
+    told += 1
+  })
+  ask()
+  await pass(10)
+  asked[0]?.pulse?.beat()
+  await pass(800)
+  assert.deepEqual([circuit.isSilent, told], [false, 0])
+  await pass(190)
+  assert.deepEqual([circuit.isSilent, circuit.isReachable, told], [true, true, 1])
+  asked[0]?.resolve(answerOf(200))
+  await pass(10)
+  assert.equal(circuit.isSilent, false, 'it was only late')
+})
+
+test('a registry that is asked and hangs is unreachable within a second after the patience', async (t) => {
+  const { circuit, asked, pass, ask } = hangingCircuit(t)
+  ask()
+  await pass(5000)
+  asked[0]?.reject(new UpstreamError('TIMED_OUT', 'docker.io', 'silent'))
+  await pass(1000)
+  assert.equal(circuit.isReachable, false)
+})
+
+test('over a long way each step takes its time, and that is no silence', async (t) => {
+  const { circuit, asked, pass, ask } = hangingCircuit(t)
+  ask()
+  for (let step = 0; step < 3; step += 1) {
+    await pass(600)
+    asked[0]?.pulse?.beat()
+    assert.equal(circuit.isSilent, false)
+  }
+  asked[0]?.resolve(answerOf(200))
+  await pass(10)
+  assert.equal(circuit.isSilent, false)
+})
+
+test('a registry whose answers take a second is looked at once, and waited for from then on', async (t) => {
+  const probe = t.mock.fn(async () => {})
+  const { circuit, asked, pass, ask } = hangingCircuit(t, { probe })
+  for (let count = 0; count < 5; count += 1) {
+    ask()
+    await pass(1000)
+    assert.equal(circuit.isSilent, false)
+    asked[count]?.resolve(answerOf(200))
+    await pass(10)
+  }
+  assert.ok(probe.mock.callCount() <= 3, `${probe.mock.callCount()} looks`)
+})
+
+test('answers that are late behind the bytes of blobs are no silence', async (t) => {
+  const lineUse = new LineUse()
+  const { circuit, pass, ask } = hangingCircuit(t, { lineUse })
+  ask()
+  for (let count = 0; count < 24; count += 1) {
+    lineUse.note('ghcr.io')
+    await pass(100)
+    assert.equal(circuit.isSilent, false)
+  }
+  await pass(1000)
+  assert.equal(circuit.isSilent, true)
 })
 
 test('who leaves is no failure of the upstream', async (t) => {
