@@ -34,7 +34,15 @@ export async function listing(
     patienceMs,
   })
   const upstream = await hubSearch(upstreams, expiring, options, ways, building)
-  return { lists, search: new Search({ lists, local, upstream, staleAfterMs: staleAfter, patienceMs }) }
+  const { patience } = options.config.limits
+  const search = new Search({
+    lists,
+    local,
+    upstream,
+    staleAfterMs: staleAfter,
+    patienceMs: Math.min(patienceMs, patience),
+  })
+  return { lists, search }
 }
 
 /**

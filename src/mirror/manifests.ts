@@ -1,5 +1,4 @@
 import type { Logger } from 'pino'
-import { within } from '../flow/abortable.ts'
 import type { Background } from '../flow/slots.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
@@ -19,6 +18,7 @@ import type { Evidence } from './evidence.ts'
 import type { KeptManifests } from './kept-manifests.ts'
 import { isOdd, unlessOdd } from './odd-answer.ts'
 import { SharedQuestions } from './shared-questions.ts'
+import { unlessSilent } from './unless-silent.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 import { shownToAccount, verifyManifest } from './verified-manifest.ts'
 
@@ -136,10 +136,12 @@ export class Manifests {
     if (!isGiven || Date.now() - record.checkedAt > serveStaleMs)
       return this.#once(repository, tag, check, asking)
     const stale = served(kept, 'stale', record.checkedAt)
+    // Those who came before have asked, and look whether it is there.
+    if (upstream.isSilent) return stale
     // Whoever leaves does not end it: with a copy to go on with, it is the mirror that wants to know.
     const checking = this.#once(repository, tag, check, { ...asking, signal: undefined })
     try {
-      const checked = await within(checking, staleAfterMs, asking.signal)
+      const checked = await unlessSilent(repository, checking, { forMs: staleAfterMs, signal: asking.signal })
       // From now on nobody waits for it.
       if (!checked) behind = 'revalidation'
       return checked ?? stale

@@ -19,6 +19,7 @@ import {
 } from './referrer-questions.ts'
 import { type ReferrersHereOptions, referrersHere } from './referrers-here.ts'
 import { SharedQuestions } from './shared-questions.ts'
+import { unlessSilent } from './unless-silent.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface ReferrersOptions extends ReferrerQuestionsOptions, ReferrersHereOptions {
@@ -144,7 +145,9 @@ export class Referrers {
       // With a list to go on with, it is the mirror that wants to know: whoever leaves does not end it.
       const attended = usable ? undefined : signal
       const asking = this.#shared.ask(key, repository, ask, { kind, client, signal: attended })
-      const answer = await within(asking, usable ? staleAfterMs : patienceMs, signal)
+      const answer = usable
+        ? await unlessSilent(repository, asking, { forMs: staleAfterMs, signal })
+        : await within(asking, patienceMs, signal)
       if (answer) return { ...answer, status: statusOf(answer, kept, isJoining) }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error

@@ -9,6 +9,7 @@ import { UpstreamError } from '../upstream/error.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { RegistryClient, TagPage } from '../upstream/registry-client.ts'
 import { SharedQuestions } from './shared-questions.ts'
+import { unlessSilent } from './unless-silent.ts'
 import type { AnswerStatus, MirrorQuery, UpstreamRepository } from './upstream-repository.ts'
 
 export interface TagListsOptions {
@@ -70,14 +71,17 @@ export class TagLists {
     const kept = isForgotten ? undefined : found
     if (kept && performance.now() - kept.fetchedAt < this.#options.revalidateMs)
       return { ...kept, status: 'hit' }
+    const copy = kept ?? (isGiven ? await this.#cachedPage(repository, page) : undefined)
+    const stale = copy && { ...copy, status: 'stale' as const }
+    if (stale && repository.upstream.isSilent) return stale
+    const ask = (asking: Asking) => this.#fetch(repository, page, key, asking)
+    const asking = this.#questions.ask(key, repository, ask, { signal, client })
+    if (!stale) return { ...(await asking), status: 'miss' }
     try {
-      const ask = (asking: Asking) => this.#fetch(repository, page, key, asking)
-      return { ...(await this.#questions.ask(key, repository, ask, { signal, client })), status: 'miss' }
+      const fetched = await unlessSilent(repository, asking, { signal })
+      return fetched ? { ...fetched, status: 'miss' } : stale
     } catch (error) {
-      if (!isGiven || !(error instanceof UpstreamError && error.isOutage)) throw error
-      if (kept) return { ...kept, status: 'stale' }
-      const cached = await this.#cachedPage(repository, page)
-      if (cached) return { ...cached, status: 'stale' }
+      if (error instanceof UpstreamError && error.isOutage) return stale
       throw error
     }
   }

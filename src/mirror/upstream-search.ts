@@ -9,7 +9,7 @@ import type { SearchClient } from '../upstream/search-client.ts'
 import { SharedQuestions } from './shared-questions.ts'
 
 export interface UpstreamSearchOptions {
-  readonly upstream: Pick<RegistryClient, 'name' | 'isReachable' | 'turns'>
+  readonly upstream: Pick<RegistryClient, 'name' | 'isSilent' | 'turns'>
   readonly client: Pick<SearchClient, 'search'>
   readonly expiring: OpenExpiring
   /** Milliseconds for which an answer is trusted (`cache.revalidate`). */
@@ -55,7 +55,7 @@ export class UpstreamSearch {
     const { upstream } = this.#options
     const kept = await this.#kept.get(term)
     if (kept) return kept
-    if (!upstream.isReachable || performance.now() < this.#silentUntil) return []
+    if (upstream.isSilent || performance.now() < this.#silentUntil) return []
     // It goes on whoever leaves.
     const asking = this.#questions.ask(term, { upstream }, (asked) => this.#ask(term, asked), { client })
     return (await within(asking.catch(this.#failed), patienceMs, signal)) ?? []

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { pull } from '../support/client.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
+import { buildImage } from '../support/images.ts'
+import { startMirror } from '../support/mirror.ts'
+import { until } from '../support/settle.ts'
+import { startSlowLine } from '../support/slow-line.ts'
+
+// Neighbours: unknown names, and everybody once two questions were silent (patience.test.ts); a registry that refuses
+// (offline.test.ts); how long it takes until it is silent (while-reachable.test.ts).
+
+const image = buildImage({ layers: [1000] })
+const tags = ['1', '2', '3', '4']
+
+/** A mirror that has four tags, none of which is fresh, and its upstream behind a line. */
+async function mirrorBehindLine(t: TestContext, config = {}) {
+  const hub = await startDockerHub({ auth: 'none', cdn: false })
+  t.after(() => hub.close())
+  for (const tag of tags) hub.addImage('library/app', tag, image)
+  const line = await startSlowLine({ target: { host: '127.0.0.1', port: Number(new URL(hub.url).port) } })
+  t.after(() => line.close())
+  // Nobody would wait for less than that.
+  const mirror = await startMirror({
+    upstream: line.url,
+    config: { 'cache.revalidate': 0, 'cache.staleAfter': '10m', 'limits.patience': '1h', ...config },
+  })
+  t.after(() => mirror[Symbol.asyncDispose]())
+  const app = `${mirror.url}/v2/library/app`
+  for (const tag of tags) await pull(`${app}/manifests/${tag}`)
+  await pull(`${app}/tags/list`)
+  return { hub, line, mirror, app }
+}
+
+test('F2 an upstream that hangs: nobody waits who has a copy, neither a tag nor a list of tags', async (t) => {
+  const { hub, line, app } = await mirrorBehindLine(t)
+  line.pause()
+  const first = await Promise.all(['manifests/1', 'tags/list'].map((path) => pull(`${app}/${path}`)))
+  for (const { status, headers } of first)
+    assert.deepEqual([status, headers['x-larder-cache']], [200, 'stale'])
+  hub.reset()
+  const opened = line.opened
+  for (const path of ['manifests/1', 'manifests/2', 'manifests/3', 'tags/list']) {
+    const { status, headers } = await pull(`${app}/${path}`)
+    assert.deepEqual([status, headers['x-larder-cache']], [200, 'stale'], path)
+  }
+  assert.ok(line.opened <= opened + 1, 'they ask nothing: one looks for all')
+  line.resume()
+  await until(async () => (await pull(`${app}/manifests/4`)).headers['x-larder-cache'] === 'revalidated', {
+    timeoutMs: 20_000,
+  })
+})
+
+test('F14 an upstream that is gone: whoever asks first finds out, for all', async (t) => {
+  const { line, mirror, app } = await mirrorBehindLine(t)
+  await line.refuse()
+  line.cutAll()
+  const { status, headers } = await pull(`${app}/manifests/1`)
+  assert.deepEqual([status, headers['x-larder-cache']], [200, 'stale'])
+  await until(async () => (await mirror.metric('larder_upstream_reachable')) === 0)
+  const failures = mirror.events('upstream failed: serving the copy').length
+  assert.equal((await pull(`${app}/manifests/2`)).headers['x-larder-cache'], 'stale')
+  assert.equal(mirror.events('upstream failed: serving the copy').length, failures, 'it was not asked')
+  await line.accept()
+  await until(async () => (await pull(`${app}/manifests/3`)).headers['x-larder-cache'] === 'revalidated', {
+    timeoutMs: 20_000,
+  })
+})
