@@ -23,8 +23,9 @@ type Manner = (typeof manners)[number]
 /** For filling the cache: nothing crosses it while it is dead. */
 const line: Line = { bytesPerSecond: 10_000_000, roundTripMs: 20, isTls: true }
 const layerSizes = Array<number>(5).fill(50_000)
-const clients = 4
-const [countedFromMs, pullsForMs, pauseMs] = [1000, 10_000, 50]
+/** A pull begins so often, whatever became of those before: who waits would otherwise ask less, and not be seen. */
+const pullEveryMs = 100
+const [countedFromMs, pullsForMs] = [1000, 10_000]
 /** What has not begun by then, never will. */
 const longestMs = 10_000
 const goalMs = 20
@@ -68,15 +69,12 @@ async function measure(contender: Contender, manner: Manner, signal: AbortSignal
   if (contender === dockerRegistry) await sleep(2000)
   await die(hub, manner)
   const diedAt = performance.now()
-  const pullAgain = async (): Promise<Answer[]> => {
-    const answers: Answer[] = []
-    while (performance.now() - diedAt < pullsForMs && !signal.aborted) {
-      answers.push(...(await pullTimed(server.url, image, diedAt)))
-      await sleep(pauseMs, undefined, { signal })
-    }
-    return answers
+  const pulls: Promise<Answer[]>[] = []
+  for (let at = 0; at < pullsForMs; at += pullEveryMs) {
+    await sleep(Math.max(0, diedAt + at - performance.now()), undefined, { signal })
+    pulls.push(pullTimed(server.url, image, diedAt))
   }
-  return (await Promise.all(Array.from({ length: clients }, pullAgain))).flat()
+  return (await Promise.all(pulls)).flat()
 }
 
 async function die(hub: HubProcess, manner: Manner): Promise<void> {
@@ -84,7 +82,7 @@ async function die(hub: HubProcess, manner: Manner): Promise<void> {
   else await hub.silenceLine()
 }
 
-/** The manifest by its tag, the config, and the layers, over one connection. */
+/** The manifest by its tag, the config, and the layers, over one connection, until one of them does not come. */
 async function pullTimed(
   url: string,
   { repository, tag, config, layers }: ImageSummary,
@@ -92,7 +90,7 @@ async function pullTimed(
 ): Promise<Answer[]> {
   const paths = [`manifests/${tag}`, ...[config, ...layers].map(({ digest }) => `blobs/${digest}`)]
   const answers: Answer[] = []
-  let connection = await ClientConnection.open(url)
+  using connection = await ClientConnection.open(url)
   for (const path of paths) {
     const askedAt = performance.now() - diedAt
     const leave = setTimeout(() => connection[Symbol.dispose](), longestMs)
@@ -100,9 +98,8 @@ async function pullTimed(
     clearTimeout(leave)
     const isRight = received.status === 200 && received.isComplete
     answers.push({ askedAt, firstByteMs: isRight ? received.firstByteMs : Number.POSITIVE_INFINITY })
-    if (!connection.isOpen) connection = await ClientConnection.open(url)
+    if (!connection.isOpen) break
   }
-  connection[Symbol.dispose]()
   return answers
 }
 

@@ -49,8 +49,8 @@ const rate = { MIRROR_LIMITS_RATE: `${limit}Mbit/s` }
 const cases: readonly Case[] = [
   { what: 'one blob of 8 MB', layerSizes: [8 * megabyte], images: 1, settings: rate },
   {
-    what: '4 clients, 3 blobs of 0.7 MB each, two at a time',
-    layerSizes: Array<number>(3).fill(0.7 * megabyte),
+    what: '4 clients, 3 blobs of 1 MB each, two at a time',
+    layerSizes: Array<number>(3).fill(megabyte),
     images: 4,
     settings: { ...rate, MIRROR_LIMITS_DOWNLOADS: '2' },
   },
