@@ -68,7 +68,8 @@ export class SimClient {
     const { blob } = ledger
     const size = plan.claim === undefined ? undefined : Math.max(0, blob.bytes.length + plan.claim)
     const source = process.source(plan.upstream, ledger)
-    const { reader } = await process.blobs.open(blob.digest, source, { size, client: plan.address, signal })
+    const wanted = { size, client: plan.address, signal, ...(size !== undefined && rangesOf(plan, size)) }
+    const { reader } = await process.blobs.open(blob.digest, source, wanted)
     await using opened = reader
     const range = rangeOf(plan, opened.size)
     const response = new SimResponse(clock, plan)
@@ -81,11 +82,17 @@ export class SimClient {
       { pool, pieces, signal, sent },
     )
     // A part inside of the blob is given as it came, before the digest (decision 0059).
-    const isAsItCame = range.end < opened.size && !opened.isVerified && ledger.excuses.length > 0
+    const isWrong = ledger.isTainted || opened.size !== blob.bytes.length
+    const isAsItCame = range.end < opened.size && isWrong
     if (!isAsItCame && (range.end > range.start || opened.size === 0))
       response.judge(blob.bytes, range, opened.size, onProblem)
     return response
   }
+}
+
+/** What it says that it is going to read. */
+function rangesOf(plan: ClientPlan, size: number): { ranges?: readonly ByteRange[] } {
+  return plan.range ? { ranges: [rangeOf(plan, size)] } : {}
 }
 
 /** The part that is asked for, of a blob that is said to have so many bytes. */

@@ -6,6 +6,8 @@ export class Ledger {
   readonly blob: SimBlob
   /** What has come and was not lost since. */
   readonly #here = new Ranges()
+  /** Whether a wrong byte has come. */
+  isTainted = false
   #again = 0
   #excused = 0
   readonly excuses: string[] = []
@@ -23,10 +25,14 @@ export class Ledger {
     return this.#again
   }
 
-  /** Bytes from `start` to `end` were given; those before `asked` or behind the blob are the upstream's own fault. */
-  given(start: number, end: number, asked: number): void {
-    const from = Math.max(start, Math.min(asked, end))
-    const until = Math.min(end, this.blob.bytes.length)
+  /** Bytes from `start` to `end` were given; those that are outside of what was asked for are the upstream's own fault. */
+  given(
+    start: number,
+    end: number,
+    asked: { readonly start: number; readonly end: number | undefined },
+  ): void {
+    const from = Math.max(start, asked.start)
+    const until = Math.min(end, asked.end ?? end)
     if (from >= until) return
     const fresh = this.#here.gaps(from, until).reduce((sum, gap) => sum + gap.end - gap.start, 0)
     this.#again += until - from - fresh

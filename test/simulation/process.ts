@@ -44,7 +44,8 @@ export class SimProcess {
 
   constructor(parts: ProcessParts) {
     const { number, store, catalog, upstreams, options, logger, isTraced, log } = parts
-    const { connections, downloads, rate, turnMs, clientFills, ...rest } = options
+    const { downloads, rate, turnMs, clientFills, ...rest } = options
+    const { connections } = rest
     this.number = number
     this.store = store
     this.catalog = catalog

@@ -113,6 +113,16 @@ export interface DiskPlan {
 }
 
 export interface ProcessOptions {
+  /** Sizes and times of a fetch: small ones, so that a seed costs little. */
+  readonly fetching: {
+    readonly firstSpan: number
+    readonly firstSpanOfLongWay: number
+    readonly smallestSpan: number
+    readonly spanMs: number
+    readonly smallBlob: number
+  }
+  /** The part of a blob that has to be here for it to go on when all clients have left. */
+  readonly finishFrom: number
   readonly connections: number
   readonly downloads: number
   /** Bytes per second of all upstream traffic; undefined: unbounded. */
@@ -167,6 +177,14 @@ export function drawScenario(seed: number): Scenario {
     ends,
     disk,
     options: {
+      fetching: {
+        firstSpan: random.oneOf([16_384, 65_536, 4 * 1024 * 1024]),
+        firstSpanOfLongWay: 8192,
+        smallestSpan: random.oneOf([2000, 8192]),
+        spanMs: random.oneOf([50, 2000]),
+        smallBlob: random.oneOf([0, 100_000]),
+      },
+      finishFrom: random.oneOf([0, 0, 0, 0.5, 2]),
       connections: random.oneOf([1, 2, 3, 8, 8, 32]),
       downloads: random.oneOf([1, 2, 3, 8]),
       rate: maybe(0.1, () => random.oneOf([20_000, 200_000, 2_000_000])),
@@ -190,7 +208,7 @@ function blobOf(random: Random, n: number): SimBlob {
 function characterOf(random: Random, n: number): UpstreamCharacter {
   const isGood = random.isLikely(0.15)
   const isCapped = random.isLikely(0.4)
-  const lineRate = random.oneOf([5, 50, 1000])
+  const lineRate = random.oneOf([20, 100, 1000])
   return {
     name: ['docker.io', 'quay.io'][n] ?? `upstream-${n}`,
     roundTripMs: random.oneOf([1, 20, 200]),

@@ -105,6 +105,7 @@ export class SimSource implements Source {
     const faultsAt = start + faultAt
     const breaks = kind === 'cut' || kind === 'ends early' || kind === 'stalls'
     const last = breaks ? Math.min(until, faultsAt) : until
+    let latest = 0
     try {
       for (let at = start; at < last; ) {
         const end = Math.min(last, at + upstream.pieceSize())
@@ -113,15 +114,18 @@ export class SimSource implements Source {
         await upstream.bring(end - at, rate, signal, connection.stopped)
         if (connection.isStopped && upstream.toss()) return
         const piece = Buffer.from(bytes.subarray(at, end))
-        ledger.given(at, end, asked)
+        ledger.given(at, end, { start: asked, end: query.end })
         if (connection.isStopped) ledger.excuse(end - at, 'in flight at a stop')
         if (kind === 'corrupts' && faultsAt >= at && faultsAt < end) {
           piece[faultsAt - at] = (piece[faultsAt - at] ?? 0) ^ 1
+          ledger.isTainted = true
           ledger.excuseAll('a byte was wrong')
         }
         log(`receives ${name} ${at}-${end} of ${this.name}`)
+        latest = end - at
         using lent = lending.lend(piece)
         yield lent
+        latest = 0
         at = end
         if (connection.isStopped) return
       }
@@ -136,6 +140,7 @@ export class SimSource implements Source {
       const isCut = kind === 'cut' || (kind === 'says more' && until === bytes.length)
       if (isCut && !connection.isStopped) throw new UpstreamError('UNREACHABLE', this.name, 'it broke off')
     } finally {
+      if (latest > 0) ledger.excuse(latest, 'in flight at the end of a span')
       connection.close()
     }
   }
