@@ -4,15 +4,18 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { isDigestOfNothing } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
-import type { ByteInterval } from '../storage/ranges.ts'
+import { Ranges } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
-import { Download } from './download.ts'
+import { Fetch } from './fetch.ts'
+import type { FetchLimits } from './fetch-limits.ts'
+import type { FetchSite, Want } from './fetch-plan.ts'
 import type { Background } from './fill-options.ts'
 import { Growing } from './growing.ts'
 import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
-import { Contradiction, Doubt, Size, Unsized } from './size.ts'
+import type { Ramp } from './ramp.ts'
+import { Contradiction, Size } from './size.ts'
 import type { OpenedSpan } from './source.ts'
 import { type Way, type Ways, wasWrong } from './ways.ts'
 
@@ -27,6 +30,13 @@ export interface AttemptOptions extends LandingOptions {
   /** For what it is while nobody waits. */
   readonly background: () => Background
   readonly rate: TokenBucket | undefined
+  /** What those who wait are going to read, beside those who read already. */
+  readonly wants: () => readonly Want[]
+  /** Whether what nobody wants is brought as well; `share`: the part of it that is here. */
+  readonly bringsAll: (share: number) => boolean
+  readonly limits: FetchLimits
+  /** How many connections help, by the name of an upstream. */
+  readonly rampOf: (upstream: string) => Ramp
   /** Milliseconds without a byte after which a way is left for a better one. */
   readonly slowMs: number
   /** Milliseconds for which a source is asked for the size, while its bytes wait. */
@@ -35,14 +45,13 @@ export interface AttemptOptions extends LandingOptions {
   readonly signal: AbortSignal
 }
 
-/** Bytes of a blob whose size nobody tells; an endless one must end somewhere. */
-const maximumUnknownSize = 64 * 1024 ** 3
+const nothing = new Ranges()
 /** Bytes of such a blob that nobody has to wait for, before it may go on for ever. */
 const endlessFrom = 16 * 1024 * 1024
 
 /** One attempt to have all bytes of a blob in one partial, by whichever ways: the same one that earlier attempts left. */
 export class Attempt {
-  readonly growing = new Growing({ isDoubtful: () => this.blameable.some(wasWrong) })
+  readonly growing: Growing
   readonly #brought = new Set<Way>()
   readonly #answered = new Set<Way>()
   readonly #options: AttemptOptions
@@ -53,14 +62,33 @@ export class Attempt {
   #keptBytes = 0
   #verified: number | undefined
   #resumes = 0
-  #underWay: { download: Download; way: Way } | undefined
+  /** Whether the next answer goes on where an earlier one broke off, or had to leave off. */
+  #isBroken = false
+  readonly #fetch: Fetch
 
   constructor(options: AttemptOptions) {
     this.#options = options
+    this.growing = new Growing({
+      isDoubtful: () => this.blameable.some(wasWrong),
+      onMoved: () => options.changes.announce(),
+    })
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
     this.#size = new Size(options.ways, options.heedsClaims ? options.ways.claim : undefined)
     const size = () => this.#size.bytes ?? this.#verified ?? this.#likelySize
     this.#landing = new Landing(options, { growing: this.growing, size, signal: this.#signal })
+    this.#fetch = new Fetch({
+      ...options,
+      site: () => this.#site(),
+      isTold: () => this.#size.told !== undefined,
+      pause: () => {
+        this.#isBroken = this.hasBytes
+        return this.#landing.pause()
+      },
+      restingMs: () => this.growing.fullMs,
+      onAnswer: (way, span) => this.#heed(way, span),
+      write: (way, position, lent, left) => this.#write(way, position, lent, left),
+      signal: this.#signal,
+    })
   }
 
   /** Bytes, as a source has told. */
@@ -75,6 +103,11 @@ export class Attempt {
   /** Bytes that are here, once they are verified. */
   get verifiedSize(): number {
     return this.#present
+  }
+
+  /** The part of it that is here, as far as the size is known. */
+  get share(): number {
+    return this.#size.bytes === undefined ? 0 : this.#present / Math.max(1, this.#size.bytes)
   }
 
   /** Bytes that the disk holds. */
@@ -130,7 +163,7 @@ export class Attempt {
     if (this.#keptBytes > 0 && kept && (await this.#isWhole(kept))) return
     this.#size.refuteBy(this.partial?.present, digest)
     for (;;) {
-      const ending = await this.#bring()
+      const ending = await this.#fetch.run()
       if (!this.partial && !isDigestOfNothing(digest)) {
         throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
       }
@@ -163,24 +196,14 @@ export class Attempt {
     }
   }
 
-  /** Leaves the way that is taken, where nothing has come by it for too long and another one promises more. */
+  /** See `Fetch.leaveIfSlow`. */
   leaveIfSlow(): void {
-    const { slowMs, ways } = this.#options
-    if (!this.#underWay) return
-    const { download, way } = this.#underWay
-    if (
-      download.isLeft ||
-      download.silentMs < slowMs ||
-      !ways.hasBetterThan(way, { elsewhere: download.isQueued })
-    )
-      return
-    way.doubts += 1
-    download.leave()
+    this.#fetch.leaveIfSlow()
   }
 
   /** Leaves the way that is taken for a better one. */
   leave(): void {
-    this.#underWay?.download.leave()
+    this.#fetch.leave()
   }
 
   /** Ends it: what it brings is not to be trusted, and a better way is there. */
@@ -213,52 +236,32 @@ export class Attempt {
     }
   }
 
-  /** By one way after the other, one connection at a time, until nothing is missing. */
-  async #bring(): Promise<'whole' | 'nothing behind'> {
-    const { ways, changes } = this.#options
-    const signal = this.#signal
-    while (this.#gap()) {
-      // Before there is a place on the line again: who has one brings bytes, or lets others do.
-      await abortable(this.#landing.pause(), signal)
-      const gap = this.#gap()
-      if (!gap) break
-      const way = await ways.next(changes, signal)
-      const before = this.#present
-      try {
-        const ending = await this.#take(way, gap)
-        way.failures = 0
-        if (ending === 'end') return 'whole'
-      } catch (error) {
-        if (signal.aborted || error instanceof RegistryError) throw error
-        if (this.#isAtEnd(error, gap)) return 'nothing behind'
-        if (error instanceof Doubt) ways.doubt(way)
-        else if (error instanceof Unsized) ways.giveUp(way, error)
-        else if (error instanceof UpstreamError) ways.blame(way, error, this.#present - before)
-        else throw error
-      } finally {
-        this.#underWay = undefined
-      }
+  #site(): FetchSite {
+    const { heedsClaims, wants, bringsAll } = this.#options
+    const size = this.#size.bytes
+    const present = this.partial?.present ?? nothing
+    const isDivisible = heedsClaims && this.hasBytes && this.#size.told !== undefined && !this.isWindow
+    const wanted = [...this.growing.wants, ...wants()]
+    const all = { start: 0, end: Number.POSITIVE_INFINITY, isWaiting: false }
+    return {
+      size,
+      present,
+      isDivisible,
+      // What is only handed through comes in order, whoever wants what of it.
+      wants: this.isWindow && wanted.length > 0 ? [all] : wanted,
+      bringsAll: bringsAll(this.share),
     }
-    return 'whole'
   }
 
-  async #take(way: Way, gap: ByteInterval): Promise<'end' | undefined> {
-    const { rate, clients, background, since } = this.#options
-    const isHole = gap.end < (this.#size.bytes ?? maximumUnknownSize)
-    const restingMs = (): number => this.growing.fullMs
-    const write = async (position: number, lent: LentBytes, left: AbortSignal): Promise<void> => {
-      this.#brought.add(way)
-      const isFirst = !this.hasBytes
-      if (!this.partial) await this.#landing.begin()
-      if (this.isEndless) this.#options.onUnkept()
-      // What is missing before them is asked for first.
-      if (!(await this.#landing.write(position, lent, { upstream: way.source.name, left }))) download.leave()
-      if (isFirst) this.#options.changes.announce()
-    }
-    const about = { way, gap, isHole, since, rate, clients, background, restingMs, signal: this.#signal }
-    const download = new Download({ ...about, onAnswer: (span) => this.#heed(way, span), write })
-    this.#underWay = { download, way }
-    return download.run()
+  async #write(way: Way, position: number, lent: LentBytes, left: AbortSignal): Promise<boolean> {
+    this.#brought.add(way)
+    const isFirst = !this.hasBytes
+    if (!this.partial) await this.#landing.begin()
+    if (this.isEndless) this.#options.onUnkept()
+    const isWritten = await this.#landing.write(position, lent, { upstream: way.source.name, left })
+    if (isFirst) this.#options.changes.announce()
+    // What is missing before them is asked for first.
+    return isWritten
   }
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */
@@ -266,7 +269,8 @@ export class Attempt {
     const { changes, confirmed } = this.#options
     if (way.source.repository !== undefined) confirmed.add(way.source.repository)
     this.#answered.add(way)
-    if (start > 0) this.#resumes += 1
+    if (start > 0 && this.#isBroken) this.#resumes += 1
+    this.#isBroken = false
     if (told === undefined && this.#size.bytes === undefined) await this.#askSize(way)
     if (told === undefined) return this.#size.bytes
     this.#size.heed(told, way, this.partial?.present)
@@ -286,18 +290,5 @@ export class Attempt {
     })
     way.asked = { size }
     this.#options.changes.announce()
-  }
-
-  /** The next bytes to ask for. */
-  #gap(): ByteInterval | undefined {
-    const size = this.#size.bytes ?? maximumUnknownSize
-    if (!this.partial) return size === 0 ? undefined : { start: 0, end: size }
-    return this.partial.present.firstGap(size)
-  }
-
-  /** It says that there is nothing behind, and never told how much there is. */
-  #isAtEnd(error: unknown, gap: ByteInterval): boolean {
-    const isRefused = error instanceof UpstreamError && error.status === 416
-    return isRefused && gap.start > 0 && this.#size.told === undefined
   }
 }

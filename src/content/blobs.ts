@@ -130,7 +130,7 @@ export class Blobs implements AsyncDisposable {
    * where the client has begun too much else, or when `signal` aborts; the fill goes on.
    */
   async open(digest: Digest, source: Source, options: OpenOptions = {}): Promise<OpenedBlob> {
-    const { size: claim, client, since, signal } = options
+    const { size: claim, client, ranges, since, signal } = options
     let status: OpenedBlob['status'] | undefined
     let confirmedBy = nobody
     let place: Disposable | undefined
@@ -160,7 +160,7 @@ export class Blobs implements AsyncDisposable {
           place = undefined
         }
         confirmedBy = fill.confirmedBy
-        const found = await fill.follow(source, { claim, client, signal })
+        const found = await fill.follow(source, { claim, client, ranges, signal })
         if (found !== 'stored' && found !== 'gone') {
           return { reader: this.#use.counted(digest, found), status, confirmedBy }
         }

@@ -4,22 +4,27 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { ByteInterval } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { UnderWay } from './fetch-plan.ts'
 import type { Background } from './fill-options.ts'
 import type { OpenedSpan } from './source.ts'
 import type { Way } from './ways.ts'
 
 export interface DownloadOptions {
   readonly way: Way
-  /** The first bytes that are missing. */
-  readonly gap: ByteInterval
-  /** Whether bytes behind the gap are here already. */
-  readonly isHole: boolean
+  /** What it is to bring. */
+  readonly span: ByteInterval
+  /** Where bytes begin that are here already, or the blob ends. */
+  readonly gapEnd: number
+  /** Whether the source is told where that ends; else it sends all that the blob has. */
+  readonly isClosed: boolean
+  /** Whether others bring bytes of the same blob meanwhile. */
+  readonly isFurther: boolean
   /** Since when the blob is wanted, in milliseconds of `performance.now()`. */
   readonly since: number
   /** Bounds the bytes per second of all downloads together. */
   readonly rate: TokenBucket | undefined
-  /** Those who wait for the blob. */
-  readonly clients: Iterable<string>
+  /** Those who wait for what it brings. */
+  readonly clients: () => Iterable<string>
   /** For what it is while nobody waits. */
   readonly background: () => Background
   /** Milliseconds for which none of them has taken a byte, so that nothing can be written. */
@@ -31,17 +36,21 @@ export interface DownloadOptions {
   readonly signal: AbortSignal
 }
 
-/** One connection: brings one span of a blob by one way, in one turn on the line. */
-export class Download implements Turn {
+/** Milliseconds: what comes sooner than that, nobody else brings sooner. */
+const soonMs = 1000
+
+/** One connection: brings one span of a blob by one way. */
+export class Download implements Turn, UnderWay {
   readonly #options: DownloadOptions
   /** Aborts where it is left before it has an answer. */
   readonly #left = new AbortController()
   /** Aborts where not even what has arrived is waited for. */
   readonly #dropped = new AbortController()
   #span: OpenedSpan | undefined
-  /** The blob's turn among those of its source. */
-  #turn: Disposable | undefined
+  #position: number
+  #until: number
   #isLeft = false
+  #hasFailed = false
   #lastSign = performance.now()
   #isQueued = true
   #receivingSince: number | undefined
@@ -51,11 +60,41 @@ export class Download implements Turn {
 
   constructor(options: DownloadOptions) {
     this.#options = options
+    this.#position = options.span.start
+    this.#until = options.span.end
+  }
+
+  /** Of the next byte that it brings. */
+  get position(): number {
+    return this.#position
+  }
+
+  get until(): number {
+    return this.#isLeft ? this.#position : this.#until
+  }
+
+  get reach(): number {
+    return Math.ceil((this.rate * soonMs) / 1000)
+  }
+
+  /** Bytes a second; 0 before the first one. */
+  get rate(): number {
+    if (this.#receivingSince === undefined) return 0
+    return (this.#bytes * 1000) / Math.max(1, performance.now() - this.#receivingSince)
   }
 
   /** Whether it was told to leave. */
   get isLeft(): boolean {
     return this.#isLeft
+  }
+
+  /** Whether it has ended otherwise than it should. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
+  get isFurther(): boolean {
+    return this.#options.isFurther
   }
 
   /** Whether it may be waiting for its place on the line: then it is others of the same upstream that it waits for. */
@@ -69,7 +108,7 @@ export class Download implements Turn {
   }
 
   get clients(): Iterable<string> {
-    return this.#options.clients
+    return this.#options.clients()
   }
 
   get background(): Background {
@@ -88,6 +127,17 @@ export class Download implements Turn {
     return this.#options.restingMs()
   }
 
+  /** Milliseconds in which all of it will be here, as it comes now. */
+  get leftMs(): number {
+    const left = this.until - this.#position
+    return left <= 0 ? 0 : (left * 1000) / this.rate
+  }
+
+  /** From here on somebody else brings it. */
+  shorten(until: number): void {
+    this.#until = Math.min(this.#until, until)
+  }
+
   /** Where the upstream cannot go on in the middle, a turn that ends would start the blob again. */
   end(why: WhyOver): boolean {
     const isWorthKeeping = why === 'turn' || why === 'share'
@@ -101,10 +151,8 @@ export class Download implements Turn {
   /** Ends it; what has arrived is still taken. */
   leave(): void {
     this.#isLeft = true
-    if (this.#span) {
-      this.#span.stop()
-      this.#turn?.[Symbol.dispose]()
-    } else this.#left.abort(new Error('another way is better'))
+    if (this.#span) this.#span.stop()
+    else this.#left.abort(new Error('another way is better'))
   }
 
   /**
@@ -114,14 +162,15 @@ export class Download implements Turn {
    */
   async run(): Promise<'end' | undefined> {
     try {
-      return await this.#run()
-    } finally {
-      this.#turn?.[Symbol.dispose]()
+      return await this.#bring()
+    } catch (error) {
+      this.#hasFailed = true
+      throw error
     }
   }
 
-  async #run(): Promise<'end' | undefined> {
-    const { way, gap, onAnswer } = this.#options
+  async #bring(): Promise<'end' | undefined> {
+    const { way, span: asked, isClosed, gapEnd, onAnswer } = this.#options
     const span = await this.#open()
     if (!span) return undefined
     if (this.#isLeft) {
@@ -129,15 +178,24 @@ export class Download implements Turn {
       span.discard()
       return undefined
     }
-    if (span.start < gap.start) way.ignoresRange = true
+    const isMore = isClosed && span.end !== undefined && span.end > asked.end
+    const isIgnored = span.start < asked.start || isMore
+    if (isIgnored) way.ignoresRange = true
+    if (isIgnored && this.isFurther) {
+      // Others bring bytes, and from now on one of them alone.
+      span.discard()
+      return undefined
+    }
     this.#span = span
     let isRead = false
     try {
       const size = await this.#heldBack(() => onAnswer(span))
-      if (span.start > gap.start) {
-        const message = `it sent bytes from ${span.start} on when asked for those from ${gap.start} on`
+      if (span.start > asked.start) {
+        const message = `it sent bytes from ${span.start} on when asked for those from ${asked.start} on`
         throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
       }
+      // What it sends anyway need not be asked for.
+      if (isMore) this.#until = Math.max(this.#until, Math.min(size ?? span.end ?? 0, gapEnd))
       isRead = true
       return await this.#receive(span, size)
     } catch (error) {
@@ -152,19 +210,25 @@ export class Download implements Turn {
 
   /** Undefined where it was left meanwhile. */
   async #open(): Promise<OpenedSpan | undefined> {
-    const { way, gap, isHole, since, rate, signal } = this.#options
+    const { way, span, isClosed, since, rate, signal } = this.#options
     const both = AbortSignal.any([signal, this.#left.signal])
     const pace = rate && ((bytes: number) => this.#heldBack(() => rate.take(bytes, both)))
-    const end = isHole ? gap.end : undefined
+    const end = isClosed ? span.end : undefined
     const onPlace = (): void => {
       this.#isQueued = false
       this.#lastSign = performance.now()
     }
     try {
-      this.#turn = await way.source.turn?.(this, both)
-      const span = await way.source.open(gap.start, { end, since, signal: both, turn: this, pace, onPlace })
+      const opened = await way.source.open(span.start, {
+        end,
+        since,
+        signal: both,
+        turn: this,
+        pace,
+        onPlace,
+      })
       onPlace()
-      return span
+      return opened
     } catch (error) {
       if (this.#isLeft && !signal.aborted) return undefined
       throw error
@@ -172,22 +236,27 @@ export class Download implements Turn {
   }
 
   async #receive(span: OpenedSpan, size: number | undefined): Promise<'end' | undefined> {
-    const { way, gap, isHole, write } = this.#options
-    const end = isHole ? gap.end : (size ?? gap.end)
+    const { way, span: asked, isClosed, write } = this.#options
+    // Of an open one the blob's size says where it ends, unless somebody else brings the rest.
+    if (!isClosed && size !== undefined)
+      this.#until = this.#until < asked.end ? Math.min(this.#until, size) : size
+    const announced = isClosed && !way.ignoresRange ? span.end : undefined
     let position = span.start
     this.#lastSign = performance.now()
     for await (const chunk of span.body()) {
       this.#receivingSince ??= performance.now()
       this.#bytes += chunk.length
-      using taken = chunk.share(0, Math.max(0, Math.min(chunk.length, end - position)))
+      using taken = chunk.share(0, Math.max(0, Math.min(chunk.length, this.#until - position)))
       await this.#heldBack(() => write(position, taken, this.#dropped.signal))
       position += chunk.length
+      this.#position = Math.max(this.#position, position)
       way.hasGiven = true
-      if (position >= end) return undefined
+      if (position >= this.#until) return undefined
     }
-    if (this.#isLeft) return undefined
-    if (position >= end || (size === undefined && !isHole)) return 'end'
-    if (position === 0 && gap.start === 0) {
+    // A shorter part than was asked for, or one that was left, is good as far as it goes.
+    if (this.#isLeft || (announced !== undefined && position >= announced)) return undefined
+    if (position >= this.#until || (size === undefined && !isClosed)) return 'end'
+    if (position === 0 && asked.start === 0) {
       // A body that ends in good order and is empty was not cut: it is another content than was asked for.
       throw new RegistryError('SIZE_INVALID', `expected ${size} bytes, it sent none`)
     }

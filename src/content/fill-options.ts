@@ -4,8 +4,11 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Partial } from '../storage/partial.ts'
+import type { ByteInterval } from '../storage/ranges.ts'
 import type { DiskState } from './disk-state.ts'
+import type { FetchLimits } from './fetch-limits.ts'
 import type { FillCounts } from './fill-counts.ts'
+import type { Ramp } from './ramp.ts'
 import type { Reservation } from './reservation.ts'
 import type { Suspects } from './suspects.ts'
 import type { Windows } from './windows.ts'
@@ -33,6 +36,11 @@ export interface FillOptions {
   readonly counts: FillCounts
   readonly windows: Windows
   readonly rate: TokenBucket | undefined
+  readonly limits: FetchLimits
+  /** How many connections help, by the name of an upstream. */
+  readonly rampOf: (upstream: string) => Ramp
+  /** The part of the blob that has to be here for it to go on when all clients have left; more than 1: it never does. */
+  readonly finishFrom: number
   /** Attempts in a row without a new byte before a way is given up. */
   readonly retries: number
   /** Milliseconds without a byte after which a way is left for another one. */
@@ -49,6 +57,8 @@ export interface FollowOptions {
   readonly claim: number | undefined
   /** For whom; undefined: for the mirror itself. */
   readonly client?: string | undefined
+  /** What will be read; undefined: all. */
+  readonly ranges?: readonly ByteInterval[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 

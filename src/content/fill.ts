@@ -13,6 +13,7 @@ import { Contradiction, Unsized } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
 import { type Way, Ways } from './ways.ts'
+import { Wishes } from './wishes.ts'
 
 /** Times that it leaves ways that were wrong for one that came later. */
 const maximumBeginnings = 2
@@ -32,6 +33,7 @@ export class Fill {
   readonly #stopped = new AbortController()
   readonly #confirmed = new Set<RepositoryKey>()
   /** Those who wait for bytes, or read them. */
+  readonly #wishes = new Wishes()
   readonly #clients = new Crowd(() => this.#stopIfUnwanted())
   readonly #startedAt = performance.now()
   readonly #ended: Promise<void>
@@ -106,7 +108,7 @@ export class Fill {
    */
   async follow(
     source: Source,
-    { claim, client = '', signal }: FollowOptions,
+    { claim, client = '', ranges, signal }: FollowOptions,
   ): Promise<BlobReader | 'stored' | 'gone'> {
     const wasSuspect = this.#ways.isSuspect
     const way = this.#ways.add(source, { claim })
@@ -119,14 +121,19 @@ export class Fill {
     using patience = new Patience(this.#options.patienceMs, () => this.#changes.announce())
     this.#isWanted = true
     const leave = this.#clients.enter(client)
+    const takeBack = this.#wishes.add(ranges)
     this.#waiting += 1
     let isReading = false
     try {
-      const found = await this.#changes.until(() => this.#offer(way, { claim, patience, leave }), signal)
+      const found = await this.#changes.until(
+        () => this.#offer(way, { claim, patience, ranges, leave }),
+        signal,
+      )
       isReading = found !== 'stored' && found !== 'gone'
       return found
     } finally {
       this.#waiting -= 1
+      takeBack()
       if (!isReading) leave()
     }
   }
@@ -163,22 +170,28 @@ export class Fill {
   /** What somebody who waits can have now; undefined: nothing yet. Throws where nothing will come. */
   #offer(
     way: Way,
-    { claim, patience, leave }: { claim: number | undefined; patience: Patience; leave: () => void },
+    {
+      claim,
+      patience,
+      ranges,
+      leave,
+    }: Pick<FollowOptions, 'claim' | 'ranges'> & { patience: Patience; leave: () => void },
   ): BlobReader | 'stored' | 'gone' | undefined {
     if (this.#outcome === 'stored') return 'stored'
     if (this.#outcome instanceof Error) {
       throw way.isGivenUp && way.failure && !this.#stopped.signal.aborted ? way.failure : this.#outcome
     }
+    const reading = { ranges, onClose: leave }
     const attempt = this.#attempt
     if (attempt?.isWindow && !attempt.growing.isWhole) return 'gone'
     if (attempt && this.#outcome === 'handed')
-      return attempt.growing.reader(attempt.verifiedSize, way.source.name, leave)
+      return attempt.growing.reader(attempt.verifiedSize, way.source.name, reading)
     const size = attempt?.told ?? claim ?? way.asked?.size
     if (!attempt || size === undefined || size <= verifiedBefore(this.#ways.isSuspect) || this.#isEnding)
       return undefined
     if (!attempt.hasBytes && (claim === undefined || !patience.isOver)) return undefined
     // Where its partial ends at this moment, the next look finds the blob stored.
-    return attempt.growing.reader(size, way.source.name, leave)
+    return attempt.growing.reader(size, way.source.name, reading)
   }
 
   async #run(first: Source): Promise<void> {
@@ -226,7 +239,7 @@ export class Fill {
   }
 
   #beginAttempt(): Attempt {
-    const { digest, background } = this.#options
+    const { digest, background, finishFrom } = this.#options
     const id = partialId(digest)
     const attempt = new Attempt({
       ...this.#options,
@@ -235,6 +248,8 @@ export class Fill {
       heedsClaims: this.#wrongs === 0,
       isStorable: () => !this.#isUnstorable,
       confirmed: this.#confirmed,
+      wants: () => this.#wishes.wants,
+      bringsAll: (share) => this.#clients.isEmpty || share >= finishFrom,
       onUnkept: () => this.#stopIfUnwanted(),
       clients: this.#clients,
       background: () => (this.#isWanted ? 'finishing' : (background ?? 'finishing')),
@@ -297,8 +312,9 @@ export class Fill {
     const attempt = this.#attempt
     if (!this.#clients.isEmpty) return
     const reason = new Error('the client has left')
+    const isLeft = this.#isWanted && (attempt?.share ?? 0) < this.#options.finishFrom
     if (this.#outcome === 'handed') void attempt?.partial?.discard(reason)
-    else if (!this.#isEnding && (attempt?.isWindow || attempt?.isEndless)) this.#abort(reason)
+    else if (!this.#isEnding && (attempt?.isWindow || attempt?.isEndless || isLeft)) this.#abort(reason)
     if (this.abandonedSince !== undefined) this.#options.onAbandoned()
   }
 

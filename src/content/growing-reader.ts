@@ -4,7 +4,9 @@ import type { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
+import type { ByteInterval } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Want } from './fetch-plan.ts'
 import type { RecentBytes } from './recent-bytes.ts'
 
 /** What its readers ask of bytes that still arrive. */
@@ -26,6 +28,8 @@ export interface GrowingBytes {
   isPresent(position: number): boolean
   /** Nobody reads by this one any more. */
   left(reader: GrowingReader): void
+  /** Somebody wants bytes elsewhere than before. */
+  moved(): void
 }
 
 export interface GrowingReaderOptions {
@@ -35,6 +39,8 @@ export interface GrowingReaderOptions {
   readonly bytes: GrowingBytes
   /** Undefined before there is anything to read. */
   readonly view: PartialView | undefined
+  /** The parts that it is going to read; undefined: all from where it begins. */
+  readonly ranges?: readonly ByteInterval[] | undefined
   readonly onClose: () => void
 }
 
@@ -45,7 +51,12 @@ export class GrowingReader implements BlobReader {
   readonly #bytes: GrowingBytes
   readonly #onClose: () => void
   #view: PartialView | undefined
+  readonly #ranges: readonly ByteInterval[] | undefined
   #position = 0
+  /** Where it goes on if it leaves nothing out. */
+  #next = 0
+  /** Whether its answer ends with the blob, which has to be verified. */
+  #needsAll = false
   #isWaiting = false
   /** Whether it has read what only a disk had, that may lose bytes until they are synced. */
   #hasReadDisk = false
@@ -55,17 +66,33 @@ export class GrowingReader implements BlobReader {
   #watched: AbortSignal | undefined
   #isClosed = false
 
-  constructor({ size, claimant, bytes, view, onClose }: GrowingReaderOptions) {
+  constructor({ size, claimant, bytes, view, ranges, onClose }: GrowingReaderOptions) {
     this.size = size
     this.#claimant = claimant
     this.#bytes = bytes
     this.#view = view
+    this.#ranges = ranges
+    this.#next = ranges?.[0]?.start ?? 0
     this.#onClose = onClose
   }
 
   /** Where it reads, or will. */
   get position(): number {
     return this.#position
+  }
+
+  /** What it is going to read. */
+  get wants(): readonly Want[] {
+    if (this.#failure) return []
+    const { size } = this
+    if (this.#needsAll) return [{ start: 0, end: size, isWaiting: false }]
+    const start = this.#position
+    const isWaiting = this.#isWaiting
+    if (!this.#ranges) return [{ start, end: size, isWaiting }]
+    return this.#ranges.map((range) => {
+      const isHere = this.#hasBegun && range.start <= start && start < range.end
+      return isHere ? { start, end: range.end, isWaiting } : { ...range, isWaiting: false }
+    })
   }
 
   get isWaiting(): boolean {
@@ -107,6 +134,8 @@ export class GrowingReader implements BlobReader {
 
   async verified(options?: { signal?: AbortSignal }): Promise<void> {
     const { changes } = this.#bytes
+    this.#needsAll = true
+    this.#bytes.moved()
     if (this.#hasBegun) {
       // It has what it asked for, which may be a part: a window must not keep for it what lies behind that.
       this.#position = Number.POSITIVE_INFINITY
@@ -130,13 +159,13 @@ export class GrowingReader implements BlobReader {
       this.#check(options?.signal)
       const { recent } = this.#bytes
       const copied = recent?.read(wanted, position) ?? 0
-      if (copied > 0) return copied
+      if (copied > 0) return this.#passed(copied)
       // A window has to hear where its readers are, also of those who wait.
       const isAsked = this.#view !== undefined && (!recent || this.#bytes.isPresent(position))
       const count = isAsked ? await this.#view?.read(wanted, position) : 0
       if (count) {
         this.#hasReadDisk ||= !this.#bytes.isWindow
-        return count
+        return this.#passed(count)
       }
       // While the view was asked it may have come, or the signal: nobody tells of these again.
       if (this.#bytes.isPresent(position) || options?.signal?.aborted) continue
@@ -165,8 +194,11 @@ export class GrowingReader implements BlobReader {
   }
 
   #begin(position: number, signal: AbortSignal | undefined): void {
+    const isMoved = position !== this.#next
     this.#position = position
+    this.#next = position
     this.#hasBegun = true
+    if (isMoved) this.#bytes.moved()
     this.#hasRead = true
     // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
     if (signal !== this.#watched) {
@@ -192,9 +224,15 @@ export class GrowingReader implements BlobReader {
 
   /** No more than this reader may have. */
   #own(held: LentBytes, position: number): LentBytes {
+    this.#passed(Math.min(held.length, this.size - position))
     if (held.length <= this.size - position) return held
     using more = held
     return more.share(0, this.size - position)
+  }
+
+  #passed(bytes: number): number {
+    this.#next = this.#position + bytes
+    return bytes
   }
 
   /** Whether the blob is verified. Throws UpstreamError where it has another size than its reader goes by. */

@@ -2,6 +2,8 @@ import { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
 import type { Partial, PartialView } from '../storage/partial.ts'
+import type { ByteInterval } from '../storage/ranges.ts'
+import type { Want } from './fetch-plan.ts'
 import { type GrowingBytes, GrowingReader } from './growing-reader.ts'
 import { RecentBytes } from './recent-bytes.ts'
 
@@ -19,6 +21,11 @@ export interface Window extends Partial {
   hasRoom(): Promise<void>
 }
 
+export interface ReadingOptions {
+  readonly onClose?: () => void
+  readonly ranges?: readonly ByteInterval[] | undefined
+}
+
 /**
  * Readers of bytes that still arrive, over any partial, and before there is one. It is told what comes and how it
  * ends; who follows is told the same, by bytes and never by a wrong end.
@@ -29,6 +36,7 @@ export class Growing {
   readonly #bytes = this.#toReaders()
   readonly #laggardMs: number
   readonly #isDoubtful: () => boolean
+  readonly #onMoved: () => void
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
   #window: Window | undefined
@@ -40,10 +48,16 @@ export class Growing {
   #unannounced = 0
   #announcing: NodeJS.Timeout | undefined
 
-  /** `laggardMs`: see there. `isDoubtful`: see `GrowingBytes`; they are not, without it. */
-  constructor(options: { laggardMs?: number; isDoubtful?: () => boolean } = {}) {
-    this.#laggardMs = options.laggardMs ?? laggardMs
+  /** `laggardMs`: see there. `isDoubtful`: see `GrowingBytes`; `onMoved`: somebody wants bytes elsewhere than before. */
+  constructor(options: { laggardMs?: number; isDoubtful?: () => boolean; onMoved?: () => void } = {}) {
     this.#isDoubtful = options.isDoubtful ?? (() => false)
+    this.#laggardMs = options.laggardMs ?? laggardMs
+    this.#onMoved = options.onMoved ?? (() => {})
+  }
+
+  /** What those are going to read who read it. */
+  get wants(): readonly Want[] {
+    return [...this.#readers].flatMap(({ wants }) => wants)
   }
 
   /** Positions where readers wait for bytes. */
@@ -125,16 +139,21 @@ export class Growing {
 
   /**
    * A reader of `size` bytes, to be closed by the caller. Where the size is only a claim, of `claimant`, and turns out
-   * wrong, this reader fails and no other one does. `onClose` is called when it is closed. Undefined after the partial has ended.
+   * wrong, this reader fails and no other one does. `onClose` is called when it is closed; `ranges`: what it is going to read,
+   * all unless told. Undefined after the partial has ended.
    */
-  reader(size: number, claimant: string, onClose: () => void = () => {}): BlobReader | undefined {
+  reader(
+    size: number,
+    claimant: string,
+    { onClose = () => {}, ranges }: ReadingOptions = {},
+  ): BlobReader | undefined {
     let view: PartialView | undefined
     try {
       view = this.#partial?.view()
     } catch {
       return undefined
     }
-    const reader = new GrowingReader({ size, claimant, bytes: this.#bytes, view, onClose })
+    const reader = new GrowingReader({ size, claimant, bytes: this.#bytes, view, ranges, onClose })
     this.#readers.add(reader)
     return reader
   }
@@ -187,6 +206,7 @@ export class Growing {
       },
       isPresent: (position) => (this.#partial?.present.presentUntil(position) ?? 0) > position,
       left: (reader) => this.#readers.delete(reader),
+      moved: () => this.#onMoved(),
     }
   }
 

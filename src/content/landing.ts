@@ -46,6 +46,8 @@ export class Landing {
   readonly #signal: AbortSignal
   #partial: Partial | undefined
   #window: Window | undefined
+  /** Goes on in memory: several connections may hear at once that the disk takes no more. */
+  #goingOn: Promise<void> | undefined
   /** Where the window is full while nobody reads it. */
   #heldUntil = 0
 
@@ -129,7 +131,12 @@ export class Landing {
     return this.#window !== undefined && this.#size() === undefined
   }
 
-  async #goOn(partial: Partial, reason: Error): Promise<void> {
+  #goOn(partial: Partial, reason: Error): Promise<void> {
+    this.#goingOn ??= this.#continue(partial, reason)
+    return this.#goingOn
+  }
+
+  async #continue(partial: Partial, reason: Error): Promise<void> {
     const { digest, partialId: id, room, windows, onUnkept } = this.#options
     const algorithm = digestAlgorithm(digest)
     const remains = await partial.detach(reason)

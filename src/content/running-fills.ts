@@ -5,11 +5,13 @@ import type { TokenBucket } from '../flow/token-bucket.ts'
 import type { Digest } from '../oci/digest.ts'
 import { tooManyRequests } from '../oci/error.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
-import type { Partial } from '../storage/partial.ts'
+import type { Partial as PartialFile } from '../storage/partial.ts'
 import type { DiskState } from './disk-state.ts'
+import { defaultFetchLimits, type FetchLimits } from './fetch-limits.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { anew, type Background, partialId } from './fill-options.ts'
+import { Ramp } from './ramp.ts'
 import type { Source } from './source.ts'
 import type { Space } from './space.ts'
 import { Suspects } from './suspects.ts'
@@ -22,6 +24,12 @@ export interface RunningFillsOptions {
   readonly retries: number
   /** Milliseconds without a byte after which a way is left for another one. */
   readonly slowMs?: number
+  /** Connections to one upstream at a time, for all blobs together (`limits.connections`). */
+  readonly connections?: number
+  /** See `FetchLimits`; what is not given is as usual. */
+  readonly fetching?: Partial<FetchLimits>
+  /** See `FillOptions`. */
+  readonly finishFrom?: number
   /** Fills that one client may have begun and that have not ended (`limits.perClient.fills`). */
   readonly clientFills?: number
   /** Fills that go on although nobody waits for them. */
@@ -38,10 +46,11 @@ interface FillParts {
   /** Whether there is a file that is not known to be damaged. Throws StorageError. */
   readonly isStored: (digest: Digest) => Promise<boolean>
   /** Publishes a verified partial, unless the blob is stored by now. */
-  readonly publish: (digest: Digest, partial: Partial) => Promise<void>
+  readonly publish: (digest: Digest, partial: PartialFile) => Promise<void>
 }
 
 const defaultSlowMs = 3000
+const defaultConnections = 8
 /** What a few machines that pull several images at a time leave behind. */
 const defaultAbandonedFills = 64
 const unbounded: Disposable = { [Symbol.dispose]: () => {} }
@@ -55,6 +64,8 @@ export class RunningFills {
   /** Those that whoever comes may follow. */
   readonly #byDigest = new Map<Digest, Fill>()
   readonly #suspects = new Suspects()
+  /** By the name of the upstream. */
+  readonly #ramps = new Map<string, Ramp>()
   readonly #windows = new Windows()
 
   constructor(options: RunningFillsOptions & FillParts) {
@@ -117,7 +128,7 @@ export class RunningFills {
       background,
     }: { claim: number | undefined; place?: Disposable; background?: Background },
   ): Fill {
-    const { space, isStored, publish, slowMs = defaultSlowMs } = this.#options
+    const { space, isStored, publish, slowMs = defaultSlowMs, finishFrom = 0, fetching } = this.#options
     const counts = this.#counter.of(source.name)
     counts.started += 1
     const room = space.reserve('fill', () => fill.presentBytes, partialsOf(digest))
@@ -125,6 +136,9 @@ export class RunningFills {
       {
         ...this.#options,
         slowMs,
+        finishFrom,
+        limits: { ...defaultFetchLimits, ...fetching },
+        rampOf: (upstream) => this.#rampOf(upstream),
         digest,
         background,
         suspects: this.#suspects,
@@ -153,6 +167,14 @@ export class RunningFills {
   async stop(reason: Error): Promise<void> {
     await Promise.all([...this.#running.keys()].map((fill) => fill.stop(reason)))
   }
+
+  #rampOf(upstream: string): Ramp {
+    const { connections = defaultConnections } = this.#options
+    const ramp = this.#ramps.get(upstream) ?? new Ramp({ maximum: connections })
+    this.#ramps.set(upstream, ramp)
+    return ramp
+  }
+
   #ended(digest: Digest, fill: Fill): void {
     this.#running.get(fill)?.[Symbol.dispose]()
     this.#running.delete(fill)

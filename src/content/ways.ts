@@ -28,7 +28,7 @@ export interface Way {
 
 const maximumWaitMs = 30_000
 /** Bytes that count as progress: an upstream that breaks off sooner is not asked again at once. */
-const worthwhileBytes = 16 * 1024
+export const worthwhileBytes = 16 * 1024
 
 /** The ways to the bytes of one fill, in the order in which they were added, and which one is to be taken next. */
 export class Ways {

@@ -1,0 +1,176 @@
+/** One connection at work for a blob. */
+export interface Lane extends Disposable {
+  /** So many bytes have come by it. */
+  received(bytes: number): void
+}
+
+export interface RampOptions {
+  /** Connections at a time, for all blobs together (`limits.connections`). */
+  readonly maximum: number
+}
+
+interface Sample {
+  readonly lanes: number
+  /** Bytes a second, of all of them together. */
+  readonly rate: number
+}
+
+/** The part of what a further connection would bring if nothing but connections were short, for which it is kept. */
+const worthwhileGain = 0.15
+/** Bytes a second of one connection from which on no line is slow. */
+const fast = 16 * 1024 * 1024
+/** Milliseconds for which rates are measured: so many round trips, within bounds. */
+const measuredRoundTrips = 2
+const measuredMs = { least: 250, most: 2000 }
+/** Milliseconds before connections are tried again that did not help. */
+const holdMs = { first: 10_000, last: 160_000 }
+/** Milliseconds after which it is not known any more how many helped. */
+const forgottenMs = 300_000
+
+/**
+ * How many connections to one upstream bring more than fewer would, for all blobs together. It begins with one a blob, and
+ * tries twice as many while the sum of their rates grows: a connection that is capped, has a small window over a long way, or
+ * loses packets leaves room for others; a line that is simply full does not, and then it goes back for a while.
+ */
+export class Ramp {
+  readonly #maximum: number
+  readonly #lanes = new Set<{ isReceiving: boolean }>()
+  #level = 1
+  #trial: Sample | undefined
+  #heldUntil = Number.NEGATIVE_INFINITY
+  #holdMs = holdMs.first
+  #roundTripMs = 0
+  /** What is measured at the moment: since when, how many bytes. */
+  #since = 0
+  #bytes = 0
+  #connectionRate: number | undefined
+  #idleSince = Number.NEGATIVE_INFINITY
+
+  constructor({ maximum }: RampOptions) {
+    this.#maximum = maximum
+  }
+
+  /** Bytes a second of one connection, as last measured; undefined: never. */
+  get connectionRate(): number | undefined {
+    return this.#connectionRate
+  }
+
+  /** Connections at work. */
+  get lanes(): number {
+    return this.#lanes.size
+  }
+
+  /** Whether one connection more of a blob that has one is worth a try. */
+  get mayAdd(): boolean {
+    return this.#lanes.size < Math.min(this.#level, this.#maximum)
+  }
+
+  /** Whether there may be one more where somebody waits for it. */
+  get hasRoom(): boolean {
+    return this.#lanes.size < this.#maximum && performance.now() >= this.#heldUntil
+  }
+
+  /** Whether there are more at work than help. */
+  get isSurplus(): boolean {
+    return this.#lanes.size > Math.max(1, this.#level)
+  }
+
+  /** One more is at work. `roundTripMs`: milliseconds of a round trip, where that is known. */
+  enter(roundTripMs = 0): Lane {
+    const now = performance.now()
+    if (this.#lanes.size === 0 && now - this.#idleSince > forgottenMs) this.#forget()
+    this.#roundTripMs = roundTripMs
+    const lane = { isReceiving: false }
+    this.#lanes.add(lane)
+    return {
+      received: (bytes) => {
+        if (!this.#lanes.has(lane)) return
+        if (!lane.isReceiving) {
+          lane.isReceiving = true
+          this.#measureAnew()
+        }
+        this.#received(bytes)
+      },
+      [Symbol.dispose]: () => {
+        if (!this.#lanes.delete(lane)) return
+        this.#measureAnew()
+        if (this.#lanes.size === 0) this.#idleSince = performance.now()
+      },
+    }
+  }
+
+  /** The upstream gave nothing to a further connection: as many as there are now have to do for a while. */
+  refused(): void {
+    this.#level = Math.max(1, this.#lanes.size)
+    this.#hold()
+  }
+
+  get #receiving(): number {
+    let count = 0
+    for (const { isReceiving } of this.#lanes) if (isReceiving) count += 1
+    return count
+  }
+
+  get #measuredMs(): number {
+    const ms = measuredRoundTrips * this.#roundTripMs
+    return Math.min(Math.max(ms, measuredMs.least), measuredMs.most)
+  }
+
+  #measureAnew(): void {
+    this.#since = performance.now()
+    this.#bytes = 0
+  }
+
+  #received(bytes: number): void {
+    this.#bytes += bytes
+    const ms = performance.now() - this.#since
+    if (ms < this.#measuredMs) return
+    const lanes = this.#receiving
+    const rate = (this.#bytes * 1000) / ms
+    this.#connectionRate = rate / lanes
+    this.#judge({ lanes, rate })
+    this.#measureAnew()
+  }
+
+  #judge(sample: Sample): void {
+    const trial = this.#trial
+    if (!trial) {
+      const isHeld = performance.now() < this.#heldUntil
+      if (!isHeld && sample.lanes >= this.#level && sample.rate / sample.lanes < fast) this.#try(sample)
+      return
+    }
+    // Not all of those that may be tried are there.
+    if (sample.lanes <= trial.lanes) return
+    const grown = sample.lanes / trial.lanes - 1
+    const gained = sample.rate / trial.rate - 1
+    if (gained < worthwhileGain * grown) {
+      this.#level = trial.lanes
+      this.#hold()
+    } else if (sample.lanes >= this.#level) {
+      this.#holdMs = holdMs.first
+      this.#try(sample)
+    }
+  }
+
+  #try(sample: Sample): void {
+    this.#trial = undefined
+    const level = Math.min(this.#maximum, sample.lanes * 2)
+    if (level <= sample.lanes) return
+    this.#trial = sample
+    this.#level = level
+  }
+
+  #hold(): void {
+    this.#trial = undefined
+    this.#heldUntil = performance.now() + this.#holdMs
+    this.#holdMs = Math.min(this.#holdMs * 2, holdMs.last)
+  }
+
+  #forget(): void {
+    this.#level = 1
+    this.#trial = undefined
+    this.#heldUntil = Number.NEGATIVE_INFINITY
+    this.#holdMs = holdMs.first
+    this.#connectionRate = undefined
+  }
+}
