@@ -153,6 +153,8 @@ export async function createApp(options: AppOptions): Promise<App> {
       retries: config.limits.retries,
       patienceMs,
       probeMs: options.probeMs,
+      connections: config.limits.connections,
+      finishFrom: config.cache.finish,
       clientFills: config.limits.perClient.fills,
       scrubMs: config.cache.scrub,
       logger,

@@ -1,6 +1,5 @@
 import type { ByteRange } from '../oci/range.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import type { ByteInterval } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
 import type { Background } from './fill-options.ts'
 
@@ -16,13 +15,8 @@ export interface OpenedBlob {
 export interface OpenOptions {
   /** Bytes, as a descriptor claims. */
   readonly size?: number | undefined
-<<<<<<< HEAD
   /** What is going to be read, in this order; it may overlap, and go beyond the end. Undefined: all of it. */
   readonly ranges?: readonly ByteRange[] | undefined
-=======
-  /** What will be read of it: that comes first, the rest as it may; undefined: all. */
-  readonly ranges?: readonly ByteInterval[] | undefined
->>>>>>> 74688e2 (feat(content): several connections bring a blob where they help)
   /** For whom; undefined: for the mirror itself. */
   readonly client?: string | undefined
   /** Since when it waits for what it asked for, in milliseconds of `performance.now()`; undefined: from now on. */

@@ -17,16 +17,12 @@ export class TokenBucket {
     this.#rate = ratePerSecond
   }
 
-<<<<<<< HEAD
-  /** Takes `amount` units and waits until they are due; of none, until all that was taken is. Rejects when `signal` aborts; the units are gone then. */
-=======
   /** Units that flow in each second. */
   get perSecond(): number {
     return this.#rate
   }
 
-  /** Takes `amount` units and waits until they are due. Rejects when `signal` aborts; the units are gone then. */
->>>>>>> 74688e2 (feat(content): several connections bring a blob where they help)
+  /** Takes `amount` units and waits until they are due; of none, until all that was taken is. Rejects when `signal` aborts; the units are gone then. */
   async take(amount: number, signal?: AbortSignal): Promise<void> {
     this.charge(amount)
     const waitMs = this.#paidUntil - performance.now()

@@ -157,7 +157,15 @@ test('a download that has ended keeps nothing of its connection, whoever keeps i
       registry.register(span, 'span')
       return span
     }
-    const about = { span: { start: 0, end: 1000 }, gapEnd: 1000, isClosed: false, isFurther: false, since: 0, rate: undefined, clients: () => [] }
+    const about = {
+      span: { start: 0, end: 1000 },
+      gapEnd: 1000,
+      isClosed: false,
+      isFurther: false,
+      since: 0,
+      rate: undefined,
+      clients: () => [],
+    }
     const writing = Promise.withResolvers<void>()
     const download = new Download({
       background: () => 'finishing' as const,
