@@ -205,7 +205,7 @@ export class Crew implements Turn {
     using lane = this.#ramp.enter(this.#way.source.roundTripMs)
     for (let span: PlannedSpan<Download> | undefined = first; span; ) {
       span.cuts?.shorten(span.start)
-      const download = this.#download(span, isFurther, (bytes) => lane.received(bytes))
+      const download = this.#download(span, (bytes) => lane.received(bytes))
       this.#working.add(download)
       try {
         this.#ending = (await download.run()) ?? this.#ending
@@ -220,7 +220,7 @@ export class Crew implements Turn {
     }
   }
 
-  #download(span: PlannedSpan, isFurther: boolean, received: (bytes: number) => void): Download {
+  #download(span: PlannedSpan, received: (bytes: number) => void): Download {
     const { site, since, rate, clients, background, restingMs, onAnswer, write, changes, signal } =
       this.#options
     const way = this.#way
@@ -230,7 +230,7 @@ export class Crew implements Turn {
       span,
       gapEnd: present.firstGap(size, span.start)?.end ?? size,
       isClosed: span.end < size,
-      isFurther,
+      isFurther: this.#working.size > 0,
       since,
       rate,
       clients: () => (span.isWanted ? clients : []),

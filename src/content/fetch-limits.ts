@@ -24,6 +24,6 @@ export const defaultFetchLimits: FetchLimits = {
   smallestSpan: 256 * 1024,
   largestSpan: 256 * 1024 * 1024,
   spanMs: 2000,
-  spanRoundTrips: 10,
+  spanRoundTrips: 30,
   smallBlob: 1024 * 1024,
 }

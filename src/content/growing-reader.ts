@@ -85,7 +85,8 @@ export class GrowingReader implements BlobReader {
   get wants(): readonly Want[] {
     if (this.#failure) return []
     const { size } = this
-    if (this.#needsAll) return [{ start: 0, end: size, isWaiting: false }]
+    // It may have been told a wrong size.
+    if (this.#needsAll) return [{ start: 0, end: Number.POSITIVE_INFINITY, isWaiting: false }]
     const start = this.#position
     const isWaiting = this.#isWaiting
     if (!this.#ranges) return [{ start, end: size, isWaiting }]

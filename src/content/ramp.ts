@@ -17,11 +17,21 @@ interface Sample {
 
 /** The part of what a further connection would bring if nothing but connections were short, for which it is kept. */
 const worthwhileGain = 0.15
+/** The same, from which on nothing but connections is short: more are tried at once. */
+const fullGain = 0.7
+/** How many times as many connections are tried: usually, and where nothing but connections is short. */
+const steps = { usual: 2, large: 4 }
+/** The part of a rate below which it has fallen. */
+const fallen = 0.9
 /** Bytes a second of one connection from which on no line is slow. */
 const fast = 16 * 1024 * 1024
 /** Milliseconds for which rates are measured: so many round trips, within bounds. */
 const measuredRoundTrips = 2
-const measuredMs = { least: 250, most: 2000 }
+const measuredMs = { least: 300, most: 2000 }
+/** A measurement that took so many times as long as it should says more of this machine than of the line. */
+const interrupted = 1.5
+/** Measurements in a row without a gain, before fewer have to do. */
+const patience = 2
 /** Milliseconds before connections are tried again that did not help. */
 const holdMs = { first: 10_000, last: 160_000 }
 /** Milliseconds after which it is not known any more how many helped. */
@@ -36,7 +46,12 @@ export class Ramp {
   readonly #maximum: number
   readonly #lanes = new Set<{ isReceiving: boolean }>()
   #level = 1
+  /** What fewer brought before more were tried. */
   #trial: Sample | undefined
+  /** Measurements of the trial without a gain. */
+  #disappointments = 0
+  /** What more brought before fewer had to do: if these bring less, it was a mistake. */
+  #dismissed: Sample | undefined
   #heldUntil = Number.NEGATIVE_INFINITY
   #holdMs = holdMs.first
   #roundTripMs = 0
@@ -128,15 +143,21 @@ export class Ramp {
     const lanes = this.#receiving
     const rate = (this.#bytes * 1000) / ms
     this.#connectionRate = rate / lanes
-    this.#judge({ lanes, rate })
+    if (ms < this.#measuredMs * interrupted) this.#judge({ lanes, rate })
     this.#measureAnew()
   }
 
   #judge(sample: Sample): void {
     const trial = this.#trial
     if (!trial) {
+      const before = this.#dismissed
+      if (before && sample.lanes <= this.#level) {
+        this.#dismissed = undefined
+        if (sample.rate < fallen * before.rate) this.#restore(before)
+      }
       const isHeld = performance.now() < this.#heldUntil
-      if (!isHeld && sample.lanes >= this.#level && sample.rate / sample.lanes < fast) this.#try(sample)
+      const isSlow = sample.rate / sample.lanes < fast
+      if (!isHeld && isSlow && sample.lanes >= this.#level) this.#try(sample, steps.usual)
       return
     }
     // Not all of those that may be tried are there.
@@ -144,20 +165,37 @@ export class Ramp {
     const grown = sample.lanes / trial.lanes - 1
     const gained = sample.rate / trial.rate - 1
     if (gained < worthwhileGain * grown) {
-      this.#level = trial.lanes
-      this.#hold()
+      this.#disappointments += 1
+      if (this.#disappointments >= patience) this.#dismiss(sample, trial.lanes)
+    } else if (gained < fullGain * grown && sample.lanes > steps.usual * trial.lanes) {
+      // Some of them helped: half may do.
+      this.#dismiss(sample, Math.ceil(sample.lanes / 2))
     } else if (sample.lanes >= this.#level) {
       this.#holdMs = holdMs.first
-      this.#try(sample)
+      this.#try(sample, gained >= fullGain * grown ? steps.large : steps.usual)
     }
   }
 
-  #try(sample: Sample): void {
+  #try(sample: Sample, times: number): void {
     this.#trial = undefined
-    const level = Math.min(this.#maximum, sample.lanes * 2)
+    this.#disappointments = 0
+    const level = Math.min(this.#maximum, sample.lanes * times)
     if (level <= sample.lanes) return
     this.#trial = sample
     this.#level = level
+  }
+
+  /** So many have to do, unless they bring less. */
+  #dismiss(sample: Sample, level: number): void {
+    this.#level = level
+    this.#dismissed = sample
+    this.#hold()
+  }
+
+  #restore({ lanes }: Sample): void {
+    this.#level = lanes
+    this.#holdMs = holdMs.first
+    this.#hold()
   }
 
   #hold(): void {
