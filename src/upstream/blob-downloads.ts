@@ -3,6 +3,7 @@ import type { Uplink } from '../flow/uplink.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { LineUse } from './connections/line-use.ts'
+import type { EarlyConnections } from './early-connections.ts'
 import { type BlobQuery, type FetchedBlob, fetchedBlob } from './fetched-blob.ts'
 import type { Answer, Link, Question } from './question.ts'
 import { StorageAddress } from './storage-address.ts'
@@ -15,6 +16,8 @@ export interface BlobDownloadsOptions {
   readonly atStorage: (question: Question, url: URL) => Promise<Answer>
   /** The line that it shares with other upstreams. */
   readonly uplink: Uplink
+  /** Hears where blobs lie. */
+  readonly early: Pick<EarlyConnections, 'storageFound'>
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
   /** Connections that bring bytes of blobs at a time (`limits.connections`). */
@@ -33,6 +36,10 @@ const nobodysTurn: Turn = {
   restingMs: 0,
   end: () => false,
 }
+/** Bytes of a part from which on there are more parts to come. */
+const longBytes = 256 * 1024
+/** Connections that a long blob is likely to need, this one among them. */
+const connectionsOfLong = 5
 /** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
 const patienceMs = 60_000
 
@@ -43,6 +50,8 @@ export class BlobDownloads {
   readonly #blobs: Slots
   readonly #connections: Slots
   #bytes = 0
+  /** Parts that are wanted and not yet answered. */
+  #awaited = 0
 
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
@@ -64,9 +73,31 @@ export class BlobDownloads {
 
   /** GET of a part of a blob, tried once, when there is a connection for it. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
-    const { signal, pace, onPlace, turn = nobodysTurn, since = performance.now() } = query
-    const { upstream, lineUse, atStorage } = this.#options
-    const address = query.address ?? new StorageAddress()
+    const { signal, onPlace, turn = nobodysTurn } = query
+    const { upstream, lineUse } = this.#options
+    let slot: Disposable | undefined
+    this.#awaited += 1
+    try {
+      slot = await this.#connections.take(turn, signal)
+      onPlace?.()
+      // Each turn would begin with bytes that are not due: what is read first has crossed the line before it is paid for.
+      await query.pace?.(0)
+      const answer = await this.#ask(repository, digest, query)
+      return fetchedBlob(upstream, answer, slot, (bytes) => {
+        this.#bytes += bytes
+        lineUse.note(upstream)
+      })
+    } catch (error) {
+      slot?.[Symbol.dispose]()
+      throw error
+    } finally {
+      this.#awaited -= 1
+    }
+  }
+
+  #ask(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<Answer> {
+    const { signal, pace, since = performance.now(), address = new StorageAddress() } = query
+    const { atStorage, early } = this.#options
     const question: Question = {
       method: 'GET',
       repository,
@@ -77,27 +108,23 @@ export class BlobDownloads {
       isLent: true,
       patience: { since, forMs: patienceMs },
     }
-    const slot = await this.#connections.take(turn, signal)
-    try {
-      onPlace?.()
-      // Each turn would begin with bytes that are not due: what is read first has crossed the line before it is paid for.
-      await pace?.(0)
-      const answer = await address.open(
-        {
-          registry: (onStorage) => this.#asAnyone.request({ ...question, onStorage }),
-          storage: (url) => atStorage(question, url),
-        },
-        signal,
-      )
-      return fetchedBlob(upstream, answer, slot, (bytes) => {
-        this.#bytes += bytes
-        lineUse.note(upstream)
-      })
-    } catch (error) {
-      slot[Symbol.dispose]()
-      throw error
+    const registry = (learn: (url: URL) => void): Promise<Answer> => {
+      const onStorage = (url: URL): void => {
+        learn(url)
+        early.storageFound(
+          url,
+          Math.min(isOfLong(query) ? connectionsOfLong : this.#awaited, connectionsOfLong),
+        )
+      }
+      return this.#asAnyone.request({ ...question, onStorage })
     }
+    return address.open({ registry, storage: (url) => atStorage(question, url) }, signal)
   }
+}
+
+/** Whether it is a part of a blob that is worth several connections. */
+function isOfLong({ position, end }: BlobQuery): boolean {
+  return end !== undefined && end - position >= longBytes
 }
 
 function rangeOf({ position, end }: BlobQuery): Record<string, string> {

@@ -33,8 +33,6 @@ export interface RegistryClientOptions extends RegistryConnectionOptions {
   readonly uplink: Uplink
   /** Blobs that come at a time (`limits.downloads`). */
   readonly downloads: number
-  /** Connections that bring bytes of blobs at a time (`limits.connections`). */
-  readonly connections: number
   /** See `BlobDownloadsOptions` and `QuestionTurnsOptions`. */
   readonly turnMs?: number | undefined
   readonly documents: DocumentReader
@@ -83,7 +81,7 @@ export class RegistryClient implements AsyncDisposable {
     const asAnyone = new AsAnyone(registry, account, knowledge)
     this.#connection = registry
     const atStorage = (question: Question, storage: URL) => registry.requestStorage({ ...question, storage })
-    this.#downloads = new BlobDownloads(asAnyone, { ...parts, atStorage })
+    this.#downloads = new BlobDownloads(asAnyone, { ...parts, atStorage, early: registry.early })
     this.#knowledge = knowledge
     this.#anyone = asAnyone
     this.#witness = new PublicWitness(asAnyone, knowledge)
@@ -168,6 +166,7 @@ export class RegistryClient implements AsyncDisposable {
     reference: Reference,
     asking: Asking = {},
   ): Promise<FetchedManifest> {
+    void this.#connection.early.pullBegins(repository)
     return this.#getManifest(reference, { repository, ...manifestQuery(reference), ...asking })
   }
 

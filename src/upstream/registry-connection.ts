@@ -7,6 +7,7 @@ import { WhileReachable, type WhileReachableOptions } from './chain/while-reacha
 import { WithTokens } from './chain/with-tokens.ts'
 import { type Limits, WithinLimits } from './chain/within-limits.ts'
 import { Transport, type TransportOptions } from './connections/transport.ts'
+import { EarlyConnections, type EarlyConnectionsOptions } from './early-connections.ts'
 import { reasonOf } from './error.ts'
 import type { Answer, Link, Question } from './question.ts'
 import type { RateLimit } from './rate-limit.ts'
@@ -18,6 +19,7 @@ import { TokenSource } from './tokens/token-source.ts'
 
 export interface RegistryConnectionOptions
   extends Omit<TransportOptions, 'upstream'>,
+    Pick<EarlyConnectionsOptions, 'connections'>,
     Pick<WhileReachableOptions, 'busyPatienceMs'> {
   /** Such as docker.io. Its `/v2/` lies at `url`; a path before that is kept. */
   readonly name: string
@@ -37,6 +39,8 @@ export interface RegistryConnectionOptions
  */
 export class RegistryConnection implements Link, AsyncDisposable {
   readonly counts = new AnswerCounts()
+  /** What is opened before it is needed. */
+  readonly early: EarlyConnections
   /** Undefined where none is configured. */
   readonly account: Account | undefined
   readonly #name: string
@@ -65,6 +69,11 @@ export class RegistryConnection implements Link, AsyncDisposable {
     const tokensAt = (origin: URL) =>
       new TokenSource({ upstream, url: origin, realms, tokens, transport, onTokenFetched })
     const sites = new Sites({ upstream, url, tokens: tokensAt(url), tokensAt })
+    this.early = new EarlyConnections(transport, {
+      ...options,
+      tokenService: (repository) => sites.at(url).tokens.tokenService({ repository, account }),
+      isReachable: () => this.isReachable,
+    })
     const probe = new RegistryProbe({ upstream, url, transport, sites, account })
     this.#probe = probe
     const withTokens = new WithTokens(transport, { url, sites, account, counts })
@@ -129,7 +138,9 @@ export class RegistryConnection implements Link, AsyncDisposable {
     let failure = this.#circuit.cause
     for (let attempt = 0; attempt < 2 && this.isReachable; attempt += 1) {
       try {
-        return await this.#probe.check(this.#stopped.signal)
+        const check = await this.#probe.check(this.#stopped.signal)
+        await this.early.introduced()
+        return check
       } catch (error) {
         failure = error
         this.#circuit.failed(error)

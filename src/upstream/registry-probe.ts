@@ -1,3 +1,4 @@
+import type { TransportResponse } from './connections/exchange.ts'
 import type { Sender } from './connections/transport.ts'
 import { reasonOf, UpstreamError } from './error.ts'
 import { type Answer, apiUrl } from './question.ts'
@@ -37,6 +38,7 @@ export class RegistryProbe {
     const response = await transport.request({ method: 'GET', url: apiUrl(url, ''), signal })
     const check = await judgeRegistry(response, url)
     this.#last = check
+    this.#noteChallenge(response)
     if (check.state !== 'registry') return check
     const challenge = response.status === 401 ? response : undefined
     return (await this.#problemOfAccount(response.url, challenge, signal)) ?? check
@@ -50,6 +52,13 @@ export class RegistryProbe {
     if (!isBack(check, this.#last, this.#hasServed))
       throw new UpstreamError('UNREACHABLE', upstream, check.sentence)
     this.#last = check
+    this.#noteChallenge(response)
+  }
+
+  /** The first question about a repository need not be refused to learn what is wanted of us. */
+  #noteChallenge({ status, url, headers }: TransportResponse): void {
+    const { sites } = this.#options
+    if (status === 401 && sites.isOwn(url)) sites.at(url).tokens.presume(headers['www-authenticate'])
   }
 
   async #problemOfAccount(

@@ -83,6 +83,7 @@ export function sharedLine(
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
     uplink: new Uplink(),
+    early: { storageFound: () => {} },
     downloads: places,
     connections: 32,
   })

@@ -21,6 +21,7 @@ function downloadsFrom(link: FakeLink): BlobDownloads {
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
     uplink: new Uplink(),
+    early: { storageFound: () => {} },
     downloads: 1,
     connections: 1,
   })

@@ -7,8 +7,9 @@ import { afterSilence } from '../../flow/after-silence.ts'
 import type { Pulse } from '../../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import { isShortOfDescriptors, raceAddresses } from './address-race.ts'
+import { ComingConnections } from './coming-connections.ts'
 import { nameFailure } from './connection-failure.ts'
-import { portOf, withoutBrackets } from './host-port.ts'
+import { type Destination, destinationOf, keyPrefix, type Protocol } from './destination.ts'
 import { idleMs } from './kept-ms.ts'
 import type { Names } from './names.ts'
 import type { ForwardProxy, ProxySettings } from './proxy-settings.ts'
@@ -35,7 +36,18 @@ export interface ConnectionOptions {
   readonly onReuse?: (() => void) | undefined
 }
 
-type CreateOptions = http.ClientRequestArgs & ConnectionOptions & { readonly servername?: string | undefined }
+/** Connections that are to be ready before they are needed. */
+export interface Spares {
+  /** How many that nobody uses. */
+  readonly free: number
+  /** How many may lead there in all, used or not. */
+  readonly most: number
+  /** Milliseconds for which those that are opened for this wait for a use. */
+  readonly forMs: number
+}
+
+type CreateOptions = http.ClientRequestArgs &
+  ConnectionOptions & { readonly servername?: string | undefined; readonly sessionKey?: string }
 
 /** Milliseconds. A resolver asks again after 5 s, another server after that, and gives up a little after 15 s. */
 const lookupMs = 20_000
@@ -54,6 +66,7 @@ export class Agents implements Disposable {
   readonly http: http.Agent
   readonly https: https.Agent
   readonly tapped = new TappedConnections()
+  readonly #coming = new ComingConnections()
   readonly #options: AgentsOptions
   readonly #closed = new AbortController()
 
@@ -66,9 +79,29 @@ export class Agents implements Disposable {
     this.https.createConnection = (args, callback) => this.#create('https:', args, callback)
   }
 
+  /** Opens connections to where a URL leads, as far as too few are ready or on their way. Failures are nobody's. */
+  prepare(url: URL, { free, most, forMs }: Spares): void {
+    const destination = destinationOf(url, this.#options.proxies)
+    const { protocol, host, key } = destination
+    const agent = protocol === 'https:' ? this.https : this.http
+    const prefix = keyPrefix(url)
+    const idle = Object.entries(agent.freeSockets).flatMap(([name, sockets]) =>
+      name.startsWith(prefix) ? (sockets ?? []) : [],
+    )
+    const ready = idle.length + this.tapped.idleCount(key) + this.#coming.count(key)
+    const count = Math.min(free - ready, most - this.tapped.openCount(key))
+    const servername = isIP(host) ? '' : host
+    // As Node's agents have it.
+    const args = { servername, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs }
+    for (let begun = 0; begun < count; begun += 1) {
+      const open = (pulse: Pulse) => this.#open(destination, { ...args, pulse })
+      this.#coming.begin(key, open, (socket) => this.tapped.keep(socket, key, forMs))
+    }
+  }
+
   /** Closes the connections that nobody uses: to one host, since one of them was dead and all are as old, or all. */
   dropIdle(url?: URL): void {
-    const prefix = url ? `${withoutBrackets(url.hostname)}:${portOf(url)}:` : ''
+    const prefix = url ? keyPrefix(url) : ''
     for (const agent of [this.http, this.https]) {
       for (const [key, sockets] of Object.entries(agent.freeSockets)) {
         if (!key.startsWith(prefix)) continue
@@ -76,6 +109,7 @@ export class Agents implements Disposable {
       }
     }
     this.tapped.dropIdle((key) => key.startsWith(prefix))
+    this.#coming.drop((key) => key.startsWith(prefix))
   }
 
   [Symbol.dispose](): void {
@@ -87,7 +121,7 @@ export class Agents implements Disposable {
 
   /** Node's contract: `callback` gets the socket, or the error that the request then fails with. */
   #create(
-    protocol: 'http:' | 'https:',
+    protocol: Protocol,
     args: CreateOptions,
     callback?: (error: Error | null, socket: Socket) => void,
   ): undefined {
@@ -97,34 +131,35 @@ export class Agents implements Disposable {
     )
   }
 
-  async #connect(protocol: 'http:' | 'https:', args: CreateOptions): Promise<Socket> {
-    const target = {
-      host: withoutBrackets(args.host ?? args.hostname ?? 'localhost'),
-      port: Number(args.port),
-    }
-    const at = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`
-    const url = new URL(`${protocol}//${at}`)
-    const proxy = this.#options.proxies.proxyFor(url)
-    // It begins as those of Node's agents do.
-    const key = `${target.host}:${target.port}:${protocol}${proxy?.label ?? ''}`
-    const kept = await this.tapped.again(key)
+  async #connect(protocol: Protocol, args: CreateOptions): Promise<Socket> {
+    const { host, hostname, port } = args
+    const name = (host ?? hostname ?? 'localhost').replace(/^[^[].*:.*$/, '[$&]')
+    const destination = destinationOf(new URL(`${protocol}//${name}:${port}`), this.#options.proxies)
+    const kept = await this.tapped.again(destination.key)
     if (kept) {
       kept.setTimeout(idleMs)
       args.onReuse?.()
       return kept
     }
-    const socket = proxy
-      ? await this.#throughProxy(proxy, protocol, { ...args, ...target }, at)
-      : await this.#reach(protocol, { ...args, ...target, origin: url.origin })
-    // What broke while it was handed from one to the next.
-    if (socket.destroyed) throw socket.errored ?? hangUp()
-    this.tapped.name(socket, key)
-    return socket
+    return await (this.#coming.take(destination.key) ?? this.#open(destination, args))
+  }
+
+  #open(destination: Destination, args: CreateOptions): Promise<Socket> {
+    const { protocol, proxy, key, host, port, at, origin } = destination
+    const target = { ...args, host, port, sessionKey: at }
+    return this.tapped.open(key, async () => {
+      const socket = proxy
+        ? await this.#throughProxy(proxy, protocol, target, at)
+        : await this.#reach(protocol, { ...target, origin })
+      // What broke while it was handed from one to the next.
+      if (socket.destroyed) throw socket.errored ?? hangUp()
+      return socket
+    })
   }
 
   async #throughProxy(
     proxy: ForwardProxy,
-    protocol: 'http:' | 'https:',
+    protocol: Protocol,
     args: CreateOptions,
     at: string,
   ): Promise<Socket> {
@@ -144,7 +179,8 @@ export class Agents implements Disposable {
     try {
       // Its own servername: the one in the arguments is the upstream's.
       const servername = isIP(host) ? '' : host
-      const settings = { host, port, servername, pulse, keepAlive: true, carriesTunnel }
+      const sessionKey = `${host}:${port}`
+      const settings = { host, port, servername, sessionKey, pulse, keepAlive: true, carriesTunnel }
       return await this.#reach(protocol, settings, (_host, found) => found)
     } catch (error) {
       if (this.#closed.signal.aborted) throw error
@@ -162,7 +198,7 @@ export class Agents implements Disposable {
 
   /** A connection to the host itself, without a proxy between. */
   async #reach(
-    protocol: 'http:' | 'https:',
+    protocol: Protocol,
     args: CreateOptions & { host: string; port: number; origin?: string; carriesTunnel?: boolean },
     select: AddressPolicy['select'] = (host, found) => this.#options.addresses.select(host, found),
   ): Promise<Socket> {
@@ -207,14 +243,14 @@ export class Agents implements Disposable {
   }
 
   /** As the agent of that protocol would without us; it keeps the TLS sessions. `host` is an address, or of a tunnel. */
-  #begin(
-    protocol: 'http:' | 'https:',
-    args: CreateOptions & { socket?: Socket; carriesTunnel?: boolean },
-  ): Socket {
+  #begin(protocol: Protocol, args: CreateOptions & { socket?: Socket; carriesTunnel?: boolean }): Socket {
     const agent = protocol === 'https:' ? this.https : this.http
     const { createConnection } = protocol === 'https:' ? https.Agent.prototype : http.Agent.prototype
     const secureContext = protocol === 'https:' ? this.#options.secureContext() : undefined
-    const settings = { ...args, secureContext, path: null, lookup: undefined, autoSelectFamily: false }
+    // By what Node's agent keeps sessions: of ours, whoever opens a connection to the same name goes on with them.
+    const sessions = { _agentKey: args.sessionKey }
+    const own = { secureContext, path: null, lookup: undefined, autoSelectFamily: false }
+    const settings = { ...args, ...sessions, ...own }
     const connect = (more: object) =>
       createConnection.call(agent, { ...settings, ...more } as never) as Socket
     // TLS takes the bytes of what lies under it as a stream gives them.

@@ -6,6 +6,7 @@ interface Idle {
   /** To whom it leads, and how. */
   readonly key: string
   readonly onClose: () => void
+  readonly onTaken: (() => void) | undefined
 }
 
 /** Connections in all: more than bring blobs at a time. */
@@ -19,11 +20,18 @@ export class IdleConnections implements Disposable {
   readonly #idle = new Map<Socket, Idle>()
   #isClosed = false
 
-  /** Keeps a connection for so many milliseconds at most, or until its other end closes it. */
-  put(socket: Socket, key: string, forMs: number): void {
+  /** How many with that key lie here. */
+  count(key: string): number {
+    let count = 0
+    for (const idle of this.#idle.values()) if (idle.key === key) count += 1
+    return count
+  }
+
+  /** Keeps a connection for so many milliseconds at most, or until its other end closes it. `onTaken`: just before it is given out. */
+  put(socket: Socket, key: string, forMs: number, onTaken?: () => void): void {
     if (this.#isClosed) return void socket.destroy()
     const onClose = (): void => void this.#idle.delete(socket)
-    this.#idle.set(socket, { socket, key, onClose })
+    this.#idle.set(socket, { socket, key, onClose, onTaken })
     socket.once('end', destroy)
     socket.once('timeout', destroy)
     socket.once('close', onClose)
@@ -40,13 +48,14 @@ export class IdleConnections implements Disposable {
     for (;;) {
       const found = [...this.#idle.values()].findLast((idle) => idle.key === key)
       if (!found) return undefined
-      const { socket, onClose } = found
+      const { socket, onClose, onTaken } = found
       this.#idle.delete(socket)
       // What has reached it by now, such as more than its last answer had, is read first.
       await new Promise(setImmediate)
       socket.off('end', destroy)
       socket.off('timeout', destroy)
       socket.off('close', onClose)
+      onTaken?.()
       if (this.#isClosed) socket.destroy()
       if (socket.destroyed || !socket.writable) continue
       socket.ref()

@@ -1,5 +1,8 @@
-/** Milliseconds that a connection is kept without a use, as Go's clients keep it; routers on the way forget it later. */
-export const idleMs = 90_000
+/**
+ * Milliseconds that a connection is kept without a use, unless its other end wants less. Routers on the way forget it later
+ * (RFC 5382: two hours, many after five minutes), and the kernel asks every half minute whether it is still there.
+ */
+export const idleMs = 270_000
 /** Milliseconds before the other end closes it: what is sent in that moment crosses with the end. */
 const marginMs = 1000
 

@@ -17,6 +17,8 @@ interface Measured {
 const maximumOrigins = 64
 /** Milliseconds. What a full line adds is in no minimum of one or two of these, and a line that got slower shows after two. */
 const windowMs = 60_000
+/** Milliseconds below which a connection opened early would cost more than it saves. */
+const farMs = { connecting: 5, answering: 25 } as const
 
 /**
  * How long a round trip to an origin takes: the least of the last minute or two. Something on the way may answer in place of
@@ -35,6 +37,17 @@ export class RoundTrips {
   noteAnswer(origin: string, ms: number): void {
     const measured = this.#origins.get(origin)
     this.#origins.set(origin, { ...measured, answering: noted(measured?.answering, ms) })
+  }
+
+  /**
+   * Whether a connection to it takes long enough to be worth opening before it is needed; undefined where nothing is known of it.
+   * An answer may be slow for other reasons than the line.
+   */
+  isFar(origin: string): boolean | undefined {
+    const { connecting, answering } = this.#origins.get(origin) ?? {}
+    if (!connecting && !answering) return undefined
+    const isFarBy = (times: Times | undefined, ms: number) => times !== undefined && leastOf(times) >= ms
+    return isFarBy(connecting, farMs.connecting) || isFarBy(answering, farMs.answering)
   }
 
   /** Milliseconds; undefined where nothing is known of it. What it takes for an answer beside the line is part of it. */

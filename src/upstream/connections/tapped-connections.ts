@@ -11,6 +11,8 @@ export class TappedConnections implements Disposable {
   readonly #taps = new WeakMap<Socket, SocketTap>()
   /** To whom a connection leads, and how. */
   readonly #keys = new WeakMap<Socket, string>()
+  /** How many connections are open or on their way, by key. */
+  readonly #open = new Map<string, number>()
   /** Those that bring a body past Node's HTTP client. */
   readonly #taken = new Set<Socket>()
   readonly #idle = new IdleConnections()
@@ -25,9 +27,28 @@ export class TappedConnections implements Disposable {
     return socket
   }
 
-  /** Notes what a connection may be used for again. */
-  name(socket: Socket, key: string): void {
-    this.#keys.set(socket, key)
+  /** Makes a connection, and notes what it may be used for again. Rejects as `connect` does. */
+  async open(key: string, connect: () => Promise<Socket>): Promise<Socket> {
+    this.#count(key, 1)
+    try {
+      const socket = await connect()
+      this.#keys.set(socket, key)
+      socket.once('close', () => this.#count(key, -1))
+      return socket
+    } catch (error) {
+      this.#count(key, -1)
+      throw error
+    }
+  }
+
+  /** Connections with that key, whoever uses them, and those on their way. */
+  openCount(key: string): number {
+    return this.#open.get(key) ?? 0
+  }
+
+  /** Those that lie idle here. */
+  idleCount(key: string): number {
+    return this.#idle.count(key)
   }
 
   /** Undefined where its bytes cannot be led elsewhere, such as those of a tunnel. */
@@ -48,7 +69,14 @@ export class TappedConnections implements Disposable {
     else this.#idle.put(socket, key, forMs)
   }
 
-  /** One that has served and was given back, for Node's HTTP client. */
+  /** One that has not served yet is there for whoever needs it, for so many milliseconds. A byte that comes before closes it. */
+  keep(socket: Socket, key: string, forMs: number): void {
+    const onBytes = (): void => void socket.destroy()
+    socket.on('data', onBytes)
+    this.#idle.put(socket, key, forMs, () => socket.off('data', onBytes))
+  }
+
+  /** One that lies idle, for Node's HTTP client. */
   async again(key: string): Promise<Socket | undefined> {
     const socket = await this.#idle.take(key)
     this.tapOf(socket ?? null)?.leadTo(undefined)
@@ -58,6 +86,12 @@ export class TappedConnections implements Disposable {
   /** Closes those that lie idle and have such a key. */
   dropIdle(isDropped: (key: string) => boolean): void {
     this.#idle.drop(isDropped)
+  }
+
+  #count(key: string, change: 1 | -1): void {
+    const count = this.openCount(key) + change
+    if (count > 0) this.#open.set(key, count)
+    else this.#open.delete(key)
   }
 
   [Symbol.dispose](): void {

@@ -6,7 +6,7 @@ import type { TokenBucket } from '../../flow/token-bucket.ts'
 import { RedirectHosts } from '../../names/redirect-hosts.ts'
 import { elsewhere, UpstreamError } from '../error.ts'
 import { AddressPolicy } from './address-policy.ts'
-import { Agents } from './agents.ts'
+import { Agents, type Spares } from './agents.ts'
 import { tlsExpected } from './connection-failure.ts'
 import { Exchange, type TransportResponse } from './exchange.ts'
 import { withoutBrackets } from './host-port.ts'
@@ -139,6 +139,22 @@ export class Transport implements Disposable {
       }
       url = next
     }
+  }
+
+  /** Whether a round trip to it takes so long that a connection is worth opening before it is needed. */
+  isFar({ origin }: URL): boolean {
+    const { url } = this.#options
+    return this.roundTrips.isFar(origin) ?? this.roundTrips.isFar(url.origin) ?? false
+  }
+
+  /**
+   * Opens connections to where a URL leads before they are needed, where it is far and may be gone to; redirects to it are for
+   * whoever calls this to judge.
+   */
+  prepare(url: URL, spares: Spares): void {
+    const isProxied = this.#options.proxies.proxyFor(url) !== undefined
+    if (this.isFar(url) && this.#addresses.allowsHost(url.hostname, isProxied))
+      this.#agents.prepare(url, spares)
   }
 
   /** Begins anew: closes every connection that lies idle. */

@@ -6,6 +6,7 @@ import { UpstreamError, type UpstreamErrorCode } from '../error.ts'
 import { type Asking, apiUrl } from '../question.ts'
 import type { Account, Attempt } from './account.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
+import { KnownChallenge } from './known-challenge.ts'
 import { acceptRealm } from './realm.ts'
 import { furtherScopes, pullScope } from './scope.ts'
 import { basicAuthorization, requestToken, type Token } from './token-request.ts'
@@ -46,8 +47,7 @@ export class TokenSource {
   readonly #fetching = new SingleFlight<string, string | undefined>()
   /** What a repository's token has to have, where that is more than its own scope. */
   readonly #scopes = new LRUCache<string, readonly string[]>({ max: rememberedScopes })
-  /** The challenge that the registry last made; it lets us bring a token before we are asked. */
-  #challenge: Challenge | undefined
+  readonly #known = new KnownChallenge()
 
   constructor(options: TokenSourceOptions) {
     this.#options = options
@@ -55,15 +55,34 @@ export class TokenSource {
 
   /** The Authorization header to bring along; undefined while the registry has not asked for one. */
   async authorization(caller: Caller): Promise<string | undefined> {
-    const challenge = this.#challenge
+    const challenge = this.#known.current
     if (!challenge) return undefined
     try {
       return await this.#answer(challenge, this.#scopesOf(caller), caller)
     } catch (error) {
-      // Its token service may have moved: the next request comes without a token, to be told where to get one.
-      if (this.#challenge === challenge) this.#challenge = undefined
+      // Its token service may have moved, or have been none for this.
+      const wasPresumed = this.#known.forget(challenge)
+      if (wasPresumed && error instanceof UpstreamError) return undefined
       throw error
     }
+  }
+
+  /**
+   * Takes the challenge of a 401 to `/v2/` for what questions about repositories will be told, so that they bring a token at
+   * once; where that does not get one, they go without. Nothing where it knows better, or it is none that it can answer so.
+   */
+  presume(header: string | string[] | undefined): void {
+    const isBearer = (challenge: Challenge) => challenge.scheme === 'bearer' && this.#realmOf(challenge)
+    this.#known.presume(parseChallenges(header).find(isBearer))
+  }
+
+  /** Where a token for `caller` would have to be got; undefined where none is needed, as far as it knows, or it has one. */
+  async tokenService(caller: Caller): Promise<URL | undefined> {
+    const challenge = this.#known.current
+    if (challenge?.scheme !== 'bearer') return undefined
+    const asked = caller.account?.isPaused === false ? caller.account : undefined
+    const kept = await this.#options.tokens.get(this.#keyOf(challenge, this.#scopesOf(caller), asked))
+    return kept === undefined ? this.#realmOf(challenge) : undefined
   }
 
   /**
@@ -85,7 +104,7 @@ export class TokenSource {
       await this.#dropUsed(used, challenge, scopes, caller.account)
       answer = await this.#answer(challenge, scopes, caller, true)
     }
-    this.#challenge = challenge
+    this.#known.made(challenge)
     return answer
   }
 

@@ -103,9 +103,9 @@ const hints: Readonly<Record<string, number>> = {
   'timeout=5, max=100': 4000,
   'timeout=1': 0,
   'timeout=0': 0,
-  'timeout=600': 90_000,
-  'max=5': 90_000,
-  '': 90_000,
+  'timeout=600': 270_000,
+  'max=5': 270_000,
+  '': 270_000,
 }
 
 for (const [hint, milliseconds] of Object.entries(hints)) {

@@ -19,6 +19,19 @@ test('a round trip takes what the fastest answer took, and no less than a handsh
   assert.equal(trips.of(origin), 45)
 })
 
+test('what takes long on the line is far, what takes long to answer only where it takes much longer', () => {
+  const trips = new RoundTrips()
+  assert.equal(trips.isFar(origin), undefined)
+  trips.noteConnect(origin, 1)
+  trips.noteAnswer(origin, 20)
+  assert.equal(trips.isFar(origin), false)
+  trips.noteConnect('https://far.test', 6)
+  assert.equal(trips.isFar('https://far.test'), true)
+  trips.noteConnect('https://hidden.test', 1)
+  trips.noteAnswer('https://hidden.test', 500)
+  assert.equal(trips.isFar('https://hidden.test'), true)
+})
+
 test('a line that got slower shows after two minutes, one that got faster at once', (t) => {
   let now = 0
   t.mock.method(performance, 'now', () => now)
