@@ -16,6 +16,7 @@ import { Landing, type LandingOptions } from './landing.ts'
 import { isWhole } from './partial-ends.ts'
 import type { Ramp } from './ramp.ts'
 import { Contradiction, Size } from './size.ts'
+import { verifiedBefore } from './small-size.ts'
 import type { OpenedSpan } from './source.ts'
 import { type Way, type Ways, wasWrong } from './ways.ts'
 
@@ -237,18 +238,20 @@ export class Attempt {
   }
 
   #site(): FetchSite {
-    const { heedsClaims, wants, bringsAll } = this.#options
+    const { heedsClaims, wants, bringsAll, ways } = this.#options
     const size = this.#size.bytes
     const present = this.partial?.present ?? nothing
     const isDivisible = heedsClaims && this.hasBytes && this.#size.told !== undefined && !this.isWindow
     const wanted = [...this.growing.wants, ...wants()]
     const all = { start: 0, end: Number.POSITIVE_INFINITY, isWaiting: false }
+    // What is only handed through comes in order, and of what is small nobody has a part before all of it is verified.
+    const isAllWanted =
+      this.isWindow || (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
     return {
       size,
       present,
       isDivisible,
-      // What is only handed through comes in order, whoever wants what of it.
-      wants: this.isWindow && wanted.length > 0 ? [all] : wanted,
+      wants: isAllWanted && wanted.length > 0 ? [all] : wanted,
       bringsAll: bringsAll(this.share),
     }
   }
