@@ -100,10 +100,11 @@ function drawn<Connection extends UnderWay>(
 
 /** The first bytes of a want that nobody brings. */
 function inFrontOf<Connection extends UnderWay>(
-  { present, underWay, size, length, smallest, ahead }: FetchState<Connection>,
+  { present, underWay, size, length, smallest, ahead, bringsAll }: FetchState<Connection>,
   want: Want,
 ): Candidate<Connection> | undefined {
-  const until = Math.min(want.end, size)
+  // What comes anyway comes in pieces that are worth a question, not one byte after the other.
+  const until = Math.min(bringsAll ? Math.max(want.end, want.start + smallest) : want.end, size)
   const missing = present.firstGap(until, want.start)
   if (!missing) return undefined
   for (
