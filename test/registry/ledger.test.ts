@@ -158,6 +158,20 @@ test('ranges that are closed early make the blob whole together: finished, not l
   )
 })
 
+test('who asks for several parts at once reads what it needs: finished when it rests, and the bytes are counted', (t) => {
+  const { pulls, manifest, blob, pullAll, tick } = beginLedger(t)
+  manifest('latest', image)()
+  pullAll({ ...image, layers: [first, second] })
+  blob(third, { answer: { status: 206, bytes: 3000, blob: { size: 3000, start: undefined } } })()
+  assert.equal(pulls.length, 0)
+  tick(2 * idleMs)
+  assert.deepEqual(
+    pulls.map(({ outcome, reason }) => [outcome, reason]),
+    [['finished', undefined]],
+  )
+  assert.ok((pulls[0]?.bytes ?? 0) > 3000)
+})
+
 test('a client that leaves in the middle of a blob did not finish', (t) => {
   const { pulls, manifest, blob, tick } = beginLedger(t)
   manifest('latest', image)()

@@ -28,6 +28,8 @@ export type PodmanOptions = {
   readonly internet?: NoInternet
   /** Whose release; the machine's own unless set. */
   readonly suite?: DebianSuite
+  /** How it keeps layers; `vfs` unless set, which works everywhere and knows no partial pulls. */
+  readonly driver?: 'vfs' | 'overlay'
   /** What starts them, such as a network of their own. */
   readonly by?: RunOptions['by']
 }
@@ -39,11 +41,17 @@ export const podmanPrograms = ['podman', 'mount', 'sh', 'unshare'] as const
 export async function podmanStore(options: PodmanOptions): Promise<PodmanStore> {
   await using building = new AsyncDisposableStack()
   const { path: folder } = building.use(await scratchFolder())
-  const { files, internet, suite, by = [] } = options
+  const { files, internet, suite, driver = 'vfs', by = [] } = options
   const root = building.use(await ownRoot({ files, ...(suite && { base: suiteRoot(suite) }) }))
   const environment = { HOME: folder, XDG_RUNTIME_DIR: folder, ...internet?.environment }
   const settings = { environment, by: [...by, ...root.by, await rememberedBlobs(folder)], timeoutMs: 150_000 }
-  const store = ['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver=vfs']
+  const store = [
+    '--root',
+    join(folder, 'root'),
+    '--runroot',
+    join(folder, 'run'),
+    `--storage-driver=${driver}`,
+  ]
   const ofStore = {
     podman: [...store, '--tmpdir', join(folder, 'tmp')],
     buildah: store,
