@@ -3,11 +3,18 @@ import type { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn, WhyOver } from '../flow/slots.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
-import type { ReadonlyRanges } from '../storage/ranges.ts'
+import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
 import type { FetchLimits } from './fetch-limits.ts'
-import { type FetchSite, isMissing, maximumUnknownSize, nextSpan, type PlannedSpan } from './fetch-plan.ts'
+import {
+  type FetchSite,
+  isMissing,
+  maximumUnknownSize,
+  nextSpan,
+  type PlannedSpan,
+  type UnderWay,
+} from './fetch-plan.ts'
 import type { Background } from './fill-options.ts'
 import type { Ramp } from './ramp.ts'
 import type { OpenedSpan } from './source.ts'
@@ -233,7 +240,8 @@ export class Crew implements Turn {
       isFurther: this.#working.size > 0,
       since,
       rate,
-      clients: () => (span.isWanted ? clients : []),
+      // Somebody may have come for what was begun for nobody, and the other way round.
+      clients: () => (site().wants.some((want) => overlaps(want, download)) ? clients : []),
       background,
       restingMs,
       onAnswer: (answer) => onAnswer(way, answer),
@@ -267,4 +275,9 @@ export class Crew implements Turn {
     if (!isAlive) return
     for (const download of this.#working) if (download.silentMs > longest) download.leave()
   }
+}
+
+/** Whether somebody wants some of what a connection is still to bring. */
+function overlaps({ start, end }: ByteInterval, { position, until }: UnderWay): boolean {
+  return start < until && end > position
 }
