@@ -1,6 +1,7 @@
 import type { Background } from '../flow/slots.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import type { TransportResponse } from './connections/exchange.ts'
+import type { UpstreamError } from './error.ts'
 
 /** As whom an upstream is asked, and so for whom its answer is evidence: everybody, or the operator's account. */
 export type Asker = 'anyone' | 'account'
@@ -42,6 +43,8 @@ export interface Question extends Asking {
 export interface Answer extends TransportResponse {
   /** As whom the question was asked after all. */
   readonly as: Asker
+  /** Of a 429 whose meaning is known: the failure that it is. */
+  readonly limit?: UpstreamError
 }
 
 /**
@@ -52,9 +55,15 @@ export interface Link {
   request(question: Question): Promise<Answer>
 }
 
+type Asked = Pick<Question, 'method' | 'path'>
+
+export function isOfManifest({ path }: Pick<Asked, 'path'>): boolean {
+  return path.startsWith('manifests/')
+}
+
 /** Whether Docker Hub counts it as a pull. */
-export function countsAsPull({ method, path }: Question): boolean {
-  return method === 'GET' && path.startsWith('manifests/')
+export function countsAsPull(question: Asked): boolean {
+  return question.method === 'GET' && isOfManifest(question)
 }
 
 /** Where something of the API lies, of a registry at `base`, whose own path is kept. */

@@ -29,36 +29,18 @@ export function isScarce({ limit, remaining }: Partial<RateLimit> = {}): boolean
 
 /**
  * Seconds to wait by `Retry-After` (RFC 9110 10.2.3: seconds or a date), at least 1 and at most an hour,
- * whatever the header says; a minute where it says nothing.
+ * whatever the header says; undefined where it says nothing that can be understood.
  */
-export function parseRetryAfter(header: unknown, now: number = Date.now()): number {
+export function toldRetryAfter(header: unknown, now: number = Date.now()): number | undefined {
   const text = typeof header === 'string' ? header.trim() : ''
   const date = httpDate.test(text) ? Date.parse(text) : Number.NaN
-  const seconds = /^\d{1,15}$/.test(text) ? Number(text) : (date - now) / 1000
-  if (Number.isNaN(seconds)) return retryAfter.default
-  return Math.min(Math.max(Math.ceil(seconds), 1), retryAfter.maximum)
+  const seconds = /^\d{1,30}$/.test(text) ? Number(text) : (date - now) / 1000
+  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(Math.ceil(seconds), 1), retryAfter.maximum)
 }
 
-/**
- * Remembers that an upstream said 429, so that nobody asks again before it makes sense. Docker Hub's pull limit
- * counts GETs of manifests only; its abuse limit counts every request.
- */
-export class RateLimitGate {
-  #pullsBlockedUntil = 0
-  #allBlockedUntil = 0
-
-  /** Notes a 429 and how long it holds. */
-  block(what: 'pulls' | 'all', seconds: number): void {
-    const until = performance.now() + seconds * 1000
-    if (what === 'pulls') this.#pullsBlockedUntil = until
-    else this.#allBlockedUntil = until
-  }
-
-  /** Seconds until the request makes sense; 0 where it does now. `countsAsPull`: a GET of a manifest. */
-  secondsToWait(countsAsPull: boolean): number {
-    const until = Math.max(this.#allBlockedUntil, countsAsPull ? this.#pullsBlockedUntil : 0)
-    return Math.max(0, Math.ceil((until - performance.now()) / 1000))
-  }
+/** The same; a minute where it says nothing. */
+export function parseRetryAfter(header: unknown, now?: number): number {
+  return toldRetryAfter(header, now) ?? retryAfter.default
 }
 
 function parseQuota(header: unknown): { amount: number; windowSeconds: number | undefined } | undefined {

@@ -55,7 +55,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
   #tokensFetched = 0
 
   constructor(options: RegistryConnectionOptions) {
-    const { name: upstream, url, credentials, realms, reserve, tokens, logger } = options
+    const { name: upstream, url, credentials, realms, reserve, patienceMs, tokens, logger } = options
     const { counts } = this
     this.#name = upstream
     this.#origin = url.origin
@@ -67,8 +67,8 @@ export class RegistryConnection implements Link, AsyncDisposable {
       this.#tokensFetched += 1
     }
     const tokensAt = (origin: URL) =>
-      new TokenSource({ upstream, url: origin, realms, tokens, transport, onTokenFetched })
-    const sites = new Sites({ upstream, url, tokens: tokensAt(url), tokensAt })
+      new TokenSource({ upstream, url: origin, realms, tokens, transport, patienceMs, onTokenFetched })
+    const sites = new Sites({ upstream, url, patienceMs, tokens: tokensAt(url), tokensAt })
     this.early = new EarlyConnections(transport, {
       ...options,
       tokenService: (repository) => sites.at(url).tokens.tokenService({ repository, account }),
@@ -77,7 +77,7 @@ export class RegistryConnection implements Link, AsyncDisposable {
     const probe = new RegistryProbe({ upstream, url, transport, sites, account })
     this.#probe = probe
     const withTokens = new WithTokens(transport, { url, sites, account, counts })
-    this.#limits = new WithinLimits(withTokens, { upstream, url, account, reserve, logger })
+    this.#limits = new WithinLimits(withTokens, { upstream, url, account, reserve, patienceMs, logger })
     this.#circuit = new WhileReachable(this.#limits, {
       ...options,
       upstream,

@@ -83,8 +83,11 @@ const waits: readonly [retryAfter: string | number | undefined, least: number, m
   ['Fri, 31 Dec 9999 23:59:59 GMT', 3600, 3600],
   [999_999_999_999, 3600, 3600],
   [0, 1, 1],
-  ['never', 60, 60],
-  [undefined, 60, 60],
+  ['never', 60, 120],
+  [-5, 60, 120],
+  [undefined, 60, 120],
+  ['Sat, 01 Jan 2000 00:00:00 GMT', 1, 1],
+  ['1'.padEnd(16, '0'), 3600, 3600],
 ]
 
 for (const [retryAfter, least, most] of waits) {

@@ -33,7 +33,7 @@ export class StatusToError implements Link {
     answer.discard()
     const failure =
       status === 429
-        ? rateLimited(upstream, parseRetryAfter(headers['retry-after']))
+        ? (answer.limit ?? rateLimited(upstream, parseRetryAfter(headers['retry-after'])))
         : failureOfStatus(upstream, status)
     throw answer.url.origin === url.origin ? failure : elsewhere(failure, answer.url)
   }

@@ -1,7 +1,6 @@
 import type { AnswerCounts } from '../answer-counts.ts'
 import type { Sender } from '../connections/transport.ts'
 import { type Answer, apiUrl, type Link, type Question } from '../question.ts'
-import { parseRetryAfter } from '../rate-limit.ts'
 import type { Account } from '../tokens/account.ts'
 import type { Sites } from '../tokens/sites.ts'
 
@@ -39,7 +38,7 @@ export class WithTokens implements Link {
       onStorage,
     } = question
     const url = apiUrl(base, `${repository}/${path}`)
-    const passes = sites.ask({ repository, account: as === 'account' ? account : undefined, signal })
+    using passes = sites.ask({ repository, account: as === 'account' ? account : undefined, signal })
     for (;;) {
       const authorization = await passes.authorize(url, false)
       const response = await this.#transport.request({
@@ -60,8 +59,7 @@ export class WithTokens implements Link {
         },
       })
       counts.note(question, response.status)
-      if (response.status === 429 && !sites.isOwn(response.url) && sites.isRegistry(response.url))
-        sites.block(response.url, parseRetryAfter(response.headers['retry-after']))
+      passes.noteAnswer(response)
       if (response.status !== 401 || !(await passes.answer(response))) return { ...response, as }
       response.discard()
     }

@@ -1,9 +1,12 @@
 import type { Logger } from 'pino'
+import { type Holdoff, pass } from '../../flow/holdoff.ts'
 import { readBody } from '../connections/read-body.ts'
-import { rateLimited, reservedForPeople, type UpstreamError } from '../error.ts'
-import { type Answer, type Asker, countsAsPull, type Link, type Question } from '../question.ts'
+import { reservedForPeople, UpstreamError } from '../error.ts'
+import { limitError, type ToldLimit } from '../limit-words.ts'
+import { type Answer, type Asker, countsAsPull, isOfManifest, type Link, type Question } from '../question.ts'
 import { Quotas, type ToldQuota } from '../quotas.ts'
-import { parseRetryAfter, type RateLimit, RateLimitGate } from '../rate-limit.ts'
+import { parseRateLimit, type RateLimit, toldRetryAfter } from '../rate-limit.ts'
+import { RateLimitGate, trialPatienceMs } from '../rate-limit-gate.ts'
 import type { Account } from '../tokens/account.ts'
 
 export interface WithinLimitsOptions {
@@ -14,26 +17,34 @@ export interface WithinLimitsOptions {
   readonly account: Pick<Account, 'isPaused'> | undefined
   /** Pulls of a quota that are left to people. */
   readonly reserve?: number | undefined
+  /** Milliseconds without a sign of life after which nobody waits for an answer any more. */
+  readonly patienceMs: number
   readonly logger: Logger
 }
 
 /** What an upstream lets us ask, as far as it told. */
-export type Limits = Pick<WithinLimits, 'quotas' | 'isReserved'>
+export type Limits = Pick<WithinLimits, 'quotas' | 'isReserved' | 'held'>
 
 /** Bytes of a 429 that are looked at. */
 const maximumErrorBytes = 64 * 1024
+const doubtful: ToldLimit = { kind: 'all', isTold: false, quota: undefined, at: 0 }
 
 /**
- * Asks nothing while an upstream has told us to wait (429). Docker Hub counts for each account, and for anyone; a 429 to
- * a HEAD does not tell what it is about.
+ * Asks nothing while an upstream has told us to wait (429), and then one question first, whose answer decides for all.
+ * Docker Hub counts pulls for each account, and for anyone, which its 429 says; any other one is about all requests.
  */
 export class WithinLimits implements Link {
   readonly #next: Link
   readonly #options: WithinLimitsOptions
-  readonly #anyone = new RateLimitGate()
-  readonly #account = new RateLimitGate()
+  readonly #gates: Record<Asker, RateLimitGate> = {
+    anyone: new RateLimitGate(),
+    account: new RateLimitGate(),
+  }
+  /** Of HEADs as anyone beside an account: a 429 to them does not tell what it is about, and pulls go on without. */
   readonly #heads = new RateLimitGate()
   readonly #quotas = new Quotas()
+  /** What began each. */
+  readonly #told = new WeakMap<Holdoff, ToldLimit>()
 
   constructor(next: Link, options: WithinLimitsOptions) {
     this.#next = next
@@ -55,22 +66,45 @@ export class WithinLimits implements Link {
     return this.#reservedOf(this.#counted) !== undefined
   }
 
+  /** Whether nothing is asked of what counts as a pull, or of all, as each of those who ask. */
+  get held(): readonly { readonly as: Asker; readonly pulls: boolean; readonly all: boolean }[] {
+    const askers: readonly Asker[] = this.#options.account ? ['anyone', 'account'] : ['anyone']
+    return askers.map((as) => {
+      const { all, manifests, pulls } = this.#gates[as]
+      return { as, pulls: pulls.isHeld || manifests.isHeld, all: all.isHeld }
+    })
+  }
+
   /**
    * Throws UpstreamError without asking: RATE_LIMITED while one of the gates is closed, RESERVED what is for nobody and
-   * would take one of the last pulls. A 429 comes back as it is.
+   * would take one of the last pulls. A 429 comes back as it is, with what it means.
    */
   async request(question: Question): Promise<Answer> {
-    const { upstream, url } = this.#options
+    const { upstream, url, patienceMs } = this.#options
     const as = question.as === 'account' ? this.#counted : 'anyone'
-    const isPull = countsAsPull(question)
-    const gates = this.#gatesOf(question, as)
-    const seconds = Math.max(...gates.map((gate) => gate.secondsToWait(isPull)))
-    if (seconds > 0) throw rateLimited(upstream, seconds)
-    const reserved = isPull && question.background ? this.#reservedOf(as) : undefined
+    const reserved = countsAsPull(question) && question.background ? this.#reservedOf(as) : undefined
     if (reserved) throw reserved
-    const answer = await this.#next.request({ ...question, as })
-    this.#quotas.note(as, answer.headers)
-    return answer.status === 429 && answer.url.origin === url.origin ? this.#noted(answer, gates) : answer
+    const gates = this.#gatesOf(question, as)
+    const { signal } = question
+    const passage = await pass(
+      gates.flatMap((gate) => gate.for(question)),
+      { patienceMs: trialPatienceMs(patienceMs), signal },
+    )
+    if (!passage.isOpen) throw limitError(upstream, this.#told.get(passage.by) ?? doubtful, passage.by.leftMs)
+    using trial = passage.trial
+    const askedAt = performance.now()
+    const answer = await this.#next.request({ ...question, as }).catch((error: unknown) => {
+      if (error instanceof UpstreamError && error.isElsewhere) this.#worked(trial)
+      throw error
+    })
+    if (isOfManifest(question)) this.#quotas.note(as, answer.headers)
+    // Awaited here: others wait until it is known what the answer means.
+    if (answer.status === 429 && answer.url.origin === url.origin)
+      return await this.#limited(answer, { question, as, askedAt, gate: gates.at(-1) ?? this.#gates[as] })
+    this.#worked(trial)
+    const { remaining = 0 } = (isOfManifest(question) && parseRateLimit(answer.headers)) || {}
+    if (remaining > 0) this.#gates[as].pulls.shorten(askedAt)
+    return answer
   }
 
   /** While there are two quotas, the one that pulls are counted by. */
@@ -87,19 +121,38 @@ export class WithinLimits implements Link {
   }
 
   /** The gates that a question has to pass; a 429 to it closes the last one. */
-  #gatesOf({ method, path }: Question, as: Asker): RateLimitGate[] {
-    if (as === 'account') return [this.#account]
-    const isOfHeads = this.#options.account && method === 'HEAD' && path.startsWith('manifests/')
-    return isOfHeads ? [this.#anyone, this.#heads] : [this.#anyone]
+  #gatesOf(question: Question, as: Asker): RateLimitGate[] {
+    const isOfHeads = as === 'anyone' && this.#options.account && question.method === 'HEAD'
+    return isOfHeads && isOfManifest(question) ? [this.#gates.anyone, this.#heads] : [this.#gates[as]]
   }
 
-  /** The same answer, of which the body is read. */
-  async #noted(answer: Answer, gates: readonly RateLimitGate[]): Promise<Answer> {
+  /** The same answer, of which the body is read, and what it means. */
+  async #limited(
+    answer: Answer,
+    { question, as, askedAt, gate }: { question: Question; as: Asker; askedAt: number; gate: RateLimitGate },
+  ): Promise<Answer> {
     const { upstream, logger } = this.#options
-    const seconds = parseRetryAfter(answer.headers['retry-after'])
     const bytes = await readBody(answer, upstream, maximumErrorBytes).catch(() => Buffer.alloc(0))
-    gates.at(-1)?.block(/pull rate limit/i.test(bytes.toString()) ? 'pulls' : 'all', seconds)
-    logger.warn({ upstream, retryAfterSeconds: seconds }, 'upstream limits our requests')
-    return { ...answer, discard: () => {} }
+    const isOfPulls = /pull rate limit/i.test(bytes.toString())
+    // A HEAD has no words; where no pulls are left, that is what it is about.
+    const isOfNone = question.method === 'HEAD' && this.#quotas.left(as)?.pulls === 0
+    const seconds = toldRetryAfter(answer.headers['retry-after'])
+    const holdoff = isOfPulls ? gate.pulls : isOfNone ? gate.manifests : gate.all
+    const kind = holdoff === gate.all ? 'all' : 'pulls'
+    const quota = this.#quotas.last(as)
+    const told = { kind, isTold: seconds !== undefined, quota, at: Date.now() } as const
+    const isNews = holdoff.hold(seconds === undefined ? undefined : seconds * 1000, askedAt)
+    if (isNews || !this.#told.has(holdoff)) this.#told.set(holdoff, told)
+    const limit = limitError(upstream, told, holdoff.leftMs)
+    const about = { upstream, as, retryAfterSeconds: limit.retryAfterSeconds, reason: limit.message }
+    if (isNews && kind === 'pulls')
+      logger.warn(about, 'upstream gives no more pulls for now: what is cached is served')
+    else if (isNews) logger.warn(about, 'upstream refuses all requests for now: nothing is asked of it')
+    return { ...answer, discard: () => {}, limit }
+  }
+
+  #worked(trial: { worked(): boolean }): void {
+    const { upstream, logger } = this.#options
+    if (trial.worked()) logger.info({ upstream }, 'upstream takes requests again')
   }
 }

@@ -1,13 +1,16 @@
 import { LRUCache } from 'lru-cache'
+import { type Holdoff, pass, type Trial } from '../../flow/holdoff.ts'
 import type { TransportResponse } from '../connections/exchange.ts'
 import { elsewhere, rateLimited, UpstreamError } from '../error.ts'
-import { RateLimitGate } from '../rate-limit.ts'
+import { toldRetryAfter } from '../rate-limit.ts'
+import { limitOfAll, trialPatienceMs } from '../rate-limit-gate.ts'
 import { repositoryOfUrl } from './scope.ts'
 import type { Caller, TokenSource } from './token-source.ts'
 
 interface Asked extends Caller {
   /** The upstream's name, for errors. */
   readonly upstream: string
+  readonly patienceMs: number
 }
 
 interface Stop {
@@ -19,8 +22,8 @@ interface Stop {
 /** A registry that answers for an upstream. */
 interface Site {
   readonly tokens: TokenSource
-  /** Undefined for the upstream itself, which has gates of its own. */
-  readonly gate: RateLimitGate | undefined
+  /** Undefined for the upstream itself, which has limits of its own. */
+  readonly limit: Holdoff | undefined
 }
 
 export interface SitesOptions {
@@ -29,6 +32,8 @@ export interface SitesOptions {
   /** Where the upstream itself lies. */
   readonly url: URL
   readonly tokens: TokenSource
+  /** Milliseconds without a sign of life after which nobody waits for an answer any more. */
+  readonly patienceMs: number
   /** Makes the tokens of another registry, at `origin`. */
   readonly tokensAt: (origin: URL) => TokenSource
 }
@@ -60,33 +65,28 @@ export class Sites {
     return repositoryOfUrl(url) !== undefined
   }
 
-  /** Notes a 429 of another registry. */
-  block(url: URL, seconds: number): void {
-    this.at(url).gate?.block('all', seconds)
-  }
-
   /** The registry at `url`. */
   at(url: URL): Site {
     const { tokens, tokensAt } = this.#options
-    if (this.isOwn(url)) return { tokens, gate: undefined }
+    if (this.isOwn(url)) return { tokens, limit: undefined }
     const known = this.#others.get(url.origin)
     if (known) return known
-    const site = { tokens: tokensAt(new URL(url.origin)), gate: new RateLimitGate() }
+    const site = { tokens: tokensAt(new URL(url.origin)), limit: limitOfAll() }
     this.#others.set(url.origin, site)
     return site
   }
 
   /** Begins a question to the upstream; `repository` is undefined for `/v2/` itself. */
   ask(caller: Caller): SiteQuestion {
-    return new SiteQuestion(this, { ...caller, upstream: this.#options.upstream })
+    return new SiteQuestion(this, { ...caller, ...this.#options })
   }
 }
 
 /**
  * The tokens of one question on its way through registries, and its answers to their challenges. What is neither
- * the upstream itself nor looks like a registry's API gets nothing.
+ * the upstream itself nor looks like a registry's API gets nothing. Dispose of it when it was answered.
  */
-class SiteQuestion {
+class SiteQuestion implements Disposable {
   readonly #sites: Sites
   readonly #asked: Asked
   /** What each registry is brought, and how many answers it had, by origin, repository and account. */
@@ -94,6 +94,10 @@ class SiteQuestion {
   /** Where the question is; undefined at storage. */
   #stop: Stop | undefined
   #answers = 0
+  /** Whether another registry's limit is over, which this question finds out for others. */
+  #trial: Trial | undefined
+  /** When it was sent there, in milliseconds of `performance.now()`. */
+  #askedAt = 0
 
   constructor(sites: Sites, asked: Asked) {
     this.#sites = sites
@@ -108,8 +112,7 @@ class SiteQuestion {
     this.#stop = this.#stopAt(url, isAway)
     if (!this.#stop) return undefined
     const { site, caller, key } = this.#stop
-    const seconds = site.gate?.secondsToWait(false) ?? 0
-    if (seconds > 0) throw elsewhere(rateLimited(this.#asked.upstream, seconds), url)
+    if (site.limit) await this.#pass(site.limit, url)
     const known = this.#passes.get(key)
     if (known) return known.authorization
     const authorization = await this.#at(url, site.tokens.authorization(caller))
@@ -128,6 +131,30 @@ class SiteQuestion {
     if (authorization === undefined) return false
     this.#passes.set(key, { authorization, tries: tries + 1 })
     return true
+  }
+
+  /** What came of it: a 429 of another registry is about that one. */
+  noteAnswer({ url, status, headers }: TransportResponse): void {
+    if (this.#sites.isOwn(url) || !this.#sites.isRegistry(url)) return
+    if (status !== 429) return void this.#trial?.worked()
+    const seconds = toldRetryAfter(headers['retry-after'])
+    const forMs = seconds === undefined ? undefined : seconds * 1000
+    this.#sites.at(url).limit?.hold(forMs, this.#askedAt)
+  }
+
+  [Symbol.dispose](): void {
+    this.#trial?.[Symbol.dispose]()
+  }
+
+  /** Throws UpstreamError RATE_LIMITED while another registry has told us to wait. */
+  async #pass(limit: Holdoff, url: URL): Promise<void> {
+    const { upstream, patienceMs, signal } = this.#asked
+    this.#trial?.[Symbol.dispose]()
+    const passage = await pass([limit], { patienceMs: trialPatienceMs(patienceMs), signal })
+    if (!passage.isOpen)
+      throw elsewhere(rateLimited(upstream, Math.max(1, Math.ceil(limit.leftMs / 1000))), url)
+    this.#trial = passage.trial
+    this.#askedAt = performance.now()
   }
 
   #stopAt(url: URL, isAway: boolean): Stop | undefined {

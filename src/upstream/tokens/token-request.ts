@@ -2,7 +2,7 @@ import { readBody } from '../connections/read-body.ts'
 import type { Sender } from '../connections/transport.ts'
 import { UpstreamError } from '../error.ts'
 import type { Asking } from '../question.ts'
-import { parseRetryAfter } from '../rate-limit.ts'
+import { toldRetryAfter } from '../rate-limit.ts'
 import type { Credentials } from './account.ts'
 
 export interface TokenRequest extends Asking {
@@ -43,7 +43,7 @@ export async function requestToken(transport: Sender, request: TokenRequest): Pr
   if (status === 429) {
     throw new UpstreamError('RATE_LIMITED', upstream, 'its token service limits our requests', {
       status,
-      retryAfterSeconds: parseRetryAfter(response.headers['retry-after']),
+      retryAfterSeconds: toldRetryAfter(response.headers['retry-after']),
     })
   }
   if (status >= 500) {

@@ -9,7 +9,8 @@ import { type Challenge, parseChallenges } from './challenge.ts'
 import { KnownChallenge } from './known-challenge.ts'
 import { acceptRealm } from './realm.ts'
 import { furtherScopes, pullScope } from './scope.ts'
-import { basicAuthorization, requestToken, type Token } from './token-request.ts'
+import { basicAuthorization, type Token } from './token-request.ts'
+import { TokenServices } from './token-service.ts'
 
 export interface TokenSourceOptions {
   /** The upstream's name, for errors and keys. */
@@ -19,6 +20,8 @@ export interface TokenSourceOptions {
   /** Hosts or URLs that are accepted as realm besides the registry's own (`upstreams[].realms`). */
   readonly realms: readonly string[]
   readonly transport: Sender
+  /** Milliseconds without a sign of life after which nobody waits for an answer any more. */
+  readonly patienceMs: number
   /** Holds tokens until they expire; what it loses is fetched again. */
   readonly tokens: Expiring<string>
   readonly onTokenFetched?: () => void
@@ -44,6 +47,7 @@ const rememberedScopes = 1000
  */
 export class TokenSource {
   readonly #options: TokenSourceOptions
+  readonly #services: TokenServices
   readonly #fetching = new SingleFlight<string, string | undefined>()
   /** What a repository's token has to have, where that is more than its own scope. */
   readonly #scopes = new LRUCache<string, readonly string[]>({ max: rememberedScopes })
@@ -51,6 +55,7 @@ export class TokenSource {
 
   constructor(options: TokenSourceOptions) {
     this.#options = options
+    this.#services = new TokenServices(options)
   }
 
   /** The Authorization header to bring along; undefined while the registry has not asked for one. */
@@ -213,7 +218,7 @@ export class TokenSource {
     account: Account | undefined,
     { key, signal }: { readonly key: string; readonly signal: AbortSignal },
   ): Promise<string | undefined> {
-    const { upstream, transport, tokens, onTokenFetched } = this.#options
+    const { upstream, tokens, onTokenFetched } = this.#options
     const { parameters } = challenge
     const realm = this.#realmOf(challenge)
     if (!realm) {
@@ -225,7 +230,7 @@ export class TokenSource {
     }
     const ask = async (credentials = account?.credentials): Promise<Token | number> => {
       const service = parameters.get('service')
-      const answer = await requestToken(transport, {
+      const answer = await this.#services.ask({
         upstream,
         realm,
         service,

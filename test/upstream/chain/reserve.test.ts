@@ -32,6 +32,7 @@ function limitsWith(
     url: new URL('https://registry.test'),
     account,
     reserve,
+    patienceMs: 5000,
     logger: pino({ level: 'silent' }),
   })
   return { limits, asked: () => link.questions.length }

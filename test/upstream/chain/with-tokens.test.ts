@@ -28,8 +28,15 @@ function tokensBefore(answer: (request: TransportRequest) => TransportResponse |
     },
   }
   const tokensAt = (origin: URL) =>
-    new TokenSource({ upstream: 'docker.io', url: origin, realms: [], tokens: tokensInMemory(), transport })
-  const sites = new Sites({ upstream: 'docker.io', url, tokens: tokensAt(url), tokensAt })
+    new TokenSource({
+      upstream: 'docker.io',
+      url: origin,
+      realms: [],
+      tokens: tokensInMemory(),
+      transport,
+      patienceMs: 5000,
+    })
+  const sites = new Sites({ upstream: 'docker.io', url, patienceMs: 5000, tokens: tokensAt(url), tokensAt })
   const credentials = { username: 'operator', password: 'p' }
   const account = new Account({ upstream: 'docker.io', credentials, logger: pino({ level: 'silent' }) })
   const counts = new AnswerCounts()

@@ -29,6 +29,7 @@ function limitsBefore(options: { account?: { isPaused: boolean }; bytes?: Buffer
     upstream: 'docker.io',
     url: new URL('https://registry.test'),
     account,
+    patienceMs: 5000,
     logger: pino({ level: 'silent' }),
   })
   /** Which of the questions get through. */
@@ -65,6 +66,7 @@ test('what another host limits is not counted here', async () => {
     upstream: 'docker.io',
     url: new URL('https://registry.test'),
     account: undefined,
+    patienceMs: 5000,
     logger: pino({ level: 'silent' }),
   })
   for (let count = 0; count < 3; count += 1) assert.equal((await limits.request(get)).status, 429)
