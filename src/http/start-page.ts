@@ -1,11 +1,21 @@
 import { createHash } from 'node:crypto'
 
+/** An upstream, as far as it is told how it does. */
+interface ShownUpstream {
+  readonly name: string
+  readonly isReachable: boolean
+  /** Undefined where there is no account. */
+  readonly isAccountRefused: boolean | undefined
+  /** As anyone and as the account: whether it has told us to wait, with pulls or with all requests. */
+  readonly limits: { readonly held: readonly { readonly pulls: boolean; readonly all: boolean }[] }
+}
+
 /** What the first page tells, in either form. */
 export interface StartPage {
   /** Such as `http://192.168.1.20:5000`, as the reader's client wrote it; a path may stand behind it. */
   readonly url: string
   /** In the order of the configuration. */
-  readonly upstreams: readonly { readonly name: string; readonly isReachable: boolean }[]
+  readonly upstreams: readonly ShownUpstream[]
   /** Who may push, for a sentence. */
   readonly pushers: string
 }
@@ -88,13 +98,23 @@ const documents =
 
 function summaryOf(page: StartPage): string {
   const host = hostOf(page)
-  const served = page.upstreams.map(({ name, isReachable }) =>
-    isReachable ? name : `${name} (which cannot be reached at the moment: what is here is served)`,
-  )
+  const served = page.upstreams.map((upstream) => {
+    const trouble = troubleOf(upstream)
+    return trouble === undefined ? upstream.name : `${upstream.name} (which ${trouble})`
+  })
   const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local. Who may push to it, and delete: ${page.pushers}.`
   return isLoopback(host)
     ? `${what} You came by \`${host}\`, which leads to the machine itself only: on another machine, write this one's name or address instead.`
     : what
+}
+
+function troubleOf({ isReachable, isAccountRefused, limits }: ShownUpstream): string | undefined {
+  const served = 'at the moment: what is here is served'
+  if (!isReachable) return `cannot be reached ${served}`
+  if (limits.held.some(({ all }) => all)) return `refuses all requests ${served}`
+  // With an account it is enough that one of the two gets some.
+  if (limits.held.every(({ pulls }) => pulls)) return `gives us no more pulls ${served}`
+  return isAccountRefused ? 'refuses the user name and password that are configured for it' : undefined
 }
 
 function recipesFor(page: StartPage): Recipe[] {

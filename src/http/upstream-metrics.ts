@@ -1,15 +1,27 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 
+/** What an upstream lets us ask, as anyone and as the account. */
+interface MeasuredLimits {
+  /** Of pulls, as it last told. */
+  readonly quotas: readonly {
+    readonly as: string
+    /** What it counts by, without its name: `/metrics` may be read by many. */
+    readonly source: string
+    readonly limit: number | undefined
+    readonly remaining: number | undefined
+    /** Milliseconds since the epoch. */
+    readonly heardAt: number
+  }[]
+  readonly held: readonly { readonly as: string; readonly pulls: boolean; readonly all: boolean }[]
+}
+
 /** An upstream, as far as it is measured. */
 export interface MeasuredUpstream {
   readonly name: string
   readonly isReachable: boolean
   /** Undefined where there is no account. */
   readonly isAccountRefused: boolean | undefined
-  /** Of pulls, as it last told. */
-  readonly rateLimit:
-    | { readonly limit?: number | undefined; readonly remaining?: number | undefined }
-    | undefined
+  readonly limits: MeasuredLimits
   readonly counters: {
     readonly blobBytes: number
     readonly tokens: number
@@ -45,16 +57,7 @@ export function addUpstreamMetrics(registers: Registry[], upstreams: readonly Me
     '1 while the upstream refuses the configured user name and password',
     ({ isAccountRefused }) => (isAccountRefused === undefined ? undefined : Number(isAccountRefused)),
   )
-  perUpstream(
-    'larder_upstream_ratelimit_limit',
-    'Pulls that the upstream allows in a window',
-    (upstream) => upstream.rateLimit?.limit,
-  )
-  perUpstream(
-    'larder_upstream_ratelimit_remaining',
-    'Pulls that are left of them',
-    (upstream) => upstream.rateLimit?.remaining,
-  )
+  addLimitMetrics(registers, upstreams)
   const counter = <Label extends string>(
     name: string,
     help: string,
@@ -90,5 +93,54 @@ export function addUpstreamMetrics(registers: Registry[], upstreams: readonly Me
         add({ upstream: upstream.name, method, kind, status }, count)
       }
     },
+  )
+}
+
+function addLimitMetrics(registers: Registry[], upstreams: readonly MeasuredUpstream[]): void {
+  const gauge = <Label extends string, Item>(
+    name: string,
+    help: string,
+    labelNames: Label[],
+    items: (limits: MeasuredLimits) => readonly Item[],
+    read: (
+      item: Item,
+    ) => readonly [labels: Omit<Record<Label, string>, 'upstream'>, figure: number | undefined],
+  ) =>
+    new Gauge<string>({
+      name,
+      help,
+      labelNames: ['upstream', ...labelNames],
+      registers,
+      collect() {
+        this.reset()
+        for (const upstream of upstreams)
+          for (const item of items(upstream.limits)) {
+            const [labels, figure] = read(item)
+            if (figure !== undefined) this.set({ ...labels, upstream: upstream.name }, figure)
+          }
+      },
+    })
+  type Quota = MeasuredLimits['quotas'][number]
+  const ofQuota = (name: string, help: string, read: (quota: Quota) => number | undefined) =>
+    gauge(
+      `larder_upstream_ratelimit_${name}`,
+      help,
+      ['as', 'source'],
+      ({ quotas }) => quotas,
+      (quota) => [{ as: quota.as, source: quota.source }, read(quota)],
+    )
+  ofQuota('limit', 'Pulls that the upstream allows in a window', ({ limit }) => limit)
+  ofQuota('remaining', 'Pulls that are left of them', ({ remaining }) => remaining)
+  ofQuota('heard_timestamp_seconds', 'When the upstream last told that', ({ heardAt }) => heardAt / 1000)
+  gauge(
+    'larder_upstream_limited',
+    '1 while the upstream has told us to wait (429): with pulls, or with all requests',
+    ['as', 'what'],
+    ({ held }) =>
+      held.flatMap(({ as, pulls, all }) => [
+        { as, what: 'pulls', isHeld: pulls },
+        { as, what: 'all', isHeld: all },
+      ]),
+    ({ as, what, isHeld }) => [{ as, what }, Number(isHeld)],
   )
 }

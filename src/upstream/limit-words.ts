@@ -2,7 +2,7 @@ import { UpstreamError } from './error.ts'
 import type { RateLimit } from './rate-limit.ts'
 
 /** What a 429 of an upstream was about: its pull limit, or all that it is asked. */
-export type LimitKind = 'pulls' | 'all'
+type LimitKind = 'pulls' | 'all'
 
 /** A 429, as it was understood. */
 export interface ToldLimit {

@@ -17,7 +17,7 @@ export interface ToldQuota extends RateLimit {
 
 interface Entry {
   readonly quota: ToldQuota
-  /** What the upstream calls it: an address of ours, or the account's id. Nobody is told. */
+  /** What the upstream calls it: an address of ours, or the account's id. */
   readonly id: string
   /** Milliseconds of `performance.now()`. */
   readonly at: number
@@ -25,28 +25,34 @@ interface Entry {
 
 /** Sources of each asker that are told apart: a line may have several addresses, or another one each day. */
 const maximumSources = 4
+const maximumIdLength = 100
 /** Docker Hub's, where none is told. */
 const defaultWindowSeconds = 21_600
 
 /**
  * What an upstream told of its quotas of pulls, apart for each account and each address that it counts by. An address
- * and an account's id are nobody's business but the operator's, and are not told.
+ * and an account's id are nobody's business but the operator's, whose log has them: all others are told the kind.
  */
 export class Quotas {
   readonly #entries: Record<Asker, Entry[]> = { anyone: [], account: [] }
 
-  /** Reads what the headers of an answer tell, if they tell something. */
-  note(as: Asker, headers: Readonly<Record<string, unknown>>): void {
+  /** Reads what the headers of an answer tell, if they tell something. Returns what it counts by, where that is new. */
+  note(
+    as: Asker,
+    headers: Readonly<Record<string, unknown>>,
+  ): { readonly source: string; readonly id: string } | undefined {
     const told = parseRateLimit(headers)
-    if (!told) return
+    if (!told) return undefined
     const header = headers['docker-ratelimit-source']
-    const id = typeof header === 'string' ? header.trim() : ''
+    const id = typeof header === 'string' ? header.trim().slice(0, maximumIdLength) : ''
     const at = performance.now()
     const known = this.#entries[as].filter((entry) => at - entry.at < windowMs(entry.quota))
     const others = known.filter((entry) => entry.id !== id).slice(0, maximumSources - 1)
-    const source = known.find((entry) => entry.id === id)?.quota.source ?? freeName(kindOf(id), others)
+    const same = known.find((entry) => entry.id === id)
+    const source = same?.quota.source ?? freeName(kindOf(id), others)
     const quota = { ...told, as, source, heardAt: Date.now() }
     this.#entries[as] = [{ quota, id, at }, ...others]
+    return same ? undefined : { source, id }
   }
 
   /** Each that was heard of within its window, and the last one of each asker. */

@@ -80,12 +80,15 @@ export class WithinLimits implements Link {
    * would take one of the last pulls. A 429 comes back as it is, with what it means.
    */
   async request(question: Question): Promise<Answer> {
-    const { upstream, url, patienceMs } = this.#options
+    const { upstream, url, patienceMs, logger } = this.#options
+    const { signal, background } = question
     const as = question.as === 'account' ? this.#counted : 'anyone'
-    const reserved = countsAsPull(question) && question.background ? this.#reservedOf(as) : undefined
-    if (reserved) throw reserved
+    const reserved = countsAsPull(question) && background ? this.#reservedOf(as) : undefined
+    if (reserved) {
+      logger.debug({ upstream, repository: question.repository, background }, 'a pull is left to people')
+      throw reserved
+    }
     const gates = this.#gatesOf(question, as)
-    const { signal } = question
     const passage = await pass(
       gates.flatMap((gate) => gate.for(question)),
       { patienceMs: trialPatienceMs(patienceMs), signal },
@@ -97,7 +100,7 @@ export class WithinLimits implements Link {
       if (error instanceof UpstreamError && error.isElsewhere) this.#worked(trial)
       throw error
     })
-    if (isOfManifest(question)) this.#quotas.note(as, answer.headers)
+    if (isOfManifest(question)) this.#noteQuota(as, answer)
     // Awaited here: others wait until it is known what the answer means.
     if (answer.status === 429 && answer.url.origin === url.origin)
       return await this.#limited(answer, { question, as, askedAt, gate: gates.at(-1) ?? this.#gates[as] })
@@ -149,6 +152,12 @@ export class WithinLimits implements Link {
       logger.warn(about, 'upstream gives no more pulls for now: what is cached is served')
     else if (isNews) logger.warn(about, 'upstream refuses all requests for now: nothing is asked of it')
     return { ...answer, discard: () => {}, limit }
+  }
+
+  #noteQuota(as: Asker, { headers }: Answer): void {
+    const { upstream, logger } = this.#options
+    const news = this.#quotas.note(as, headers)
+    if (news) logger.debug({ upstream, as, ...news }, 'upstream counts our pulls by this')
   }
 
   #worked(trial: { worked(): boolean }): void {
