@@ -255,7 +255,9 @@ export class Download implements Turn, UnderWay {
     }
     // A shorter part than was asked for, or one that was left, is good as far as it goes.
     if (this.#isLeft || (announced !== undefined && position >= announced)) return undefined
-    if (position >= this.#until || (size === undefined && !isClosed)) return 'end'
+    // Of a blob of no bytes there is no part, however small a part was asked for.
+    const isUntold = size === undefined && (!isClosed || position === 0)
+    if (position >= this.#until || isUntold) return 'end'
     if (position === 0 && asked.start === 0) {
       // A body that ends in good order and is empty was not cut: it is another content than was asked for.
       throw new RegistryError('SIZE_INVALID', `expected ${size} bytes, it sent none`)
