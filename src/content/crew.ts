@@ -65,6 +65,8 @@ export class Crew implements Turn {
   #ending: 'end' | undefined
   #bytes = 0
   #receivingSince: number | undefined
+  /** When the latest byte came, by whichever of them. */
+  #latestAt = Number.NEGATIVE_INFINITY
   readonly #startedAt = performance.now()
 
   constructor(way: Way, ramp: Ramp, options: CrewOptions) {
@@ -246,7 +248,8 @@ export class Crew implements Turn {
       restingMs,
       onAnswer: (answer) => onAnswer(way, answer),
       write: async (position, lent, left) => {
-        this.#receivingSince ??= performance.now()
+        this.#latestAt = performance.now()
+        this.#receivingSince ??= this.#latestAt
         const isFirst = download.bytes === lent.length
         this.#bytes += lent.length
         received(lent.length)
@@ -267,13 +270,16 @@ export class Crew implements Turn {
     } else if (download.bytes < worthwhileBytes) this.#ramp.refused()
   }
 
-  /** What a connection does not bring any more, while others do, is brought by another one. */
+  /** What a connection does not bring any more, though others have brought bytes since, is brought by another one. */
   #replaceStalled(): void {
     const { roundTripMs = 0 } = this.#way.source
     const longest = Math.max(stalled.ms, stalled.roundTrips * roundTripMs)
-    const isAlive = [...this.#working].some(({ bytes, silentMs }) => bytes > 0 && silentMs < longest / 3)
-    if (!isAlive) return
-    for (const download of this.#working) if (download.silentMs > longest) download.leave()
+    const quietMs = performance.now() - this.#latestAt
+    for (const download of this.#working) {
+      // Where all fell silent at a time it is the line, which a further connection would find no better.
+      const isAlone = download.silentMs - quietMs > longest / 3
+      if (download.silentMs > longest && isAlone) download.leave()
+    }
   }
 }
 
