@@ -1,3 +1,4 @@
+import { partialId } from '../../src/content/fill-options.ts'
 import type { Slots } from '../../src/flow/slots.ts'
 import { RegistryError } from '../../src/oci/error.ts'
 import { StorageError } from '../../src/storage/error.ts'
@@ -152,7 +153,10 @@ class Game {
     if (process.pool.inUse > 0) world.problem(`I11 ${process.pool.inUse} bytes of buffers are in use`)
     // Throws where a partial or an upload is open.
     await process.store[Symbol.asyncDispose]().catch((error: unknown) => world.problem(`I6 ${error}`))
-    const left = (await process.store.partials.list()).map(({ id }) => id.slice(0, 20))
+    // What a process that ends leaves beside the blob that a push has stored is found by the next one, in its list of partials.
+    const pushed = world.scenario.pushes.map(({ blob }) => partialId(world.ledger(blob).blob.digest))
+    const partials = (await process.store.partials.list()).map(({ id }) => id)
+    const left = partials.filter((id) => !pushed.some((one) => id.startsWith(one)))
     if (left.length > 0) world.problem(`I6 partials are left beside what is stored: ${left}`)
   }
 
