@@ -43,6 +43,8 @@ export interface Source {
    * or the reason of the signal.
    */
   size?(options: { readonly signal: AbortSignal }): Promise<number | undefined>
+  /** What it brought did not match the digest: it forgets where it got that from, and asks anew. */
+  distrust?(): void
 }
 
 /** Bytes on their way. Its `body` is read once and to its end, or left, or `discard` is called instead. */

@@ -171,6 +171,7 @@ export class Ways {
    */
   blameForBytes(ways: readonly Way[], cause: Error): void {
     for (const way of ways) {
+      way.source.distrust?.()
       way.wrongs += 1
       const times = way.wrongs > 1 ? 'twice ' : ''
       const message = `it sent bytes ${times}that do not match their digest`

@@ -48,6 +48,10 @@ export class BlobSource implements Source {
     return this.#source.upstream.blobTurn(turn, signal)
   }
 
+  distrust(): void {
+    this.#address.forget()
+  }
+
   async size({ signal }: { readonly signal: AbortSignal }): Promise<number | undefined> {
     const { upstream, name } = this.#source
     return upstream.turns.take('question', { signal }, (asking) =>

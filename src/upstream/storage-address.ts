@@ -56,6 +56,11 @@ export class StorageAddress {
     }
   }
 
+  /** What came from there was wrong: the next part is asked for at the registry, which may send us elsewhere. */
+  forget(): void {
+    this.#known = undefined
+  }
+
   get #current(): Known | undefined {
     if (this.#known && performance.now() >= this.#known.until) this.#known = undefined
     return this.#known

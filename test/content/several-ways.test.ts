@@ -216,7 +216,11 @@ test('a push of wrong bytes is refused, and the fill goes on', async (t: TestCon
 
 test('bytes of several ways were wrong: one after the other is taken alone', async () => {
   const ways = new Ways(1, () => false)
-  const add = (name: string) => ways.add(good(name, content), { claim: undefined })
+  const distrusted: string[] = []
+  const add = (name: string) => {
+    const distrust = (): void => void distrusted.push(name)
+    return ways.add(Object.assign(good(name, content), { distrust }), { claim: undefined })
+  }
   const [one, other] = [add('one/x'), add('other/x')]
   const next = () => ways.next(new Changes(), new AbortController().signal)
   const wrong = new Error('wrong')
@@ -225,6 +229,7 @@ test('bytes of several ways were wrong: one after the other is taken alone', asy
   ways.blameForBytes([one], wrong)
   assert.equal(await next(), other)
   assert.equal(one.isGivenUp, false, 'it was wrong alone for the first time')
+  assert.deepEqual(distrusted, ['one/x', 'other/x', 'one/x'])
 })
 
 test('a fill with several ways leaves no clock behind', async (t) => {

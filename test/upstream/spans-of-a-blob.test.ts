@@ -112,5 +112,8 @@ test('a source keeps the address to itself: another one of the same blob asks fo
   assert.equal(blobsAsked(hub), 1)
   await open(source(), spanBytes)
   assert.equal(blobsAsked(hub), 2)
+  first.distrust()
+  await open(first, 0)
+  assert.equal(blobsAsked(hub), 3, 'what brought wrong bytes is asked for where to go')
   assert.ok((first.roundTripMs ?? 0) > 0)
 })
