@@ -100,11 +100,11 @@ function drawn<Connection extends UnderWay>(
 
 /** The first bytes of a want that nobody brings. */
 function inFrontOf<Connection extends UnderWay>(
-  { present, underWay, size, length, smallest, ahead, bringsAll }: FetchState<Connection>,
+  state: FetchState<Connection>,
   want: Want,
 ): Candidate<Connection> | undefined {
-  // What comes anyway comes in pieces that are worth a question, not one byte after the other.
-  const until = Math.min(bringsAll ? Math.max(want.end, want.start + smallest) : want.end, size)
+  const { present, underWay, size, length, smallest, ahead, bringsAll } = state
+  const until = Math.min(want.end, size)
   const missing = present.firstGap(until, want.start)
   if (!missing) return undefined
   for (
@@ -114,17 +114,34 @@ function inFrontOf<Connection extends UnderWay>(
   ) {
     const free = freePart(gap, underWay)
     if (!free || free.start >= missing.start + ahead) continue
-    const end = free.start + length
+    const worth = bringsAll ? worthAsking(state, free) : free
+    const end = worth.start + length
     return {
-      start: free.start,
+      start: worth.start,
       // What would be left of it is not worth a connection.
-      end: free.end - end < smallest / 2 ? free.end : end,
+      end: worth.end - end < smallest / 2 ? worth.end : end,
       isWanted: true,
       isUrgent: want.isWaiting && free.start === want.start,
       distance: free.start - want.start,
     }
   }
   return undefined
+}
+
+/**
+ * What comes anyway does not come byte by byte: as much as is worth a question, with what is missing behind it, and before it
+ * where that is too little.
+ */
+function worthAsking(
+  { present, underWay, size, smallest }: FetchState,
+  { start, end }: ByteInterval,
+): ByteInterval {
+  if (end - start >= smallest) return { start, end }
+  const gap = present.firstGap(Math.min(start + smallest, size), start) ?? { start, end }
+  const until = freePart({ start, end: gap.end }, underWay)?.end ?? end
+  const before = present.gaps(Math.max(0, until - smallest), until).at(-1)?.start ?? start
+  const brought = underWay.flatMap((one) => (one.until <= start ? one.until : []))
+  return { start: Math.min(start, Math.max(before, ...brought)), end: until }
 }
 
 /** The first part of a gap that nobody brings. */

@@ -34,6 +34,7 @@ test('where the rest does not come: what is wanted, each byte once, and not one 
       assert.deepEqual([...present], [...asked])
       assert.equal(bytes, asked.total)
     }),
+    { numRuns: 30 },
   )
 })
 
@@ -52,9 +53,10 @@ test('where the rest comes anyway: a byte here and there makes no thousand quest
               : nextSpan(stateOf([want], true, present))
         }
       }
-      // None is shorter than what is worth it, but for the last one and those that end where something is.
-      assert.ok(questions <= (2 * size) / smallest, `${questions} questions`)
+      // What is shorter than worth it fills a hole between others: there are no more of these than of the others, and one.
+      assert.ok(questions <= (2 * size) / smallest + 2, `${questions} questions`)
       assert.ok(wants.every(({ start }) => present.presentUntil(start) > start))
     }),
+    { numRuns: 30 },
   )
 })
