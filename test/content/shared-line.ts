@@ -88,7 +88,8 @@ export function sharedLine(
     connections: 32,
   })
   const repository = parseRepositoryName('library/app')
-  const blobs = blobsOver(t, store, { slowMs: 3000, ...options })
+  // Each blob takes its turn, however small, and comes over one connection: it is the turns that are looked at.
+  const blobs = blobsOver(t, store, { slowMs: 3000, fetching: { smallBlob: 0 }, connections: 1, ...options })
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 20; i += 1) await new Promise(setImmediate)
   }
