@@ -10,6 +10,7 @@ import type { RefusalTimes } from './refusal-times.ts'
 import type { RepositoryKey } from './repository-key.ts'
 import type { StoredBytesReads, StoredBytesVerbs } from './stored-bytes.ts'
 import type { UploadReads, UploadVerbs } from './upload-records.ts'
+import type { WishReads, WishVerbs } from './wishes.ts'
 
 /** As whom an upstream was asked, and so for whom its answer is evidence. */
 export type Asker = 'anyone' | 'account'
@@ -112,7 +113,7 @@ interface ManifestPut {
 }
 
 /** The questions. None of them changes anything; what is damaged is a miss. */
-export interface CatalogReads extends FactReads, PinReads, StoredBytesReads, UploadReads {
+export interface CatalogReads extends FactReads, PinReads, StoredBytesReads, UploadReads, WishReads {
   /** What the catalog knows of a repository; undefined for one that no upstream ever said yes about and nobody pushed to. */
   repository(repository: RepositoryKey): Promise<RepositoryRecord | undefined>
   /** By origin, then name, in the order of their bytes. */
@@ -178,7 +179,7 @@ export interface CatalogReads extends FactReads, PinReads, StoredBytesReads, Upl
 }
 
 /** The changes: each one is one transaction, whole or not at all, and durable once it resolves. */
-export interface CatalogVerbs extends FactVerbs, PinVerbs, StoredBytesVerbs, UploadVerbs {
+export interface CatalogVerbs extends FactVerbs, PinVerbs, StoredBytesVerbs, UploadVerbs, WishVerbs {
   /**
    * An upstream gave a manifest, and this tag for it: the repository, the bytes (in place of others that are kept under
    * this digest), the evidence, what it names, and the tag with its move.

@@ -26,6 +26,7 @@ import { idleManifestsContract } from './catalog-idle-manifests.contract.ts'
 import { listContract } from './catalog-lists.contract.ts'
 import { localContract } from './catalog-local.contract.ts'
 import { pinsContract } from './catalog-pins.contract.ts'
+import { wishesContract } from './catalog-wishes.contract.ts'
 import { writeContract } from './catalog-writes.contract.ts'
 
 const others = [
@@ -49,6 +50,7 @@ export function catalogContract(name: string, open: OpenCatalog): void {
   suite(`${name}: who has it`, () => holdersContract(open))
   suite(`${name}: pins`, () => pinsContract(open))
   suite(`${name}: facts`, () => factsContract(open))
+  suite(`${name}: what is to be fetched later`, () => wishesContract(open))
   suite(`${name}: writes`, () => writeContract(open))
 }
 

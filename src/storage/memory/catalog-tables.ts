@@ -14,6 +14,7 @@ import { isAbout, type PinPattern, tagMatcherOf } from '../pins.ts'
 import { notYetCounting, type RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, originOf, type RepositoryKey } from '../repository-key.ts'
 import type { UploadRecord } from '../upload-records.ts'
+import type { Wish } from '../wishes.ts'
 
 interface Held extends Omit<Holding, 'refusedSince'> {
   readonly repository: RepositoryKey
@@ -51,6 +52,7 @@ export class CatalogTables {
   readonly removals = new Set<Digest>()
   readonly pins = new Map<string, PinPattern & { readonly pinnedAt: number }>()
   readonly facts = new Map<FactName, number>()
+  readonly wishes = new Map<string, Wish>()
 
   /** Makes the repository known; a yes to anyone ends its being refused. */
   know(repository: RepositoryKey, isYesToAnyone = false): void {

@@ -21,8 +21,10 @@ import type { RefusalTimes } from '../refusal-times.ts'
 import { localOrigin, nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import type { BlobRow, CachedBlob, Usage } from '../stored-bytes.ts'
 import type { UploadRecord } from '../upload-records.ts'
+import type { Wish } from '../wishes.ts'
 import { by, CatalogTables, isEvidence, isKeeping, keyOf } from './catalog-tables.ts'
 import { memoryVerbs } from './verbs.ts'
+import { inOrder } from './wish-verbs.ts'
 
 /**
  * The catalog in memory: for tests, and the plain reading of what the one in SQLite does. Each verb happens at once,
@@ -59,6 +61,8 @@ export class MemoryCatalog implements Catalog {
   readonly setFact = this.#verb('setFact')
   readonly beginUpload = this.#verb('beginUpload')
   readonly endUpload = this.#verb('endUpload')
+  readonly wish = this.#verb('wish')
+  readonly unwish = this.#verb('unwish')
 
   constructor(tables = new CatalogTables()) {
     this.tables = tables
@@ -261,6 +265,10 @@ export class MemoryCatalog implements Catalog {
       .filter(({ touchedAt }) => touchedAt < before)
       .toSorted(by('touchedAt', 'id'))
       .slice(0, limit)
+  }
+
+  async wishes(): Promise<Wish[]> {
+    return inOrder(this.tables)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,9 +6,12 @@ import type { SealedFile } from '../partial.ts'
 import type { RefusalTimes } from '../refusal-times.ts'
 import type { RepositoryKey } from '../repository-key.ts'
 import { type CatalogTables, isEvidence, keyOf } from './catalog-tables.ts'
+import { wishVerbs } from './wish-verbs.ts'
 
 /** The verbs of the catalog over tables in memory: the plain reading of `sqlite/verbs.ts`. Each changes nothing where it throws. */
 export const memoryVerbs: VerbsOver<CatalogTables> = {
+  ...wishVerbs,
+
   pulled(tables, repository, { digest, mediaType, bytes }, given) {
     check(given.at)
     accept(tables, repository, digest, given)

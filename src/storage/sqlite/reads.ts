@@ -19,7 +19,7 @@ import {
   text,
   texts,
   time,
-  uploadIn,
+  uploadIn, wishIn,
 } from './rows.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
@@ -193,6 +193,10 @@ export const sqliteReads: Pick<ReadsOver<Statements>, Question> = {
   staleUploads(statements, before, limit) {
     return statements.all('staleUploads', before, limit).map(uploadIn)
   },
+
+  wishes(statements) {
+    return statements.all('wishes').map(wishIn)
+  },
 }
 
 /** What each question is answered where nothing can be read. */
@@ -223,6 +227,7 @@ export const misses: { readonly [Name in Question]: Awaited<ReturnType<CatalogRe
   fact: undefined,
   upload: undefined,
   staleUploads: [],
+  wishes: [],
 }
 
 /**

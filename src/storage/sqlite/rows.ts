@@ -1,10 +1,12 @@
 import type { Digest } from '../../oci/digest.ts'
+import type { Reference } from '../../oci/reference.ts'
 import type { RepositoryName } from '../../oci/repository-name.ts'
 import type { Holding, RepositoryHolding } from '../catalog.ts'
 import type { PinPattern, PinRecord } from '../pins.ts'
 import { nameOf, originOf, type RepositoryKey, repositoryKey } from '../repository-key.ts'
 import type { BlobRow } from '../stored-bytes.ts'
 import type { UploadRecord } from '../upload-records.ts'
+import type { Wish } from '../wishes.ts'
 import { digestToBytes } from './digest-bytes.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
 import type { SqlRow, SqlValue } from './statements.ts'
@@ -59,6 +61,17 @@ export function pinIn(row: SqlRow): PinRecord {
 export function patternIn(row: SqlRow): PinPattern {
   const [origin = '', repository = '', tag = ''] = [text(row.origin), text(row.repository), text(row.tag)]
   return { origin, repository, tag }
+}
+
+export function wishIn(row: SqlRow): Wish {
+  return {
+    repository: repositoryKey(text(row.origin) ?? '', text(row.repository) as RepositoryName),
+    reference: text(row.reference) as Reference,
+    kind: row.kind === 'blob' ? 'blob' : 'manifest',
+    platform: text(row.platform),
+    askedAt: number(row.asked_at),
+    dueAt: number(row.due_at),
+  }
 }
 
 export function uploadIn(row: SqlRow): UploadRecord {

@@ -39,6 +39,7 @@ const salvaged: readonly Rows[] = [
   { table: 'upload', columns: '*', order: 'id' },
   { table: 'pin', columns: '*', order: 'origin, repository, tag' },
   { table: 'fact', columns: '*', order: 'name' },
+  { table: 'wish', columns: '*', order: 'origin, repository, reference, kind' },
 ]
 
 /**

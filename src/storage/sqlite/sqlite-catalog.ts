@@ -46,6 +46,7 @@ export class SqliteCatalog implements Catalog {
   readonly fact = this.#read('fact')
   readonly upload = this.#read('upload')
   readonly staleUploads = this.#read('staleUploads')
+  readonly wishes = this.#read('wishes')
 
   readonly pulled = this.#verb('pulled')
   readonly checked = this.#verb('checked')
@@ -72,6 +73,8 @@ export class SqliteCatalog implements Catalog {
   readonly setFact = this.#verb('setFact')
   readonly beginUpload = this.#verb('beginUpload')
   readonly endUpload = this.#verb('endUpload')
+  readonly wish = this.#verb('wish')
+  readonly unwish = this.#verb('unwish')
   readonly #renewLease = this.#verb('lease')
 
   private constructor(file: CurrentFile) {

@@ -239,12 +239,20 @@ const sql = {
     ON CONFLICT DO UPDATE SET repository = excluded.repository, touched_at = excluded.touched_at,
       begun_at = excluded.begun_at, owner = excluded.owner`,
   endUpload: 'DELETE FROM upload WHERE id = ?1',
+  wishes: 'SELECT * FROM wish ORDER BY asked_at, origin, repository, reference, kind',
+  addWish: `INSERT INTO wish (origin, repository, reference, kind, platform, asked_at, due_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET
+      platform = coalesce(excluded.platform, platform), asked_at = excluded.asked_at, due_at = excluded.due_at`,
+  trimWishes: `DELETE FROM wish WHERE (origin, repository, reference, kind) IN (
+    SELECT origin, repository, reference, kind FROM wish
+    ORDER BY asked_at DESC, origin DESC, repository DESC, reference DESC, kind DESC LIMIT -1 OFFSET ?1)`,
+  dropWish: 'DELETE FROM wish WHERE origin = ?1 AND repository = ?2 AND reference = ?3 AND kind = ?4',
 } as const
 
 export type StatementName = keyof typeof sql
 
 /** Those that walk through a whole table; all others search by a key or an index. */
-export const walks: readonly StatementName[] = ['pins']
+export const walks: readonly StatementName[] = ['pins', 'wishes', 'trimWishes']
 
 /** The statements by name, for the test that looks at how they are run. */
 export const sqlOf: Readonly<Record<StatementName, string>> = sql

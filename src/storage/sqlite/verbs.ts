@@ -10,6 +10,7 @@ import { withPins } from './pinned.ts'
 import { idOf, know } from './repository-id.ts'
 import { keyed } from './rows.ts'
 import type { Statements } from './statements.ts'
+import { wishVerbs } from './wish-verbs.ts'
 
 /**
  * The verbs of the catalog, each inside a transaction that the writer has begun and undoes where it throws. What they
@@ -48,6 +49,8 @@ export const sqliteVerbs: VerbsOver<Statements> = withPins({
   },
 
   ...storedBytesVerbs,
+
+  ...wishVerbs,
 
   pushed(statements, repository, digest, file, at, upload) {
     if (upload !== undefined) statements.run('endUpload', upload)

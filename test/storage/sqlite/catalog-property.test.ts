@@ -53,6 +53,15 @@ const pattern = fc.record({
   tag: fc.constantFrom('v1', 'v*', '*', 'w'),
 })
 
+const wish = fc.record({
+  repository: fc.constantFrom(...mirrored),
+  reference: fc.constantFrom('v1', 'w') as fc.Arbitrary<Tag>,
+  kind: fc.constantFrom('manifest', 'blob'),
+  platform: fc.constantFrom('linux/amd64', undefined),
+  askedAt: at,
+  dueAt: at,
+} as const)
+
 type Choices<Values extends readonly unknown[]> = { [Index in keyof Values]: fc.Arbitrary<Values[Index]> }
 
 function step<Name extends Verb>(verb: Name, ...choices: Choices<Parameters<CatalogVerbs[Name]>>) {
@@ -85,6 +94,8 @@ function stepsOf(pushed: readonly RepositoryKey[], pulled: readonly RepositoryKe
     step('pin', pattern, at),
     step('unpin', pattern),
     step('setFact', fc.constant('cache-max-size' as const), at),
+    step('wish', wish, fc.integer({ min: 1, max: 3 })),
+    step('unwish', wish),
     step('used', fc.array(digest, { maxLength: 3 }), at),
     step('pushed', local, digest, file, at),
     step('mount', local, digest, fc.oneof(any, fc.constant('free' as const)), times),
@@ -131,6 +142,7 @@ async function assertSameAnswers({ statements, tables, totals }: ReturnType<type
   const everywhere = [...locals, ...mirrored]
   const questions: [keyof typeof misses, unknown[]][] = [
     ['pins', []],
+    ['wishes', []],
     ['fact', ['cache-max-size']],
     ...everywhere.map((after) => ['namers', [digests[0], { after, limit: 2 }]] as never),
     ...[undefined, 'local', 'quay.io'].map((origin) => ['repositories', [{ origin, limit: 3 }]] as never),

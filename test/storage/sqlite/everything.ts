@@ -43,6 +43,7 @@ export async function ask(catalog: SqliteCatalog): Promise<void> {
   await catalog.blobs({ limit: 1000 })
   await catalog.namers(blobOf('layer 1'), { limit: 1000 })
   await catalog.fact('cache-max-size')
+  await catalog.wishes()
   await catalog.unverified(1e6, 1000)
   await catalog.staleUploads(1e6, 1000)
   for (const n of numbers) {

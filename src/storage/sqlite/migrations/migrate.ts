@@ -7,6 +7,7 @@ import { evidence } from './0004-evidence.ts'
 import { pushedManifests } from './0005-pushed-manifests.ts'
 import { collection } from './0006-collection.ts'
 import { keeping } from './0007-keeping.ts'
+import { wishes } from './0008-wishes.ts'
 
 /** Statements, or a function where what is stored has to be read. */
 type Migration = string | ((database: DatabaseSync) => void)
@@ -20,6 +21,7 @@ const migrations: readonly Migration[] = [
   pushedManifests,
   collection,
   keeping,
+  wishes,
 ]
 
 /** The newest schema. */
