@@ -65,6 +65,8 @@ export interface AppOptions {
   readonly patienceMs?: number
   /** See `MirrorOptions`. */
   readonly readAheadMs?: number | undefined
+  /** See `WantedOptions`. */
+  readonly wantedSpreadMs?: number | undefined
   /** Milliseconds between two looks at what is damaged. */
   readonly healEveryMs?: number | undefined
   /** See `DiskProbeOptions`. */
@@ -160,7 +162,11 @@ export async function createApp(options: AppOptions): Promise<App> {
       logger,
     }),
   )
-  const mirror = mirroring({ catalog, blobs, expiring, documents, patienceMs }, options, building)
+  const mirror = mirroring(
+    { catalog, blobs, expiring, documents, patienceMs, upstreams },
+    options,
+    building,
+  )
   const uploads = building.use(
     new Uploads({
       bytes: blobs,
@@ -216,6 +222,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     clientTurns: { transfers: transfers.counts, fills: blobs.clientWaits },
     memoryInUse: () => pool.inUse + pieces.inUse,
     readAhead: mirror.readAhead.counts,
+    wanted: mirror.wanted,
     ...upkeep.metrics,
   })
   addLoginMetrics(metrics, logins)
@@ -235,6 +242,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const server = await buildServer({
     repositories,
     upstreams,
+    wanted: mirror.wanted,
     isDeletable: config.local.delete,
     pushers: pushersOf(config.local.push, config.auth.htpasswd !== undefined),
     authorizer: new Authorizer({

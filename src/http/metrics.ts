@@ -7,13 +7,15 @@ import { addGauge } from './metric-kinds.ts'
 import { addReadAheadMetrics, type ReadAheadSources } from './read-ahead-metrics.ts'
 import { addSpaceMetrics, type SpaceSources } from './space-metrics.ts'
 import { addUpstreamMetrics, type MeasuredUpstream } from './upstream-metrics.ts'
+import { addWantedMetrics, type WantedSources } from './wanted-metrics.ts'
 
 export interface MetricsSources
   extends FillSources,
     DiskSources,
     SpaceSources,
     DamageSources,
-    ReadAheadSources {
+    ReadAheadSources,
+    WantedSources {
   /** Of this program. */
   readonly version: string
   readonly upstreams: readonly MeasuredUpstream[]
@@ -91,6 +93,7 @@ export class Metrics {
     addDamageMetrics(registers, sources)
     addReadAheadMetrics(registers, sources)
     addUpstreamMetrics(registers, sources.upstreams)
+    addWantedMetrics(registers, sources)
   }
 
   /** Counts a request when it has ended. */

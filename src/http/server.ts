@@ -21,6 +21,7 @@ import type { ToldRequests } from './told-requests.ts'
 
 export interface ServerOptions extends RegistryRoutesOptions, TokenRoutesOptions, HealthRoutesOptions {
   readonly upstreams: PagesOptions['upstreams']
+  readonly wanted?: PagesOptions['wanted']
   readonly pushers: PagesOptions['pushers']
   readonly toldRequests: ToldRequests
   readonly admission: Admission

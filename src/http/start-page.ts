@@ -16,6 +16,8 @@ export interface StartPage {
   readonly url: string
   /** In the order of the configuration. */
   readonly upstreams: readonly ShownUpstream[]
+  /** How much of what was asked for is still to be fetched, by the name of its upstream. */
+  readonly wanted: ReadonlyMap<string, number>
   /** Who may push, for a sentence. */
   readonly pushers: string
 }
@@ -102,7 +104,7 @@ function summaryOf(page: StartPage): string {
     const trouble = troubleOf(upstream)
     return trouble === undefined ? upstream.name : `${upstream.name} (which ${trouble})`
   })
-  const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local. Who may push to it, and delete: ${page.pushers}.`
+  const what = `This machine keeps a copy of what is pulled from ${new Intl.ListFormat('en').format(served)}, so that the next pull is local. ${wantedOf(page)}Who may push to it, and delete: ${page.pushers}.`
   return isLoopback(host)
     ? `${what} You came by \`${host}\`, which leads to the machine itself only: on another machine, write this one's name or address instead.`
     : what
@@ -115,6 +117,14 @@ function troubleOf({ isReachable, isAccountRefused, limits }: ShownUpstream): st
   // With an account it is enough that one of the two gets some.
   if (limits.held.every(({ pulls }) => pulls)) return `gives us no more pulls ${served}`
   return isAccountRefused ? 'refuses the user name and password that are configured for it' : undefined
+}
+
+/** Not by name: who may see this page may not know what others asked for. */
+function wantedOf({ wanted }: StartPage): string {
+  const left = [...wanted].filter(([, count]) => count > 0)
+  if (left.length === 0) return ''
+  const parts = left.map(([name, count]) => `${count} ${count === 1 ? 'thing' : 'things'} from ${name}`)
+  return `What was asked for and could not be had is fetched when it can be: ${new Intl.ListFormat('en').format(parts)}. `
 }
 
 function recipesFor(page: StartPage): Recipe[] {

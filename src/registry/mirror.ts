@@ -11,8 +11,11 @@ import { Referrers } from '../mirror/referrers.ts'
 import { TagLists } from '../mirror/tag-lists.ts'
 import type { DocumentReader } from '../oci/document-reader.ts'
 import type { Catalog } from '../storage/catalog.ts'
+import type { RegistryClient } from '../upstream/registry-client.ts'
 import { ReadAhead, type ReadAheadOptions } from './read-ahead.ts'
 import { Rights } from './rights.ts'
+import { Wanted } from './wanted.ts'
+import { WantedFetches } from './wanted-fetches.ts'
 
 /** What all mirrored repositories share. */
 export interface Mirror {
@@ -27,6 +30,8 @@ export interface Mirror {
   readonly referrers: Referrers
   readonly forgetting: Forgetting
   readonly readAhead: ReadAhead
+  /** Undefined where it is not remembered (`cache.wanted`). */
+  readonly wanted: Wanted | undefined
   readonly logger: Logger
 }
 
@@ -51,10 +56,15 @@ export interface MirrorOptions {
   readonly readAheadBytes: number
   /** Milliseconds without anybody who comes, after which what has not begun of it is dropped. */
   readonly readAheadMs?: number | undefined
+  /** Whether what could not be had is fetched later (`cache.wanted`). */
+  readonly isWanted: boolean
+  /** See `WantedOptions`. */
+  readonly wantedSpreadMs?: number | undefined
+  readonly upstreams: readonly RegistryClient[]
   readonly logger: Logger
 }
 
-/** Makes the parts that mirrored repositories share. Whoever made them disposes of `readAhead`. */
+/** Makes the parts that mirrored repositories share. Whoever made them starts `wanted`, and disposes of that and `readAhead`. */
 export function createMirror(options: MirrorOptions): Mirror {
   const { catalog, blobs, servePrivateMs } = options
   const evidence = new Evidence(options)
@@ -70,6 +80,19 @@ export function createMirror(options: MirrorOptions): Mirror {
     servePrivateMs,
   })
   const parts = { evidence, answers, manifests, rights, blobQuestions }
+  const readAhead = new ReadAhead({
+    ...options,
+    ...parts,
+    kept,
+    largestBytes: options.readAheadBytes,
+    patienceMs: options.readAheadMs,
+  })
+  const fetches = new WantedFetches({ ...options, ...parts, readAhead })
+  const wanted = new Wanted({
+    ...options,
+    fetch: (wish, signal) => fetches.fetch(wish, signal),
+    spreadMs: options.wantedSpreadMs,
+  })
   return {
     ...parts,
     catalog,
@@ -77,13 +100,8 @@ export function createMirror(options: MirrorOptions): Mirror {
     tagLists,
     referrers,
     forgetting: new Forgetting({ catalog, kept, evidence, answers, tagLists, referrers }),
-    readAhead: new ReadAhead({
-      ...options,
-      ...parts,
-      kept,
-      largestBytes: options.readAheadBytes,
-      patienceMs: options.readAheadMs,
-    }),
+    readAhead,
+    wanted: options.isWanted ? wanted : undefined,
     logger: options.logger,
   }
 }

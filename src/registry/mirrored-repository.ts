@@ -8,6 +8,7 @@ import { isDigestReference, type Reference } from '../oci/reference.ts'
 import { filterReferrers, pageOfReferrers } from '../oci/referrers.ts'
 import type { RepositoryName } from '../oci/repository-name.ts'
 import { type RepositoryKey, repositoryKey } from '../storage/repository-key.ts'
+import type { Wish } from '../storage/wishes.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import type { RegistryClient } from '../upstream/registry-client.ts'
 import { BlobSource } from './blob-source.ts'
@@ -75,6 +76,8 @@ export class MirroredRepository implements Repository {
       if (client !== undefined) this.#mirror.readAhead.served(this.#source, manifest, { client, isHead })
       return { ...manifest, doubt: this.#doubt(right) }
     } catch (error) {
+      // Whoever is about to push wants nothing of it.
+      if (!isHead || !this.#isPushable) this.#wantLater({ reference, kind: 'manifest' }, error, asking)
       throw isHead ? this.#toPusher(error, reference) : error
     }
   }
@@ -89,9 +92,11 @@ export class MirroredRepository implements Repository {
     const isUnrefused = await this.#isUnrefused()
     await answers.throwRefusal(this.key, digest)
     const size = (await catalog.named(this.key, digest))?.size
-    const source = new BlobSource(this.#source, digest, (error) =>
-      blobQuestions.failed(this.#source, digest, error),
-    )
+    const source = new BlobSource(this.#source, digest, (error) => {
+      // Also where it is left for good later, when nobody waits for it any more.
+      this.#wantLater({ reference: digest, kind: 'blob' }, error, { client })
+      return blobQuestions.failed(this.#source, digest, error)
+    })
     const ranges = asked && neededRanges(asked, size)
     const wanted = { size, ranges, client, since, signal }
     const { reader, status, confirmedBy } = await blobs.open(digest, source, wanted)
@@ -160,6 +165,16 @@ export class MirroredRepository implements Repository {
     )
     if (isKnown) this.#logForgotten({ digest }, asking)
     return isKnown
+  }
+
+  /** What a client could not have because of an outage, or left while its upstream said nothing, is fetched later. */
+  #wantLater(what: Pick<Wish, 'reference' | 'kind'>, error: unknown, { client, signal }: AskOptions): void {
+    const { wanted, readAhead } = this.#mirror
+    if (client === undefined || !wanted) return
+    const platform = readAhead.platformOf(client)
+    const thing = { ...what, repository: this.key }
+    if (signal?.aborted && this.#source.upstream.isSilent) wanted.note(thing, { platform })
+    else wanted.failed(thing, error, platform)
   }
 
   /**

@@ -70,9 +70,19 @@ export class ReadAhead implements AsyncDisposable {
     return this.#fetches.counts
   }
 
+  /** For which machine a client last asked for something; undefined where that is not known. */
+  platformOf(client: string): string | undefined {
+    return this.#platforms.of(client)
+  }
+
+  /** The manifests of an index that somebody in this network can use, and those of one more platform. */
+  forNetwork(manifests: readonly ListedManifest[], platform: string | undefined): ListedManifest[] {
+    return this.#platforms.ofNetwork(manifests, platform)
+  }
+
   /** A client gets this manifest. One that asks by HEAD alone watches a tag, and pulls nothing. */
   served(repository: UpstreamRepository, manifest: MirroredManifest, { client, isHead }: Served): void {
-    if (this.#options.largestBytes === 0 || this.#isStopped) return
+    if (this.#isStopped) return
     const { digest, status, bytes } = manifest
     const own = `${repository.key} ${digest}`
     const isNew = status === 'miss' || status === 'joined'
@@ -82,7 +92,7 @@ export class ReadAhead implements AsyncDisposable {
       return
     }
     this.#fetches.came(digest)
-    const isPull = isNew || this.#unread.has(own)
+    const isPull = this.#options.largestBytes > 0 && (isNew || this.#unread.has(own))
     this.#unread.delete(own)
     const isRecognised = this.#recognised.has(`${client} ${own}`)
     if (!isPull && isRecognised) return

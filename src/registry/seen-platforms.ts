@@ -48,6 +48,17 @@ export class SeenPlatforms {
     const seen = ofPlatforms(manifests, this.#seen)
     return seen.length <= guesses ? seen : []
   }
+
+  /** What a client asked for last. */
+  of(client: string): string | undefined {
+    return this.#byClient.get(client)?.at(-1)
+  }
+
+  /** The manifests of an index for the machines of this network, and for one more. */
+  ofNetwork(manifests: readonly ListedManifest[], platform: string | undefined): ListedManifest[] {
+    const platforms = platform === undefined ? this.#seen : [...new Set([...this.#seen, platform])]
+    return ofPlatforms(manifests, platforms)
+  }
 }
 
 function atEnd(platforms: readonly string[], platform: string, most: number): readonly string[] {

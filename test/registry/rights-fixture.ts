@@ -82,6 +82,8 @@ export class Rights {
       staleAfterMs: 2000,
       servePrivateMs: options.servePrivateMs ?? day,
       patienceMs: 2000,
+      isWanted: false,
+      upstreams: [],
       readAheadBytes: options.readAheadBytes ?? 0,
       logger,
     })

@@ -28,6 +28,8 @@ export type MirrorOptions = {
   readonly patienceMs?: number
   /** Milliseconds without anybody who comes, after which what has not begun to be fetched ahead is dropped. */
   readonly readAheadMs?: number
+  /** Milliseconds after the return of an upstream within which what was wanted is fetched. */
+  readonly wantedSpreadMs?: number
   /** Milliseconds between two looks at what is damaged. */
   readonly healEveryMs?: number
   /** In place of what is configured, which takes no less than a second. */
@@ -98,6 +100,7 @@ async function start(directory: string, options: MirrorOptions): Promise<TestMir
     },
     healEveryMs: options.healEveryMs,
     readAheadMs: options.readAheadMs,
+    wantedSpreadMs: options.wantedSpreadMs,
     ...(options.scrubMs === undefined ? {} : { settleMs: 0 }),
     logger,
     environment: { ...memoryChecks, ...options.environment },

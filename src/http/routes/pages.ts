@@ -4,6 +4,8 @@ import { type StartPage, startPageHtml, startPagePolicy, startPageText } from '.
 
 export interface PagesOptions {
   readonly upstreams: StartPage['upstreams']
+  /** Undefined where it is not remembered. */
+  readonly wanted?: { readonly counts: StartPage['wanted'] } | undefined
   readonly pushers: string
   readonly requestLog: RequestLog
 }
@@ -11,13 +13,14 @@ export interface PagesOptions {
 /** `/`: what this is and how to connect to it, as a page for a browser, as text for the others. */
 export async function pages(
   app: FastifyInstance,
-  { upstreams, pushers, requestLog }: PagesOptions,
+  { upstreams, wanted, pushers, requestLog }: PagesOptions,
 ): Promise<void> {
   app.route({
     method: ['GET', 'HEAD'],
     url: '/',
     handler: async (request, reply) => {
-      const page = { url: requestLog.of(request.raw, reply.raw).publicAddress.url, upstreams, pushers }
+      const { url } = requestLog.of(request.raw, reply.raw).publicAddress
+      const page = { url, upstreams, wanted: wanted?.counts ?? new Map(), pushers }
       // It shows the Host header, which is the sender's to choose: nobody may keep it for somebody else.
       reply.header('cache-control', 'no-store').header('vary', 'accept')
       if (!wantsHtml(request.headers.accept)) {

@@ -19,7 +19,8 @@ import {
   text,
   texts,
   time,
-  uploadIn, wishIn,
+  uploadIn,
+  wishIn,
 } from './rows.ts'
 import { DamagedRecord } from './sqlite-errors.ts'
 import type { Statements } from './statements.ts'
