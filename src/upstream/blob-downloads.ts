@@ -38,8 +38,8 @@ const nobodysTurn: Turn = {
 }
 /** Bytes of a part from which on there are more parts to come. */
 const longBytes = 256 * 1024
-/** Connections that a long blob is likely to need, this one among them. */
-const connectionsOfLong = 5
+/** Further connections that a long blob is likely to need. */
+const furtherOfLong = 4
 /** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
 const patienceMs = 60_000
 
@@ -50,8 +50,8 @@ export class BlobDownloads {
   readonly #blobs: Slots
   readonly #connections: Slots
   #bytes = 0
-  /** Parts that are wanted and not yet answered. */
-  #awaited = 0
+  /** Parts that are wanted, and for which it is not known yet where they are. */
+  readonly #sought = new Set<BlobQuery>()
 
   constructor(asAnyone: Link, options: BlobDownloadsOptions) {
     this.#asAnyone = asAnyone
@@ -76,7 +76,7 @@ export class BlobDownloads {
     const { signal, onPlace, turn = nobodysTurn } = query
     const { upstream, lineUse } = this.#options
     let slot: Disposable | undefined
-    this.#awaited += 1
+    this.#sought.add(query)
     try {
       slot = await this.#connections.take(turn, signal)
       onPlace?.()
@@ -91,7 +91,7 @@ export class BlobDownloads {
       slot?.[Symbol.dispose]()
       throw error
     } finally {
-      this.#awaited -= 1
+      this.#sought.delete(query)
     }
   }
 
@@ -111,10 +111,8 @@ export class BlobDownloads {
     const registry = (learn: (url: URL) => void): Promise<Answer> => {
       const onStorage = (url: URL): void => {
         learn(url)
-        early.storageFound(
-          url,
-          Math.min(isOfLong(query) ? connectionsOfLong : this.#awaited, connectionsOfLong),
-        )
+        const others = this.#sought.delete(query) ? this.#sought.size : 0
+        early.storageFound(url, 1 + (isOfLong(query) ? furtherOfLong : others))
       }
       return this.#asAnyone.request({ ...question, onStorage })
     }

@@ -15,8 +15,8 @@ export interface EarlyConnectionsOptions {
 
 /** Milliseconds for which a connection waits for the pull that it was opened for. */
 const pullMs = 30_000
-/** The config and layers follow on a manifest, and clients ask for three at a time. */
-const sparesOfPull = 3
+/** The config and layers follow on a manifest: clients ask for three at a time, and what is small is fetched ahead of them. */
+const sparesOfPull = 5
 /** To the registry: the one that asks for the manifest as well. */
 const connectionsOfPull = 1 + sparesOfPull
 

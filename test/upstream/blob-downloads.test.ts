@@ -15,15 +15,21 @@ const app = 'library/app' as RepositoryName
 const digest = `sha256:${'a'.repeat(64)}` as Digest
 const { signal } = new AbortController()
 
-function downloadsFrom(link: FakeLink): BlobDownloads {
+function downloadsFrom(
+  link: FakeLink,
+  {
+    connections = 1,
+    onPrepared = () => {},
+  }: { connections?: number; onPrepared?: (count: number) => void } = {},
+): BlobDownloads {
   return new BlobDownloads(link, {
     upstream: 'docker.io',
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
     uplink: new Uplink(),
-    early: { storageFound: () => {} },
+    early: { storageFound: (_url, count) => onPrepared(count) },
     downloads: 1,
-    connections: 1,
+    connections,
   })
 }
 
@@ -168,4 +174,30 @@ test('nothing is asked for before what came is due', async () => {
   due.resolve()
   ;(await opening).discard()
   assert.equal(link.questions.length, 1)
+})
+
+test('storage is got ready for the parts that are still to be sent there', async () => {
+  const prepared: number[] = []
+  const asked: ((url: URL) => void)[] = []
+  const link = new FakeLink(async ({ onStorage }) => {
+    await new Promise<void>((resolve) =>
+      asked.push((url) => {
+        onStorage?.(url)
+        resolve()
+      }),
+    )
+    return answerOf(200)
+  })
+  const downloads = downloadsFrom(link, { connections: 4, onPrepared: (count) => prepared.push(count) })
+  const open = (end?: number) => downloads.open(app, digest, { position: 0, end, signal })
+  const small = [open(), open(), open()]
+  await settle()
+  for (const answer of asked.splice(0)) answer(new URL('https://storage.test'))
+  for (const blob of await Promise.all(small)) blob.discard()
+  assert.deepEqual(prepared, [3, 2, 1])
+  const long = open(1024 * 1024)
+  await settle()
+  asked[0]?.(new URL('https://storage.test'))
+  ;(await long).discard()
+  assert.equal(prepared.at(-1), 5)
 })

@@ -40,13 +40,13 @@ function scene() {
 test('a pull that begins opens connections to the registry and to the token service, and to the last storage', async () => {
   const { early, opened } = scene()
   await early.pullBegins(app)
-  assert.deepEqual(opened, ['https://registry.test/ 4 of 4', 'https://auth.test/token 1 of 2'])
+  assert.deepEqual(opened, ['https://registry.test/ 6 of 6', 'https://auth.test/token 1 of 2'])
   early.storageFound(new URL('https://cdn.test/blob?Signature=secret'), 5)
   opened.length = 0
   await early.pullBegins(app)
   assert.deepEqual(opened, [
-    'https://registry.test/ 4 of 4',
-    'https://cdn.test/ 3 of 6',
+    'https://registry.test/ 6 of 6',
+    'https://cdn.test/ 5 of 6',
     'https://auth.test/token 1 of 2',
   ])
 })
@@ -56,7 +56,7 @@ test('where a token is there, or none is needed, nothing is opened for one', asy
   world.realm = undefined
   await early.introduced()
   await early.pullBegins(app)
-  assert.deepEqual(opened, ['https://registry.test/ 4 of 4'])
+  assert.deepEqual(opened, ['https://registry.test/ 6 of 6'])
 })
 
 for (const [what, change] of [
@@ -94,12 +94,12 @@ test('of the blobs of a pull none waits for a connection of its own to the regis
   const client = clientOf(t, line.url)
   await client.check()
   await client.manifest(app, latest)
-  await until(() => line.opened === 4, { what: 'the spares of a pull' })
+  await until(() => line.opened === 6, { what: 'the spares of a pull' })
   const blobs = [image.config, ...image.layers].map(({ digest }) =>
     client.blob(app, digest, { position: 0, signal }),
   )
   for (const blob of await Promise.all(blobs)) await collect(blob.body())
-  assert.equal(line.opened, 4)
+  assert.equal(line.opened, 6)
 })
 
 test('storage sees no more connections than limits.connections, opened early or not', async (t) => {
