@@ -18,7 +18,7 @@ const headerPattern = /^larder-partial-1 (?:\d+|-)$/
 /** A line of an earlier release. */
 const checkedPattern = /^\d+ \d+ \d+$/
 /** What a killed process may lose of what it had: the journal is behind by at most this much. */
-const flushAfter = { bytes: 1024 * 1024, milliseconds: 100 }
+const flushAfter = { bytes: 256 * 1024, milliseconds: 100 }
 /** Bytes of which all are dropped where one cannot be read. */
 const recordBytes = 1024 * 1024
 /** Where a system has no name for its boot. */

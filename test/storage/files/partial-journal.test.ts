@@ -66,7 +66,7 @@ test('notes that go on where one ended become one record', async (t) => {
   assert.deepEqual(await PartialJournal.read(path, boot), [recordOf(0, 300), recordOf(5000, 5200)])
 })
 
-test('it writes down after 100 ms or 1 MiB, and not for each note', async (t) => {
+test('it writes down after 100 ms or 256 KiB, and not for each note', async (t) => {
   let now = 0
   t.mock.method(performance, 'now', () => now)
   const path = await journalPath(t)
@@ -80,7 +80,7 @@ test('it writes down after 100 ms or 1 MiB, and not for each note', async (t) =>
   now = 100
   await journal.note(40_000, 10_000)
   assert.equal(await recorded(), 3)
-  await journal.note(100_000, 1024 * 1024 - 1)
+  await journal.note(100_000, 256 * 1024 - 1)
   assert.equal(await recorded(), 3)
   await journal.note(9_000_000, 1)
   assert.equal(await recorded(), 5)
