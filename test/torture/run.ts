@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { powerCutDisk, powerCutPrograms } from '../storage/power-cut-disk.ts'
 import { reasonToSkip } from '../support/programs.ts'
+import { tellDownloads, torturedByDownloadKills } from './download-kills.ts'
 import { torturedByKills } from './kills.ts'
 import { torturedByPowerCuts } from './power-cuts.ts'
 import { tellPulls } from './pull-report.ts'
@@ -64,6 +65,14 @@ for (const cache of ['ample', 'tight'] as const) {
   })
 }
 await inFolder((folder) => torture('kills', (options) => torturedByKills({ ...options, folder })))
+await inFolder(async (folder) => {
+  const count = Number(values.kills)
+  if (count === 0) return
+  diagnostic(`${count} kills of downloads, seed ${seed}`)
+  const report = await torturedByDownloadKills({ folder, seed, count })
+  tellDownloads({ diagnostic }, report)
+  tellProblems(report)
+})
 
 const reason = reasonToSkip({ programs: powerCutPrograms, root: true })
 if (reason) diagnostic(`no power cuts: ${reason}`)

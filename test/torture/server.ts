@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ForkedNode, forkNode } from '../support/child-process.ts'
 import { compileCache } from '../support/compile-cache.ts'
+import { busyCache } from './larder.ts'
 
 /** Larders in a process of their own. */
 export interface TortureServer {
@@ -23,9 +24,13 @@ export class TortureServers implements AsyncDisposable {
   #spare: { readonly child: ForkedNode; readonly loaded: Promise<unknown> } | undefined
   #running: ForkedNode | undefined
 
-  /** `upstream`: the URL of what they mirror. */
-  constructor(folders: readonly string[], upstream: string) {
-    this.#parameters = [upstream, ...folders]
+  /** `upstream`: the URL of what they mirror; `config`: more of the configuration, in the form of mirror.yml. */
+  constructor(
+    folders: readonly string[],
+    upstream: string,
+    config: Readonly<Record<string, unknown>> = busyCache,
+  ) {
+    this.#parameters = [upstream, JSON.stringify(config), ...folders]
   }
 
   /**
