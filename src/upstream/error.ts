@@ -140,10 +140,13 @@ export function elsewhere(error: UpstreamError, { host }: URL): UpstreamError {
 
 const withoutLogin = 'it lets nobody read this without a login: it is private, or there is no such thing'
 
-/** The failure that a status other than 2xx is. A 429 has its own rules. */
-export function failureOfStatus(upstream: string, status: number): UpstreamError {
+/** The failure that a status other than 2xx is; what is out of order may want so much time. A 429 has its own rules. */
+export function failureOfStatus(upstream: string, status: number, retryAfterSeconds?: number): UpstreamError {
   const failure = (code: UpstreamErrorCode, message: string) =>
-    new UpstreamError(code, upstream, message, { status })
+    new UpstreamError(code, upstream, message, {
+      status,
+      ...(code === 'SERVER_ERROR' ? { retryAfterSeconds } : {}),
+    })
   if (status === 401) return failure('UNAUTHORIZED', withoutLogin)
   if (status === 403) return failure('FORBIDDEN', 'it refuses to let us read this')
   if (status === 404) return failure('NOT_FOUND', 'it does not have this')

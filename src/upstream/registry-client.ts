@@ -183,7 +183,7 @@ export class RegistryClient implements AsyncDisposable {
     const { path, headers } = manifestQuery(reference)
     const query = { repository, path, headers: { ...headers, 'if-none-match': `"${known}"` }, ...asking }
     try {
-      return await this.#getManifest(reference, query, [])
+      return await this.#getManifest(reference, query, 0)
     } catch (error) {
       if (error instanceof UpstreamError && error.status === notModified) return undefined
       throw error
@@ -285,13 +285,13 @@ export class RegistryClient implements AsyncDisposable {
   async #getManifest(
     reference: Reference,
     question: Omit<Question, 'method'>,
-    delaysMs?: readonly number[],
+    retries?: number,
   ): Promise<FetchedManifest> {
     const located = await this.#pulls.locate(reference, question, this.shortcuts.isUseful('manifest-head'))
     const { answer, bytes } = await this.#small.get(
       () => this.#pulls.get(question, located),
       question,
-      delaysMs,
+      retries,
     )
     if (located) this.#pulls.noteChildren(question.repository, bytes, located)
     const contentType = answer.headers['content-type']

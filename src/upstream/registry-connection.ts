@@ -72,7 +72,8 @@ export class RegistryConnection implements Link, AsyncDisposable {
     this.early = new EarlyConnections(transport, {
       ...options,
       tokenService: (repository) => sites.at(url).tokens.tokenService({ repository, account }),
-      isReachable: () => this.isReachable,
+      // What refuses all requests is not called upon either.
+      isReachable: () => this.isReachable && !this.limits.held.some(({ all }) => all),
     })
     const probe = new RegistryProbe({ upstream, url, transport, sites, account })
     this.#probe = probe

@@ -1,4 +1,5 @@
 import { delay } from '../flow/abortable.ts'
+import { backoffMs } from '../flow/backoff.ts'
 import { RegistryError } from '../oci/error.ts'
 import { maximumManifestBytes } from '../oci/manifest.ts'
 import type { LineUse } from './connections/line-use.ts'
@@ -25,8 +26,9 @@ export interface SmallAnswer<OneAnswer extends Answer = Answer> {
   readonly bytes: Buffer
 }
 
-/** Milliseconds before each further try of a small request that failed on the other side. */
-const retryDelays = [200, 1000]
+/** Milliseconds before each further try of a small request that failed on the other side, and how many there are. */
+const retryBounds = { firstMs: 400, capMs: 2000 }
+const defaultRetries = 2
 
 /** Answers that are read whole: manifests and lists. */
 export class SmallAnswers {
@@ -38,12 +40,12 @@ export class SmallAnswers {
 
   /**
    * The answer that `ask` gets, with its body, of 4 MiB at most; asked again where the other side or the line failed,
-   * after so many milliseconds each time. Throws as `ask` does.
+   * so many times, after a moment that is drawn; not where the other side wants more time than that. Throws as `ask` does.
    */
   async get<OneAnswer extends Answer>(
     ask: () => Promise<OneAnswer>,
     { signal, onLarge }: Asking = {},
-    delaysMs: readonly number[] = retryDelays,
+    retries: number = defaultRetries,
   ): Promise<SmallAnswer<OneAnswer>> {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -52,10 +54,11 @@ export class SmallAnswers {
         const reading = () => readBody(answer, upstream, maximumManifestBytes, { onLarge, readMs })
         return { answer, bytes: await watchOver(reading, this.#options) }
       } catch (error) {
-        const waitMs = delaysMs[attempt]
         const isPassing = error instanceof UpstreamError && error.isWorthRepeating
-        if (!isPassing || waitMs === undefined || !this.#options.isReachable()) throw error
-        await delay(waitMs, signal)
+        if (!isPassing || attempt === retries || !this.#options.isReachable()) throw error
+        const askedMs = (error.retryAfterSeconds ?? 0) * 1000
+        if (askedMs > retryBounds.capMs) throw error
+        await delay(Math.max(askedMs, backoffMs(attempt + 1, retryBounds)), signal)
       }
     }
   }

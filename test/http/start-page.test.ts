@@ -9,6 +9,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { pull } from '../support/client.ts'
+import { startDockerHub } from '../support/docker-hub.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'
 import { exchange } from '../support/raw-http.ts'
 import { until } from '../support/settle.ts'
@@ -158,6 +159,18 @@ test('an upstream that cannot be reached is told', async () => {
   await until(async () => {
     await pull(`${own.url}/v2/library/app/manifests/1`)
     return /docker\.io \(which cannot be reached at the moment/.test((await pull(`${own.url}/`)).text)
+  })
+})
+
+test('an account that is refused is told, and nothing of it', async (t) => {
+  const hub = await startDockerHub({ accounts: { ann: 'right' } })
+  t.after(() => hub.close())
+  const upstreams = [{ name: 'docker.io', url: hub.url, username: 'ann', password: 'wrong-secret' }]
+  await using own = await startMirror({ config: { upstreams } })
+  await until(async () => {
+    const { text } = await pull(`${own.url}/`)
+    assert.doesNotMatch(text, /wrong-secret|\bann\b/)
+    return /docker\.io \(which refuses the user name and password that are configured for it\)/.test(text)
   })
 })
 

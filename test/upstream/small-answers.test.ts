@@ -19,18 +19,19 @@ async function timesOf(
   {
     status = 500,
     isReachable = true,
-    delays,
-  }: { status?: number; isReachable?: boolean; delays?: number[] } = {},
+    retries,
+    retryAfterSeconds,
+  }: { status?: number; isReachable?: boolean; retries?: number; retryAfterSeconds?: number } = {},
 ): Promise<number> {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let times = 0
   const ask = async () => {
     times += 1
-    throw new UpstreamError(code, 'docker.io', 'no', { status })
+    throw new UpstreamError(code, 'docker.io', 'no', { status, retryAfterSeconds })
   }
   let isOver = false
   const asking = answersOf(isReachable)
-    .get(ask, {}, delays)
+    .get(ask, {}, retries)
     .catch((error: UpstreamError) => assert.equal(error.code, code))
     .finally(() => {
       isOver = true
@@ -51,7 +52,13 @@ test('what fails on the other side is asked three times, everything else once', 
     assert.equal(await timesOf(t, code), 1, code)
   }
   assert.equal(await timesOf(t, 'SERVER_ERROR', { isReachable: false }), 1)
-  assert.equal(await timesOf(t, 'SERVER_ERROR', { delays: [] }), 1)
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { retries: 0 }), 1)
+})
+
+test('the time that the other side wants is waited, if it is short, and is else told to whoever asks', async (t) => {
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { retryAfterSeconds: 2 }), 3)
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { retryAfterSeconds: 3 }), 1)
+  assert.equal(await timesOf(t, 'SERVER_ERROR', { retryAfterSeconds: 3600 }), 1)
 })
 
 test('a body that breaks off is asked for again, and comes whole', async () => {
@@ -62,7 +69,7 @@ test('a body that breaks off is asked for again, and comes whole', async () => {
     },
   })
   const script = [cut, answerOf(200, { bytes: Buffer.from('whole') })]
-  const { bytes } = await answersOf().get(async () => script.shift() ?? cut, {}, [0])
+  const { bytes } = await answersOf().get(async () => script.shift() ?? cut, {}, 1)
   assert.equal(bytes.toString(), 'whole')
 })
 

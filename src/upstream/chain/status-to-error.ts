@@ -1,6 +1,6 @@
 import { elsewhere, failureOfStatus, rateLimited } from '../error.ts'
 import type { Answer, Link, Question } from '../question.ts'
-import { parseRetryAfter } from '../rate-limit.ts'
+import { parseRetryAfter, toldRetryAfter } from '../rate-limit.ts'
 
 export interface StatusToErrorOptions {
   /** The upstream's name, for errors. */
@@ -34,7 +34,7 @@ export class StatusToError implements Link {
     const failure =
       status === 429
         ? (answer.limit ?? rateLimited(upstream, parseRetryAfter(headers['retry-after'])))
-        : failureOfStatus(upstream, status)
+        : failureOfStatus(upstream, status, toldRetryAfter(headers['retry-after']))
     throw answer.url.origin === url.origin ? failure : elsewhere(failure, answer.url)
   }
 }

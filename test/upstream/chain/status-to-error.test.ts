@@ -45,6 +45,13 @@ for (const [status, code] of failures) {
   })
 }
 
+test('what is out of order may say for how long, and nothing else does', async () => {
+  const headers = { 'retry-after': '120' }
+  const own = (status: number) => linkTo(answerOf(status, { headers })).request(question)
+  await assert.rejects(own(503), { code: 'SERVER_ERROR', retryAfterSeconds: 120 })
+  await assert.rejects(own(404), { code: 'NOT_FOUND', retryAfterSeconds: undefined })
+})
+
 test('what is 2xx comes back as it is, and is told as served', async () => {
   const served: number[] = []
   for (const status of [200, 206]) {
