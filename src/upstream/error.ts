@@ -5,7 +5,7 @@ interface Meaning {
    */
   readonly is: 'missing' | 'withheld' | 'outage' | 'fault'
   /**
-   * What may have better luck a moment later, each with what follows it: a small question, at once; the bytes of a blob,
+   * What may have better luck a moment later, each with what follows it: a small question, in a moment; the bytes of a blob,
    * after a pause; the rest of a blob of which some bytes came; nothing.
    */
   readonly retry: 'question' | 'blob' | 'rest' | 'nothing'

@@ -167,11 +167,10 @@ test('an account that is refused is told, and nothing of it', async (t) => {
   t.after(() => hub.close())
   const upstreams = [{ name: 'docker.io', url: hub.url, username: 'ann', password: 'wrong-secret' }]
   await using own = await startMirror({ config: { upstreams } })
-  await until(async () => {
-    const { text } = await pull(`${own.url}/`)
-    assert.doesNotMatch(text, /wrong-secret|\bann\b/)
-    return /docker\.io \(which refuses the user name and password that are configured for it\)/.test(text)
-  })
+  await own.app.upstreams[0]?.check()
+  const { text } = await pull(`${own.url}/`)
+  assert.match(text, /docker\.io \(which refuses the user name and password that are configured for it\)/)
+  assert.doesNotMatch(text, /wrong-secret|\bann\b/)
 })
 
 test('the icon that browsers ask for is answered without a word in the log', async () => {
