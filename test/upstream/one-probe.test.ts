@@ -72,7 +72,7 @@ for (const [what, body] of [
       gate.release()
       for (const { status } of await asking) assert.equal(status, 'rejected')
       await askAll()
-      assert.equal(hub.count(), 1)
+      assert.equal(hub.count({ path: /manifests/ }), 1)
     }
   })
 }
