@@ -167,7 +167,8 @@ export const table = {
     description: 'Connections to the storage of one upstream at a time, for all blobs together.',
   }),
   'limits.rate': rate('off', {
-    description: 'The limit for everything from upstream together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
+    description:
+      'The limit for everything from upstream together, such as `10MB/s` or `8Mbit/s`; `off` for none.',
     examples: ['10MB/s', '8Mbit/s'],
   }),
   'limits.stall': duration('30s', [second, hour], {
