@@ -55,9 +55,11 @@ export class Ramp {
   #heldUntil = Number.NEGATIVE_INFINITY
   #holdMs = holdMs.first
   #roundTripMs = 0
-  /** What is measured at the moment: since when, how many bytes. */
+  /** What is measured at the moment: since when, bytes, and milliseconds of all connections that received meanwhile. */
   #since = 0
   #bytes = 0
+  #laneMs = 0
+  #countedAt = 0
   #connectionRate: number | undefined
   #idleSince = Number.NEGATIVE_INFINITY
 
@@ -101,14 +103,16 @@ export class Ramp {
       received: (bytes) => {
         if (!this.#lanes.has(lane)) return
         if (!lane.isReceiving) {
+          this.#count()
           lane.isReceiving = true
-          this.#measureAnew()
+          // What more bring cannot be told from what was before them.
+          if (this.#trial || this.#receiving === 1) this.#measureAnew()
         }
         this.#received(bytes)
       },
       [Symbol.dispose]: () => {
+        this.#count()
         if (!this.#lanes.delete(lane)) return
-        this.#measureAnew()
         if (this.#lanes.size === 0) this.#idleSince = performance.now()
       },
     }
@@ -133,16 +137,26 @@ export class Ramp {
 
   #measureAnew(): void {
     this.#since = performance.now()
+    this.#countedAt = this.#since
     this.#bytes = 0
+    this.#laneMs = 0
+  }
+
+  /** Blobs begin and end meanwhile. */
+  #count(): void {
+    const now = performance.now()
+    this.#laneMs += (now - this.#countedAt) * this.#receiving
+    this.#countedAt = now
   }
 
   #received(bytes: number): void {
     this.#bytes += bytes
     const ms = performance.now() - this.#since
     if (ms < this.#measuredMs) return
+    this.#count()
     const lanes = this.#receiving
-    const rate = (this.#bytes * 1000) / ms
-    this.#connectionRate = rate / lanes
+    this.#connectionRate = (this.#bytes * 1000) / Math.max(1, this.#laneMs)
+    const rate = this.#connectionRate * lanes
     if (ms < this.#measuredMs * interrupted) this.#judge({ lanes, rate })
     this.#measureAnew()
   }
