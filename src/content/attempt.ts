@@ -35,6 +35,8 @@ export interface AttemptOptions extends LandingOptions {
   readonly wants: () => readonly Want[]
   /** Whether what nobody wants is brought as well; `share`: the part of it that is here. */
   readonly bringsAll: (share: number) => boolean
+  /** Nothing more is to be brought for now. */
+  readonly onIdle: () => void
   readonly limits: FetchLimits
   /** How many connections help, by the name of an upstream. */
   readonly rampOf: (upstream: string) => Ramp

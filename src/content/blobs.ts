@@ -179,20 +179,12 @@ export class Blobs implements AsyncDisposable {
   async fetchAhead(
     digest: Digest,
     source: Source,
-    { size: claim, background, signal }: FetchAheadOptions,
+    ahead: FetchAheadOptions,
   ): Promise<'stored' | 'joined' | 'dropped' | 'failed'> {
     if (this.#running.of(digest)) return 'joined'
-    if (await this.stored.stat(digest, { signal })) return 'stored'
-    if (signal?.aborted) return 'dropped'
+    if (await this.stored.stat(digest, { signal: ahead.signal })) return 'stored'
     this.#throwIfStopped()
-    if (this.#running.of(digest)) return 'joined'
-    const fill = this.#running.start(digest, source, { claim, background })
-    const drop = (): void => fill.drop(new Error('nobody has come for it'))
-    signal?.addEventListener('abort', drop, { once: true })
-    await fill.ended
-    signal?.removeEventListener('abort', drop)
-    if (fill.isStored) return 'stored'
-    return signal?.aborted ? 'dropped' : 'failed'
+    return this.#running.fetchAhead(digest, source, ahead)
   }
 
   /**

@@ -16,6 +16,8 @@ export interface FetchOptions extends Omit<CrewOptions, 'onAnswer'> {
   readonly slowMs: number
   /** Waits before there is a place on the line again: who has one brings bytes, or lets others do. */
   readonly pause: () => Promise<void>
+  /** Nothing more is to be brought for now. */
+  readonly onIdle: () => void
   /** Whether a source has told the size. */
   readonly isTold: () => boolean
 }
@@ -34,9 +36,10 @@ export class Fetch {
    * with, RegistryError where bytes are wrong, Contradiction, StorageError, or the signal's reason.
    */
   async run(): Promise<'whole' | 'nothing behind'> {
-    const { ways, changes, pause, rampOf, signal } = this.#options
+    const { ways, changes, pause, onIdle, rampOf, signal } = this.#options
     while (this.#isIncomplete) {
       await abortable(pause(), signal)
+      if (!isMissing(this.#options.site())) onIdle()
       await changes.until(() => isMissing(this.#options.site()) || !this.#isIncomplete || undefined, signal)
       if (!this.#isIncomplete) break
       const way = await ways.next(changes, signal)

@@ -28,6 +28,8 @@ export interface FillOptions {
   readonly disk: DiskState
   /** For what it is before the first one waits for it; undefined: somebody does at once. */
   readonly background?: Background | undefined
+  /** What is brought before the first one waits for it; undefined: all. */
+  readonly firstPart?: ByteInterval | undefined
   /** Nobody waits for it any more. */
   readonly onAbandoned: () => void
   /** It takes no more followers; called before those who wait hear of its end. `stopped`: it was told to. */

@@ -47,6 +47,7 @@ export class Fill {
   #waiting = 0
   /** Whether somebody has ever waited for it. */
   #isWanted = false
+  #isDropped = false
   #impatience: NodeJS.Timeout | undefined
 
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
@@ -92,6 +93,11 @@ export class Fill {
   /** Whether all of it is stored, or was. Once it is over. */
   get isStored(): boolean {
     return this.#outcome === 'stored'
+  }
+
+  /** Whether nobody came for it in time. */
+  get isDropped(): boolean {
+    return this.#isDropped
   }
 
   /** Whose upstreams have given bytes so far. */
@@ -148,7 +154,9 @@ export class Fill {
 
   /** Ends it unless somebody has come for it; what was fetched stays for the next attempt. */
   drop(reason: Error): void {
-    if (!this.#isWanted && !this.#isEnding) this.#abort(reason)
+    if (this.#isWanted || this.#isEnding) return
+    this.#isDropped = true
+    this.#abort(reason)
   }
 
   /** Ends it; what was fetched stays for the next attempt. */
@@ -239,7 +247,7 @@ export class Fill {
   }
 
   #beginAttempt(): Attempt {
-    const { digest, background, finishFrom } = this.#options
+    const { digest, background, finishFrom, firstPart } = this.#options
     const id = partialId(digest)
     const attempt = new Attempt({
       ...this.#options,
@@ -248,8 +256,9 @@ export class Fill {
       heedsClaims: this.#wrongs === 0,
       isStorable: () => !this.#isUnstorable,
       confirmed: this.#confirmed,
-      wants: () => this.#wishes.wants,
-      bringsAll: (share) => this.#clients.isEmpty || share >= finishFrom,
+      wants: () => (this.#isWanted || !firstPart ? this.#wishes.wants : [{ ...firstPart, isWaiting: false }]),
+      bringsAll: (share) => (this.#isWanted || !firstPart) && (this.#clients.isEmpty || share >= finishFrom),
+      onIdle: () => this.drop(new Error('its first part is here, and nobody has come yet')),
       onUnkept: () => this.#stopIfUnwanted(),
       clients: this.#clients,
       background: () => (this.#isWanted ? 'finishing' : (background ?? 'finishing')),

@@ -48,6 +48,7 @@ export class Landing {
   #window: Window | undefined
   /** Goes on in memory: several connections may hear at once that the disk takes no more. */
   #goingOn: Promise<void> | undefined
+  #freeing: Promise<boolean> | undefined
   /** Where the window is full while nobody reads it. */
   #heldUntil = 0
 
@@ -172,14 +173,21 @@ export class Landing {
 
   /** Does `work`, once more where it said that the disk is full and something could be evicted. */
   async #onDisk<Value>(bytes: number, work: () => Promise<Value>): Promise<Value> {
-    const { room } = this.#options
     try {
       return await whenNotBusy(work, this.#signal)
     } catch (error) {
       const isFull = error instanceof StorageError && error.code === 'FULL'
-      if (!isFull || !(await room.afterFull(bytes, this.#signal))) throw error
+      if (!isFull || !(await this.#freed(bytes))) throw error
       return await whenNotBusy(work, this.#signal)
     }
+  }
+
+  /** Once for all connections that hear at the same time that it is full. */
+  #freed(bytes: number): Promise<boolean> {
+    this.#freeing ??= this.#options.room.afterFull(bytes, this.#signal).finally(() => {
+      this.#freeing = undefined
+    })
+    return this.#freeing
   }
 
   #attach(partial: Partial): Partial {

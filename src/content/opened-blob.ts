@@ -29,6 +29,8 @@ export interface FetchAheadOptions {
   readonly size?: number | undefined
   /** For what it is until somebody comes for it. */
   readonly background: Background
+  /** What of it is fetched before somebody comes; undefined: all. */
+  readonly firstPart?: ByteRange | undefined
   /** Aborts when it is not worth it any more, if nobody has come by then. */
   readonly signal?: AbortSignal | undefined
 }

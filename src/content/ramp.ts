@@ -23,11 +23,13 @@ const fullGain = 0.7
 const steps = { usual: 2, large: 4 }
 /** The part of a rate below which it has fallen. */
 const fallen = 0.9
+/** Milliseconds of a round trip from which on a window is more likely to be short than the line: many are tried at once. */
+const longWayMs = 50
 /** Bytes a second of one connection from which on no line is slow. */
 const fast = 16 * 1024 * 1024
 /** Milliseconds for which rates are measured: so many round trips, within bounds. */
-const measuredRoundTrips = 2
-const measuredMs = { least: 300, most: 2000 }
+const measuredRoundTrips = { first: 1.25, later: 2 }
+const measuredMs = { first: 200, least: 300, most: 2000 }
 /** A measurement that took so many times as long as it should says more of this machine than of the line. */
 const interrupted = 1.5
 /** Measurements in a row without a gain, before fewer have to do. */
@@ -61,6 +63,8 @@ export class Ramp {
   #laneMs = 0
   #countedAt = 0
   #connectionRate: number | undefined
+  /** Whether nothing was measured yet. */
+  #isNew = true
   #idleSince = Number.NEGATIVE_INFINITY
 
   constructor({ maximum }: RampOptions) {
@@ -131,8 +135,9 @@ export class Ramp {
   }
 
   get #measuredMs(): number {
-    const ms = measuredRoundTrips * this.#roundTripMs
-    return Math.min(Math.max(ms, measuredMs.least), measuredMs.most)
+    const { first, later } = measuredRoundTrips
+    const ms = (this.#isNew ? first : later) * this.#roundTripMs
+    return Math.min(Math.max(ms, this.#isNew ? measuredMs.first : measuredMs.least), measuredMs.most)
   }
 
   #measureAnew(): void {
@@ -171,7 +176,10 @@ export class Ramp {
       }
       const isHeld = performance.now() < this.#heldUntil
       const isSlow = sample.rate / sample.lanes < fast
-      if (!isHeld && isSlow && sample.lanes >= this.#level) this.#try(sample, steps.usual)
+      const isBold = this.#isNew && this.#roundTripMs >= longWayMs
+      if (!isHeld && isSlow && sample.lanes >= this.#level)
+        this.#try(sample, isBold ? steps.large : steps.usual)
+      this.#isNew = false
       return
     }
     // Not all of those that may be tried are there.
@@ -224,5 +232,6 @@ export class Ramp {
     this.#heldUntil = Number.NEGATIVE_INFINITY
     this.#holdMs = holdMs.first
     this.#connectionRate = undefined
+    this.#isNew = true
   }
 }

@@ -10,7 +10,8 @@ import type { DiskState } from './disk-state.ts'
 import { defaultFetchLimits, type FetchLimits } from './fetch-limits.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
-import { anew, type Background, partialId } from './fill-options.ts'
+import { anew, type FillOptions, partialId } from './fill-options.ts'
+import type { FetchAheadOptions } from './opened-blob.ts'
 import { Ramp } from './ramp.ts'
 import type { Source } from './source.ts'
 import type { Space } from './space.ts'
@@ -126,7 +127,8 @@ export class RunningFills {
       claim,
       place = unbounded,
       background,
-    }: { claim: number | undefined; place?: Disposable; background?: Background },
+      firstPart,
+    }: { claim: number | undefined; place?: Disposable } & Pick<FillOptions, 'background' | 'firstPart'>,
   ): Fill {
     const { space, isStored, publish, slowMs = defaultSlowMs, finishFrom = 0, fetching } = this.#options
     const counts = this.#counter.of(source.name)
@@ -141,6 +143,7 @@ export class RunningFills {
         rampOf: (upstream) => this.#rampOf(upstream),
         digest,
         background,
+        firstPart,
         suspects: this.#suspects,
         windows: this.#windows,
         counts,
@@ -161,6 +164,23 @@ export class RunningFills {
     this.#byDigest.set(digest, fill)
     if (background !== undefined) this.#boundAbandoned()
     return fill
+  }
+
+  /** See `Blobs.fetchAhead`. */
+  async fetchAhead(
+    digest: Digest,
+    source: Source,
+    { size: claim, background, firstPart, signal }: FetchAheadOptions,
+  ): Promise<'stored' | 'joined' | 'dropped' | 'failed'> {
+    if (signal?.aborted) return 'dropped'
+    if (this.of(digest)) return 'joined'
+    const fill = this.start(digest, source, { claim, background, firstPart })
+    const drop = (): void => fill.drop(new Error('nobody has come for it'))
+    signal?.addEventListener('abort', drop, { once: true })
+    await fill.ended
+    signal?.removeEventListener('abort', drop)
+    if (fill.isStored) return 'stored'
+    return fill.isDropped ? 'dropped' : 'failed'
   }
 
   /** Ends all of them; what was fetched is kept. */

@@ -39,6 +39,10 @@ type Descriptor = ParsedManifest['blobs'][number]
 
 /** Blobs of one manifest, and of one client's manifests together; blobs and manifests of all. */
 const [maximumPerManifest, maximumPerClient, maximumItems] = [64, 128, 512]
+/** Large blobs of a manifest of which the first part is fetched, as many as clients ask for at a time, and its bytes. */
+const [maximumLarge, firstPartBytes] = [3, 512 * 1024]
+/** Milliseconds of a round trip from which on that saves time: their storage is found, and connected to. */
+const longWayMs = 50
 /** Blobs at a time: over a long delay it is the waiting that takes the time, not the bytes. */
 const atOnce = 8
 const maximumFetched = 10_000
@@ -95,17 +99,25 @@ export class AheadFetches {
     return manifest
   }
 
-  /** Fetches the small ones among the blobs of a manifest, in their order: clients ask in that as well. */
+  /**
+   * Fetches the small ones among the blobs of a manifest, in their order: clients ask in that as well. Over a long way, the
+   * first part of the first large ones, too.
+   */
   async blobs(repository: UpstreamRepository, named: readonly Descriptor[], wave: AheadWave): Promise<void> {
-    const small = named
-      .filter((blob) => this.isSmall(blob) && !isNondistributable(blob.mediaType))
-      .slice(0, maximumPerManifest)
-    await Promise.all(small.map((blob) => this.#blob(repository, blob, wave)))
+    if (this.#options.largestBytes === 0) return
+    const wanted = named.filter(({ size = 0, mediaType }) => size > 0 && !isNondistributable(mediaType))
+    const isLong = (repository.upstream.roundTripMs() ?? 0) >= longWayMs
+    const large = isLong ? wanted.filter((blob) => !this.isSmall(blob)).slice(0, maximumLarge) : []
+    const chosen = wanted.filter((blob) => this.isSmall(blob) || large.includes(blob))
+    await Promise.all(chosen.slice(0, maximumPerManifest).map((blob) => this.#blob(repository, blob, wave)))
   }
 
   #blob(repository: UpstreamRepository, { digest, size = 0 }: Descriptor, wave: AheadWave): Promise<void> {
     const { blobs, answers, blobQuestions } = this.#options
-    return this.#fetch(repository, digest, { kind: 'blobs', size, wave }, async (item) => {
+    const isPart = size > this.#options.largestBytes
+    const firstPart = isPart ? { start: 0, end: Math.min(size, firstPartBytes) } : undefined
+    const fetched = firstPart?.end ?? size
+    return this.#fetch(repository, digest, { kind: 'blobs', size: fetched, wave }, async (item) => {
       using _place = await this.#places.take(wave.signal)
       // Whoever asks for it himself fetches it.
       if (item.hasCome) return
@@ -117,7 +129,7 @@ export class AheadFetches {
         // It has it, and says so to anyone: who comes for it need not ask again.
         () => void bestEffort(blobQuestions.sent(repository, digest), () => {}),
       )
-      const asked = { size, background: 'ahead', signal: wave.signal } as const
+      const asked = { size, background: 'ahead', firstPart, signal: wave.signal } as const
       // What somebody came for goes on without this.
       const outcome = await abortable(blobs.fetchAhead(digest, source, asked), wave.signal)
       if (source.hasAnswered && outcome !== 'failed') this.#isHere(digest, item)

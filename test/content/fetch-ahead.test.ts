@@ -69,3 +69,31 @@ test('where there is none it has failed', async (t) => {
   })
   assert.equal(await blobs.fetchAhead(digest, source, ahead), 'failed')
 })
+
+test('of its first part no more comes until somebody does, and then the rest', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const source = good('x/x', bytes)
+  const firstPart = { start: 0, end: 100_000 }
+  assert.equal(await blobs.fetchAhead(digest, source, { ...ahead, firstPart }), 'dropped')
+  assert.deepEqual([source.asked, source.ends, source.given], [[0], [100_000], 100_000])
+  const { reader } = await blobs.open(digest, source, { size: bytes.length })
+  assertSameBytes(await readAll(reader), bytes)
+  await reader[Symbol.asyncDispose]()
+  assert.equal(source.given, bytes.length)
+})
+
+test('whoever comes while the first part is on its way has all of it', async (t) => {
+  const blobs = blobsOver(t, new MemoryBlobStore())
+  const joined = Promise.withResolvers<void>()
+  const source = good('x/x', bytes, async (at) => {
+    if (at >= 40_000) await joined.promise
+  })
+  const fetching = blobs.fetchAhead(digest, source, { ...ahead, firstPart: { start: 0, end: 100_000 } })
+  while (source.given < 40_000) await new Promise(setImmediate)
+  const { reader } = await blobs.open(digest, source, { size: bytes.length, client: 'somebody' })
+  joined.resolve()
+  assertSameBytes(await readAll(reader), bytes)
+  await reader[Symbol.asyncDispose]()
+  assert.equal(await fetching, 'stored')
+  assert.equal(source.given, bytes.length)
+})
