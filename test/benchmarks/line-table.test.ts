@@ -43,7 +43,7 @@ test('a row tells medians, ratios, and whether its goal is met', () => {
   assert.equal(found['/ direct'], '0.50')
   assert.equal(found['/ limit'], '1.25')
   assert.equal(found.upstream, '1.00x')
-  assert.equal(found['docker-registry'], '> 120 s')
+  assert.equal(found['docker-registry'], '> 60 s')
   assert.equal(found[''], 'met')
 })
 
