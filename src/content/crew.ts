@@ -82,7 +82,8 @@ export class Crew implements Turn {
 
   /** Whether it may be waiting for others of the same upstream. */
   get isQueued(): boolean {
-    return this.#isQueued && [...this.#working].every(({ isQueued }) => isQueued)
+    if (this.#working.size === 0) return this.#isQueued
+    return [...this.#working].every(({ isQueued }) => isQueued)
   }
 
   /** Milliseconds for which nothing has come although it could have. */
@@ -205,7 +206,10 @@ export class Crew implements Turn {
     const share = this.#working.size > 0 ? missing / (sharesEach * (this.#working.size + 1)) : usual
     const length = Math.max(Math.min(usual, share, limits.largestSpan), limits.smallestSpan)
     // With a limit to the rate, what waits in the system's memory when a turn ends would be lost.
-    if (rate) return Math.ceil(Math.min(length, Math.max(rate.perSecond, limits.smallestSpan / 4)))
+    if (rate) {
+      const seconds = Math.max(1, (4 * roundTripMs) / 1000)
+      return Math.ceil(Math.min(length, Math.max(seconds * rate.perSecond, limits.smallestSpan / 4)))
+    }
     return this.#working.size === 0 && missing <= 1.5 * length ? size : Math.ceil(length)
   }
 

@@ -6,6 +6,8 @@ export interface UnderWay {
   readonly position: number
   /** Where that ends (exclusive). */
   readonly until: number
+  /** Whether more comes behind that end, unless the connection is closed: what is on its way then is lost. */
+  readonly isOpen?: boolean
   /** Bytes that it brings so soon that another connection would not be sooner. */
   readonly reach: number
 }
@@ -167,7 +169,7 @@ function half<Connection extends UnderWay>({
     const end = Math.min(cuts.until, size)
     const left = end - cuts.position
     const start = cuts.position + Math.ceil(left / 2)
-    const isWorthIt = left > 4 * cuts.reach && end - start >= smallest
+    const isWorthIt = !cuts.isOpen && left > 4 * cuts.reach && end - start >= smallest
     return isWorthIt && present.gaps(start, end).length === 1 ? [{ start, end, cuts, left }] : []
   })
   if (spans.length === 0) return undefined
