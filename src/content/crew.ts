@@ -207,7 +207,7 @@ export class Crew implements Turn {
     const length = Math.max(Math.min(usual, share, limits.largestSpan), limits.smallestSpan)
     // With a limit to the rate, what waits in the system's memory when a turn ends would be lost.
     if (rate) {
-      const seconds = Math.max(1, (4 * roundTripMs) / 1000)
+      const seconds = Math.max(0.5, (4 * roundTripMs) / 1000)
       return Math.ceil(Math.min(length, Math.max(seconds * rate.perSecond, limits.smallestSpan / 4)))
     }
     return this.#working.size === 0 && missing <= 1.5 * length ? size : Math.ceil(length)

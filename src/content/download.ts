@@ -36,6 +36,8 @@ export interface DownloadOptions {
   readonly signal: AbortSignal
 }
 
+/** The longest spans that are paid before they are asked for, in seconds of the rate. */
+const paidSeconds = 10
 /** Milliseconds: what comes sooner than that, nobody else brings sooner. */
 const soonMs = 1000
 
@@ -170,6 +172,9 @@ export class Download implements Turn, UnderWay {
     } catch (error) {
       this.#hasFailed = true
       throw error
+    } finally {
+      const { span, rate } = this.#options
+      if (this.#isPaid) rate?.charge(Math.min(0, this.#bytes - (span.end - span.start)))
     }
   }
 
@@ -212,17 +217,26 @@ export class Download implements Turn, UnderWay {
     }
   }
 
+  /** Whether the rate is held by what is asked for. */
+  get #isPaid(): boolean {
+    const { rate, span } = this.#options
+    return rate !== undefined && span.end - span.start <= paidSeconds * rate.perSecond
+  }
+
   /** Undefined where it was left meanwhile. */
   async #open(): Promise<OpenedSpan | undefined> {
     const { way, span, isClosed, since, rate, signal } = this.#options
     const both = AbortSignal.any([signal, this.#left.signal])
-    const pace = rate && ((bytes: number) => this.#heldBack(() => rate.take(bytes, both)))
+    const paced = rate && ((bytes: number) => this.#heldBack(() => rate.take(bytes, both)))
+    // What is read slowly has crossed the line all the same, as far as the system's memory goes: a span is paid before.
+    const pace = this.#isPaid ? undefined : paced
     const end = isClosed ? span.end : undefined
     const onPlace = (): void => {
       this.#isQueued = false
       this.#lastSign = performance.now()
     }
     try {
+      if (this.#isPaid) await paced?.(span.end - span.start)
       const opened = await way.source.open(span.start, {
         end,
         since,

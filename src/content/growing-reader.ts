@@ -90,10 +90,13 @@ export class GrowingReader implements BlobReader {
     const start = this.#position
     const isWaiting = this.#isWaiting
     if (!this.#ranges) return [{ start, end: size, isWaiting }]
-    return this.#ranges.map((range) => {
-      const isHere = this.#hasBegun && range.start <= start && start < range.end
-      return isHere ? { start, end: range.end, isWaiting } : { ...range, isWaiting: false }
-    })
+    const isIn = (range: ByteInterval) => range.start <= start && start < range.end
+    const parts = this.#ranges.map((range) =>
+      this.#hasBegun && isIn(range) ? { start, end: range.end, isWaiting } : { ...range, isWaiting: false },
+    )
+    // The parts were told by a size that was wrong.
+    const isElsewhere = isWaiting && !this.#ranges.some(isIn)
+    return isElsewhere ? [...parts, { start, end: size, isWaiting }] : parts
   }
 
   get isWaiting(): boolean {
