@@ -162,11 +162,7 @@ export async function createApp(options: AppOptions): Promise<App> {
       logger,
     }),
   )
-  const mirror = mirroring(
-    { catalog, blobs, expiring, documents, patienceMs, upstreams },
-    options,
-    building,
-  )
+  const mirror = mirroring({ catalog, blobs, expiring, documents, patienceMs, upstreams }, options, building)
   const uploads = building.use(
     new Uploads({
       bytes: blobs,

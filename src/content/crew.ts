@@ -37,6 +37,8 @@ export interface CrewOptions {
   readonly signal: AbortSignal
 }
 
+/** The part of `limits.rate` that is as good as all of it. */
+const reached = 0.7
 /** Milliseconds between two looks at how it goes. */
 const reviewMs = 200
 /** Milliseconds that a connection may still need when its turn is over, rather than lose what is on its way. */
@@ -168,13 +170,20 @@ export class Crew implements Turn {
     for (;;) {
       const isFurther = this.#workers.size > 0
       const span = this.#next(isFurther)
-      if (!span || (isFurther && !(span.isUrgent ? this.#ramp.hasRoom : this.#ramp.mayAdd))) return
+      if (!span || (isFurther && !(span.isUrgent ? this.#ramp.hasRoom : this.#mayAdd))) return
       const working = this.#work(span, isFurther).finally(() => {
         this.#workers.delete(working)
         this.#options.changes.announce()
       })
       this.#workers.add(working)
     }
+  }
+
+  /** Where `limits.rate` is reached, further connections only cost. */
+  get #mayAdd(): boolean {
+    const { rate } = this.#options
+    const { connectionRate = 0, lanes, mayAdd } = this.#ramp
+    return mayAdd && !(rate && connectionRate * lanes > reached * rate.perSecond)
   }
 
   /** What a connection is to bring; `isFurther`: others are at work already. */
