@@ -31,7 +31,7 @@ const fast = 16 * 1024 * 1024
 const measuredRoundTrips = { first: 1.25, later: 2 }
 const measuredMs = { first: 200, least: 300, most: 2000 }
 /** A measurement that took so many times as long as it should says more of this machine than of the line. */
-const interrupted = 1.5
+const interrupted = 3
 /** Measurements in a row without a gain, before fewer have to do. */
 const patience = 2
 /** Milliseconds before connections are tried again that did not help. */

@@ -19,6 +19,8 @@ for (const line of inTheOpen) {
     using hold = hub.hold(matcher, blob.size >> 2)
     const pulling = pull()
     await hold.reached
+    // The address of its storage is over, so that the registry is asked for another one.
+    hub.fault(matcher, { status: 403 }, { times: 1 })
     const limit = hub.fault(asked, { status: 429, retryAfter: 1 }, { times: 1 })
     const before = hub.count(asked)
     hold.release()

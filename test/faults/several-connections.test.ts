@@ -2,9 +2,9 @@
 // that further ones help.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Pulled } from '../support/client.ts'
+import { type Pulled, pull } from '../support/client.ts'
 import type { Fault } from '../support/hub-faults.ts'
-import type { TestBlob } from '../support/images.ts'
+import { buildImage, type TestBlob } from '../support/images.ts'
 import { type LineOptions, lines, type OpenLine, openLine } from './lines.ts'
 
 const size = 16 * 1024 * 1024
@@ -20,6 +20,9 @@ async function openCapped(
   if (!line) throw new Error('there is no such line')
   const open = await openLine(t, line, { size, config: { 'limits.stall': '10m', ...config } })
   open.hub.fault(open.matcher, capped)
+  // A manifest tells the size, as clients ask for it first: what nobody tells the size of comes by one connection.
+  open.hub.addImage('library/app', 'named', buildImage({ layers: [open.blob.bytes] }))
+  await pull(`${open.mirror.url}/v2/library/app/manifests/named`)
   return open
 }
 
@@ -40,9 +43,9 @@ function crossedInParts({ hub, blob, matcher }: OpenLine): void {
 for (const line of [plain, secure])
   test(`F1 several connections, ${line?.name}: fifty cuts, and no client notices`, async (t) => {
     const open = await openCapped(t, line)
-    const { hub, blob, matcher, pull } = open
+    const { hub, blob, matcher, pull: pullBlob } = open
     const cuts = hub.fault(matcher, { cutEvery: Math.ceil(size / 51) })
-    for (const pulled of await Promise.all([pull(), pull()])) isWhole(pulled, blob)
+    for (const pulled of await Promise.all([pullBlob(), pullBlob()])) isWhole(pulled, blob)
     assert.ok(cuts.hits >= 50, `${cuts.hits} cuts`)
     crossedInParts(open)
   })
@@ -50,27 +53,27 @@ for (const line of [plain, secure])
 test('F2 several connections: one of them stalls, and another one brings the rest of its span', async (t) => {
   // No watchdog ends it, so that without the other one it would take ten minutes.
   const open = await openCapped(t)
-  const { hub, blob, matcher, pull } = open
+  const { hub, blob, matcher, pull: pullBlob } = open
   const fault = hub.fault(matcher, [capped, capped, { stallAfter: 50_000 }])
-  isWhole(await pull(), blob)
+  isWhole(await pullBlob(), blob)
   assert.equal(fault.hits, 3)
   crossedInParts(open)
 })
 
 test('F6 several connections: from the third answer on all of the blob comes for a range', async (t) => {
   const open = await openCapped(t)
-  const { hub, blob, matcher, pull } = open
+  const { hub, blob, matcher, pull: pullBlob } = open
   hub.fault(matcher, [capped, capped, ...Array.from({ length: 100 }, () => ({ ignoreRange: true }))])
-  for (const pulled of await Promise.all([pull(), pull()])) isWhole(pulled, blob)
+  for (const pulled of await Promise.all([pullBlob(), pullBlob()])) isWhole(pulled, blob)
   assert.ok(hub.count(matcher) < 50, `${hub.count(matcher)} questions`)
 })
 
 test('F8 several connections: the signed address expires while they use it: a fresh one, and not one each', async (t) => {
   const open = await openCapped(t)
-  const { hub, blob, matcher, pull } = open
+  const { hub, blob, matcher, pull: pullBlob } = open
   hub.fault(matcher, { cutEvery: 1024 * 1024 })
   using hold = hub.hold(matcher, size >> 1)
-  const pulling = pull()
+  const pulling = pullBlob()
   await hold.reached
   hub.expireUrls()
   hub.expireTokens()
