@@ -33,7 +33,7 @@ export class Fill {
   readonly #stopped = new AbortController()
   readonly #confirmed = new Set<RepositoryKey>()
   /** Those who wait for bytes, or read them. */
-  readonly #wishes = new Wishes()
+  readonly #wishes: Wishes
   readonly #clients = new Crowd(() => this.#stopIfUnwanted())
   readonly #startedAt = performance.now()
   readonly #ended: Promise<void>
@@ -45,13 +45,12 @@ export class Fill {
   #wrongs = 0
   #beginnings = 0
   #waiting = 0
-  /** Whether somebody has ever waited for it. */
-  #isWanted = false
   #isDropped = false
   #impatience: NodeJS.Timeout | undefined
 
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
     this.#options = options
+    this.#wishes = new Wishes(options.firstPart)
     this.#isUnstorable = !options.disk.isWell
     this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
@@ -125,7 +124,6 @@ export class Fill {
     }
     this.#changes.announce()
     using patience = new Patience(this.#options.patienceMs, () => this.#changes.announce())
-    this.#isWanted = true
     const leave = this.#clients.enter(client)
     const takeBack = this.#wishes.add(ranges)
     this.#waiting += 1
@@ -154,7 +152,7 @@ export class Fill {
 
   /** Ends it unless somebody has come for it; what was fetched stays for the next attempt. */
   drop(reason: Error): void {
-    if (this.#isWanted || this.#isEnding) return
+    if (this.#wishes.hasBegun || this.#isEnding) return
     this.#isDropped = true
     this.#abort(reason)
   }
@@ -247,7 +245,7 @@ export class Fill {
   }
 
   #beginAttempt(): Attempt {
-    const { digest, background, finishFrom, firstPart } = this.#options
+    const { digest, background = 'finishing', finishFrom } = this.#options
     const id = partialId(digest)
     const attempt = new Attempt({
       ...this.#options,
@@ -256,12 +254,12 @@ export class Fill {
       heedsClaims: this.#wrongs === 0,
       isStorable: () => !this.#isUnstorable,
       confirmed: this.#confirmed,
-      wants: () => (this.#isWanted || !firstPart ? this.#wishes.wants : [{ ...firstPart, isWaiting: false }]),
-      bringsAll: (share) => (this.#isWanted || !firstPart) && (this.#clients.isEmpty || share >= finishFrom),
+      wants: () => this.#wishes.wants,
+      bringsAll: (share) => !this.#wishes.isOfPart && (this.#clients.isEmpty || share >= finishFrom),
       onIdle: () => this.drop(new Error('its first part is here, and nobody has come yet')),
       onUnkept: () => this.#stopIfUnwanted(),
       clients: this.#clients,
-      background: () => (this.#isWanted ? 'finishing' : (background ?? 'finishing')),
+      background: () => (this.#wishes.hasBegun ? 'finishing' : background),
       changes: this.#changes,
       since: this.#startedAt,
       signal: this.#stopped.signal,
@@ -321,7 +319,7 @@ export class Fill {
     const attempt = this.#attempt
     if (!this.#clients.isEmpty) return
     const reason = new Error('the client has left')
-    const isLeft = this.#isWanted && (attempt?.share ?? 0) < this.#options.finishFrom
+    const isLeft = this.#wishes.hasBegun && (attempt?.share ?? 0) < this.#options.finishFrom
     if (this.#outcome === 'handed') void attempt?.partial?.discard(reason)
     else if (!this.#isEnding && (attempt?.isWindow || attempt?.isEndless || isLeft)) this.#abort(reason)
     if (this.abandonedSince !== undefined) this.#options.onAbandoned()

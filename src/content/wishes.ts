@@ -3,17 +3,36 @@ import type { Want } from './fetch-plan.ts'
 
 const all: readonly ByteInterval[] = [{ start: 0, end: Number.POSITIVE_INFINITY }]
 
-/** What those are going to read who have nothing to read from yet. */
+/** What is to come of a blob for those who have nothing to read from yet, and before the first of them. */
 export class Wishes {
   readonly #ranges = new Set<readonly ByteInterval[]>()
+  readonly #firstPart: ByteInterval | undefined
+  #hasBegun = false
+
+  /** `firstPart`: what comes before somebody wishes anything; undefined: all. */
+  constructor(firstPart: ByteInterval | undefined) {
+    this.#firstPart = firstPart
+  }
+
+  /** Whether somebody has ever wished anything. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
+  }
+
+  /** Whether no more than a first part is to come so far. */
+  get isOfPart(): boolean {
+    return !this.#hasBegun && this.#firstPart !== undefined
+  }
 
   get wants(): readonly Want[] {
-    return [...this.#ranges].flat().map((range) => ({ ...range, isWaiting: false }))
+    const ranges = this.isOfPart && this.#firstPart ? [this.#firstPart] : [...this.#ranges].flat()
+    return ranges.map((range) => ({ ...range, isWaiting: false }))
   }
 
   /** Notes the parts that somebody wants, all of it unless told. Returns what takes the wish back. */
   add(ranges: readonly ByteInterval[] = all): () => void {
     const own = [...ranges]
+    this.#hasBegun = true
     this.#ranges.add(own)
     return () => this.#ranges.delete(own)
   }
