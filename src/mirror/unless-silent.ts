@@ -1,4 +1,5 @@
 import { abortable, within } from '../flow/abortable.ts'
+import { UpstreamError } from '../upstream/error.ts'
 import type { UpstreamRepository } from './upstream-repository.ts'
 
 /**
@@ -18,5 +19,31 @@ export async function unlessSilent<Answer>(
     return await (forMs === undefined ? abortable(first, signal) : within(first, forMs, signal))
   } finally {
     stopListening()
+  }
+}
+
+/**
+ * Waits for what an upstream is asked, for somebody who has nothing to go on with: after it has fallen silent for its patience
+ * (`limits.patience`) and no longer. Rejects as `asking` does, which goes on, and then with UpstreamError TIMED_OUT.
+ */
+export async function untilSilent<Answer>(
+  {
+    upstream,
+  }: { readonly upstream: Pick<UpstreamRepository['upstream'], 'name' | 'patienceMs' | 'whenSilent'> },
+  asking: Promise<Answer>,
+): Promise<Answer> {
+  const { name, patienceMs } = upstream
+  const late = Promise.withResolvers<never>()
+  let timer: NodeJS.Timeout | undefined
+  const stopListening = upstream.whenSilent(() => {
+    const message = `no sign of life for ${patienceMs / 1000} s: the question goes on, ask again in a moment`
+    const end = (): void => late.reject(new UpstreamError('TIMED_OUT', name, message))
+    timer ??= setTimeout(end, patienceMs).unref()
+  })
+  try {
+    return await Promise.race([asking, late.promise])
+  } finally {
+    stopListening()
+    clearTimeout(timer)
   }
 }

@@ -1,4 +1,6 @@
 import { noneIfBroken } from '../content/file-checks.ts'
+import type { OpenedBlob } from '../content/opened-blob.ts'
+import { untilSilent } from '../mirror/unless-silent.ts'
 import type { UpstreamRepository } from '../mirror/upstream-repository.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
@@ -99,7 +101,8 @@ export class MirroredRepository implements Repository {
     })
     const ranges = asked && neededRanges(asked, size)
     const wanted = { size, ranges, client, since, signal }
-    const { reader, status, confirmedBy } = await blobs.open(digest, source, wanted)
+    const opening = blobs.open(digest, source, wanted)
+    const { reader, status, confirmedBy } = size === undefined ? await this.#inTime(opening) : await opening
     const confirm = async (): Promise<void> => {
       // (1) A fill begins with this upstream's yes. (2) It refuses the repository. (3) Somebody joins the fill: the yes
       // of before the refusal is none for him, and takes back nothing.
@@ -121,6 +124,17 @@ export class MirroredRepository implements Repository {
       throw error
     }
     return { reader, status, isAhead, doubt }
+  }
+
+  /** Of a blob of which nothing is known the headers cannot leave before its upstream has answered. */
+  async #inTime(opening: Promise<OpenedBlob>): Promise<OpenedBlob> {
+    try {
+      return await untilSilent(this.#source, opening)
+    } catch (error) {
+      // Where it comes after all, nobody reads it here.
+      opening.then(({ reader }) => reader[Symbol.asyncDispose]()).catch(() => {})
+      throw error
+    }
   }
 
   async blobStat(digest: Digest, { signal, client }: AskOptions): Promise<ServedBlobStat> {

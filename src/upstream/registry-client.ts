@@ -55,6 +55,8 @@ const notModified = 304
 export class RegistryClient implements AsyncDisposable {
   /** Such as docker.io. */
   readonly name: string
+  /** Milliseconds without a sign of life after which nobody waits any more (`limits.patience`). */
+  readonly patienceMs: number
   /** Which questions are no use here. */
   readonly shortcuts = new Shortcuts()
   /** Whose turn it is to ask. Whoever asks takes one for all that comes of a question, its record included. */
@@ -71,6 +73,7 @@ export class RegistryClient implements AsyncDisposable {
 
   constructor(options: RegistryClientOptions) {
     this.name = options.name
+    this.patienceMs = options.patienceMs
     this.turns = new QuestionTurns({ upstream: options.name, turnMs: options.turnMs })
     this.#url = options.url
     this.#documents = options.documents

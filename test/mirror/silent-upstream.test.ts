@@ -66,3 +66,16 @@ test('F14 an upstream that is gone: whoever asks first finds out, for all', asyn
     timeoutMs: 20_000,
   })
 })
+
+test('F2 an upstream that hangs: a blob that nobody has named is 504 after limits.patience, and not much later', async (t) => {
+  const { hub, line, app } = await mirrorBehindLine(t, { 'limits.patience': '1s' })
+  const blob = hub.addBlob('library/app', Buffer.alloc(200_000, 7))
+  line.pause()
+  const { status, text, totalMs } = await pull(`${app}/blobs/${blob.digest}`)
+  assert.equal(status, 504, text)
+  assert.ok(totalMs < 20_000, `${totalMs} ms`)
+  line.resume()
+  await until(async () => (await pull(`${app}/blobs/${blob.digest}`)).digest === blob.digest, {
+    timeoutMs: 20_000,
+  })
+})
