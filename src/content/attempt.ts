@@ -13,6 +13,7 @@ import type { FetchSite, Want } from './fetch-plan.ts'
 import type { Background } from './fill-options.ts'
 import { Growing } from './growing.ts'
 import { Landing, type LandingOptions } from './landing.ts'
+import type { Origins } from './origins.ts'
 import { isWhole } from './partial-ends.ts'
 import type { Ramp } from './ramp.ts'
 import { Contradiction, Size } from './size.ts'
@@ -22,6 +23,7 @@ import { type Way, type Ways, wasWrong } from './ways.ts'
 
 export interface AttemptOptions extends LandingOptions {
   readonly ways: Ways
+  readonly origins: Origins
   /** Whether sizes that descriptors claim are gone by until a source tells; not after they led to wrong bytes. */
   readonly heedsClaims: boolean
   /** Whose sources have answered. */
@@ -72,7 +74,8 @@ export class Attempt {
   constructor(options: AttemptOptions) {
     this.#options = options
     this.growing = new Growing({
-      isDoubtful: () => this.blameable.some(wasWrong),
+      isDoubtful: (upstream) =>
+        this.blameable.some(wasWrong) || !options.origins.isOnly(options.digest, upstream),
       onMoved: () => options.changes.announce(),
     })
     this.#signal = AbortSignal.any([options.signal, this.#abandoned.signal])
@@ -89,6 +92,9 @@ export class Attempt {
       },
       restingMs: () => this.growing.fullMs,
       onAnswer: (way, span) => this.#heed(way, span),
+      onBroken: () => {
+        this.#isBroken = true
+      },
       write: (way, position, lent, left) => this.#write(way, position, lent, left),
       signal: this.#signal,
     })
@@ -162,6 +168,7 @@ export class Attempt {
     const { digest } = this.#options
     const kept = await this.#landing.takeUp()
     this.#keptBytes = this.#present
+    if (this.#keptBytes === 0) this.#options.origins.begin(digest)
     // A process may have ended just before it sealed: the hash says so, nobody's size does.
     if (this.#keptBytes > 0 && kept && (await this.#isWhole(kept))) return
     this.#size.refuteBy(this.partial?.present, digest)
@@ -260,6 +267,7 @@ export class Attempt {
 
   async #write(way: Way, position: number, lent: LentBytes, left: AbortSignal): Promise<boolean> {
     this.#brought.add(way)
+    this.#options.origins.brought(this.#options.digest, way.source.name)
     const isFirst = !this.hasBytes
     if (!this.partial) await this.#landing.begin()
     if (this.isEndless) this.#options.onUnkept()

@@ -32,6 +32,8 @@ export interface CrewOptions {
   /** Announced whenever there may be something else to do. */
   readonly changes: Changes
   readonly onAnswer: (way: Way, span: OpenedSpan) => Promise<number | undefined>
+  /** One of several connections broke off, and another one goes on where it was. */
+  readonly onBroken: () => void
   /** False where the bytes are too early: others are missing before them. */
   readonly write: (way: Way, position: number, lent: LentBytes, left: AbortSignal) => Promise<boolean>
   readonly signal: AbortSignal
@@ -281,6 +283,7 @@ export class Crew implements Turn {
       this.#failure ??= { error }
       for (const other of this.#working) other.leave()
     } else if (download.bytes < worthwhileBytes) this.#ramp.refused()
+    else this.#options.onBroken()
   }
 
   /** What a connection does not bring any more, though others have brought bytes since, is brought by another one. */

@@ -56,8 +56,10 @@ interface Candidate<Connection extends UnderWay> extends PlannedSpan<Connection>
  * last half of what another connection has still before it. No span overlaps another one. Pure: no clock, no input or output.
  */
 export function nextSpan<Connection extends UnderWay>(
-  state: FetchState<Connection>,
+  about: FetchState<Connection>,
 ): PlannedSpan<Connection> | undefined {
+  const underWay = about.underWay.toSorted((a, b) => a.position - b.position)
+  const state = { ...about, underWay }
   const wanted = state.wants.flatMap((want) => drawn(state, want) ?? inFrontOf(state, want) ?? [])
   if (wanted.length > 0) return wanted.reduce((one, other) => (other.distance < one.distance ? other : one))
   const all: Want = { start: 0, end: state.size, isWaiting: false }
@@ -149,7 +151,7 @@ function worthAsking(
 /** The first part of a gap that nobody brings. */
 function freePart({ start, end }: ByteInterval, underWay: readonly UnderWay[]): ByteInterval | undefined {
   let free = start
-  for (const one of underWay.toSorted((a, b) => a.position - b.position)) {
+  for (const one of underWay) {
     if (one.position > free) return { start: free, end: Math.min(end, one.position) }
     free = Math.max(free, one.until)
     if (free >= end) return undefined
@@ -169,7 +171,8 @@ function half<Connection extends UnderWay>({
     const end = Math.min(cuts.until, size)
     const left = end - cuts.position
     const start = cuts.position + Math.ceil(left / 2)
-    const isWorthIt = !cuts.isOpen && left > 4 * cuts.reach && end - start >= smallest
+    // How fast one is that has not begun nobody knows.
+    const isWorthIt = !cuts.isOpen && cuts.reach > 0 && left > 4 * cuts.reach && end - start >= smallest
     return isWorthIt && present.gaps(start, end).length === 1 ? [{ start, end, cuts, left }] : []
   })
   if (spans.length === 0) return undefined

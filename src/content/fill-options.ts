@@ -8,6 +8,7 @@ import type { ByteInterval } from '../storage/ranges.ts'
 import type { DiskState } from './disk-state.ts'
 import type { FetchLimits } from './fetch-limits.ts'
 import type { FillCounts } from './fill-counts.ts'
+import type { Origins } from './origins.ts'
 import type { Ramp } from './ramp.ts'
 import type { Reservation } from './reservation.ts'
 import type { Suspects } from './suspects.ts'
@@ -37,6 +38,7 @@ export interface FillOptions {
   /** Of the first way's upstream, added to as it goes. */
   readonly counts: FillCounts
   readonly windows: Windows
+  readonly origins: Origins
   readonly rate: TokenBucket | undefined
   readonly limits: FetchLimits
   /** How many connections help, by the name of an upstream. */

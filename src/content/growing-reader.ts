@@ -23,14 +23,17 @@ export interface GrowingBytes {
   readonly isSafe: boolean
   /** Whether they are in memory only. */
   readonly isWindow: boolean
-  /** Whether some of them came by a way that was wrong about them before. */
-  readonly isDoubtful: boolean
+  /** Whether some of them came from another upstream, or by a way that was wrong about them before. */
+  isDoubtful(upstream: string): boolean
   isPresent(position: number): boolean
   /** Nobody reads by this one any more. */
   left(reader: GrowingReader): void
   /** Somebody wants bytes elsewhere than before. */
   moved(): void
 }
+
+/** Parts of an answer of which it is known that they will be read. */
+const partsAhead = 16
 
 export interface GrowingReaderOptions {
   readonly size: number
@@ -53,6 +56,8 @@ export class GrowingReader implements BlobReader {
   #view: PartialView | undefined
   readonly #ranges: readonly ByteInterval[] | undefined
   #position = 0
+  /** Which of them it reads. */
+  #part = 0
   /** Where it goes on if it leaves nothing out. */
   #next = 0
   /** Whether its answer ends with the blob, which has to be verified. */
@@ -90,13 +95,13 @@ export class GrowingReader implements BlobReader {
     const start = this.#position
     const isWaiting = this.#isWaiting
     if (!this.#ranges) return [{ start, end: size, isWaiting }]
-    const isIn = (range: ByteInterval) => range.start <= start && start < range.end
-    const parts = this.#ranges.map((range) =>
-      this.#hasBegun && isIn(range) ? { start, end: range.end, isWaiting } : { ...range, isWaiting: false },
-    )
-    // The parts were told by a size that was wrong.
-    const isElsewhere = isWaiting && !this.#ranges.some(isIn)
-    return isElsewhere ? [...parts, { start, end: size, isWaiting }] : parts
+    // Those before were read, as the parts of an answer come in their order; of many the next ones are enough to know.
+    const [current, ...next] = this.#ranges.slice(this.#part, this.#part + partsAhead)
+    const parts = next.map((range) => ({ ...range, isWaiting: false }))
+    if (!this.#hasBegun) return current ? [{ ...current, isWaiting: false }, ...parts] : parts
+    // They may have been told by a size that was wrong.
+    const isIn = current && current.start <= start && start < current.end
+    return [{ start, end: isIn ? current.end : size, isWaiting }, ...parts]
   }
 
   get isWaiting(): boolean {
@@ -112,7 +117,7 @@ export class GrowingReader implements BlobReader {
   }
 
   get givesParts(): boolean {
-    return !this.#bytes.isDoubtful && !this.#view?.recheck
+    return !this.#bytes.isDoubtful(this.#claimant) && !this.#view?.recheck
   }
 
   /** Whether it has read anything since this was last asked. */
@@ -203,6 +208,12 @@ export class GrowingReader implements BlobReader {
     this.#next = position
     this.#hasBegun = true
     if (isMoved) this.#bytes.moved()
+    const isIn = (range: ByteInterval | undefined) =>
+      range !== undefined && range.start <= position && position < range.end
+    if (this.#ranges && !isIn(this.#ranges[this.#part])) {
+      const part = isIn(this.#ranges[this.#part + 1]) ? this.#part + 1 : this.#ranges.findIndex(isIn)
+      this.#part = Math.max(part, 0)
+    }
     this.#hasRead = true
     // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
     if (signal !== this.#watched) {

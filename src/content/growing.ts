@@ -35,7 +35,7 @@ export class Growing {
   readonly #readers = new Set<GrowingReader>()
   readonly #bytes = this.#toReaders()
   readonly #laggardMs: number
-  readonly #isDoubtful: () => boolean
+  readonly #isDoubtful: (upstream: string) => boolean
   readonly #onMoved: () => void
   #recent: RecentBytes | undefined
   #partial: Partial | undefined
@@ -49,7 +49,9 @@ export class Growing {
   #announcing: NodeJS.Timeout | undefined
 
   /** `laggardMs`: see there. `isDoubtful`: see `GrowingBytes`; `onMoved`: somebody wants bytes elsewhere than before. */
-  constructor(options: { laggardMs?: number; isDoubtful?: () => boolean; onMoved?: () => void } = {}) {
+  constructor(
+    options: { laggardMs?: number; isDoubtful?: (upstream: string) => boolean; onMoved?: () => void } = {},
+  ) {
     this.#isDoubtful = options.isDoubtful ?? (() => false)
     this.#laggardMs = options.laggardMs ?? laggardMs
     this.#onMoved = options.onMoved ?? (() => {})
@@ -201,9 +203,7 @@ export class Growing {
       get isWindow() {
         return growing.#window !== undefined
       },
-      get isDoubtful() {
-        return growing.#isDoubtful()
-      },
+      isDoubtful: (upstream) => growing.#isDoubtful(upstream),
       isPresent: (position) => (this.#partial?.present.presentUntil(position) ?? 0) > position,
       left: (reader) => this.#readers.delete(reader),
       moved: () => this.#onMoved(),

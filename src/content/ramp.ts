@@ -122,9 +122,9 @@ export class Ramp {
     }
   }
 
-  /** The upstream gave nothing to a further connection: as many as there are now have to do for a while. */
+  /** The upstream gave nothing to one that is at work still: as many as there are beside it have to do for a while. */
   refused(): void {
-    this.#level = Math.max(1, this.#lanes.size)
+    this.#level = Math.max(1, this.#lanes.size - 1)
     this.#hold()
   }
 

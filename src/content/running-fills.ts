@@ -12,6 +12,7 @@ import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
 import { anew, type FillOptions, partialId } from './fill-options.ts'
 import type { FetchAheadOptions } from './opened-blob.ts'
+import { Origins } from './origins.ts'
 import { Ramp } from './ramp.ts'
 import type { Source } from './source.ts'
 import type { Space } from './space.ts'
@@ -68,6 +69,7 @@ export class RunningFills {
   /** By the name of the upstream. */
   readonly #ramps = new Map<string, Ramp>()
   readonly #windows = new Windows()
+  readonly #origins = new Origins()
 
   constructor(options: RunningFillsOptions & FillParts) {
     const { clientFills: perClient = Number.POSITIVE_INFINITY, patienceMs } = options
@@ -146,6 +148,7 @@ export class RunningFills {
         firstPart,
         suspects: this.#suspects,
         windows: this.#windows,
+        origins: this.#origins,
         counts,
         room,
         isStored: () => isStored(digest),

@@ -3,6 +3,9 @@ import type { Want } from './fetch-plan.ts'
 
 const all: readonly ByteInterval[] = [{ start: 0, end: Number.POSITIVE_INFINITY }]
 
+/** Parts of a wish that are noted: the first ones come first. */
+const maximumParts = 16
+
 /** What is to come of a blob for those who have nothing to read from yet, and before the first of them. */
 export class Wishes {
   readonly #ranges = new Set<readonly ByteInterval[]>()
@@ -31,7 +34,7 @@ export class Wishes {
 
   /** Notes the parts that somebody wants, all of it unless told. Returns what takes the wish back. */
   add(ranges: readonly ByteInterval[] = all): () => void {
-    const own = [...ranges]
+    const own = ranges.slice(0, maximumParts)
     this.#hasBegun = true
     this.#ranges.add(own)
     return () => this.#ranges.delete(own)

@@ -131,10 +131,10 @@ test('what was handed through because of a wrong claim never takes the partial o
   const [goOn, begin, end] = [0, 1, 2].map(() => Promise.withResolvers<void>())
   assert.ok(goOn && begin && end)
   const long = Buffer.concat([content, testBytes(100_000, 62)])
-  const liar = scripted('long/x', (_position, _query, nth) => ({
+  const liar = scripted('long/x', (position, _query, nth) => ({
     bytes: long,
     pause: async (at) => {
-      if (at >= 1_000_000) await (nth === 1 ? goOn : end).promise
+      if (at >= 1_000_000) await (nth === 1 || position > 0 ? goOn : end).promise
     },
   }))
   const first = await blobs.open(digest, liar, { size: long.length })
