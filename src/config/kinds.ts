@@ -109,12 +109,16 @@ export function count(standard: number, [minimum, maximum]: Range, words: Words)
   }
 }
 
-/** Yes or no. */
+/** Yes or no; `on` and `off` mean the same. */
 export function flag(standard: boolean, words: Words): Kind<boolean> {
+  const parse = (input: unknown) => {
+    if (input === 'on' || input === 'off') return input === 'on'
+    return typeof input === 'boolean' ? input : refuse('true or false', input)
+  }
   return {
     default: standard,
-    schema: { anyOf: [{ type: 'boolean' }, reference] },
-    parse: (input) => (typeof input === 'boolean' ? input : refuse('true or false', input)),
+    schema: { anyOf: [{ type: 'boolean' }, { enum: ['on', 'off'] }, reference] },
+    parse,
     ...words,
   }
 }

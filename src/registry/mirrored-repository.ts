@@ -185,10 +185,10 @@ export class MirroredRepository implements Repository {
   #wantLater(what: Pick<Wish, 'reference' | 'kind'>, error: unknown, { client, signal }: AskOptions): void {
     const { wanted, readAhead } = this.#mirror
     if (client === undefined || !wanted) return
-    const platform = readAhead.platformOf(client)
+    const by = { platform: readAhead.platformOf(client), client }
     const thing = { ...what, repository: this.key }
-    if (signal?.aborted && this.#source.upstream.isSilent) wanted.note(thing, { platform })
-    else wanted.failed(thing, error, platform)
+    if (signal?.aborted && this.#source.upstream.isSilent) wanted.note(thing, by)
+    else wanted.failed(thing, error, by)
   }
 
   /**

@@ -33,6 +33,9 @@ export interface WantedFetchesOptions {
 type Asked = Pick<Wish, 'platform'> & { readonly signal: AbortSignal }
 
 const background = 'warming'
+const architectures: Readonly<Record<string, string>> = { x64: 'amd64', arm: 'arm/v7' }
+/** As an index names it. */
+const thisMachine = `linux/${architectures[process.arch] ?? process.arch}`
 
 /** Fetches what is wanted by the same ways and with the same rights as for anybody, behind all that somebody waits for. */
 export class WantedFetches {
@@ -79,7 +82,10 @@ export class WantedFetches {
     })
     if (status === 'stale') throw new Error('its upstream did not answer for the tag')
     const parsed: ParsedManifest = await documents.read('manifest', bytes, mediaType)
-    for (const { digest } of readAhead.forNetwork(parsed.manifests, platform)) {
+    const known = readAhead.forNetwork(parsed.manifests, platform)
+    // Where no client has told yet for which machine it asks, this one is as good a guess as any.
+    const chosen = known.length > 0 ? known : readAhead.forNetwork(parsed.manifests, thisMachine)
+    for (const { digest } of chosen) {
       await this.#manifest(repository, digest, asked)
     }
     for (const { digest, size, mediaType } of parsed.blobs) {

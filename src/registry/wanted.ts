@@ -40,9 +40,17 @@ const pauseMs = 500
 /** Milliseconds until one that failed is tried again, at first and at most. */
 const [firstRetryMs, longestRetryMs] = [60_000, 60 * 60_000]
 
+/** Who wants something, and for which machine. */
+interface WantedBy {
+  readonly platform?: string | undefined
+  readonly client?: string | undefined
+}
+
 /** A wish, and how often it has been tried. */
 interface Open extends Wish {
   readonly tries: number
+  /** Who asked for it last; empty: the mirror, or somebody before the start. */
+  readonly client: string
 }
 
 /**
@@ -89,16 +97,16 @@ export class Wanted implements AsyncDisposable {
   }
 
   /** Somebody asked for it, and it could not be had because of this. What nobody can fetch later is not remembered. */
-  failed(wanted: WantedThing, error: unknown, platform?: string | undefined): void {
+  failed(wanted: WantedThing, error: unknown, by: WantedBy = {}): void {
     if (!isFetchedLater(error)) return
     const dueInMs = Math.min((error.retryAfterSeconds ?? 0) * 1000, longestRetryMs)
-    this.note(wanted, { platform, dueInMs })
+    this.note(wanted, { ...by, dueInMs })
   }
 
   /** Somebody wants it. */
   note(
     { repository, reference, kind }: WantedThing,
-    { platform, dueInMs = 0 }: { readonly platform?: string | undefined; readonly dueInMs?: number } = {},
+    { platform, client = '', dueInMs = 0 }: WantedBy & { readonly dueInMs?: number } = {},
   ): void {
     const now = Date.now()
     const key = keyOf({ repository, reference, kind })
@@ -109,6 +117,7 @@ export class Wanted implements AsyncDisposable {
       reference,
       kind,
       platform: platform ?? known?.platform,
+      client,
       askedAt: now,
       dueAt: known?.dueAt ?? now + dueInMs,
       tries: known?.tries ?? 0,
@@ -116,14 +125,23 @@ export class Wanted implements AsyncDisposable {
     // At the end, as the last one that was wanted.
     this.#wishes.delete(key)
     this.#wishes.set(key, wish)
-    for (const oldest of this.#wishes.keys()) {
-      if (this.#wishes.size <= maximumWishes) break
-      this.#wishes.delete(oldest)
-    }
+    while (this.#wishes.size > maximumWishes) this.#dropOne()
     void this.#write(wish)
     if (!known) {
       const message = 'could not be had: it is fetched when the upstream answers again'
       this.#options.logger.info(aboutOf(wish), message)
+    }
+  }
+
+  /** The oldest wish of the client that has most of them goes: names are made up easily. */
+  #dropOne(): void {
+    const counts = new Map<string, number>()
+    for (const { client } of this.#wishes.values()) counts.set(client, (counts.get(client) ?? 0) + 1)
+    const most = Math.max(...counts.values())
+    for (const [key, { client }] of this.#wishes) {
+      if (counts.get(client) !== most) continue
+      this.#wishes.delete(key)
+      return
     }
   }
 
@@ -143,7 +161,7 @@ export class Wanted implements AsyncDisposable {
     const [here, kept] = [[...this.#wishes], await this.#options.catalog.wishes()]
     this.#isLoaded = true
     this.#wishes.clear()
-    for (const wish of kept) this.#wishes.set(keyOf(wish), { ...wish, tries: 0 })
+    for (const wish of kept) this.#wishes.set(keyOf(wish), { ...wish, tries: 0, client: '' })
     for (const [key, wish] of here) this.#wishes.set(key, wish)
   }
 

@@ -122,7 +122,7 @@ test('the pull limit: nothing of that upstream is asked for before it says so', 
 test('it is remembered over a restart, for a week; a clock that was wrong puts nothing off for years', async (t) => {
   const catalog = new MemoryCatalog()
   const before = wantedFor(t, catalog)
-  before.wanted.failed(manifest('old'), failureOf('UNREACHABLE'), 'linux/arm64')
+  before.wanted.failed(manifest('old'), failureOf('UNREACHABLE'), { platform: 'linux/arm64' })
   t.mock.timers.tick(2 * day)
   before.wanted.failed(manifest('new'), failureOf('UNREACHABLE'))
   await catalog.wish(
@@ -153,4 +153,13 @@ test('who makes up names fills no memory: the oldest go, and a repeated question
   const written = wish.mock.callCount()
   for (let n = 0; n < 10; n += 1) wanted.failed(manifest('t1099'), failureOf('UNREACHABLE'))
   assert.equal(wish.mock.callCount(), written)
+})
+
+test("whoever makes names up pushes out his own wishes, and nobody else's", (t) => {
+  const { wanted } = wantedFor(t)
+  wanted.failed(manifest('honest'), failureOf('UNREACHABLE'), { client: 'somebody' })
+  for (let name = 0; name < 1500; name += 1) {
+    wanted.failed(manifest(`made-up-${name}`, 'quay.io'), failureOf('UNREACHABLE'), { client: 'flood' })
+  }
+  assert.deepEqual([...wanted.counts.values()], [1, 999])
 })
