@@ -5,8 +5,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
 import { test } from 'node:test'
+import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
-import type { TestBlob } from '../support/images.ts'
+import { buildImage, type TestBlob } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 import { startSlowLine } from '../support/slow-line.ts'
@@ -43,6 +44,9 @@ async function pullAsContainerd(url: string, blob: TestBlob): Promise<void> {
 async function start(hub: DockerHub) {
   const blob = await hub.addGeneratedBlob('library/app', { size, seed: 'parallel' })
   const mirror = await startMirror({ upstream: hub.url })
+  // It asks for the manifest first.
+  hub.addImage('library/app', 'latest', buildImage({ layers: [blob] }))
+  await pull(`${mirror.url}/v2/library/app/manifests/latest`)
   return { blob, mirror, url: `${mirror.url}/v2/library/app/blobs/${blob.digest}` }
 }
 
