@@ -236,7 +236,7 @@ export class Wanted implements AsyncDisposable {
     logger.info(aboutOf(wish), why)
   }
 
-  async #write({ tries: _, ...wish }: Open): Promise<void> {
+  async #write({ tries: _, client: _client, ...wish }: Open): Promise<void> {
     await bestEffort(this.#options.catalog.wish(wish, maximumWishes), (err) => this.#unwritten(err))
   }
 
