@@ -41,6 +41,7 @@ test('each file is in one lane, those that take longest begin, and no engine is 
     'test/e2e/conformance.test.ts',
     'test/storage/kill.slow.test.ts',
     'test/storage/power-cut.slow.test.ts',
+    'test/torture/download-kill.slow.test.ts',
     'test/torture/kill.slow.test.ts',
     'test/torture/power-cut.slow.test.ts',
     'test/torture/pulls.slow.test.ts',

@@ -4,13 +4,17 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http, { type IncomingMessage } from 'node:http'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { type DockerHub, startDockerHub } from '../support/docker-hub.ts'
 import { buildImage, type TestBlob } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 import { startSlowLine } from '../support/slow-line.ts'
+
+// Node 24.21 does not end by itself in one of five runs after so many connections were closed in the middle of what they
+// send: it spins where it cleans up behind the last event.
+after(() => setTimeout(() => process.exit(), 1000))
 
 const step = 8 * 1024 * 1024
 const size = 8 * step + 12_345
