@@ -24,6 +24,8 @@ function race(t: TestContext, port: number, addresses: readonly string[], timeou
   const found: LookupAddress[] = addresses.map((address) => ({ address, family: isIPv6(address) ? 6 : 4 }))
   const open = (host: string): Socket => {
     const socket = connect({ host, port })
+    // The door may reset whom it has let in, after the race.
+    socket.on('error', () => {})
     sockets.push(socket)
     return socket
   }
@@ -45,6 +47,7 @@ async function serverAt(t: TestContext, host: string, port = 0): Promise<{ serve
 /** Milliseconds of one plain handshake that begins now: what holds this process up makes it longer as well. */
 async function handshakeMs(t: TestContext, host: string, port: number): Promise<number> {
   const socket = connect({ host, port })
+  socket.on('error', () => {})
   t.after(() => socket.destroy())
   return (await timed(once(socket, 'connect'))).ms
 }
