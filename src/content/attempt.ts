@@ -254,8 +254,12 @@ export class Attempt {
     const wanted = [...this.growing.wants, ...wants()]
     const all = { start: 0, end: Number.POSITIVE_INFINITY, isWaiting: false }
     // What is only handed through comes in order, and of what is small nobody has a part before all of it is verified.
+    // Whoever was told a size that is too large has to hear it, which takes the digest.
+    const isMistaken = ({ end }: Want): boolean =>
+      this.#size.told !== undefined && Number.isFinite(end) && end > this.#size.told
     const isAllWanted =
-      this.isWindow || (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
+      this.isWindow ||
+      wanted.some(isMistaken) || (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
     return {
       size,
       present,

@@ -213,6 +213,8 @@ export class GrowingReader implements BlobReader {
     if (this.#ranges && !isIn(this.#ranges[this.#part])) {
       const part = isIn(this.#ranges[this.#part + 1]) ? this.#part + 1 : this.#ranges.findIndex(isIn)
       this.#part = Math.max(part, 0)
+      // They were told by a size that was wrong.
+      if (part < 0) this.#bytes.moved()
     }
     this.#hasRead = true
     // One listener a signal, not one a read: a hundred readers that wait for each chunk are a lot of reads.
