@@ -256,7 +256,7 @@ export class Attempt {
     // What is only handed through comes in order, and of what is small nobody has a part before all of it is verified.
     // Whoever was told a size that is too large has to hear it, which takes the digest.
     const isMistaken = ({ end }: Want): boolean =>
-      this.#size.told !== undefined && Number.isFinite(end) && end > this.#size.told
+      size !== undefined && Number.isFinite(end) && end > size
     const isAllWanted =
       this.isWindow ||
       wanted.some(isMistaken) || (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
