@@ -255,11 +255,11 @@ export class Attempt {
     const all = { start: 0, end: Number.POSITIVE_INFINITY, isWaiting: false }
     // What is only handed through comes in order, and of what is small nobody has a part before all of it is verified.
     // Whoever was told a size that is too large has to hear it, which takes the digest.
-    const isMistaken = ({ end }: Want): boolean =>
-      size !== undefined && Number.isFinite(end) && end > size
+    const isMistaken = ({ end }: Want): boolean => size !== undefined && Number.isFinite(end) && end > size
     const isAllWanted =
       this.isWindow ||
-      wanted.some(isMistaken) || (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
+      wanted.some(isMistaken) ||
+      (size === undefined ? this.hasBytes : size <= verifiedBefore(ways.isSuspect))
     return {
       size,
       present,
