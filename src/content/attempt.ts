@@ -270,8 +270,8 @@ export class Attempt {
   }
 
   async #write(way: Way, position: number, lent: LentBytes, left: AbortSignal): Promise<boolean> {
+    if (!this.#brought.has(way)) this.#options.origins.brought(this.#options.digest, way.source.name)
     this.#brought.add(way)
-    this.#options.origins.brought(this.#options.digest, way.source.name)
     const isFirst = !this.hasBytes
     if (!this.partial) await this.#landing.begin()
     if (this.isEndless) this.#options.onUnkept()

@@ -207,13 +207,9 @@ export class Crew implements Turn {
     const missing = Math.max(0, size - present.total)
     if (this.#way.ignoresRange || size === maximumUnknownSize) return size
     const known = this.#ramp.connectionRate
-    const isLong = roundTripMs >= limits.longWayMs
-    const usual =
-      known === undefined
-        ? isLong
-          ? limits.firstSpanOfLongWay
-          : limits.firstSpan
-        : (known * Math.max(limits.spanMs, limits.spanRoundTrips * roundTripMs)) / 1000
+    const first = roundTripMs >= limits.longWayMs ? limits.firstSpanOfLongWay : limits.firstSpan
+    const spanMs = Math.max(limits.spanMs, limits.spanRoundTrips * roundTripMs)
+    const usual = known === undefined ? first : (known * spanMs) / 1000
     const share = this.#working.size > 0 ? missing / (sharesEach * (this.#working.size + 1)) : usual
     const length = Math.max(Math.min(usual, share, limits.largestSpan), limits.smallestSpan)
     // With a limit to the rate, what waits in the system's memory when a turn ends would be lost.

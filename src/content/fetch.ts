@@ -7,9 +7,8 @@ import type { Ramp } from './ramp.ts'
 import { Doubt, Unsized } from './size.ts'
 import type { Way, Ways } from './ways.ts'
 
-export interface FetchOptions extends Omit<CrewOptions, 'onAnswer'> {
+export interface FetchOptions extends CrewOptions {
   readonly ways: Ways
-  readonly onAnswer: CrewOptions['onAnswer']
   /** How many connections help, by the name of an upstream. */
   readonly rampOf: (upstream: string) => Ramp
   /** Milliseconds without a byte after which a way is left for a better one. */
