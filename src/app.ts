@@ -5,6 +5,7 @@ import { Logins } from './access/logins.ts'
 import { pushersOf } from './access/policy.ts'
 import { admission } from './app/admission.ts'
 import { cacheLimits, diskSize } from './app/cache-limits.ts'
+import { frugality } from './app/frugality.ts'
 import { listing } from './app/listing.ts'
 import { mirroring } from './app/mirroring.ts'
 import { openCatalog } from './app/open-catalog.ts'
@@ -19,6 +20,7 @@ import { Shares } from './flow/shares.ts'
 import { TokenBucket } from './flow/token-bucket.ts'
 import { Uplink } from './flow/uplink.ts'
 import { Authorizer } from './http/authorize.ts'
+import { processDescriptors } from './http/descriptors.ts'
 import { Forwarding } from './http/forwarding.ts'
 import { letGoListener } from './http/let-go.ts'
 import { Listener } from './http/listener.ts'
@@ -106,9 +108,11 @@ export interface App extends AsyncDisposable {
  * The composition root: makes every part with its own options. Throws what the parts throw: a locked or newer
  * folder, a file that cannot be read.
  */
-export async function createApp(options: AppOptions): Promise<App> {
+export async function createApp(given: AppOptions): Promise<App> {
+  const descriptors = processDescriptors()
+  const { config, opensEarly } = frugality(given.config, descriptors)
+  const options = { ...given, config }
   const {
-    config,
     logger,
     environment,
     version,
@@ -135,6 +139,7 @@ export async function createApp(options: AppOptions): Promise<App> {
     proxies,
     names: new Names(),
     lineUse: new LineUse(),
+    opensEarly,
     uplink: new Uplink(),
     rate,
     certificates: new Certificates(),
@@ -234,7 +239,7 @@ export async function createApp(options: AppOptions): Promise<App> {
   const forwarding = new Forwarding(config.server)
   const requestLog = new RequestLog({ logger, metrics, ledger, forwarding })
   const onLetGo = letGoListener(metrics, ledger)
-  const admitting = admission({ uploads, upstreams }, { patienceMs, onLetGo, logger })
+  const admitting = admission({ uploads, upstreams }, { descriptors, patienceMs, onLetGo, logger })
   const server = await buildServer({
     repositories,
     upstreams,

@@ -21,6 +21,8 @@ export interface Ways {
   readonly tokens: Expiring<string>
   readonly names: Names
   readonly lineUse: LineUse
+  /** Whether connections may be opened before they are needed. */
+  readonly opensEarly: boolean
   readonly uplink: Uplink
   /** Of `limits.rate`; undefined: without a limit. */
   readonly rate: TokenBucket | undefined
@@ -67,7 +69,7 @@ export async function searchClient(
 async function wayTo(
   { url, ca, redirects, proxy }: UpstreamConfig,
   { config, version }: AppOptions,
-  { pieces, names, lineUse, rate, certificates, proxies }: Ways,
+  { pieces, names, lineUse, opensEarly, rate, certificates, proxies }: Ways,
 ): Promise<Omit<TransportOptions, 'upstream'>> {
   const own = ca === undefined ? undefined : certificates.secureContext(await readFile(ca, 'utf8'))
   return {
@@ -76,6 +78,7 @@ async function wayTo(
     pieces,
     names,
     lineUse,
+    opensEarly,
     rate,
     secureContext: () => own ?? certificates.secureContext(),
     proxies: proxy === undefined ? proxies : ProxySettings.fixed(proxy),

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { availableParallelism } from 'node:os'
+import { type ForkedNode, forkNode } from '../support/child-process.ts'
 
 /** Seeds that a process plays at a time. */
 export interface Share {
@@ -42,7 +42,7 @@ export async function playSeeds({ from, seeds, onShare, enough }: FleetOptions):
     return { from: next - count, count }
   }
   const sail = async (): Promise<void> => {
-    const child = fork(new URL('worker.ts', import.meta.url))
+    const child = forkNode(new URL('worker.ts', import.meta.url))
     try {
       for (let share = take(); share; share = take()) {
         const result = await played(child, share)
@@ -57,7 +57,7 @@ export async function playSeeds({ from, seeds, onShare, enough }: FleetOptions):
   return failures.toSorted((one, other) => one.seed - other.seed)
 }
 
-async function played(child: ChildProcess, share: Share): Promise<ShareResult> {
+async function played(child: ForkedNode, share: Share): Promise<ShareResult> {
   const listening = new AbortController()
   const signal = AbortSignal.any([listening.signal, AbortSignal.timeout(endlessMs)])
   const what = `seeds ${share.from} to ${share.from + share.count - 1}`

@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly pieces: Pieces
   readonly names: Names
   readonly lineUse: LineUse
+  /** Whether connections may be opened before they are needed, which takes descriptors; true unless set. */
+  readonly opensEarly?: boolean | undefined
   /** The authorities that are trusted. */
   readonly secureContext: () => SecureContext
   /** Bounds the bytes per second of all upstreams together; undefined: nothing does. */
@@ -152,7 +154,9 @@ export class Transport implements Disposable {
    * whoever calls this to judge.
    */
   prepare(url: URL, spares: Spares): void {
-    const isProxied = this.#options.proxies.proxyFor(url) !== undefined
+    const { opensEarly = true, proxies } = this.#options
+    if (!opensEarly) return
+    const isProxied = proxies.proxyFor(url) !== undefined
     if (this.isFar(url) && this.#addresses.allowsHost(url.hostname, isProxied))
       this.#agents.prepare(url, spares)
   }
