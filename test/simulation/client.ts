@@ -68,6 +68,7 @@ export class SimClient {
     const { blob } = ledger
     const size = plan.claim === undefined ? undefined : Math.max(0, blob.bytes.length + plan.claim)
     const source = process.source(plan.upstream, ledger)
+    ledger.comes(source.name)
     const wanted = { size, client: plan.address, signal, ...(size !== undefined && rangesOf(plan, size)) }
     const { reader } = await process.blobs.open(blob.digest, source, wanted)
     await using opened = reader

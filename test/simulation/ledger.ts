@@ -6,6 +6,10 @@ export class Ledger {
   readonly blob: SimBlob
   /** What has come and was not lost since. */
   readonly #here = new Ranges()
+  /** All that has come, also what nobody had asked for: some of it was of use. */
+  readonly #received = new Ranges()
+  /** Upstreams that were wrong about it. */
+  readonly #wrong = new Set<string>()
   /** Whether a wrong byte has come. */
   isTainted = false
   #again = 0
@@ -31,6 +35,7 @@ export class Ledger {
     end: number,
     asked: { readonly start: number; readonly end: number | undefined },
   ): void {
+    this.#received.add(start, end)
     const from = Math.max(start, asked.start)
     const until = Math.min(end, asked.end ?? end)
     if (from >= until) return
@@ -50,9 +55,21 @@ export class Ledger {
     this.excuse(this.blob.bytes.length, why)
   }
 
+  /** An upstream was wrong about it, in a way for which all of it may come again. */
+  wrong(upstream: string, why: string): void {
+    this.#wrong.add(upstream)
+    this.excuseAll(why)
+  }
+
+  /** Somebody comes by an upstream: what one has brought that was wrong before is not waited for any more. */
+  comes(upstream: string): void {
+    if (this.#wrong.size > 0 && !this.#wrong.has(upstream))
+      this.excuse(this.#received.total, 'there is a better way')
+  }
+
   /** A process has ended: the next one finds so many bytes of it. */
   left(bytes: number): void {
-    const lost = this.#here.total - bytes
+    const lost = this.#received.total - bytes
     if (lost > 0) this.excuse(lost, 'lost with the process')
   }
 }

@@ -53,7 +53,8 @@ export class SimSource implements Source {
   async size({ signal }: { readonly signal: AbortSignal }): Promise<number | undefined> {
     const { line, ledger } = this.#options
     const size = await line.upstream.size(ledger, signal)
-    if (size !== undefined && size !== ledger.blob.bytes.length) ledger.excuseAll('a wrong size was told')
+    if (size !== undefined && size !== ledger.blob.bytes.length)
+      ledger.wrong(this.name, 'a wrong size was told')
     return size
   }
 
@@ -80,7 +81,7 @@ export class SimSource implements Source {
   #span(answer: SimAnswer, position: number, query: SpanQuery, connection: Connection): OpenedSpan {
     const { ledger } = this.#options
     const isFalse = answer.size !== undefined && answer.size !== ledger.blob.bytes.length
-    if (isFalse) ledger.excuseAll('a wrong size was told')
+    if (isFalse) ledger.wrong(this.name, 'a wrong size was told')
     return {
       start: answer.start,
       end: answer.end,
@@ -119,7 +120,7 @@ export class SimSource implements Source {
         if (kind === 'corrupts' && faultsAt >= at && faultsAt < end) {
           piece[faultsAt - at] = (piece[faultsAt - at] ?? 0) ^ 1
           ledger.isTainted = true
-          ledger.excuseAll('a byte was wrong')
+          ledger.wrong(this.name, 'a byte was wrong')
         }
         log(`receives ${name} ${at}-${end} of ${this.name}`)
         latest = end - at
