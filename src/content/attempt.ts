@@ -173,7 +173,7 @@ export class Attempt {
     if (this.#keptBytes > 0 && kept && (await this.#isWhole(kept))) return
     this.#size.refuteBy(this.partial?.present, digest)
     for (;;) {
-      const ending = await this.#fetch.run()
+      const ender = await this.#fetch.run()
       if (!this.partial && !isDigestOfNothing(digest)) {
         throw new RegistryError('DIGEST_INVALID', `expected ${digest}, there are no bytes`)
       }
@@ -183,7 +183,11 @@ export class Attempt {
         this.#verified = this.#present
         return
       } catch (error) {
-        if (ending === 'nothing behind' && error instanceof RegistryError) throw new Contradiction(error)
+        if (ender && error instanceof RegistryError) {
+          // Who asked for more than there is was told so by a claim, and other bytes are missing before it.
+          if (error.code === 'SIZE_INVALID' && this.#size.disclaim()) continue
+          throw new Contradiction(ender.source, error)
+        }
         // What the disk cannot read back is missing again.
         await this.#landing.survive(error)
       }

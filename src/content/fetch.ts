@@ -31,10 +31,10 @@ export class Fetch {
   }
 
   /**
-   * `nothing behind`: a source that never told how much there is says that there is no more. Throws what the last way failed
-   * with, RegistryError where bytes are wrong, Contradiction, StorageError, or the signal's reason.
+   * Resolves when all of it is here; with a way that says that there is no more, and never told how much there is. Throws what
+   * the last way failed with, RegistryError where bytes are wrong, Contradiction, StorageError, or the signal's reason.
    */
-  async run(): Promise<'whole' | 'nothing behind'> {
+  async run(): Promise<Way | undefined> {
     const { ways, changes, pause, onIdle, rampOf, signal } = this.#options
     while (this.#isIncomplete) {
       await abortable(pause(), signal)
@@ -48,10 +48,10 @@ export class Fetch {
       try {
         const ending = await crew.run()
         way.failures = 0
-        if (ending === 'end') return 'whole'
+        if (ending === 'end') return undefined
       } catch (error) {
         if (signal.aborted || error instanceof RegistryError) throw error
-        if (this.#isAtEnd(error)) return 'nothing behind'
+        if (this.#isAtEnd(error)) return way
         if (error instanceof Doubt) ways.doubt(way)
         else if (error instanceof Unsized) ways.giveUp(way, error)
         else if (error instanceof UpstreamError) ways.blame(way, error, this.#presentBytes - before)
@@ -60,7 +60,7 @@ export class Fetch {
         this.#underWay = undefined
       }
     }
-    return 'whole'
+    return undefined
   }
 
   /** Leaves the way that is taken, where nothing has come by it for too long and another one promises more. */
@@ -90,7 +90,8 @@ export class Fetch {
 
   /** It says that there is nothing behind what is here, and never told how much there is. */
   #isAtEnd(error: unknown): boolean {
-    const isRefused = error instanceof UpstreamError && error.status === 416
-    return isRefused && this.#options.site().present.presentUntil(0) > 0 && !this.#options.isTold()
+    const { size: claim, present } = this.#options.site()
+    const isRefused = error instanceof UpstreamError && error.status === 416 && !this.#options.isTold()
+    return isRefused && (claim === undefined ? present.presentUntil(0) : present.total) > 0
   }
 }

@@ -71,7 +71,12 @@ export function partialId(digest: Digest): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}`
 }
 
-/** The name of a partial beside one whose bytes are in doubt. */
-export function anew(id: string): string {
-  return `${id}-anew`
+/** The name of the partial beside that one, where its bytes are in doubt. */
+export function besidePartialId(digest: Digest): string {
+  return `${partialId(digest)}-anew`
+}
+
+/** The names of all that fills of a blob write to. */
+export function partialIds(digest: Digest): string[] {
+  return [partialId(digest), besidePartialId(digest)]
 }

@@ -63,10 +63,9 @@ export function isWrongBytes(error: unknown): boolean {
   return error instanceof RegistryError && (error.code === 'DIGEST_INVALID' || error.code === 'SIZE_INVALID')
 }
 
-/** What those who wait hear of a failure, by the last way that was taken. */
-export function told(error: unknown, way: Way | undefined): Error {
-  if (error instanceof Contradiction) {
-    return new UpstreamError('INVALID_RESPONSE', way?.source.name ?? '', error.message, { cause: error })
-  }
+/** What those who wait hear of a failure. */
+export function told(error: unknown): Error {
+  if (error instanceof Contradiction)
+    return new UpstreamError('INVALID_RESPONSE', error.source.name, error.message, { cause: error })
   return error instanceof Error ? error : new Error(String(error))
 }

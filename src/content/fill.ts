@@ -5,7 +5,13 @@ import type { RepositoryKey } from '../storage/repository-key.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Attempt } from './attempt.ts'
 import { Crowd } from './crowd.ts'
-import { anew, type FillOptions, type FollowOptions, partialId } from './fill-options.ts'
+import {
+  besidePartialId,
+  type FillOptions,
+  type FollowOptions,
+  partialId,
+  partialIds,
+} from './fill-options.ts'
 import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
 import { closePartial } from './partial-ends.ts'
 import { Patience } from './patience.ts'
@@ -40,7 +46,8 @@ export class Fill {
   #attempt: Attempt | undefined
   #outcome: Outcome | undefined
   #isEnding = false
-  #isAnew = false
+  /** Whether what an earlier attempt left is contradicted, so that it begins beside that. */
+  #isAnew: boolean
   #isUnstorable: boolean
   #wrongs = 0
   #beginnings = 0
@@ -52,6 +59,7 @@ export class Fill {
     this.#options = options
     this.#wishes = new Wishes(options.firstPart)
     this.#isUnstorable = !options.disk.isWell
+    this.#isAnew = options.suspects.contradicts(options.digest, source.repository)
     this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
     this.#ended = this.#run(source)
@@ -246,10 +254,9 @@ export class Fill {
 
   #beginAttempt(): Attempt {
     const { digest, background = 'finishing', finishFrom } = this.#options
-    const id = partialId(digest)
     const attempt = new Attempt({
       ...this.#options,
-      partialId: this.#isAnew ? anew(id) : id,
+      partialId: this.#isAnew ? besidePartialId(digest) : partialId(digest),
       ways: this.#ways,
       heedsClaims: this.#wrongs === 0,
       isStorable: () => !this.#isUnstorable,
@@ -274,7 +281,8 @@ export class Fill {
     for (const { source } of attempt.blameable) suspects.cleared(digest, source.repository)
     await attempt.publish(publish)
     if (attempt.isWindow) return
-    if (this.#isAnew) await store.partials.remove(partialId(digest)).catch(() => {})
+    const others = partialIds(digest).filter((id) => id !== attempt.partial?.id)
+    await Promise.allSettled(others.map((id) => store.partials.remove(id)))
     reportFill(logger, digest, attempt, performance.now() - this.#startedAt)
   }
 
@@ -299,8 +307,12 @@ export class Fill {
         (error instanceof UpstreamError && this.#ways.isOpen)
     const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
     const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
-    const failure = isWrong ? this.#ways.lastFailure : told(abandonedFor ?? error, blameable.at(-1))
+    const failure = isWrong ? this.#ways.lastFailure : told(abandonedFor ?? error)
     if (!isWorthAnother) this.#isEnding = true
+    if (error instanceof Contradiction) {
+      this.#isAnew = true
+      suspects.contradicted(digest, error.source.repository)
+    }
     attempt.growing.fail(failure)
     await closePartial(attempt.partial, this.#options, {
       keeps: !isWrong && !isOfDisk && !(error instanceof Unsized) && !abandonedFor,
@@ -310,7 +322,6 @@ export class Fill {
     // (1) Bytes are handed through, and some let go. (2) Somebody comes, and a fill of its own takes the disk. (3) Another
     // attempt of this one finds that there is room.
     if (isOfDisk || attempt.isWindow) this.#isUnstorable = true
-    if (error instanceof Contradiction) this.#isAnew = true
     if (isWrong) reportWrong(logger, digest, blameable[0], error)
   }
 

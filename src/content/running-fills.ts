@@ -10,7 +10,7 @@ import type { DiskState } from './disk-state.ts'
 import { defaultFetchLimits, type FetchLimits } from './fetch-limits.ts'
 import { Fill } from './fill.ts'
 import { FillCounter, type FillCounts } from './fill-counts.ts'
-import { anew, type FillOptions, partialId } from './fill-options.ts'
+import { type FillOptions, partialIds } from './fill-options.ts'
 import type { FetchAheadOptions } from './opened-blob.ts'
 import { Origins } from './origins.ts'
 import { Ramp } from './ramp.ts'
@@ -135,7 +135,7 @@ export class RunningFills {
     const { space, isStored, publish, slowMs = defaultSlowMs, finishFrom = 0, fetching } = this.#options
     const counts = this.#counter.of(source.name)
     counts.started += 1
-    const room = space.reserve('fill', () => fill.presentBytes, partialsOf(digest))
+    const room = space.reserve('fill', () => fill.presentBytes, partialIds(digest))
     const fill: Fill = Fill.start(
       {
         ...this.#options,
@@ -208,7 +208,7 @@ export class RunningFills {
   async #giveBack(digest: Digest, room: Disposable, isStored: boolean): Promise<void> {
     const { resting } = this.#options.space
     if (isStored) room[Symbol.dispose]()
-    const looking = partialsOf(digest).map((id) => resting.look(id))
+    const looking = partialIds(digest).map((id) => resting.look(id))
     await bestEffort(Promise.all(looking), () => {})
     room[Symbol.dispose]()
   }
@@ -226,10 +226,4 @@ export class RunningFills {
       new Error('too much else is fetched that nobody waits for: what came of it is kept'),
     )
   }
-}
-
-/** The names of what its fills write to. */
-function partialsOf(digest: Digest): string[] {
-  const id = partialId(digest)
-  return [id, anew(id)]
 }

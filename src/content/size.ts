@@ -1,6 +1,7 @@
 import { type Digest, isDigestOfNothing } from '../oci/digest.ts'
 import type { ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
+import type { Source } from './source.ts'
 import type { Way, Ways } from './ways.ts'
 
 /**
@@ -8,9 +9,13 @@ import type { Way, Ways } from './ways.ts'
  * that there are no more. One of the two is wrong, and only other bytes can tell.
  */
 export class Contradiction extends Error {
-  constructor(cause?: unknown) {
+  /** The one that says so. */
+  readonly source: Source
+
+  constructor(source: Source, cause?: unknown) {
     super('what an earlier attempt left contradicts what the upstream says now', { cause })
     this.name = 'Contradiction'
+    this.source = source
   }
 }
 
@@ -63,6 +68,13 @@ export class Size {
     if (this.#claim === 0 || this.#claim < end || hasAllOfIt) this.#claim = undefined
   }
 
+  /** There is less than all claim. False where that is not what anybody goes by. */
+  disclaim(): boolean {
+    const isClaimed = this.told === undefined && this.#claim !== undefined
+    this.#claim = undefined
+    return isClaimed
+  }
+
   /**
    * Goes by what `way` tells if nothing contradicts it; what it told itself before does not, nor what one has told that
    * has done worse since: they would be doubted in turn for ever, as would ways that all tell less than is here. Throws
@@ -87,7 +99,7 @@ export class Size {
       const message = `it has ${told} bytes under a digest whose content has ${this.#told?.bytes}`
       throw new UpstreamError('INVALID_RESPONSE', way.source.name, message)
     }
-    if (isTooSmall) throw new Contradiction()
+    if (isTooSmall) throw new Contradiction(way.source)
     this.#told = { bytes: told, by: way }
   }
 }

@@ -177,10 +177,10 @@ test('a blob of one byte is asked for, whoever knows that', async (t) => {
 
 test('a failure of the disk is told as that, what contradicts itself as an answer of its upstream', () => {
   const full = new StorageError('FULL', 'no room')
-  assert.equal(told(full, undefined), full)
-  const odd = told(new Contradiction(), undefined)
+  assert.equal(told(full), full)
+  const odd = told(new Contradiction(good('x/x', content)))
   assert.ok(odd instanceof UpstreamError && odd.code === 'INVALID_RESPONSE')
-  assert.equal(told('odd', undefined).message, 'odd')
+  assert.equal(told('odd').message, 'odd')
 })
 
 test('a client that has left before anything began begins nothing', async (t) => {

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { partialId } from '../../src/content/fill-options.ts'
+import { besidePartialId, partialId } from '../../src/content/fill-options.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
@@ -181,4 +181,69 @@ test('an upstream that once, in the middle, tells less than is here already is a
   await reader.verified()
   await reader[Symbol.asyncDispose]()
   assert.deepEqual(source.asked, [0, size / 2, size / 2])
+})
+
+for (const more of [1, 50_000]) {
+  test(`a descriptor says ${more} bytes more than there are, and its end is asked for: what is here of the rest stays`, async (t) => {
+    const store = new MemoryBlobStore()
+    await leave(store, [
+      [0, 150_000],
+      [380_000, size],
+    ])
+    const blobs = blobsOver(t, store, { patienceMs: 50 })
+    const source = scripted('x/x', (position) => {
+      if (position >= size) throw new UpstreamError('INVALID_RESPONSE', 'x/x', 'range', { status: 416 })
+      return { size, bytes: content }
+    })
+    const claim = size + more
+    const { reader } = await blobs.open(digest, source, {
+      size: claim,
+      ranges: [{ start: size - 10, end: claim }],
+    })
+    await assert.rejects(
+      readAll(reader, size - 10).then(() => reader.verified()),
+      /was said to have/,
+    )
+    await reader[Symbol.asyncDispose]()
+    await until(() => blobs.fillCount === 0)
+    assert.ok(await blobs.stat(digest))
+    assert.equal(source.given, 230_000)
+    assert.deepEqual(await store.partials.list(), [])
+  })
+}
+
+test('what was begun beside another partial goes, too, when that one has verified', async (t) => {
+  const store = new MemoryBlobStore()
+  await leave(store, [[0, kept]])
+  const beside = await store.partials.open({ id: besidePartialId(digest), algorithm: 'sha256' })
+  await beside.write(0, lent(content.subarray(0, 1000)))
+  await beside.suspend(new Error('stopped'))
+  const blobs = blobsOver(t, store)
+  const { reader } = await blobs.open(digest, good('x/x', content))
+  assertSameBytes(await readAll(reader), content)
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.deepEqual(await store.partials.list(), [])
+})
+
+test('bytes that an upstream contradicts are not what whoever comes next begins with, however soon each one leaves', async (t) => {
+  const store = new MemoryBlobStore()
+  const blobs = blobsOver(t, store, { finishFrom: 2 })
+  await leave(store, [[0, size]], testBytes(size, 53))
+  const source = scripted('x/x', (position) => {
+    if (position >= size) throw new UpstreamError('INVALID_RESPONSE', 'x/x', 'range', { status: 416 })
+    return { bytes: content }
+  })
+  const pull = async (): Promise<Uint8Array> => {
+    const { reader } = await blobs.open(digest, source, { size })
+    await using opened = reader
+    const bytes = await readAll(opened)
+    await opened.verified()
+    return bytes
+  }
+  await assert.rejects(pull(), /contradicts/)
+  await until(() => blobs.fillCount === 0)
+  assertSameBytes(await pull(), content)
+  await until(() => blobs.fillCount === 0)
+  assert.deepEqual(await store.partials.list(), [])
 })

@@ -73,6 +73,7 @@ export class MemoryBlobStore implements BlobStore {
       remove: async (id) => {
         assertPartialId(id)
         if (this.#openPartials.has(id)) throw new Error(`partial ${id} is open`)
+        if (!this.#partials.has(id)) return
         await this.#step('unlink')
         this.#partials.delete(id)
       },
