@@ -229,6 +229,7 @@ export class Ramp {
   #forget(): void {
     this.#level = 1
     this.#trial = undefined
+    this.#dismissed = undefined
     this.#heldUntil = Number.NEGATIVE_INFINITY
     this.#holdMs = holdMs.first
     this.#connectionRate = undefined

@@ -98,3 +98,13 @@ test('what helped is known for the next blob, and forgotten after a while', (t) 
   using _later = ramp.enter(roundTripMs)
   assert.equal(ramp.mayAdd, false)
 })
+
+test('what connections brought that did not help is forgotten as well, where the line is slower by then', (t) => {
+  let rate = 2_500_000
+  const { run, end, pass, most } = line(t, () => rate)
+  while (run(0.01) > 1 || most() === 1);
+  end()
+  pass(400_000)
+  rate = 1_000_000
+  assert.equal(run(5), 1)
+})
