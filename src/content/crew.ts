@@ -140,6 +140,8 @@ export class Crew implements Turn {
    */
   async run(): Promise<'end' | undefined> {
     const place = await this.#turn()
+    // Another blob of the same upstream may find out that more connections help, or have done with its own.
+    using _heard = this.#ramp.listen(() => this.#options.changes.announce())
     try {
       this.#isQueued = false
       for (this.#engage(); this.#workers.size > 0; this.#engage()) {

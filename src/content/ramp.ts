@@ -47,6 +47,7 @@ const forgottenMs = 300_000
 export class Ramp {
   readonly #maximum: number
   readonly #lanes = new Set<{ isReceiving: boolean }>()
+  readonly #listeners = new Set<() => void>()
   #level = 1
   /** What fewer brought before more were tried. */
   #trial: Sample | undefined
@@ -96,6 +97,12 @@ export class Ramp {
     return this.#lanes.size > Math.max(1, this.#level)
   }
 
+  /** Calls `hear` whenever there may be room for one more that was not there before. Dispose to hear no more. */
+  listen(hear: () => void): Disposable {
+    this.#listeners.add(hear)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(hear) }
+  }
+
   /** One more is at work. `roundTripMs`: milliseconds of a round trip, where that is known. */
   enter(roundTripMs = 0): Lane {
     const now = performance.now()
@@ -118,6 +125,7 @@ export class Ramp {
         this.#count()
         if (!this.#lanes.delete(lane)) return
         if (this.#lanes.size === 0) this.#idleSince = performance.now()
+        this.#tell()
       },
     }
   }
@@ -205,6 +213,11 @@ export class Ramp {
     if (level <= sample.lanes) return
     this.#trial = sample
     this.#level = level
+    this.#tell()
+  }
+
+  #tell(): void {
+    for (const hear of [...this.#listeners]) hear()
   }
 
   /** So many have to do, unless they bring less. */
@@ -218,6 +231,7 @@ export class Ramp {
     this.#level = lanes
     this.#holdMs = holdMs.first
     this.#hold()
+    this.#tell()
   }
 
   #hold(): void {

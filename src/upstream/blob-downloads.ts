@@ -39,7 +39,7 @@ const nobodysTurn: Turn = {
 /** Bytes of a part from which on there are more parts to come. */
 const longBytes = 256 * 1024
 /** Further connections that a long blob is likely to need. */
-const furtherOfLong = 4
+const furtherOfLong = 7
 /** Milliseconds for which a line that has dropped is waited for: headers leave before the bytes are here. */
 const patienceMs = 60_000
 
