@@ -45,9 +45,10 @@ for (const [word, say] of Object.entries(words)) {
                 const own = typeof given === 'function' ? given(one) : given
                 const url = `${s.mirror.url}/v2/library/app/${kind}/${one}`
                 const answer = await pull(url, { method, headers: own })
-                // An age differs where a second passes between two questions.
-                const { date: _, age, ...told } = answer.headers
-                const whole = { status: answer.status, told, hasAge: age !== undefined, text: answer.text }
+                // An age, and a time to come again, differ where a second passes between two questions.
+                const { date: _, age, 'retry-after': again, ...told } = answer.headers
+                const has = { age: age !== undefined, again: again !== undefined }
+                const whole = { status: answer.status, told, has, text: answer.text }
                 return JSON.stringify(whole).replaceAll(one, '<digest>')
               }
               assert.equal(
