@@ -1,4 +1,3 @@
-import { abortable } from '../flow/abortable.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
 import { isDigestOfNothing } from '../oci/digest.ts'
@@ -6,7 +5,6 @@ import { RegistryError } from '../oci/error.ts'
 import type { Partial } from '../storage/partial.ts'
 import { Ranges } from '../storage/ranges.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
-import { UpstreamError } from '../upstream/error.ts'
 import { Fetch } from './fetch.ts'
 import type { FetchLimits } from './fetch-limits.ts'
 import type { FetchSite, Want } from './fetch-plan.ts'
@@ -16,7 +14,7 @@ import { Landing, type LandingOptions } from './landing.ts'
 import type { Origins } from './origins.ts'
 import { isWhole } from './partial-ends.ts'
 import type { Ramp } from './ramp.ts'
-import { Contradiction, Size } from './size.ts'
+import { askSize, Contradiction, Size } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { OpenedSpan } from './source.ts'
 import { type Way, type Ways, wasWrong } from './ways.ts'
@@ -287,29 +285,14 @@ export class Attempt {
 
   /** The size to go by after an answer; throws what `Size.heed` throws. */
   async #heed(way: Way, { start, size: told }: OpenedSpan): Promise<number | undefined> {
-    const { changes, confirmed } = this.#options
+    const { changes, confirmed, heedsClaims, patienceMs } = this.#options
     if (way.source.repository !== undefined) confirmed.add(way.source.repository)
     this.#answered.add(way)
     if (start > 0 && this.#isBroken) this.#resumes += 1
     this.#isBroken = false
-    if (told === undefined && this.#size.bytes === undefined) await this.#askSize(way)
-    if (told === undefined) return this.#size.bytes
-    this.#size.heed(told, way, this.partial?.present)
+    if (told !== undefined) this.#size.heed(told, way, this.partial?.present)
+    else if (this.#size.bytes === undefined && heedsClaims) await askSize(way, patienceMs, this.#signal)
     changes.announce()
-    return told
-  }
-
-  /** Clients have the bytes of a blob as they come, and where there is no room at all, if they can be told how many it has. */
-  async #askSize(way: Way): Promise<void> {
-    if (!this.#options.heedsClaims || way.asked || !way.source.size) return
-    way.asked = { size: undefined }
-    const signal = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#options.patienceMs)])
-    const size = await abortable(way.source.size({ signal }), signal).catch((error: unknown) => {
-      this.#signal.throwIfAborted()
-      if (error instanceof UpstreamError || signal.aborted) return undefined
-      throw error
-    })
-    way.asked = { size }
-    this.#options.changes.announce()
+    return told ?? this.#size.bytes
   }
 }

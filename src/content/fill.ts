@@ -1,28 +1,16 @@
 import { Changes } from '../flow/changes.ts'
 import type { BlobReader } from '../storage/blob-reader.ts'
-import { StorageError } from '../storage/error.ts'
 import type { RepositoryKey } from '../storage/repository-key.ts'
-import { UpstreamError } from '../upstream/error.ts'
-import { Attempt } from './attempt.ts'
+import type { Attempt } from './attempt.ts'
+import { Attempts } from './attempts.ts'
 import { Crowd } from './crowd.ts'
-import {
-  besidePartialId,
-  type FillOptions,
-  type FollowOptions,
-  partialId,
-  partialIds,
-} from './fill-options.ts'
-import { isWrongBytes, leftFor, reportFailure, reportFill, reportWrong, told } from './fill-report.ts'
-import { closePartial } from './partial-ends.ts'
+import type { FillOptions, FollowOptions } from './fill-options.ts'
+import { reportFailure } from './fill-report.ts'
 import { Patience } from './patience.ts'
-import { Contradiction, Unsized } from './size.ts'
 import { verifiedBefore } from './small-size.ts'
 import type { Source } from './source.ts'
 import { type Way, Ways } from './ways.ts'
 import { Wishes } from './wishes.ts'
-
-/** Times that it leaves ways that were wrong for one that came later. */
-const maximumBeginnings = 2
 
 /** How it went: `handed`: verified and not kept. */
 type Outcome = 'stored' | 'handed' | Error
@@ -37,20 +25,13 @@ export class Fill {
   readonly #changes = new Changes()
   readonly #ways: Ways
   readonly #stopped = new AbortController()
-  readonly #confirmed = new Set<RepositoryKey>()
   /** Those who wait for bytes, or read them. */
   readonly #wishes: Wishes
   readonly #clients = new Crowd(() => this.#stopIfUnwanted())
-  readonly #startedAt = performance.now()
   readonly #ended: Promise<void>
-  #attempt: Attempt | undefined
+  readonly #attempts: Attempts
   #outcome: Outcome | undefined
   #isEnding = false
-  /** Whether what an earlier attempt left is contradicted, so that it begins beside that. */
-  #isAnew: boolean
-  #isUnstorable: boolean
-  #wrongs = 0
-  #beginnings = 0
   #waiting = 0
   #isDropped = false
   #impatience: NodeJS.Timeout | undefined
@@ -58,10 +39,22 @@ export class Fill {
   private constructor(options: FillOptions, source: Source, claim: number | undefined) {
     this.#options = options
     this.#wishes = new Wishes(options.firstPart)
-    this.#isUnstorable = !options.disk.isWell
-    this.#isAnew = options.suspects.contradicts(options.digest, source.repository)
     this.#ways = new Ways(options.retries, (one) => options.suspects.has(options.digest, one.repository))
     this.#ways.add(source, { claim })
+    this.#attempts = new Attempts(options, {
+      first: source,
+      ways: this.#ways,
+      wishes: this.#wishes,
+      clients: this.#clients,
+      changes: this.#changes,
+      isAwaited: () => this.#waiting > 0,
+      onIdle: () => this.drop(new Error('its first part is here, and nobody has come yet')),
+      onUnkept: () => this.#stopIfUnwanted(),
+      onLast: () => {
+        this.#isEnding = true
+      },
+      signal: this.#stopped.signal,
+    })
     this.#ended = this.#run(source)
   }
 
@@ -109,7 +102,7 @@ export class Fill {
 
   /** Whose upstreams have given bytes so far. */
   get confirmedBy(): ReadonlySet<RepositoryKey> {
-    return this.#confirmed
+    return this.#attempts.confirmed
   }
 
   /**
@@ -125,7 +118,7 @@ export class Fill {
   ): Promise<BlobReader | 'stored' | 'gone'> {
     const wasSuspect = this.#ways.isSuspect
     const way = this.#ways.add(source, { claim })
-    if (wasSuspect && !this.#ways.isSuspect) this.#beginAgainBy(way)
+    if (wasSuspect && !this.#ways.isSuspect && !this.#isEnding) this.#attempts.beginAgainBy(way)
     if (this.#ways.hasOtherThan(way)) {
       this.#impatience ??= setInterval(() => this.#attempt?.leaveIfSlow(), this.#options.slowMs / 4).unref()
       this.#attempt?.leaveIfSlow()
@@ -171,14 +164,8 @@ export class Fill {
     await this.#ended
   }
 
-  /** The first way that was never wrong has come: what others bring is not waited for. Not often: it may have nothing. */
-  #beginAgainBy(way: Way): void {
-    const attempt = this.#attempt
-    if (this.#isEnding || this.#beginnings === maximumBeginnings) return
-    this.#beginnings += 1
-    this.#ways.prefer(way)
-    this.#attempt = undefined
-    attempt?.abandon(leftFor(way, attempt))
+  get #attempt(): Attempt | undefined {
+    return this.#attempts.current
   }
 
   /** What somebody who waits can have now; undefined: nothing yet. Throws where nothing will come. */
@@ -213,7 +200,7 @@ export class Fill {
     try {
       // Whoever started it has to have the fill in hand before anything of it is told.
       await Promise.resolve()
-      const outcome = await this.#fill()
+      const outcome = await this.#attempts.run()
       this.#end('finished')
       this.#outcome = outcome
     } catch (cause) {
@@ -231,98 +218,6 @@ export class Fill {
   #end(how: 'finished' | 'failed' | 'stopped'): void {
     this.#isEnding = true
     this.#options.onEnd(how)
-  }
-
-  async #fill(): Promise<'stored' | 'handed'> {
-    const { isStored, disk, counts } = this.#options
-    for (;;) {
-      // Guards against this order: (1) A asks, and finds neither the blob nor a fill. (2) B's fill of it, begun
-      // earlier, is sealed and leaves. (3) A starts this one. The same where a push was sealed since; not on a bad disk.
-      if (disk.isWell && (await isStored().catch(() => false))) return 'stored'
-      const attempt = this.#beginAttempt()
-      try {
-        await attempt.run()
-        await this.#complete(attempt)
-        return attempt.isWindow ? 'handed' : 'stored'
-      } catch (error) {
-        await this.#giveUp(attempt, error)
-      } finally {
-        counts.resumes += attempt.resumes
-      }
-    }
-  }
-
-  #beginAttempt(): Attempt {
-    const { digest, background = 'finishing', finishFrom } = this.#options
-    const attempt = new Attempt({
-      ...this.#options,
-      partialId: this.#isAnew ? besidePartialId(digest) : partialId(digest),
-      ways: this.#ways,
-      heedsClaims: this.#wrongs === 0,
-      isStorable: () => !this.#isUnstorable,
-      confirmed: this.#confirmed,
-      wants: () => this.#wishes.wants,
-      bringsAll: (share) => !this.#wishes.isOfPart && (this.#clients.isEmpty || share >= finishFrom),
-      onIdle: () => this.drop(new Error('its first part is here, and nobody has come yet')),
-      onUnkept: () => this.#stopIfUnwanted(),
-      clients: this.#clients,
-      background: () => (this.#wishes.hasBegun ? 'finishing' : background),
-      changes: this.#changes,
-      since: this.#startedAt,
-      signal: this.#stopped.signal,
-    })
-    this.#attempt = attempt
-    this.#changes.announce()
-    return attempt
-  }
-
-  async #complete(attempt: Attempt): Promise<void> {
-    const { digest, store, suspects, publish, logger } = this.#options
-    for (const { source } of attempt.blameable) suspects.cleared(digest, source.repository)
-    await attempt.publish(publish)
-    if (attempt.isWindow) return
-    const others = partialIds(digest).filter((id) => id !== attempt.partial?.id)
-    await Promise.allSettled(others.map((id) => store.partials.remove(id)))
-    reportFill(logger, digest, attempt, performance.now() - this.#startedAt)
-  }
-
-  /** Ends an attempt. Returns where another one may do better; throws the failure where there is nothing left to try. */
-  async #giveUp(attempt: Attempt, error: unknown): Promise<void> {
-    const { logger, digest, suspects } = this.#options
-    const isStopped = this.#stopped.signal.aborted
-    const isWrong = isWrongBytes(error) || (error instanceof Contradiction && this.#isAnew)
-    const isOfDisk = error instanceof StorageError && error.code !== 'BUSY'
-    const { blameable, abandonedFor } = attempt
-    if (isWrong) {
-      this.#wrongs += 1
-      this.#ways.blameForBytes(blameable, error as Error)
-      const [only] = blameable
-      if (only && blameable.length === 1) suspects.caught(digest, only.source.repository)
-    }
-    // Where all ways have failed, one more may have come before that was heard here.
-    const isAnother = isWrong
-      ? (!this.#clients.isEmpty || !this.#ways.isSuspect) && blameable.length > 0 && this.#ways.isOpen
-      : abandonedFor !== undefined ||
-        error instanceof Contradiction ||
-        (error instanceof UpstreamError && this.#ways.isOpen)
-    const isHandedThrough = isOfDisk && !this.#isUnstorable && this.#waiting > 0
-    const isWorthAnother = !isStopped && (isAnother || isHandedThrough)
-    const failure = isWrong ? this.#ways.lastFailure : told(abandonedFor ?? error)
-    if (!isWorthAnother) this.#isEnding = true
-    if (error instanceof Contradiction) {
-      this.#isAnew = true
-      suspects.contradicted(digest, error.source.repository)
-    }
-    attempt.growing.fail(failure)
-    await closePartial(attempt.partial, this.#options, {
-      keeps: !isWrong && !isOfDisk && !(error instanceof Unsized) && !abandonedFor,
-      reason: failure,
-    })
-    if (!isWorthAnother) throw failure
-    // (1) Bytes are handed through, and some let go. (2) Somebody comes, and a fill of its own takes the disk. (3) Another
-    // attempt of this one finds that there is room.
-    if (isOfDisk || attempt.isWindow) this.#isUnstorable = true
-    if (isWrong) reportWrong(logger, digest, blameable[0], error)
   }
 
   /** What is only handed through has no use without readers, and what may have no end would have none. */

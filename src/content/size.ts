@@ -1,3 +1,4 @@
+import { abortable } from '../flow/abortable.ts'
 import { type Digest, isDigestOfNothing } from '../oci/digest.ts'
 import type { ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
@@ -102,6 +103,24 @@ export class Size {
     if (isTooSmall) throw new Contradiction(way.source)
     this.#told = { bytes: told, by: way }
   }
+}
+
+/**
+ * Asks a way that sends bytes for the size, once: clients have them as they come, and where there is no room at all, if they
+ * can be told how many there are. Throws the signal's reason, and what is not its upstream's
+ * failure; waits for so many milliseconds at most.
+ */
+export async function askSize(way: Way, patienceMs: number, signal: AbortSignal): Promise<void> {
+  if (way.asked || !way.source.size) return
+  way.asked = { size: undefined }
+  const either = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)])
+  const asking = abortable(way.source.size({ signal: either }), either)
+  const size = await asking.catch((error: unknown) => {
+    signal.throwIfAborted()
+    if (error instanceof UpstreamError || either.aborted) return undefined
+    throw error
+  })
+  way.asked = { size }
 }
 
 /** Where the last byte that is here ends. */
