@@ -33,7 +33,8 @@ export async function watchOver<Value>(part: () => Promise<Value>, options: Watc
   const look = (): void => {
     const { lastBeat } = pulse
     const latest = lastBeat + Math.max(patienceMs, busyPatienceMs)
-    const end = Math.max(lastBeat, Math.min(lineUse.lastBytes, latest - patienceMs)) + patienceMs
+    const whileBlobsCome = Math.min(lineUse.lastBytes, latest - patienceMs) + patienceMs
+    const end = Math.max(pulse.silentAt(patienceMs), whileBlobsCome)
     const now = performance.now()
     if (end <= now) {
       const seconds = Math.round((now - lastBeat) / 1000)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { digestOf } from '../../src/oci/digest.ts'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
@@ -78,4 +79,28 @@ test('F2 an upstream that hangs: a blob that nobody has named is 504 after limit
   await until(async () => (await pull(`${app}/blobs/${blob.digest}`)).digest === blob.digest, {
     timeoutMs: 20_000,
   })
+})
+
+const unknown = digestOf(Buffer.from('what nobody has'))
+const questions: Readonly<Record<string, { method?: string; path: string; status?: number }>> = {
+  'a tag': { path: 'app/manifests/none' },
+  'a HEAD of a tag': { method: 'HEAD', path: 'app/manifests/none' },
+  'a manifest by its digest': { path: `app/manifests/${unknown}` },
+  'a list of tags': { path: 'other/tags/list' },
+  'the size of a blob': { method: 'HEAD', path: `app/blobs/${unknown}` },
+  'what refers to a manifest': { path: `app/referrers/${unknown}`, status: 200 },
+}
+
+test('F2 kept connections that lead nowhere: no question waits for longer than limits.patience, whatever is tried meanwhile', async (t) => {
+  // A new connection is tried after three seconds, and is made: what is behind it says nothing either.
+  const patienceMs = 6000
+  const ask = async ([what, { method = 'GET', path, status: expected = 504 }]: (typeof entries)[number]) => {
+    const { line, mirror } = await mirrorBehindLine(t, { 'limits.patience': patienceMs / 1000 })
+    line.pause()
+    const { status, totalMs } = await pull(`${mirror.url}/v2/library/${path}`, { method })
+    assert.equal(status, expected, what)
+    assert.ok(totalMs >= patienceMs - 100 && totalMs < patienceMs + 2500, `${what}: ${totalMs} ms`)
+  }
+  const entries = Object.entries(questions)
+  await Promise.all(entries.map(ask))
 })

@@ -132,12 +132,9 @@ export class WhileReachable implements Link, AsyncDisposable {
   }
 
   #newPulse(): Pulse {
-    let last = performance.now()
-    return new Pulse((beat) => {
-      const now = performance.now()
-      if (beat === 'answer') this.#silence.answered()
-      else this.#silence.stepped(now - last)
-      last = now
+    return new Pulse((stepMs) => {
+      if (stepMs === undefined) this.#silence.answered()
+      else this.#silence.stepped(stepMs)
     })
   }
 
@@ -158,7 +155,7 @@ export class WhileReachable implements Link, AsyncDisposable {
     const look = (): void => {
       const now = performance.now()
       const isBusy = now - lineUse.lastBytes < silenceMs
-      const leftMs = pulse.lastBeat + silenceMs * (isBusy ? timesOnABusyLine : 1) - now
+      const leftMs = pulse.silentAt(silenceMs * (isBusy ? timesOnABusyLine : 1)) - now
       if (leftMs > 0) stop = afterSilence(leftMs, look)
       else {
         const message = `no sign of life for ${Math.round((now - pulse.lastBeat) / 1000)} s`

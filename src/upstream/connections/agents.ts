@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net'
 import type { SecureContext } from 'node:tls'
 import { abortable, delay } from '../../flow/abortable.ts'
 import { afterSilence } from '../../flow/after-silence.ts'
-import type { Pulse } from '../../flow/pulse.ts'
+import { type Pulse, stepOf } from '../../flow/pulse.ts'
 import type { AddressPolicy } from './address-policy.ts'
 import { isShortOfDescriptors, raceAddresses } from './address-race.ts'
 import { ComingConnections } from './coming-connections.ts'
@@ -167,10 +167,10 @@ export class Agents implements Disposable {
     const socket = await this.#reachProxy(proxy, pulse, protocol === 'https:')
     if (protocol === 'http:') return socket
     const { userAgent, stallMs } = this.#options
-    await this.#within(stallMs, `the proxy ${proxy.label} opened no tunnel to ${at}`, (signal) =>
+    const tunnel = this.#within(stallMs, `the proxy ${proxy.label} opened no tunnel to ${at}`, (signal) =>
       openTunnel({ proxy, socket, target: at, userAgent, signal }),
     )
-    pulse?.beat()
+    await stepOf(pulse, tunnel)
     return this.#secured(this.#begin('https:', { ...args, socket }), pulse)
   }
 
@@ -203,11 +203,11 @@ export class Agents implements Disposable {
     select: AddressPolicy['select'] = (host, found) => this.#options.addresses.select(host, found),
   ): Promise<Socket> {
     const { host, port, pulse, origin } = args
-    const found = await this.#within(lookupMs, `no name server told the address of ${host}`, (signal) =>
+    const lookup = this.#within(lookupMs, `no name server told the address of ${host}`, (signal) =>
       this.#options.names.lookup(host, signal),
     )
-    pulse?.beat()
-    const socket = await this.#whenDescriptorsAreFree(() =>
+    const found = await stepOf(pulse, lookup)
+    const connecting = this.#whenDescriptorsAreFree(() =>
       raceAddresses(select(host, found), {
         port,
         open: (address) => this.#timed(origin, this.#begin(protocol, { ...args, host: address })),
@@ -215,7 +215,7 @@ export class Agents implements Disposable {
         signal: this.#closed.signal,
       }),
     )
-    pulse?.beat()
+    const socket = await stepOf(pulse, connecting)
     return protocol === 'https:' ? await this.#secured(socket, pulse) : socket
   }
 
@@ -266,13 +266,16 @@ export class Agents implements Disposable {
     socket.on('error', reject)
     socket.once('close', () => reject(hangUp()))
     if (socket.destroyed) reject(socket.errored ?? hangUp())
+    const { stallMs } = this.#options
     try {
-      await this.#within(this.#options.stallMs, 'the TLS handshake did not end', () => promise)
+      await stepOf(
+        pulse,
+        this.#within(stallMs, 'the TLS handshake did not end', () => promise),
+      )
     } catch (error) {
       socket.destroy()
       throw error
     }
-    pulse?.beat()
     return socket
   }
 

@@ -112,7 +112,7 @@ export class Exchange {
     stream.on('error', reject)
     try {
       const response = await promise
-      pulse?.beat(0, 'answer')
+      pulse?.beat()
       return response
     } catch (error) {
       signal?.throwIfAborted()

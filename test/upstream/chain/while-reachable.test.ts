@@ -212,7 +212,7 @@ test('an upstream that hangs is silent within a second, for all; a step on the w
   })
   ask()
   await pass(10)
-  asked[0]?.pulse?.beat()
+  asked[0]?.pulse?.stepped(10)
   await pass(800)
   assert.deepEqual([circuit.isSilent, told], [false, 0])
   await pass(190)
@@ -236,7 +236,7 @@ test('over a long way each step takes its time, and that is no silence', async (
   ask()
   for (let step = 0; step < 3; step += 1) {
     await pass(600)
-    asked[0]?.pulse?.beat()
+    asked[0]?.pulse?.stepped(600)
     assert.equal(circuit.isSilent, false)
   }
   asked[0]?.resolve(answerOf(200))
