@@ -22,7 +22,12 @@ export class ClaimedTags {
     this.#claims.set(`${repository} ${digest}`, { tag, at: Date.now() })
   }
 
-  /** The tag that was said to point at this digest; forgets it. */
+  /** The tag that was said to point at this digest a moment ago. */
+  tag(repository: RepositoryKey, digest: Digest): Tag | undefined {
+    return this.#claims.peek(`${repository} ${digest}`)?.tag
+  }
+
+  /** The same, and when that was; forgets it. */
   take(repository: RepositoryKey, digest: Digest): ClaimedTag | undefined {
     const claim = this.#claims.get(`${repository} ${digest}`)
     this.#claims.delete(`${repository} ${digest}`)

@@ -13,7 +13,7 @@ import type { FetchedManifest } from '../upstream/fetched-manifest.ts'
 import type { ManifestClaims } from '../upstream/manifest-query.ts'
 import type { Asking } from '../upstream/question.ts'
 import type { Answers } from './answers.ts'
-import { ClaimedTags } from './claimed-tags.ts'
+import type { ClaimedTags } from './claimed-tags.ts'
 import type { Evidence } from './evidence.ts'
 import type { KeptManifests } from './kept-manifests.ts'
 import { isOdd, unlessOdd } from './odd-answer.ts'
@@ -33,6 +33,7 @@ export interface MirroredManifest extends ManifestRecord {
 export interface ManifestsOptions {
   readonly catalog: Catalog
   readonly kept: KeptManifests
+  readonly claims: Pick<ClaimedTags, 'note' | 'take'>
   readonly evidence: Evidence
   readonly answers: Answers
   readonly documents: DocumentReader
@@ -51,7 +52,6 @@ export class Manifests {
   readonly #options: ManifestsOptions
   readonly #questions = new SharedQuestions<MirroredManifest>()
   readonly #claiming = new SharedQuestions<ManifestClaims>()
-  readonly #claims = new ClaimedTags()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
@@ -117,7 +117,7 @@ export class Manifests {
     const head = { digest, mediaType, size, bytes: new Uint8Array(), status: 'miss' as const }
     if (isDigestReference(reference))
       return digest === reference ? { ...head, checkedAt: undefined } : undefined
-    this.#claims.note(key, digest, reference)
+    this.#options.claims.note(key, digest, reference)
     return { ...head, checkedAt: Date.now() }
   }
 
@@ -276,7 +276,7 @@ export class Manifests {
 
   /** The manifest of a claim has come: its tag is known, unless it was confirmed since, perhaps as another one. */
   async #claimedTag(key: RepositoryKey, digest: Digest): Promise<Tag | undefined> {
-    const claim = this.#claims.take(key, digest)
+    const claim = this.#options.claims.take(key, digest)
     if (!claim) return undefined
     const known = await this.#options.catalog.tag(key, claim.tag)
     return !known || known.checkedAt < claim.at ? claim.tag : undefined

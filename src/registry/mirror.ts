@@ -3,6 +3,7 @@ import type { Blobs } from '../content/blobs.ts'
 import type { OpenExpiring } from '../flow/expiring.ts'
 import { Answers } from '../mirror/answers.ts'
 import { BlobQuestions } from '../mirror/blob-questions.ts'
+import { ClaimedTags } from '../mirror/claimed-tags.ts'
 import { Evidence } from '../mirror/evidence.ts'
 import { Forgetting } from '../mirror/forgetting.ts'
 import { KeptManifests } from '../mirror/kept-manifests.ts'
@@ -25,6 +26,8 @@ export interface Mirror {
   readonly evidence: Evidence
   readonly answers: Answers
   readonly manifests: Manifests
+  /** What upstreams said by HEAD of tags whose manifests have not come. */
+  readonly claims: Pick<ClaimedTags, 'tag'>
   readonly blobQuestions: BlobQuestions
   readonly tagLists: TagLists
   readonly referrers: Referrers
@@ -70,7 +73,8 @@ export function createMirror(options: MirrorOptions): Mirror {
   const evidence = new Evidence(options)
   const answers = new Answers(options)
   const kept = new KeptManifests(options)
-  const manifests = new Manifests({ ...options, kept, evidence, answers })
+  const claims = new ClaimedTags()
+  const manifests = new Manifests({ ...options, kept, claims, evidence, answers })
   const tagLists = new TagLists(options)
   const referrers = new Referrers({ ...options, evidence, answers, manifests })
   const blobQuestions = new BlobQuestions({ evidence, answers })
@@ -95,6 +99,7 @@ export function createMirror(options: MirrorOptions): Mirror {
   })
   return {
     ...parts,
+    claims,
     catalog,
     blobs,
     tagLists,

@@ -183,10 +183,13 @@ export class MirroredRepository implements Repository {
 
   /** What a client could not have because of an outage, or left while its upstream said nothing, is fetched later. */
   #wantLater(what: Pick<Wish, 'reference' | 'kind'>, error: unknown, { client, signal }: AskOptions): void {
-    const { wanted, readAhead } = this.#mirror
+    const { wanted, readAhead, claims } = this.#mirror
     if (client === undefined || !wanted) return
     const by = { platform: readAhead.platformOf(client), client }
-    const thing = { ...what, repository: this.key }
+    const { reference, kind } = what
+    // Whoever was told this digest for a tag wants the tag.
+    const told = kind === 'manifest' && isDigestReference(reference) && claims.tag(this.key, reference)
+    const thing = { repository: this.key, kind, reference: told || reference }
     if (signal?.aborted && this.#source.upstream.isSilent) wanted.note(thing, by)
     else wanted.failed(thing, error, by)
   }

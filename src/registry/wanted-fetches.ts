@@ -60,12 +60,10 @@ export class WantedFetches {
     } catch (error) {
       signal.throwIfAborted()
       if (error instanceof UpstreamError && error.isRefusal) return { is: 'refused' }
-      const retryAfterSeconds = error instanceof UpstreamError ? error.retryAfterSeconds : undefined
-      return {
-        is: 'later',
-        reason: error instanceof Error ? error.message : String(error),
-        retryAfterSeconds,
-      }
+      const { code, retryAfterSeconds } = error instanceof UpstreamError ? error : {}
+      if (code === 'RESERVED') return { is: 'reserved' }
+      const reason = error instanceof Error ? error.message : String(error)
+      return { is: code === 'RATE_LIMITED' ? 'limited' : 'later', reason, retryAfterSeconds }
     }
   }
 

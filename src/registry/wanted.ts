@@ -8,15 +8,31 @@ import { nameOf, originOf, type RepositoryKey } from '../storage/repository-key.
 import type { Wanted as WantedThing, Wish } from '../storage/wishes.ts'
 import { UpstreamError } from '../upstream/error.ts'
 
-/** What became of a wish. later: nothing yet, or not all of it; after so many seconds at the earliest, if that is known. */
+/**
+ * What became of a wish. later: nothing yet, or not all of it; after so many seconds at the earliest, if that is known, and
+ * then where its upstream limits us, which is nothing about the wish. reserved: only the last pulls are left.
+ */
 export type Fulfilment =
   | { readonly is: 'had' }
   | { readonly is: 'refused' }
-  | { readonly is: 'later'; readonly reason: string; readonly retryAfterSeconds?: number | undefined }
+  | { readonly is: 'reserved' }
+  | {
+      readonly is: 'later' | 'limited'
+      readonly reason: string
+      readonly retryAfterSeconds?: number | undefined
+    }
+
+/** An upstream, as far as what is wanted of it goes. */
+export interface WantedUpstream {
+  readonly name: string
+  readonly isSilent: boolean
+  /** `isReserved`: only the last pulls are left, which are for people (`limits.reserve`). */
+  readonly limits: { readonly isReserved: boolean }
+}
 
 export interface WantedOptions {
   readonly catalog: Pick<Catalog, 'wish' | 'unwish' | 'wishes'>
-  readonly upstreams: readonly { readonly name: string; readonly isSilent: boolean }[]
+  readonly upstreams: readonly WantedUpstream[]
   /** Fetches something, as for nobody who waits. Rejects with the reason of `signal` alone. */
   readonly fetch: (wish: Wish, signal: AbortSignal) => Promise<Fulfilment>
   readonly logger: Logger
@@ -165,12 +181,12 @@ export class Wanted implements AsyncDisposable {
     for (const [key, wish] of here) this.#wishes.set(key, wish)
   }
 
-  async #fetchOf(upstream: WantedOptions['upstreams'][number], signal: AbortSignal): Promise<void> {
+  async #fetchOf(upstream: WantedUpstream, signal: AbortSignal): Promise<void> {
     const { spreadMs = defaultSpreadMs, random = Math.random } = this.#options
     const { name } = upstream
     for (;;) {
       signal.throwIfAborted()
-      const wish = this.#due(name)
+      const wish = this.#due(upstream)
       if (!wish || upstream.isSilent) {
         // When it is back all those wake up that have lost it at the same moment.
         if (upstream.isSilent) this.#readyAt.delete(name)
@@ -187,14 +203,16 @@ export class Wanted implements AsyncDisposable {
   }
 
   /** The first of an upstream that may be tried; those that are too old go. */
-  #due(origin: string): Open | undefined {
+  #due({ name, limits }: WantedUpstream): Open | undefined {
     const now = Date.now()
     for (const wish of this.#wishes.values()) {
-      if (originOf(wish.repository) !== origin) continue
+      if (originOf(wish.repository) !== name) continue
       if (now - wish.askedAt > forgottenAfterMs) {
         this.#forget(wish, 'was not to be had for a week: nobody is taken to wait for it any more')
         continue
       }
+      // Pulls come back when their quota says so, or sooner, as the next answer to anybody tells. Blobs are none.
+      if (wish.kind === 'manifest' && limits.isReserved) continue
       // A clock that was set may have put it off for years.
       if (wish.dueAt <= now || wish.dueAt > now + 2 * longestRetryMs) return wish
     }
@@ -203,7 +221,7 @@ export class Wanted implements AsyncDisposable {
 
   /** False where nothing more is to be tried of its upstream for now. */
   async #fulfil(wish: Open, signal: AbortSignal): Promise<boolean> {
-    const { fetch, random } = this.#options
+    const { fetch, spreadMs = defaultSpreadMs, random = Math.random } = this.#options
     const outcome = await fetch(wish, signal)
     signal.throwIfAborted()
     if (outcome.is === 'had') {
@@ -216,9 +234,16 @@ export class Wanted implements AsyncDisposable {
       this.#forget(wish, 'was asked for while its upstream could not be reached, and is not to be had there')
       return true
     }
+    if (outcome.is === 'reserved') {
+      this.#readyAt.set(originOf(wish.repository), performance.now() + spreadMs * random())
+      return false
+    }
     const { reason, retryAfterSeconds = 0 } = outcome
-    const tries = wish.tries + 1
-    const backoff = backoffMs(tries, { firstMs: firstRetryMs, capMs: longestRetryMs, random })
+    const isLimited = outcome.is === 'limited' && retryAfterSeconds > 0
+    const tries = isLimited ? wish.tries : wish.tries + 1
+    const backoff = isLimited
+      ? spreadMs * random()
+      : backoffMs(tries, { firstMs: firstRetryMs, capMs: longestRetryMs, random })
     const waitMs = Math.round(Math.min(Math.max(backoff, retryAfterSeconds * 1000), longestRetryMs))
     const later = { ...wish, tries, dueAt: Date.now() + waitMs }
     this.#wishes.set(keyOf(wish), later)

@@ -1,6 +1,6 @@
 // Neighbours thought of: a tag, a digest, an index of which one platform is used here, a blob whose clients have left; a
 // line that refuses, one that hangs; a restart without the line; what is not there after all; who asks in order to push;
-// what is off; names that are this mirror's alone, which never get so far (local-names.test.ts).
+// what is off; the digest that a HEAD of a tag was answered with; names that are this mirror's alone, which never get so far (local-names.test.ts).
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { storageFolder } from '../storage/files/storage-folder.ts'
@@ -15,10 +15,10 @@ const image = buildImage({ layers: [50_000, 2_000_000], seed: 'wanted' })
 const patience = { 'limits.patience': '1s' }
 
 /** A hub behind a line that can be cut, and mirrors of it on one data folder. */
-async function house(t: TestContext) {
+async function house(t: TestContext, { quota }: { readonly quota?: number } = {}) {
   const opened = new AsyncDisposableStack()
   t.after(() => opened.disposeAsync())
-  const hub = opened.use(await startDockerHub({ auth: 'none', cdn: false }))
+  const hub = opened.use(await startDockerHub({ auth: 'none', cdn: false, ...(quota === undefined ? {} : { quota }) }))
   const target = { host: '127.0.0.1', port: Number(new URL(hub.url).port) }
   const line = opened.use(await startSlowLine({ target }))
   const directory = await storageFolder(t)
@@ -141,6 +141,29 @@ test('of an index the manifests come that somebody here can use', async (t) => {
   await isHere(mirror, 'app', ['manifests/latest', ...pathsOf(wanted.arm)])
   const { status } = await pull(`${mirror.url}/v2/library/app/manifests/${wanted.other.manifest.digest}`)
   assert.equal(status, 503)
+})
+
+test('asked for by the digest that a HEAD of its tag was answered with: the tag is here as well when the upstream is back', async (t) => {
+  const { hub, line, start, cut } = await house(t, { quota: 100 })
+  hub.addImage('library/app', 'known', buildImage({ seed: 'known' }))
+  hub.addImage('library/app', 'latest', image)
+  hub.setRemaining(21)
+  {
+    const mirror = await start()
+    const app = `${mirror.url}/v2/library/app/manifests`
+    await pull(`${app}/known`)
+    assert.equal((await pull(`${app}/latest`, { method: 'HEAD' })).status, 200)
+    await cut()
+    assert.notEqual((await pull(`${app}/${image.manifest.digest}`)).status, 200)
+    assert.equal(await wantedBy(mirror), 1)
+    await mirror[Symbol.asyncDispose]()
+  }
+  const mirror = await start()
+  await until(async () => (await wantedBy(mirror)) === 1, { what: 'it is known from before' })
+  await line.accept()
+  await untilFetched(mirror)
+  await cut()
+  await isHere(mirror, 'app', ['manifests/latest', ...pathsOf(image)])
 })
 
 test('what is not there after all is forgotten, and nothing is remembered where that is off', async (t) => {

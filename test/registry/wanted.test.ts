@@ -15,8 +15,8 @@ const day = 24 * 60 * minute
 function wantedFor(t: TestContext, catalog = new MemoryCatalog()) {
   t.mock.timers.enable({ apis: ['Date'], now: 1_900_000_000_000 })
   t.mock.method(performance, 'now', () => Date.now())
-  const hub = { name: 'docker.io', isSilent: false }
-  const quay = { name: 'quay.io', isSilent: false }
+  const hub = { name: 'docker.io', isSilent: false, limits: { isReserved: false } }
+  const quay = { name: 'quay.io', isSilent: false, limits: { isReserved: false } }
   const outcome = { of: (_wish: Wish): Fulfilment => ({ is: 'had' }) }
   const fetched: string[] = []
   const wanted = new Wanted({
@@ -106,7 +106,7 @@ test('the pull limit: nothing of that upstream is asked for before it says so', 
   await round(9 * minute)
   assert.equal(fetched.length, 0, 'the client was told how long')
   wanted.failed(manifest('2'), failureOf('UNREACHABLE'))
-  outcome.of = () => ({ is: 'later', reason: 'the last pulls are for people', retryAfterSeconds: 1800 })
+  outcome.of = () => ({ is: 'limited', reason: 'its pull limit is used up', retryAfterSeconds: 1800 })
   await round(minute)
   await round(minute)
   assert.equal(fetched.length, 1)
@@ -117,6 +117,40 @@ test('the pull limit: nothing of that upstream is asked for before it says so', 
   await round(minute)
   await round(minute)
   assert.equal(wanted.counts.get('docker.io'), 0)
+})
+
+test('the pull limit: it is asked when it says so, however often it was asked in vain', async (t) => {
+  const { wanted, outcome, fetched, round } = wantedFor(t)
+  wanted.failed(manifest('1'), failureOf('UNREACHABLE'))
+  outcome.of = () => ({ is: 'later', reason: 'ill' })
+  for (let tries = 1; tries <= 10; tries += 1) await round(60 * minute)
+  outcome.of = () => ({ is: 'limited', reason: 'its pull limit is used up', retryAfterSeconds: 600 })
+  await round(60 * minute)
+  const before = fetched.length
+  await round(10 * minute - 1)
+  assert.equal(fetched.length, before)
+  await round(minute)
+  assert.equal(fetched.length, before + 1)
+})
+
+test('the last pulls are for people: what costs one waits until others are back, and no longer; blobs cost none', async (t) => {
+  const { wanted, hub, outcome, fetched, round } = wantedFor(t)
+  const blob = { ...manifest('blob'), kind: 'blob' } as const
+  wanted.failed(manifest('1'), failureOf('UNREACHABLE'))
+  outcome.of = () => {
+    hub.limits.isReserved = true
+    return { is: 'reserved' }
+  }
+  await round()
+  await round(minute)
+  assert.equal(fetched.length, 1)
+  outcome.of = () => ({ is: 'had' })
+  wanted.failed(blob, failureOf('UNREACHABLE'))
+  for (let minutes = 0; minutes < 300; minutes += 1) await round(minute)
+  assert.deepEqual(fetched, ['docker.io:app 1', 'docker.io:app blob'])
+  hub.limits.isReserved = false
+  await round(1000)
+  assert.deepEqual(fetched.slice(2), ['docker.io:app 1'])
 })
 
 test('it is remembered over a restart, for a week; a clock that was wrong puts nothing off for years', async (t) => {

@@ -268,10 +268,8 @@ export class Agents implements Disposable {
     if (socket.destroyed) reject(socket.errored ?? hangUp())
     const { stallMs } = this.#options
     try {
-      await stepOf(
-        pulse,
-        this.#within(stallMs, 'the TLS handshake did not end', () => promise),
-      )
+      const handshake = this.#within(stallMs, 'the TLS handshake did not end', () => promise)
+      await stepOf(pulse, handshake)
     } catch (error) {
       socket.destroy()
       throw error
