@@ -28,6 +28,8 @@ export interface FleetOptions {
 }
 
 const shareSize = 100
+/** Shares after which a process makes room for a new one: what a killed world waits for is never given back (200 KB a seed). */
+const sharesEach = 20
 /** Milliseconds after which a share that is not played is taken for one that never ends: a hundred times what it takes. */
 const endlessMs = 300_000
 
@@ -42,15 +44,19 @@ export async function playSeeds({ from, seeds, onShare, enough }: FleetOptions):
     return { from: next - count, count }
   }
   const sail = async (): Promise<void> => {
-    const child = forkNode(new URL('worker.ts', import.meta.url))
-    try {
-      for (let share = take(); share; share = take()) {
-        const result = await played(child, share)
-        failures.push(...result.failures)
-        onShare?.(result)
+    let share = take()
+    while (share) {
+      const child = forkNode(new URL('worker.ts', import.meta.url))
+      try {
+        for (let count = 0; share && count < sharesEach; count += 1) {
+          const result = await played(child, share)
+          failures.push(...result.failures)
+          onShare?.(result)
+          share = take()
+        }
+      } finally {
+        child.kill()
       }
-    } finally {
-      child.kill()
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, sail))
