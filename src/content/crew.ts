@@ -1,4 +1,3 @@
-import { abortable } from '../flow/abortable.ts'
 import type { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn, WhyOver } from '../flow/slots.ts'
@@ -162,7 +161,8 @@ export class Crew implements Turn {
     if (!source.turn || (site().size ?? maximumUnknownSize) <= limits.smallBlob) return undefined
     const either = AbortSignal.any([signal, this.#left.signal])
     try {
-      return await abortable(source.turn(this, either), either)
+      // Whoever left it alone would lose a place that is given in the same moment.
+      return await source.turn(this, either)
     } catch (error) {
       if (this.isLeft && !signal.aborted) return undefined
       throw error

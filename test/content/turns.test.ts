@@ -1,5 +1,5 @@
 // Blobs of one upstream take turns at its places. Neighbours that were thought of: a turn that is over, one that is not,
-// one that nobody else waits for.
+// one that nobody else waits for, one that is given in the moment in which nobody wants it any more.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Source } from '../../src/content/source.ts'
@@ -69,3 +69,35 @@ test('blobs that are asked for at once take turns: each has bytes before the fir
 test('who has a place keeps it for its turn', async (t) => {
   assert.deepEqual(await pullAll(t, 60_000), [0, 1, 2])
 })
+
+for (const left of [true, false]) {
+  test(`a turn that comes in the moment in which ${left ? 'all clients leave' : 'the mirror stops'} is given back`, async (t) => {
+    const [bytes = assert.fail()] = contents
+    for (let steps = 0; steps < 30; steps += 1) {
+      const line = new Slots({ places: 1, turnMs: 60_000 })
+      const blobs = blobsOver(t, new MemoryBlobStore(), { finishFrom: 2, fetching: { smallBlob: 0 } })
+      const source = { ...good('x/x', bytes), turn: line.take.bind(line) }
+      const other = await line.take({
+        clients: ['other'],
+        receivingSince: undefined,
+        bytes: 0,
+        restingMs: 0,
+        end: () => false,
+      })
+      const leaving = new AbortController()
+      const opening = blobs.open(digestOf(bytes), source, { signal: leaving.signal })
+      await until(() => line.turnCount === 2)
+      other[Symbol.dispose]()
+      for (let step = 0; step < steps; step += 1) await Promise.resolve()
+      const stopping = left ? leaving.abort(new Error('left')) : blobs[Symbol.asyncDispose]()
+      await opening.then(
+        ({ reader }) => reader[Symbol.asyncDispose](),
+        () => {},
+      )
+      await stopping
+      await until(() => blobs.fillCount === 0 && line.turnCount === 0, {
+        what: `its place is given back, left after ${steps} steps`,
+      })
+    }
+  })
+}
