@@ -2,7 +2,7 @@ import type { Changes } from '../flow/changes.ts'
 import type { LentBytes } from '../flow/lent-bytes.ts'
 import type { Turn, WhyOver } from '../flow/slots.ts'
 import type { TokenBucket } from '../flow/token-bucket.ts'
-import type { ByteInterval, ReadonlyRanges } from '../storage/ranges.ts'
+import type { ReadonlyRanges } from '../storage/ranges.ts'
 import { UpstreamError } from '../upstream/error.ts'
 import { Download } from './download.ts'
 import type { FetchLimits } from './fetch-limits.ts'
@@ -11,8 +11,8 @@ import {
   isMissing,
   maximumUnknownSize,
   nextSpan,
+  overlaps,
   type PlannedSpan,
-  type UnderWay,
 } from './fetch-plan.ts'
 import type { Background } from './fill-options.ts'
 import type { Ramp } from './ramp.ts'
@@ -98,6 +98,11 @@ export class Crew implements Turn {
   get clients(): Iterable<string> {
     const { clients, site } = this.#options
     return isMissing({ ...site(), bringsAll: false }) ? clients : []
+  }
+
+  /** What is here of a blob somebody gets at once. */
+  get isStarved(): boolean {
+    return this.#options.site().present.total === 0
   }
 
   get background(): Background {
@@ -243,8 +248,7 @@ export class Crew implements Turn {
   }
 
   #download(span: PlannedSpan, received: (bytes: number) => void): Download {
-    const { site, since, rate, clients, background, restingMs, onAnswer, write, changes, signal } =
-      this.#options
+    const { site, since, rate, clients, onAnswer, write, changes, signal } = this.#options
     const way = this.#way
     const { size = maximumUnknownSize, present } = site()
     const download: Download = new Download({
@@ -257,8 +261,7 @@ export class Crew implements Turn {
       rate,
       // Somebody may have come for what was begun for nobody, and the other way round.
       clients: () => (site().wants.some((want) => overlaps(want, download)) ? clients : []),
-      background,
-      restingMs,
+      blob: this,
       onAnswer: (answer) => onAnswer(way, answer),
       write: async (position, lent, left) => {
         this.#latestAt = performance.now()
@@ -295,9 +298,4 @@ export class Crew implements Turn {
       if (download.silentMs > longest && isAlone) download.leave()
     }
   }
-}
-
-/** Whether somebody wants some of what a connection is still to bring. */
-function overlaps({ start, end }: ByteInterval, { position, until }: UnderWay): boolean {
-  return start < until && end > position
 }

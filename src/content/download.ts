@@ -25,10 +25,8 @@ export interface DownloadOptions {
   readonly rate: TokenBucket | undefined
   /** Those who wait for what it brings. */
   readonly clients: () => Iterable<string>
-  /** For what it is while nobody waits. */
-  readonly background: () => Background
-  /** Milliseconds for which none of them has taken a byte, so that nothing can be written. */
-  readonly restingMs: () => number
+  /** The turn of the whole blob. */
+  readonly blob: Pick<Turn, 'background' | 'isStarved' | 'restingMs'>
   /** The source has answered. Returns the size to go by; throws where nothing of the answer is to be used. */
   readonly onAnswer: (span: OpenedSpan) => Promise<number | undefined>
   /** Rejects with the reason of `left` where it may be left alone: the bytes are written all the same, or not. */
@@ -117,8 +115,12 @@ export class Download implements Turn, UnderWay {
     return this.#options.clients()
   }
 
-  get background(): Background {
-    return this.#options.background()
+  get isStarved(): boolean {
+    return this.#options.blob.isStarved === true
+  }
+
+  get background(): Background | undefined {
+    return this.#options.blob.background
   }
 
   get receivingSince(): number | undefined {
@@ -130,7 +132,7 @@ export class Download implements Turn, UnderWay {
   }
 
   get restingMs(): number {
-    return this.#options.restingMs()
+    return this.#options.blob.restingMs
   }
 
   /** Milliseconds in which all of it will be here, as it comes now. */

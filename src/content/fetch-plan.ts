@@ -180,3 +180,8 @@ function half<Connection extends UnderWay>({
   const isWanted = wants.some((want) => want.start < end && want.end > start)
   return { start, end, cuts, isWanted, isUrgent: false }
 }
+
+/** Whether somebody wants some of what a connection is still to bring. */
+export function overlaps({ start, end }: ByteInterval, { position, until }: UnderWay): boolean {
+  return start < until && end > position
+}

@@ -35,8 +35,13 @@ interface Waiting {
 type Claim = readonly [rank: number, held: number, lastServed: number]
 
 const defaultAnswerMs = 15_000
-/** The part of a turn after which it is over for somebody who has less than his share, or if it is next to none. */
+/**
+ * The part of a turn after which it is over for somebody who has less than his share, or nothing so far, or if it is next to
+ * none.
+ */
 const shortTurn = 1 / 5
+/** Of turns that somebody waits for his next one: as many as wait, each is shorter. */
+const longestWait = 8
 /** Bytes per second that are next to nothing. */
 const trickle = 1024
 const reviewMs = 250
@@ -185,8 +190,9 @@ export class Slots implements Sharer {
   #endOneFor(turn: Turn): boolean {
     const held = this.#held()
     const { claim } = this.#best(turn, held)
+    const lastsMs = this.#turnMs(turn, claim)
     const over = [...this.#holders].flatMap((holder) => {
-      const why = holder.isEnding ? undefined : this.#whyOver(holder, claim, held)
+      const why = holder.isEnding ? undefined : this.#whyOver(holder, claim, held, lastsMs)
       return why === undefined ? [] : [{ holder, why, weight: weightOf(why, holder, held) }]
     })
     return over
@@ -194,7 +200,19 @@ export class Slots implements Sharer {
       .some(({ holder, why }) => end(holder, why, hasMore(holder, claim, held)))
   }
 
-  #whyOver(holder: Holder, claim: Claim, heldBy: ReadonlyMap<string, number>): WhyOver | undefined {
+  /** Milliseconds of bytes that a turn has beside one who waits: clients give up that get none for minutes. */
+  #turnMs({ isStarved }: Turn, [, held]: Claim): number {
+    const { turnMs, places } = this.#options
+    const ms = isStarved && held === 0 ? 0 : (longestWait * turnMs * places) / this.#waiting.size
+    return Math.min(turnMs, Math.max(turnMs * shortTurn, ms))
+  }
+
+  #whyOver(
+    holder: Holder,
+    claim: Claim,
+    heldBy: ReadonlyMap<string, number>,
+    bytesMs: number,
+  ): WhyOver | undefined {
     const { turnMs, answerMs } = this.#options
     const { turn, takenAt } = holder
     const [rank] = claim
@@ -205,9 +223,8 @@ export class Slots implements Sharer {
     if (own < rank) return undefined
     const isReceiving = turn.receivingSince !== undefined
     const ms = now - (turn.receivingSince ?? takenAt)
-    const lastsMs = isReceiving ? turnMs : answerMs
-    if (ms > lastsMs) return 'turn'
-    if (ms < lastsMs * shortTurn) return undefined
+    if (ms > (isReceiving ? bytesMs : answerMs)) return 'turn'
+    if (ms < (isReceiving ? turnMs : answerMs) * shortTurn) return undefined
     if (isReceiving && turn.bytes < (trickle * ms) / 1000) return 'trickle'
     return hasMore(holder, claim, heldBy) ? 'share' : undefined
   }

@@ -15,6 +15,8 @@ export interface Turn {
   readonly background?: Background | undefined
   /** Whether what it is for has another turn already. */
   readonly isFurther?: boolean
+  /** Whether those that it is for have had no byte of it yet. */
+  readonly isStarved?: boolean
   /** Since when bytes come, in milliseconds of `performance.now()`; undefined: none has come yet. */
   readonly receivingSince: number | undefined
   /** Bytes that came. */

@@ -168,10 +168,9 @@ test('a download that has ended keeps nothing of its connection, whoever keeps i
     }
     const writing = Promise.withResolvers<void>()
     const download = new Download({
-      background: () => 'finishing' as const,
       ...about,
       way: new Ways(1, () => false).add(source, { claim: undefined }),
-      restingMs: () => 2000,
+      blob: { restingMs: 2000 },
       onAnswer: async () => 1000,
       write: async (_position, _bytes, left) => {
         writing.resolve()

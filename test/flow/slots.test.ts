@@ -30,6 +30,7 @@ class Guest implements Turn {
   receivingSince: number | undefined
   bytes = 0
   restingMs = 0
+  isStarved = false
   turns = 0
   /** The turns that it does not end. */
   keeps: readonly WhyOver[] = []
@@ -172,6 +173,45 @@ test('a client that has all places gives one to who has none after a fifth of a 
   await pass(turnMs / 5 + 200)
   assert.deepEqual([places(holders), second.hasPlace, third.hasPlace], [[false, true, true], true, false])
   assert.deepEqual(holders[0]?.over, ['share'])
+})
+
+test('whoever has had nothing yet waits for a fifth of a turn, of whichever client; not with another place, nor for its second blob', async (t) => {
+  const pass = clock(t)
+  const line = new Slots({ places: 1, turnMs })
+  const first = new Guest(line, 'a').receive()
+  await pass(100)
+  const [starved, more] = [new Guest(line, 'b'), new Guest(line, 'a')]
+  starved.isStarved = true
+  more.isStarved = true
+  await pass(50)
+  assert.deepEqual(first.over, [])
+  await pass(300)
+  assert.deepEqual(first.over, ['turn'])
+  assert.deepEqual(places([starved, more]), [true, false])
+  starved.receive()
+  const fed = new Guest(line, 'c')
+  more.leave()
+  await pass(900)
+  assert.deepEqual(starved.over, [], 'who has had bytes waits for a whole turn')
+  await pass(350)
+  assert.deepEqual([starved.over, fed.hasPlace], [['turn'], true])
+})
+
+test('the more wait, the shorter the turns, so that nobody waits for minutes; a fifth is the least', async (t) => {
+  const pass = clock(t)
+  for (const [waiting, leastMs, mostMs] of [
+    [8, 950, 1300],
+    [16, 450, 800],
+    [100, 150, 500],
+  ] as const) {
+    const line = new Slots({ places: 1, turnMs })
+    const first = new Guest(line, 'first').receive()
+    for (let count = 0; count < waiting; count += 1) new Guest(line, `c${count}`)
+    await pass(leastMs)
+    assert.deepEqual(first.over, [], `${waiting} wait`)
+    await pass(mostMs - leastMs)
+    assert.deepEqual(first.over, ['turn'], `${waiting} wait`)
+  }
 })
 
 test('a client to whom nothing is answered in all its places gives one to who has none after a fifth of the time', async (t) => {

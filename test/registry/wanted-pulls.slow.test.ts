@@ -18,7 +18,9 @@ const patience = { 'limits.patience': '1s' }
 async function house(t: TestContext, { quota }: { readonly quota?: number } = {}) {
   const opened = new AsyncDisposableStack()
   t.after(() => opened.disposeAsync())
-  const hub = opened.use(await startDockerHub({ auth: 'none', cdn: false, ...(quota === undefined ? {} : { quota }) }))
+  const hub = opened.use(
+    await startDockerHub({ auth: 'none', cdn: false, ...(quota === undefined ? {} : { quota }) }),
+  )
   const target = { host: '127.0.0.1', port: Number(new URL(hub.url).port) }
   const line = opened.use(await startSlowLine({ target }))
   const directory = await storageFolder(t)
