@@ -273,8 +273,9 @@ export class Download implements Turn, UnderWay {
       way.hasGiven = true
       if (position >= this.#until) return undefined
     }
-    // A shorter part than was asked for, or one that was left, is good as far as it goes.
-    if (this.#isLeft || (announced !== undefined && position >= announced)) return undefined
+    // A shorter part than was asked for, or one that was left, is good as far as it goes, if it goes anywhere.
+    const isPart = announced !== undefined && position >= announced && position > span.start
+    if (this.#isLeft || isPart) return undefined
     // Of a blob of no bytes there is no part, however small a part was asked for.
     const isUntold = size === undefined && (!isClosed || position === 0)
     if (position >= this.#until || isUntold) return 'end'

@@ -4,13 +4,21 @@
 
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Source } from '../../src/content/source.ts'
+import type { OpenedSpan, Source } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
 import { until } from '../support/settle.ts'
-import { type Answer, abortOf, blobsOver, good, type ScriptedSource, scripted } from './scripted-source.ts'
+import {
+  type Answer,
+  abortOf,
+  blobsOver,
+  good,
+  keyOf,
+  type ScriptedSource,
+  scripted,
+} from './scripted-source.ts'
 
 const size = 12_000_000
 const content = testBytes(size, 71)
@@ -195,3 +203,26 @@ for (const [how, told] of [
     await reader[Symbol.asyncDispose]()
   })
 }
+
+test('nothing is there, a descriptor says 3 bytes, and an upstream tells only where each part ends: no question without end', async (t) => {
+  const blobs = cache(t, size)
+  const nothing = Buffer.alloc(0)
+  let asked = 0
+  const source: Source = {
+    name: 'x/x',
+    repository: keyOf('x/x'),
+    async open(): Promise<OpenedSpan> {
+      asked += 1
+      if (asked > 10) throw new UpstreamError('NOT_FOUND', 'x/x', 'asked once too often', { status: 404 })
+      return { start: 0, end: 0, size: undefined, async *body() {}, stop() {}, discard() {} }
+    },
+  }
+  const { reader } = await blobs.open(digestOf(nothing), source, {
+    size: 3,
+    ranges: [{ start: 0, end: 3 }],
+  })
+  assert.equal(reader.size, 0)
+  await reader[Symbol.asyncDispose]()
+  await until(() => blobs.fillCount === 0)
+  assert.equal(asked, 2)
+})
