@@ -93,7 +93,9 @@ export class SimClient {
 
 /** What it says that it is going to read. */
 function rangesOf(plan: ClientPlan, size: number): { ranges?: readonly ByteRange[] } {
-  return plan.range ? { ranges: [rangeOf(plan, size)] } : {}
+  const range = rangeOf(plan, size)
+  // Nobody is told of a part that cannot be: see `neededRanges`.
+  return plan.range && range.start < range.end ? { ranges: [range] } : {}
 }
 
 /** The part that is asked for, of a blob that is said to have so many bytes. */
