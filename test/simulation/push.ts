@@ -42,10 +42,11 @@ export class SimPush {
       await blobs.seal(writer, digest, (file) => catalog.pushed(app, digest, file, Date.now()))
       this.outcome = 'acknowledged'
     } catch (error) {
-      this.outcome = 'refused'
       const isKnown = error instanceof StorageError || error instanceof RegistryError
       if (!isKnown) onProblem(`I5 a push of ${name} was told ${error}`)
       await writer?.discard(error as Error).catch(() => {})
+      // Whoever pushes has its upload open until then.
+      this.outcome = 'refused'
     }
     log(`a push of ${name} is ${this.outcome}`)
   }
