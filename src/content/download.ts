@@ -274,7 +274,8 @@ export class Download implements Turn, UnderWay {
       if (position >= this.#until) return undefined
     }
     // A shorter part than was asked for, or one that was left, is good as far as it goes, if it goes anywhere.
-    const isPart = announced !== undefined && position >= announced && position > span.start
+    const isPart =
+      announced !== undefined && position >= announced && (position > span.start || position === size)
     if (this.#isLeft || isPart) return undefined
     // Of a blob of no bytes there is no part, however small a part was asked for.
     const isUntold = size === undefined && (!isClosed || position === 0)
