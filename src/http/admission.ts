@@ -47,6 +47,7 @@ interface Guest {
   readonly isTurnedAway: boolean
   /** Requests on it that are not answered. */
   requests: number
+  hasAsked: boolean
   /** To the latest of them. */
   answer: ServerResponse | undefined
   /** Milliseconds of `performance.now()`. */
@@ -106,6 +107,7 @@ export class Admission {
       socket,
       isTurnedAway,
       requests: 0,
+      hasAsked: false,
       answer: undefined,
       idleSince: performance.now(),
     }
@@ -119,12 +121,21 @@ export class Admission {
     if (isTurnedAway) this.#turnAway(guest)
   }
 
+  /**
+   * Closes the connections on which nothing was ever asked, which clients open to have them at hand: to Node they are at
+   * work with their first request, and a server that closes would wait for it.
+   */
+  closeUnasked(): void {
+    for (const { socket, hasAsked } of this.#guests.values()) if (!hasAsked) socket.destroy()
+  }
+
   /** Knows of the requests on each connection, and has those closed with the answer that others need. */
   around(next: RequestListener): RequestListener {
     return (request, response) => {
       const guest = this.#guests.get(keyOf(request.socket))
       if (guest) {
         guest.requests += 1
+        guest.hasAsked = true
         guest.answer = response
         if (guest.isTurnedAway || this.#isCrowded) response.shouldKeepAlive = false
         response.once('close', () => {

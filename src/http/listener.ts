@@ -152,6 +152,7 @@ export class Listener implements AsyncDisposable {
     this.#answers.closeConnections(() => {
       for (const server of this.#servers) server.closeIdleConnections()
     })
+    this.#options.admission.closeUnasked()
     const closed = this.#servers.filter(({ listening }) => listening).map(closeServer)
     await Promise.race([Promise.all(closed), delay(this.#options.graceMs)])
     this.#options.onCut()

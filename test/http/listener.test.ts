@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { connect as connectPlain } from 'node:net'
 import { test } from 'node:test'
 import { connect } from 'node:tls'
+import { pull } from '../support/client.ts'
 import { startMirror } from '../support/mirror.ts'
 import { selfSigned } from '../upstream/fixtures.ts'
 import { certificateFolder } from './certificate-folder.ts'
@@ -68,3 +70,26 @@ test('a renewal that is wrong changes nothing, and the log says what is wrong wi
   }
   assert.doesNotMatch(mirror.log(), /took the changed certificate/)
 })
+
+for (const isSecure of [false, true]) {
+  test(`a connection that nothing was asked on holds up no stop (${isSecure ? 'TLS' : 'plain'})`, {
+    timeout: 20_000,
+  }, async (t) => {
+    const { certificate, key } = await certificateFolder(t)
+    const tls = isSecure && { 'server.tls.certificate': certificate, 'server.tls.key': key }
+    const config = { ...tls, 'server.shutdownGrace': '1h' }
+    const mirror = await startMirror({ upstream: 'http://127.0.0.1:9', config })
+    const closings: Promise<unknown>[] = []
+    for (let count = 0; count < 3; count += 1) {
+      const to = { port: mirror.port, host: '127.0.0.1' }
+      const socket = isSecure ? connect({ ...to, rejectUnauthorized: false }) : connectPlain(to)
+      socket.on('error', () => {})
+      closings.push(once(socket, 'close'))
+      await once(socket, isSecure ? 'secureConnect' : 'connect')
+    }
+    // It comes behind them: they have been accepted.
+    if (!isSecure) assert.equal((await pull(`${mirror.url}/v2/`)).status, 200)
+    await mirror[Symbol.asyncDispose]()
+    await Promise.all(closings)
+  })
+}
