@@ -199,5 +199,5 @@ test('storage is got ready for the parts that are still to be sent there', async
   await settle()
   asked[0]?.(new URL('https://storage.test'))
   ;(await long).discard()
-  assert.equal(prepared.at(-1), 5)
+  assert.equal(prepared.at(-1), 8)
 })
