@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import { Slots, type Turn } from '../flow/slots.ts'
 import type { Uplink } from '../flow/uplink.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -24,6 +25,7 @@ export interface BlobDownloadsOptions {
   readonly connections: number
   /** Milliseconds for which one has its place while others wait: CRI gives up after 5 min without a byte. */
   readonly turnMs?: number | undefined
+  readonly logger: Logger
 }
 
 const defaultTurnMs = 15_000
@@ -74,7 +76,7 @@ export class BlobDownloads {
   /** GET of a part of a blob, tried once, when there is a connection for it. Throws UpstreamError, or the reason of the signal. */
   async open(repository: RepositoryName, digest: Digest, query: BlobQuery): Promise<FetchedBlob> {
     const { signal, onPlace, turn = nobodysTurn } = query
-    const { upstream, lineUse } = this.#options
+    const { upstream, lineUse, logger } = this.#options
     let slot: Disposable | undefined
     this.#sought.add(query)
     try {
@@ -83,9 +85,20 @@ export class BlobDownloads {
       // Each turn would begin with bytes that are not due: what is read first has crossed the line before it is paid for.
       await query.pace?.(0)
       const answer = await this.#ask(repository, digest, query)
-      return fetchedBlob(upstream, answer, slot, (bytes) => {
-        this.#bytes += bytes
-        lineUse.note(upstream)
+      let received = 0
+      return fetchedBlob(upstream, answer, slot, {
+        onBytes: (bytes) => {
+          received += bytes
+          this.#bytes += bytes
+          lineUse.note(upstream)
+        },
+        onEnd: () => {
+          const { position, end } = query
+          logger.debug(
+            { upstream, repository, digest, position, end, bytes: received },
+            'a connection has brought a part of a blob',
+          )
+        },
       })
     } catch (error) {
       slot?.[Symbol.dispose]()

@@ -47,13 +47,13 @@ export interface BlobQuery {
 
 /**
  * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended, or is left or
- * stopped; `onBytes` hears of all that arrives. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
+ * stopped; `onBytes` hears of all that arrives, `onEnd` when nothing more will. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
  */
 export function fetchedBlob(
   upstream: string,
   answer: Answer,
   slot: Disposable,
-  onBytes: (bytes: number) => void,
+  { onBytes, onEnd }: { readonly onBytes: (bytes: number) => void; readonly onEnd: () => void },
 ): FetchedBlob {
   const range = parseContentRange(headerOf(answer, 'content-range'))
   if (answer.status === 206 && !range) {
@@ -70,9 +70,13 @@ export function fetchedBlob(
     as: answer.as,
     async *body() {
       using _ = slot
-      for await (const lent of answer.lent()) {
-        onBytes(lent.length)
-        yield lent
+      try {
+        for await (const lent of answer.lent()) {
+          onBytes(lent.length)
+          yield lent
+        }
+      } finally {
+        onEnd()
       }
     },
     stop: () => {

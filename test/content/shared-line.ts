@@ -1,4 +1,5 @@
 import type { TestContext } from 'node:test'
+import { pino } from 'pino'
 import type { BlobsOptions } from '../../src/content/blobs.ts'
 import type { Source } from '../../src/content/source.ts'
 import { Uplink } from '../../src/flow/uplink.ts'
@@ -79,6 +80,7 @@ export function sharedLine(
     })
   })
   const downloads = new BlobDownloads(link, {
+    logger: pino({ level: 'silent' }),
     upstream: 'docker.io',
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),

@@ -10,10 +10,18 @@ import type { PullLine } from './pull-plan.ts'
 /** Milliseconds of silence after which its Larder gives an upstream up. */
 export const stallMs = 1000
 
+export interface Received {
+  readonly bytes: number
+  /** Answers that brought them. */
+  readonly answers: number
+}
+
 /** An upstream that is reached in three ways, and a Larder in a process of its own whose memory is checked. */
 export interface PullWorld extends AsyncDisposable {
   readonly hub: DockerHub
   readonly larder: LarderProcess
+  /** What its Larder has received of each blob, by the digest. What systems held of connections it closed is not in it. */
+  received(): ReadonlyMap<string, Received>
   /** Names of files that are left of what was on its way. */
   left(): Promise<string[]>
 }
@@ -52,6 +60,7 @@ export async function openPullWorld(
       })),
       environment: {
         LARDER_CHECK_MEMORY: '1',
+        MIRROR_LOG_LEVEL: 'debug',
         MIRROR_CACHE_MAX_SIZE: `${cacheBytes}`,
         MIRROR_CACHE_MIN_FREE: '0B',
         MIRROR_SERVER_SHUTDOWN_GRACE: '5s',
@@ -66,6 +75,7 @@ export async function openPullWorld(
   return {
     hub,
     larder,
+    received: () => receivedBy(larder.log()),
     async left() {
       const names = await readdir(join(directory, 'partial')).catch(() => [])
       return names.filter((name) => !name.startsWith('.'))
@@ -77,4 +87,15 @@ export async function openPullWorld(
 /** By which clients ask for it. */
 export function upstreamName(line: PullLine): string {
   return `${line.toLowerCase()}.test`
+}
+
+function receivedBy(log: string): Map<string, Received> {
+  const received = new Map<string, Received>()
+  for (const line of log.split('\n')) {
+    if (!line.includes('a connection has brought a part of a blob')) continue
+    const part = JSON.parse(line)
+    const { bytes, answers } = received.get(part.digest) ?? { bytes: 0, answers: 0 }
+    received.set(part.digest, { bytes: bytes + part.bytes, answers: answers + 1 })
+  }
+  return received
 }

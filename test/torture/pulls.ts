@@ -6,7 +6,7 @@ import { Pauses } from './pauses.ts'
 import { type Compared, type ComparedOptions, pullCompared } from './pull-client.ts'
 import { type ClientPlan, mayBeWrong, type PullPlan, planOf, refetchable } from './pull-plan.ts'
 import type { PullsReport } from './pull-report.ts'
-import { openPullWorld, type PullWorld, stallMs, upstreamName } from './pull-world.ts'
+import { openPullWorld, type PullWorld, type Received, stallMs, upstreamName } from './pull-world.ts'
 import { Stage } from './stage.ts'
 
 export interface PullsOptions {
@@ -40,6 +40,8 @@ const leastDiverted = 64 * 1024
 const surplusMs = 5000
 /** Bytes of an answer that is given up before its first byte: what the buffers of two sockets hold. */
 const heldBySockets = 1024 * 1024
+/** Bytes that a connection may be bringing while another one takes over from it. */
+const onItsWay = 256 * 1024
 /** What is said of an upstream that was silent for as long as it may be. */
 const givenUp = new RegExp(` within ${stallMs / 1000} s`)
 
@@ -73,7 +75,7 @@ export async function torturedByPulls(options: PullsOptions): Promise<PullsRepor
       larder.metric,
     ),
   )
-  const problems = [...pulls.problems]
+  const problems = [...pulls.problems, ...(cache === 'ample' ? pulls.crossedAgain(world.received()) : [])]
   if (buffers) problems.push(`${buffers} bytes of buffers are in use`)
   const left = await world.left()
   if (left.length > 0) problems.push(`left over: ${left}`)
@@ -104,6 +106,8 @@ class Pulls implements Disposable {
   readonly #isAmple: boolean
   /** Of each line, until when a connection that is kept may hold bytes that were sent behind a body, of `performance.now()`. */
   readonly #surplusUntil = new Map<PullPlan['line'], number>()
+  /** What may come of each blob, and by which pulls, in words. */
+  readonly #allowed = new Map<string, { bytes: number; names: string[] }>()
   /** A byte has 256 contents: pulls of the same one come one after the other, each judged by what it did. */
   readonly #apart = new KeyedLock<string>()
 
@@ -155,10 +159,23 @@ class Pulls implements Disposable {
     // Such bytes are read as the answer to the next question on that connection, which is asked again.
     const isBehindSurplus = (this.#surplusUntil.get(plan.line) ?? 0) > startedAt
     const most = blob.size + refetchable(plan) + (isBehindSurplus ? Math.min(blob.size, heldBySockets) : 0)
-    if (!this.#isAmple || sent <= most) return
-    // What the line holds of a connection that was given up meanwhile comes again: the buffers of two sockets.
-    if (this.#hasPaused(startedAt)) this.late.blobs += 1
-    else this.problems.push(`${name}: ${sent} bytes crossed the line, of at most ${most} (${describe(plan)})`)
+    // What the line holds of a connection that was given up meanwhile comes again.
+    const hasPaused = this.#hasPaused(startedAt)
+    if (hasPaused) this.late.blobs += 1
+    const { bytes, names } = this.#allowed.get(blob.digest) ?? { bytes: 0, names: [] }
+    this.#allowed.set(blob.digest, {
+      bytes: bytes + (hasPaused ? Number.POSITIVE_INFINITY : most),
+      names: [...names, `${name} (${describe(plan)})`],
+    })
+  }
+
+  /** Blobs of which more came than may. */
+  crossedAgain(received: ReadonlyMap<string, Received>): string[] {
+    return [...this.#allowed].flatMap(([digest, { bytes, names }]) => {
+      const { bytes: came = 0, answers = 1 } = received.get(digest) ?? {}
+      const most = bytes + (answers - 1) * onItsWay
+      return came > most ? [`${names.join(', ')}: ${came} bytes crossed the line, of at most ${most}`] : []
+    })
   }
 
   /** Whether Larder may have had to take an upstream for silent since then. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pino } from 'pino'
 import type { Turn } from '../../src/flow/slots.ts'
 import { Uplink } from '../../src/flow/uplink.ts'
 import type { Digest } from '../../src/oci/digest.ts'
@@ -23,6 +24,7 @@ function downloadsFrom(
   }: { connections?: number; onPrepared?: (count: number) => void } = {},
 ): BlobDownloads {
   return new BlobDownloads(link, {
+    logger: pino({ level: 'silent' }),
     upstream: 'docker.io',
     lineUse: new LineUse(),
     atStorage: (question) => link.request(question),
