@@ -362,3 +362,24 @@ test('nothing looks after a line for which nobody waits', async (t) => {
   await settled()
   assert.deepEqual([second.hasPlace, clear.mock.callCount()], [true, 1])
 })
+
+test('two that rest do not end each other, and whoever has somebody who takes it ends one of them', async (t) => {
+  clock(t)
+  const line = new Slots({ places: 1, turnMs })
+  const ended: string[] = []
+  const resting = (client: string, restingMs: number): Turn => ({
+    ...{ clients: [client], receivingSince: 0, bytes: 1_000_000, restingMs },
+    end: () => {
+      ended.push(client)
+      return true
+    },
+  })
+  const { signal } = new AbortController()
+  using _one = await line.take(resting('a', 60_000), signal)
+  void line.take(resting('b', 60_000), signal)
+  await settled()
+  assert.deepEqual(ended, [])
+  void line.take(resting('c', 0), signal)
+  await settled()
+  assert.deepEqual(ended, ['a'])
+})
