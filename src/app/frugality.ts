@@ -1,8 +1,6 @@
 import type { Config } from '../config/config.ts'
-import type { Descriptors } from '../http/descriptors.ts'
+import { ample, type Descriptors } from '../http/descriptors.ts'
 
-/** Descriptors that are not in use at the start, with fewer of which nothing is opened before somebody needs it. */
-const plenty = 500
 /** Of those that are left, one connection to storage may be had for so many. */
 const perConnection = 8
 
@@ -18,7 +16,7 @@ export interface Frugality {
  */
 export function frugality(config: Config, { limit, open }: Descriptors): Frugality {
   const left = limit - open()
-  if (left >= plenty) return { config, opensEarly: true }
+  if (left >= ample) return { config, opensEarly: true }
   const affordable = Math.max(1, Math.floor(left / perConnection))
   const { cache, limits } = config
   return {

@@ -107,8 +107,8 @@ export class Size {
 
 /**
  * Asks a way that sends bytes for the size, once: clients have them as they come, and where there is no room at all, if they
- * can be told how many there are. Throws the signal's reason, and what is not its upstream's
- * failure; waits for so many milliseconds at most.
+ * can be told how many there are. Waits for so many milliseconds at most. Throws the signal's reason, and what is not its
+ * upstream's failure.
  */
 export async function askSize(way: Way, patienceMs: number, signal: AbortSignal): Promise<void> {
   if (way.asked || !way.source.size) return

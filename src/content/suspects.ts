@@ -6,7 +6,10 @@ const maximumSuspects = 10_000
 /** Milliseconds for which it is remembered. */
 const suspectMs = 10 * 60 * 1000
 
-/** Repositories that were wrong about a digest a moment ago, or contradicted what was here of it. What is nobody's evidence is stored here, and was verified. */
+/**
+ * Repositories that were wrong about a digest a moment ago, or contradicted what was here of it. What is nobody's evidence is
+ * stored here, and was verified.
+ */
 export class Suspects {
   readonly #caught = lruCache<string, true>(maximumSuspects, { ttl: suspectMs })
   readonly #contradicting = lruCache<string, true>(maximumSuspects, { ttl: suspectMs })

@@ -132,8 +132,7 @@ export class Slots implements Sharer {
   review(): void {
     this.adapt()
     // The first ones get the places that are about to be given back.
-    for (const { turn } of this.#queue().slice(this.#endingCount))
-      if (!isResting(turn) && !this.#endOneFor(turn)) return
+    for (const { turn } of this.#queue().slice(this.#endingCount)) if (!this.#endOneFor(turn)) return
   }
 
   #changed(): void {
@@ -188,9 +187,12 @@ export class Slots implements Sharer {
     return count
   }
 
-  /** What rests ends nobody's turn: two that rest would end each other's in turn, for ever and at once. */
+  /**
+   * Whether it has what it needs: a turn that could be ended for it was. What rests needs none: two that rest would end each
+   * other's in turn, for ever and at once.
+   */
   #endOneFor(turn: Turn): boolean {
-    if (isResting(turn)) return false
+    if (isResting(turn)) return true
     const held = this.#held()
     const { claim } = this.#best(turn, held)
     const lastsMs = this.#turnMs(turn, claim)

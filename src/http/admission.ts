@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { abortable } from '../flow/abortable.ts'
 import { Occasionally } from '../flow/occasionally.ts'
 import { RegistryError } from '../oci/error.ts'
-import type { Descriptors } from './descriptors.ts'
+import { ample, type Descriptors } from './descriptors.ts'
 import type { LetGoReason } from './metrics.ts'
 import type { RequestContext } from './request-context.ts'
 
@@ -35,8 +35,6 @@ const lastOnes = 4
 const few = 64
 /** Milliseconds that the loop stands still, at most, for requests of those who are turned away to come. */
 const mostPauseMs = 200
-/** With fewer left somebody may notice, and wants to know. */
-const ample = 500
 const defaultIdleMs = 1000
 const reviewMs = 20
 
@@ -47,8 +45,7 @@ interface Guest {
   readonly isTurnedAway: boolean
   /** Requests on it that are not answered. */
   requests: number
-  hasAsked: boolean
-  /** To the latest of them. */
+  /** To the latest request on it; undefined: nothing was ever asked. */
   answer: ServerResponse | undefined
   /** Milliseconds of `performance.now()`. */
   idleSince: number
@@ -107,7 +104,6 @@ export class Admission {
       socket,
       isTurnedAway,
       requests: 0,
-      hasAsked: false,
       answer: undefined,
       idleSince: performance.now(),
     }
@@ -126,7 +122,7 @@ export class Admission {
    * work with their first request, and a server that closes would wait for it.
    */
   closeUnasked(): void {
-    for (const { socket, hasAsked } of this.#guests.values()) if (!hasAsked) socket.destroy()
+    for (const { socket, answer } of this.#guests.values()) if (!answer) socket.destroy()
   }
 
   /** Knows of the requests on each connection, and has those closed with the answer that others need. */
@@ -135,7 +131,6 @@ export class Admission {
       const guest = this.#guests.get(keyOf(request.socket))
       if (guest) {
         guest.requests += 1
-        guest.hasAsked = true
         guest.answer = response
         if (guest.isTurnedAway || this.#isCrowded) response.shouldKeepAlive = false
         response.once('close', () => {

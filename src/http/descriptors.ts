@@ -8,6 +8,9 @@ export interface Descriptors {
   open(): number
 }
 
+/** With fewer left than so many somebody may notice, and wants to know; what nobody has asked for yet takes none of them. */
+export const ample = 500
+
 /** Those of this process (`ulimit -n`, systemd's `LimitNOFILE`). Node itself raises the soft limit to the hard one. */
 export function processDescriptors(): Descriptors {
   return { limit: ownLimit(), open: countOpen }

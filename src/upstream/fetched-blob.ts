@@ -47,7 +47,8 @@ export interface BlobQuery {
 
 /**
  * The part of a blob that an answer brings, by what it says of it. It has `slot` until its body has ended, or is left or
- * stopped; `onBytes` hears of all that arrives, `onEnd` when nothing more will. Throws UpstreamError INVALID_RESPONSE where the answer does not say which part.
+ * stopped; `onBytes` hears of all that arrives, `onEnd` when nothing more will. Throws UpstreamError INVALID_RESPONSE where the
+ * answer does not say which part.
  */
 export function fetchedBlob(
   upstream: string,

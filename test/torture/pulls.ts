@@ -107,7 +107,7 @@ class Pulls implements Disposable {
   /** Of each line, until when a connection that is kept may hold bytes that were sent behind a body, of `performance.now()`. */
   readonly #surplusUntil = new Map<PullPlan['line'], number>()
   /** What may come of each blob, and by which pulls, in words. */
-  readonly #allowed = new Map<string, { bytes: number; names: string[] }>()
+  readonly #allowed = new Map<string, { bytes: number; names: string[]; hasPaused: boolean }>()
   /** A byte has 256 contents: pulls of the same one come one after the other, each judged by what it did. */
   readonly #apart = new KeyedLock<string>()
 
@@ -159,22 +159,23 @@ class Pulls implements Disposable {
     // Such bytes are read as the answer to the next question on that connection, which is asked again.
     const isBehindSurplus = (this.#surplusUntil.get(plan.line) ?? 0) > startedAt
     const most = blob.size + refetchable(plan) + (isBehindSurplus ? Math.min(blob.size, heldBySockets) : 0)
-    // What the line holds of a connection that was given up meanwhile comes again.
-    const hasPaused = this.#hasPaused(startedAt)
-    if (hasPaused) this.late.blobs += 1
-    const { bytes, names } = this.#allowed.get(blob.digest) ?? { bytes: 0, names: [] }
+    const before = this.#allowed.get(blob.digest) ?? { bytes: 0, names: [], hasPaused: false }
     this.#allowed.set(blob.digest, {
-      bytes: bytes + (hasPaused ? Number.POSITIVE_INFINITY : most),
-      names: [...names, `${name} (${describe(plan)})`],
+      bytes: before.bytes + most,
+      names: [...before.names, `${name} (${describe(plan)})`],
+      hasPaused: before.hasPaused || this.#hasPaused(startedAt),
     })
   }
 
   /** Blobs of which more came than may. */
   crossedAgain(received: ReadonlyMap<string, Received>): string[] {
-    return [...this.#allowed].flatMap(([digest, { bytes, names }]) => {
+    return [...this.#allowed].flatMap(([digest, { bytes, names, hasPaused }]) => {
       const { bytes: came = 0, answers = 1 } = received.get(digest) ?? {}
       const most = bytes + (answers - 1) * onItsWay
-      return came > most ? [`${names.join(', ')}: ${came} bytes crossed the line, of at most ${most}`] : []
+      if (came <= most) return []
+      // What the line holds of a connection that was given up meanwhile comes again.
+      if (hasPaused) this.late.blobs += 1
+      return hasPaused ? [] : [`${names.join(', ')}: ${came} bytes crossed the line, of at most ${most}`]
     })
   }
 
