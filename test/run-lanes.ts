@@ -16,16 +16,21 @@ const memory = memoryFolder()
 /** Files of each lane that are named with the time that they took. */
 const namedFiles = 8
 
-/** What happens in one lane after the other, as if it were one run: its figures are told once, at the end. */
+/**
+ * What happens in one lane after the other, as if it were one run: its figures are told once, at the end, and so is its
+ * summary, at which the reporter lists what failed: somebody who sees the end of a long output sees all of it.
+ */
 async function* events(): AsyncGenerator<TestEvent> {
   const figures = new Map<string, number>()
+  let summary: TestEvent | undefined
   for (const lane of lanesOf(globSync('test/**/*.test.ts'))) {
     const startedAt = performance.now()
     const fileMs = new Map<string, number>()
     for await (const event of run({ ...settingsOf(lane), timeout }) as AsyncIterable<TestEvent>) {
       if (event.type === 'test:summary' && !event.data.success) process.exitCode = 1
       const figure = figureOf(event)
-      if (figure) figures.set(figure.name, (figures.get(figure.name) ?? 0) + figure.value)
+      if (event.type === 'test:summary' && event.data.file === undefined) summary = event
+      else if (figure) figures.set(figure.name, (figures.get(figure.name) ?? 0) + figure.value)
       else yield event
       const { file, ms } = timeOf(event) ?? {}
       if (file !== undefined) fileMs.set(file, (fileMs.get(file) ?? 0) + (ms ?? 0))
@@ -35,6 +40,7 @@ async function* events(): AsyncGenerator<TestEvent> {
   for (const [name, value] of figures) {
     yield told(`${name} ${value}`)
   }
+  if (summary !== undefined) yield summary
 }
 
 function told(message: string): TestEvent {
