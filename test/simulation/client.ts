@@ -69,6 +69,8 @@ export class SimClient {
     const size = plan.claim === undefined ? undefined : Math.max(0, blob.bytes.length + plan.claim)
     const source = process.source(plan.upstream, ledger)
     ledger.comes(source.name)
+    // What one process finds out about a descriptor, the next one does not know.
+    if (plan.claim) ledger.excuseAll('a descriptor was wrong')
     const wanted = { size, client: plan.address, signal, ...(size !== undefined && rangesOf(plan, size)) }
     const { reader } = await process.blobs.open(blob.digest, source, wanted)
     await using opened = reader

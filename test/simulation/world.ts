@@ -43,11 +43,9 @@ export class World {
     this.ledgers = scenario.blobs.map((blob) => new Ledger(blob))
     this.upstreams = scenario.upstreams.map((one) => new SimUpstream(one, clock, random))
     this.disk = new SimDisk(scenario.disk, clock, random, log)
-    this.clients = scenario.clients.map((plan) => {
-      const ledger = this.ledger(plan.blob)
-      if (plan.claim) ledger.excuseAll('a descriptor was wrong')
-      return new SimClient({ plan, ledger, clock, log, onProblem })
-    })
+    this.clients = scenario.clients.map(
+      (plan) => new SimClient({ plan, ledger: this.ledger(plan.blob), clock, log, onProblem }),
+    )
     this.pushes = scenario.pushes.map(
       (plan) => new SimPush({ ledger: this.ledger(plan.blob), log, onProblem }),
     )
