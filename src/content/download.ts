@@ -258,20 +258,27 @@ export class Download implements Turn, UnderWay {
   async #receive(span: OpenedSpan, size: number | undefined): Promise<'end' | undefined> {
     const { way, span: asked, isClosed, write } = this.#options
     // Of an open one the blob's size says where it ends, unless somebody else brings the rest.
-    if (!isClosed && size !== undefined)
-      this.#until = this.#until < asked.end ? Math.min(this.#until, size) : size
+    if (size !== undefined)
+      this.#until = isClosed || this.#until < asked.end ? Math.min(this.#until, size) : size
     const announced = isClosed && !way.ignoresRange ? span.end : undefined
+    // What comes behind that is none of its bytes.
+    const end = Math.min(size ?? Number.POSITIVE_INFINITY, span.end ?? Number.POSITIVE_INFINITY)
     let position = span.start
     this.#lastSign = performance.now()
     for await (const chunk of span.body()) {
       this.#receivingSince ??= performance.now()
       this.#bytes += chunk.length
-      using taken = chunk.share(0, Math.max(0, Math.min(chunk.length, this.#until - position)))
+      const isTooLong = position + chunk.length > end
+      using taken = chunk.share(
+        0,
+        Math.max(0, Math.min(chunk.length, this.#until - position, end - position)),
+      )
       await this.#heldBack(() => write(position, taken, this.#dropped.signal))
-      position += chunk.length
+      position = isTooLong ? end : position + chunk.length
       this.#position = Math.max(this.#position, position)
       way.hasGiven = true
       if (position >= this.#until) return undefined
+      if (isTooLong) break
     }
     // A shorter part than was asked for, or one that was left, is good as far as it goes, if it goes anywhere.
     const isPart =
