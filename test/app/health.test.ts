@@ -188,6 +188,13 @@ test('a disk that hangs: it is said soon, pulls go on, stored or not, and it is 
   const answer = Promise.withResolvers<void>()
   // As a disk of a network does whose server is away: no sync ever ends.
   const syncs = t.mock.method(FileHandle, 'sync', () => answer.promise)
+  using ending = new DisposableStack()
+  ending.defer(() => {
+    t.mock.restoreAll()
+    answer.resolve()
+  })
+  // A machine that is busy may call the disk so before.
+  await until(() => syncs.mock.callCount() > 0)
   await until(async () => (await readyz(mirror.url)).reason?.startsWith('the disk does not answer') === true)
   const asked = syncs.mock.callCount()
   await get(stored.digest)
@@ -195,8 +202,7 @@ test('a disk that hangs: it is said soon, pulls go on, stored or not, and it is 
   const { text } = await pull(`${mirror.url}/metrics`)
   assert.match(text, /^larder_storage_state\{state="hanging"\} 1$/m)
   assert.equal(syncs.mock.callCount(), asked, 'it is asked nothing else meanwhile')
-  t.mock.restoreAll()
-  answer.resolve()
+  ending.dispose()
   await until(async () => (await readyz(mirror.url)).status === 'ready')
 })
 
