@@ -65,6 +65,7 @@ export const answerKinds = [
   'odd',
   'absent',
   'trickles',
+  'goes on',
 ] as const
 export type AnswerKind = (typeof answerKinds)[number]
 

@@ -130,6 +130,8 @@ export class SimSource implements Source {
         at = end
         if (connection.isStopped) return
       }
+      if (kind === 'goes on') yield* this.#surplus(answer, query, connection)
+      if (connection.isStopped) return
       const isShort = last < Math.min(query.end ?? bytes.length, bytes.length)
       if (isShort && answer.size === undefined && kind !== 'cut' && kind !== 'stalls') {
         ledger.excuseAll('it ended too early, in good order, and had told no size')
@@ -144,6 +146,26 @@ export class SimSource implements Source {
       if (latest > 0) ledger.excuse(latest, 'in flight at the end of a span')
       connection.close()
     }
+  }
+
+  /** What comes behind the last byte; where no end was told, nobody can know that it is none. */
+  async *#surplus(
+    { end, size, rate }: SimAnswer,
+    { signal }: SpanQuery,
+    connection: Connection,
+  ): AsyncGenerator<LentBytes> {
+    const { line, ledger, lending, log } = this.#options
+    const { upstream } = line
+    const bytes = upstream.pieceSize()
+    await upstream.bring(bytes, rate, signal, connection.stopped)
+    if (connection.isStopped) return
+    if (end === undefined && size === undefined) {
+      ledger.isTainted = true
+      ledger.wrong(this.name, 'a body went on behind an end that nobody told')
+    }
+    log(`receives ${bytes} bytes behind the end of ${ledger.blob.name}`)
+    using lent = lending.lend(Buffer.alloc(bytes))
+    yield lent
   }
 }
 
