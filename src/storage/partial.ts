@@ -41,8 +41,8 @@ export interface Partial extends AsyncDisposable {
   view(from?: number): PartialView
   /**
    * Whether the bytes that are here are the whole of `expected`. Throws RegistryError SIZE_INVALID where there are
-   * holes, DIGEST_INVALID where they are other bytes (or not all yet), and StorageError. Ends nothing: more may be
-   * written, and it may be called again.
+   * holes, DIGEST_INVALID where they are other bytes (or not all yet), and StorageError, also where they may be others since
+   * the disk has lost them. Ends nothing: more may be written, and it may be called again.
    */
   verify(expected: Digest): Promise<void>
   /**
@@ -74,6 +74,8 @@ export interface PartialRemains extends AsyncDisposable {
   readonly present: ReadonlyRanges
   /** Bytes of the contiguous prefix that were hashed, most of them on their way to the disk. */
   readonly hashedUntil: number
+  /** Whether some of them were read back for that when the disk may have lost them: then a wrong digest is nobody's fault. */
+  readonly isHashDoubtful: boolean
   /** A copy of their hash, to be disposed of by the caller. Not once this is closed. */
   hash(): RunningHash
   /** A way to read what is present, to be closed by the caller. Throws Error once this and all views are closed. */

@@ -54,8 +54,8 @@ export class FilePartial implements Partial {
   readonly #writing = new Set<ByteInterval & { readonly done: Promise<void> }>()
   #isSealing = false
   #failure: Error | undefined
-  /** A sync has failed: what is in the file may be lost, and nobody would be told again. */
-  #isLost = false
+  /** A sync has failed, or the seal: what is in the file may be lost, and nobody would be told again. */
+  #loss: Error | undefined
   #hasEnded = false
   /** Its hash goes on elsewhere. */
   #isDetached = false
@@ -146,6 +146,8 @@ export class FilePartial implements Partial {
     }
     const actual = await asStorageError(`partial ${this.id} could not be hashed`, this.#hash.digest())
     if (actual !== expected) {
+      await this.#sync.settled()
+      if (this.#loss && this.#hash.hasReadBack) throw this.#loss
       throw new RegistryError('DIGEST_INVALID', `expected ${expected}, the bytes are ${actual}`)
     }
   }
@@ -179,7 +181,7 @@ export class FilePartial implements Partial {
     if (this.#hasEnded) return
     await this.#settled()
     await this.#sync.settled()
-    if (this.#isLost) return this.discard(reason)
+    if (this.#loss) return this.discard(reason)
     // What cannot be noted any more is fetched again.
     await this.#journal.flush().catch(() => {})
     await this.#end(reason)
@@ -199,6 +201,7 @@ export class FilePartial implements Partial {
     return {
       present: this.#present,
       hashedUntil: hash.hashedUntil,
+      isHashDoubtful: this.#loss !== undefined && hash.hasReadBack,
       hash: () => hash.copy(),
       view: () => viewOf(this.id, file.retain(), this.#present),
       [Symbol.asyncDispose]: () => {
@@ -259,7 +262,7 @@ export class FilePartial implements Partial {
 
   #fail(error: Error): void {
     this.#failure ??= error
-    this.#isLost = true
+    this.#loss ??= error
   }
 
   /** Closes it and removes `files`; its name is free for another one after that, not before. */

@@ -26,6 +26,7 @@ export class PrefixHash implements Disposable {
   #elsewhere: ThreadHash | undefined
   #present: ReadonlyRanges = new Ranges()
   #hashedUntil = 0
+  #hasReadBack = false
   #catchingUp: Promise<void> | undefined
   /** Those who wait until all is hashed. */
   #waiting = 0
@@ -41,6 +42,11 @@ export class PrefixHash implements Disposable {
   /** Bytes of the prefix that are hashed. */
   get hashedUntil(): number {
     return this.#hashedUntil
+  }
+
+  /** Whether bytes were hashed as the file gave them back, and not as they came: a disk that fails may have lost them before. */
+  get hasReadBack(): boolean {
+    return this.#hasReadBack
   }
 
   /**
@@ -159,6 +165,7 @@ export class PrefixHash implements Disposable {
 
   async #catchUp(): Promise<void> {
     while (this.#isBehind) {
+      this.#hasReadBack = true
       const until = this.#hashedUntil + this.#left
       const read = this.#elsewhere
         ? await this.#readElsewhere(this.#elsewhere, until)

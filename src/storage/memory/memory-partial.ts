@@ -211,6 +211,7 @@ export class MemoryPartial implements Partial {
     return {
       present: file.present,
       hashedUntil,
+      isHashDoubtful: false,
       hash: () => new InlineHash(algorithm, createDigestHash(algorithm).update(file.read(0, hashedUntil))),
       view: () => this.#viewOf(file),
       [Symbol.asyncDispose]: async () => {},

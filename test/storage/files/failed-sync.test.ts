@@ -3,6 +3,7 @@
 // memory, which passes elsewhere; what is suspended, what cannot even be removed.
 
 import assert from 'node:assert/strict'
+import { type FileHandle, open } from 'node:fs/promises'
 import { type TestContext, test } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { FileBlobStore } from '../../../src/storage/files/file-blob-store.ts'
@@ -63,6 +64,42 @@ test('a partial that is suspended while its sync fails is not kept either', asyn
   await partial.suspend(new Error('the mirror stops'))
   await assertNothingLeft()
 })
+
+for (const end of ['verify', 'detach'] as const) {
+  test(`${end}: what a sync has lost before it was hashed from the file is not taken for wrong bytes`, async (t) => {
+    const { store, syncIsDue, assertNothingLeft } = await scene(t)
+    const partial = await store.partials.open(one)
+    // The first bytes come last: those behind them are hashed from the file then.
+    await partial.write(1000, lent(content.subarray(1000, 2000)))
+    const [lost, told] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    await using any = await open('/dev/null')
+    const syncing = t.mock.method(
+      Object.getPrototypeOf(any),
+      'datasync',
+      async function (this: FileHandle): Promise<void> {
+        await this.write(Buffer.alloc(1000), 0, 1000, 1000)
+        lost.resolve()
+        await told.promise
+        throw Object.assign(new Error('EIO: injected'), { code: 'EIO', errno: -5, syscall: 'fdatasync' })
+      },
+    )
+    syncIsDue()
+    await partial.write(2000, lent(content.subarray(2000, 3000)))
+    await lost.promise
+    await partial.write(0, lent(content.subarray(0, 1000)))
+    const verifying = partial.verify(digestOf(content.subarray(0, 3000)))
+    const asserted = assert.rejects(verifying, broken)
+    await new Promise(setImmediate)
+    told.resolve()
+    await asserted
+    syncing.mock.restore()
+    if (end === 'detach') {
+      await using remains = await partial.detach(new Error('the disk failed'))
+      assert.deepEqual([remains.hashedUntil, remains.isHashDoubtful], [3000, true])
+    } else await partial.discard(new Error('the disk failed'))
+    await assertNothingLeft()
+  })
+}
 
 test('an upload whose sync failed takes nothing more, is not acknowledged, and is not gone on with', async (t) => {
   const { store, disk, syncIsDue, assertNothingLeft } = await scene(t)

@@ -34,10 +34,11 @@ interface Left {
   readonly hashed?: number
   readonly capacity?: number
   readonly bytes?: Uint8Array
+  readonly isHashDoubtful?: boolean
 }
 
 /** A partial that goes on where a disk has failed; `file` is what the disk has, `unreadable` from where on it fails. */
-function scene({ runs, hashed, capacity = 10_000, bytes = content }: Left) {
+function scene({ runs, hashed, capacity = 10_000, bytes = content, isHashDoubtful = false }: Left) {
   const present = new Ranges()
   const file = Buffer.alloc(bytes.length)
   for (const { start, end } of runs) {
@@ -54,6 +55,7 @@ function scene({ runs, hashed, capacity = 10_000, bytes = content }: Left) {
   const remains: PartialRemains = {
     present,
     hashedUntil,
+    isHashDoubtful,
     hash,
     view: () => {
       if (state.open === 0) throw new Error('closed')
@@ -175,6 +177,22 @@ test('a byte that the disk has lost since is found before anybody is told that a
   file[49_999] = (file[49_999] ?? 0) - 1
   await assert.rejects(view.recheck(), { code: 'BROKEN' })
   await assert.rejects(view.read(Buffer.alloc(1000), 0), { code: 'BROKEN' })
+})
+
+test('a wrong digest of what was read back from a disk that failed is the disk’s trouble', async () => {
+  for (const isHashDoubtful of [false, true]) {
+    const wrong = Buffer.from(content)
+    wrong[10] = 1 + (wrong[10] ?? 0)
+    const { partial } = scene({
+      runs: [{ start: 0, end: 50_000 }],
+      capacity: 100_000,
+      bytes: wrong,
+      isHashDoubtful,
+    })
+    await writeMissing(partial)
+    const code = isHashDoubtful ? 'BROKEN' : 'DIGEST_INVALID'
+    await assert.rejects(partial.verify(digest), { code })
+  }
 })
 
 test('a byte that is lost after the blob was verified is found by whoever read from the disk after that', async () => {
