@@ -131,7 +131,7 @@ export class GrowingReader implements BlobReader {
   moveTo(partial: Pick<Partial, 'view'>): void {
     if (this.#failure) return
     void closeView(this.#view)
-    this.#view = partial.view(this.#position)
+    this.#view = partial.view(this.#position, this.#hasReadDisk)
   }
 
   /** It alone cannot go on. */
@@ -170,12 +170,12 @@ export class GrowingReader implements BlobReader {
       const copied = recent?.read(wanted, position) ?? 0
       if (copied > 0) return this.#passed(copied)
       // A window has to hear where its readers are, also of those who wait.
-      const isAsked = this.#view !== undefined && (!recent || this.#bytes.isPresent(position))
+      const { isWindow } = this.#bytes
+      const isAsked = this.#view !== undefined && (!recent || isWindow || this.#bytes.isPresent(position))
+      // Before it is read: until it has been, the disk may fail, and another one take its place.
+      this.#hasReadDisk ||= isAsked && !isWindow
       const count = isAsked ? await this.#view?.read(wanted, position) : 0
-      if (count) {
-        this.#hasReadDisk ||= !this.#bytes.isWindow
-        return this.#passed(count)
-      }
+      if (count) return this.#passed(count)
       // While the view was asked it may have come, or the signal: nobody tells of these again.
       if (this.#bytes.isPresent(position) || options?.signal?.aborted) continue
       await this.#change()

@@ -38,6 +38,8 @@ export class Growing {
   readonly #isDoubtful: (upstream: string) => boolean
   readonly #onMoved: () => void
   #recent: RecentBytes | undefined
+  /** What is being written to the disk. */
+  readonly #arriving = new Set<readonly ByteInterval[]>()
   #partial: Partial | undefined
   #window: Window | undefined
   /** Since when a window has had no room. */
@@ -79,23 +81,25 @@ export class Growing {
 
   /**
    * From now on readers read `partial`, and `write` writes to it, also those who have read another one before. `window`: the
-   * same, where it is one in memory.
+   * same, where it is one in memory. What is in memory of the one before stays for those who have not had it: it is right,
+   * whatever the disk has lost.
    */
   attach(partial: Partial, { window }: { window: Window | undefined }): void {
     this.#partial = partial
     this.#window = window
-    this.#forget()
-    // A window is in memory already.
-    this.#recent = window ? undefined : new RecentBytes(recentBytes)
+    if (!window) {
+      this.#forget()
+      this.#recent = new RecentBytes(recentBytes)
+    }
     for (const reader of this.#readers) reader.moveTo(partial)
     this.#announce()
   }
 
   /** Nothing comes for a while: what is on the disk needs no memory. Resolves when a window has room again. */
   async pause(): Promise<void> {
-    this.#recent?.clear()
     const window = this.#window
     if (window) await this.#whileFull(() => window.hasRoom())
+    else this.#recent?.clear()
   }
 
   /** Writes to the partial, and tells those who follow. Throws what the partial throws. */
@@ -103,16 +107,9 @@ export class Growing {
     const partial = this.#partial
     if (!partial) throw new Error('there is nothing to write to yet')
     using lent = borrowed.share()
-    const recent = this.#recent
-    // What is here already stays, whatever is sent over it: it must not be read from memory either.
-    const fresh = recent ? partial.present.gaps(position, position + lent.length) : []
+    // A window is in memory already.
     if (this.#window) await this.#whileFull(() => partial.write(position, lent))
-    else await partial.write(position, lent)
-    // Where it has ended meanwhile, nobody would let go of them any more.
-    for (const { start, end } of recent === this.#recent ? fresh : []) {
-      using part = lent.share(start - position, end - position)
-      recent?.add(start, part)
-    }
+    else await this.#writeToDisk(partial, position, lent)
     this.#unannounced += lent.length
     // A hundred readers that wake for each packet are more work than the packets; some milliseconds bundle them.
     if (this.#unannounced >= announceAfter.bytes) this.#announce()
@@ -135,7 +132,7 @@ export class Growing {
   /** Nothing more will come: who waits rejects with `reason`, once it has what is here. */
   fail(reason: Error): void {
     this.#failure ??= reason
-    this.#forget()
+    if (!this.#window) this.#forget()
     this.#announce()
   }
 
@@ -158,6 +155,31 @@ export class Growing {
     const reader = new GrowingReader({ size, claimant, bytes: this.#bytes, view, ranges, onClose })
     this.#readers.add(reader)
     return reader
+  }
+
+  async #writeToDisk(partial: Partial, position: number, lent: LentBytes): Promise<void> {
+    const recent = this.#recent
+    // What is here already stays, whatever is sent over it: it must not be read from memory either.
+    const fresh = partial.present.gaps(position, position + lent.length)
+    this.#arriving.add(fresh)
+    try {
+      await partial.write(position, lent)
+    } finally {
+      this.#arriving.delete(fresh)
+      // Where it has ended meanwhile, nobody would let go of them any more. A disk that fails has taken some of them, or none.
+      for (const { start, end } of recent === this.#recent ? fresh : []) {
+        if (partial.present.presentUntil(start) < end) continue
+        using part = lent.share(start - position, end - position)
+        recent?.add(start, part)
+      }
+    }
+  }
+
+  /** What is about to be in memory is not read from the disk, which may lose it and would have to be asked again. */
+  #isPresent(position: number): boolean {
+    if ((this.#partial?.present.presentUntil(position) ?? 0) <= position) return false
+    const isIn = ({ start, end }: ByteInterval): boolean => start <= position && position < end
+    return this.#window !== undefined || ![...this.#arriving].some((gaps) => gaps.some(isIn))
   }
 
   async #whileFull(wait: () => Promise<void>): Promise<void> {
@@ -204,8 +226,11 @@ export class Growing {
         return growing.#window !== undefined
       },
       isDoubtful: (upstream) => growing.#isDoubtful(upstream),
-      isPresent: (position) => (this.#partial?.present.presentUntil(position) ?? 0) > position,
-      left: (reader) => this.#readers.delete(reader),
+      isPresent: (position) => this.#isPresent(position),
+      left: (reader) => {
+        this.#readers.delete(reader)
+        this.#letGo()
+      },
       moved: () => this.#onMoved(),
     }
   }
@@ -216,10 +241,19 @@ export class Growing {
     this.#recent = undefined
   }
 
+  /** Where a disk has failed, nobody who comes from now on counts on what is in memory of before. */
+  #letGo(): void {
+    if (!this.#window || !this.#recent) return
+    const [hindmost] = [...this.#readers].map(({ position }) => position).toSorted((a, b) => a - b)
+    if (hindmost === undefined) this.#forget()
+    else this.#recent.passed(hindmost)
+  }
+
   #announce(): void {
     clearTimeout(this.#announcing)
     this.#announcing = undefined
     this.#unannounced = 0
+    this.#letGo()
     this.#changes.announce()
   }
 }

@@ -21,6 +21,13 @@ export class RecentBytes {
     while (this.#held.length > this.#capacity) this.#held.drop()
   }
 
+  /** Nobody needs what lies before `position`. */
+  passed(position: number): void {
+    for (let end = this.#held.oldestEnd; end !== undefined && end <= position; end = this.#held.oldestEnd) {
+      this.#held.drop()
+    }
+  }
+
   /** Copies what is held from `position` on into `buffer`; returns how many bytes, 0 where none is held. */
   read(buffer: Uint8Array, position: number): number {
     return this.#held.read(buffer, position)

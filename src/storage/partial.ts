@@ -35,10 +35,11 @@ export interface Partial extends AsyncDisposable {
   write(position: number, lent: LentBytes): Promise<void>
   /**
    * A way to read what is present, to be closed by the caller; it outlives the end of the partial and the removal
-   * of the file. `from` is where it will read first: a window keeps what its views have not passed.
-   * Throws Error after the end.
+   * of the file. `from` is where it will read first: a window keeps what its views have not passed. `hasReadDisk`: whether
+   * its reader has bytes that an earlier view gave from the disk, which are to be checked again as well where that has
+   * failed. Throws Error after the end.
    */
-  view(from?: number): PartialView
+  view(from?: number, hasReadDisk?: boolean): PartialView
   /**
    * Whether the bytes that are here are the whole of `expected`. Throws RegistryError SIZE_INVALID where there are
    * holes, DIGEST_INVALID where they are other bytes (or not all yet), and StorageError, also where they may be others since

@@ -39,8 +39,8 @@ export class ContinuedPartial implements Partial {
   readonly #present: Ranges
   readonly #hashed: HashedRun[]
   #working: Promise<void> = Promise.resolve()
-  /** The numbers of the last check that was begun, and of the last one that was good. */
-  readonly #checks = { begun: 0, good: 0 }
+  /** The numbers of the last check that was begun, and of the last one that was good; whether one was not. */
+  readonly #checks = { begun: 0, good: 0, isOneBad: false }
   #checking: Promise<void> = Promise.resolve()
   #nextCheck: Promise<void> | undefined
   /** The disk has lost some of it. */
@@ -68,9 +68,11 @@ export class ContinuedPartial implements Partial {
     return this.#window.hashedUntil
   }
 
-  /** The first byte is kept as long as all behind it are. */
+  /** The first byte is kept as long as all behind it are, and nobody has found that the disk has lost any. */
   get keptFrom(): number {
-    return this.#window.keptFrom > this.#remains.hashedUntil ? this.#window.keptFrom : 0
+    const { keptFrom } = this.#window
+    if (this.#checks.isOneBad) return Math.max(keptFrom, this.#hashed.at(-1)?.end ?? 0)
+    return keptFrom > this.#remains.hashedUntil ? keptFrom : 0
   }
 
   /** Resolves when half of the window is free, or it has ended. */
@@ -103,12 +105,12 @@ export class ContinuedPartial implements Partial {
     })
   }
 
-  view(from = 0): PartialView {
+  view(from = 0, hasReadDisk = false): PartialView {
     const window = this.#window.view(from)
     const file = this.#remains.view()
     const checks = this.#checks
     // What was read before the disk failed is not to be relied on either.
-    let readAt = 0
+    let readAt = hasReadDisk ? 0 : undefined
     const recheck = (): Promise<void> => this.#recheck()
     return {
       read: async (buffer, position) => {
@@ -127,7 +129,7 @@ export class ContinuedPartial implements Partial {
       },
       passed: () => window.passed?.(),
       get recheck() {
-        return readAt < checks.good ? undefined : recheck
+        return readAt === undefined || readAt < checks.good ? undefined : recheck
       },
       [Symbol.asyncDispose]: async () => {
         await window[Symbol.asyncDispose]()
@@ -136,7 +138,10 @@ export class ContinuedPartial implements Partial {
     }
   }
 
-  /** Throws StorageError as well where it was the disk that has changed bytes, or may have been. */
+  /**
+   * Throws StorageError as well where the disk may have changed bytes before anybody had hashed them. What it has lost after
+   * that is the trouble of those who have read it: nobody else is kept from an end that is right.
+   */
   async verify(expected: Digest): Promise<void> {
     await this.settled()
     const { hashedUntil } = this
@@ -150,7 +155,7 @@ export class ContinuedPartial implements Partial {
       if (this.#hashed.length === 1 && !this.#remains.isHashDoubtful) throw error
       throw new StorageError('BROKEN', `partial ${this.id} has other bytes than expected`, { cause: error })
     }
-    await this.#recheck()
+    await this.#recheck().catch(() => {})
   }
 
   /** Throws Error: there is nothing that could be kept. Verify it, and discard it. */
@@ -223,12 +228,17 @@ export class ContinuedPartial implements Partial {
     if (this.#loss) throw this.#loss
     this.#checks.begun += 1
     const number = this.#checks.begun
-    for (const { digest, ...run } of this.#hashed) {
-      const hash = new InlineHash(this.#algorithm)
-      await this.#readFile(run, (piece) => hash.update(piece))
-      if ((await hash.digest()) === (await digest)) continue
-      this.#loss = new StorageError('BROKEN', `the disk has lost bytes of partial ${this.id}`)
-      throw this.#loss
+    try {
+      for (const { digest, ...run } of this.#hashed) {
+        const hash = new InlineHash(this.#algorithm)
+        await this.#readFile(run, (piece) => hash.update(piece))
+        if ((await hash.digest()) === (await digest)) continue
+        this.#loss = new StorageError('BROKEN', `the disk has lost bytes of partial ${this.id}`)
+        throw this.#loss
+      }
+    } catch (error) {
+      this.#checks.isOneBad = true
+      throw error
     }
     this.#checks.good = number
   }

@@ -164,19 +164,29 @@ test('who comes later gets the first byte until the window has let one go', asyn
   assert.equal(partial.keptFrom, 51_000)
 })
 
-test('a byte that the disk has lost since is found before anybody is told that all is right', async () => {
-  const { partial, file } = scene({ runs: [{ start: 0, end: 50_000 }], capacity: 100_000 })
+test('a byte that the disk has lost since is found before anybody who read it is told that all is right', async () => {
+  const { partial, file, state } = scene({ runs: [{ start: 0, end: 50_000 }], capacity: 100_000 })
   await using view = partial.view()
+  await using earlier = partial.view(0, true)
+  await using other = partial.view(50_000)
   await view.read(Buffer.alloc(1000), 0)
   file[49_999] = 1 + (file[49_999] ?? 0)
   await writeMissing(partial)
-  await assert.rejects(partial.verify(digest), { name: 'StorageError', code: 'BROKEN' })
-  assert.ok(view.recheck)
-  await assert.rejects(view.recheck(), { code: 'BROKEN' })
+  // What was hashed on its way in is right, and so is what comes from memory.
+  await partial.verify(digest)
+  assert.equal(other.recheck, undefined)
+  assert.equal(await other.read(Buffer.alloc(1000), 50_000), 1000)
+  assert.equal(other.recheck, undefined)
+  assert.ok(view.recheck && earlier.recheck)
+  for (const { recheck } of [view, earlier]) await assert.rejects(async () => recheck?.(), { code: 'BROKEN' })
+  // Who comes now would have to read it.
+  assert.equal(partial.keptFrom, 50_000)
+  const { reads } = state
   // It reads as it should again: who was told once is not to rely on it.
   file[49_999] = (file[49_999] ?? 0) - 1
   await assert.rejects(view.recheck(), { code: 'BROKEN' })
   await assert.rejects(view.read(Buffer.alloc(1000), 0), { code: 'BROKEN' })
+  assert.equal(state.reads, reads)
 })
 
 test('a wrong digest of what was read back from a disk that failed is the disk’s trouble', async () => {
