@@ -46,7 +46,7 @@ const reviewMs = 200
 const graceMs = 1000
 /** Silence after which a connection is replaced while others bring bytes: milliseconds at least, and round trips. */
 const stalled = { ms: 3000, roundTrips: 8 }
-/** Spans that others may be ahead of what is missed first. */
+/** Spans that others may be ahead of what is missed first; first spans at least, one of which a slow connection still has. */
 const spansAhead = 2
 /** Spans for each connection into which what is missing is divided, so that all of them end together. */
 const sharesEach = 2
@@ -203,7 +203,7 @@ export class Crew implements Turn {
     if (isFurther && (!isDivisible || this.#way.ignoresRange)) return undefined
     const length = isDivisible || this.#bytes === 0 ? this.#length(size, rest.present) : size
     const underWay = [...this.#working]
-    const ahead = spansAhead * length * Math.max(4, underWay.length + 1)
+    const ahead = spansAhead * Math.max(limits.firstSpan, length * Math.max(4, underWay.length + 1))
     return nextSpan({ ...rest, size, underWay, length, smallest: limits.smallestSpan, ahead })
   }
 

@@ -93,10 +93,6 @@ export class Download implements Turn, UnderWay {
     return this.#hasFailed
   }
 
-  get isOpen(): boolean {
-    return !this.#options.isClosed || this.#options.way.ignoresRange
-  }
-
   get isFurther(): boolean {
     return this.#options.isFurther
   }

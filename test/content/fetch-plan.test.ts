@@ -81,11 +81,14 @@ test('parts that somebody reads come first, and the rest as nobody wants it, or 
   )
 })
 
-test('where nothing else is left, half of what a slow one has before it', () => {
-  const slow = underWay(200, 1000, 10)
-  const next = nextSpan(state({ present: present([0, 200]), underWay: [slow] }))
-  assert.deepEqual([next?.start, next?.end, next?.cuts], [600, 1000, slow])
-  assert.equal(span({ present: present([0, 200]), underWay: [underWay(200, 1000, 300)] }), undefined)
+test('where nothing is left but what a slow one has before it, that comes once', () => {
+  const [here, slow] = [present([0, 200]), underWay(200, size, 10)]
+  assert.equal(span({ present: here, underWay: [slow] }), undefined)
+  assert.equal(span({ present: here, underWay: [slow], wants: [] }), undefined)
+  assert.equal(
+    span({ present: here, underWay: [slow], wants: [{ ...all, start: 200, isWaiting: true }] }),
+    undefined,
+  )
 })
 
 const interval = fc

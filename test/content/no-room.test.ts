@@ -55,6 +55,26 @@ for (const name of ['open-partial', 'open', 'rename']) {
   })
 }
 
+test('a disk that is slow at first: what the line has brought by then is not asked for once more', async (t) => {
+  for (const slowWrites of [1, 2, 10]) {
+    const now = performance.now.bind(performance)
+    let passedMs = 0
+    let writes = 0
+    const clock = t.mock.method(performance, 'now', () => now() + passedMs)
+    const store = new MemoryBlobStore({
+      step: async (step) => {
+        if (step !== 'write' || ++writes > slowWrites) return
+        passedMs += 300
+      },
+    })
+    const source = good('x/x', content)
+    const { reader } = await blobsOver(t, store).open(digest, source, { size })
+    await assertGives(reader)
+    assert.deepEqual([source.given, writes > slowWrites], [size, true])
+    clock.mock.restore()
+  }
+})
+
 for (const code of ['FULL', 'READ_ONLY', 'BROKEN'] as const) {
   test(`a disk that is ${code}: ten clients at once share one download, and nothing is left of it`, async (t) => {
     const { store } = failingStore(code, ['open-partial'])
