@@ -38,6 +38,8 @@ export interface DownloadOptions {
 const paidSeconds = 10
 /** Milliseconds: what comes sooner than that, nobody else brings sooner. */
 const soonMs = 1000
+/** Milliseconds of the line after which one is known to be slow, and that it needs then for the rest. */
+const lagging = { afterMs: 5000, leftMs: 10_000 } as const
 
 /** One connection: brings one span of a blob by one way. */
 export class Download implements Turn, UnderWay {
@@ -57,6 +59,9 @@ export class Download implements Turn, UnderWay {
   #bytes = 0
   /** What our own side waits for at this moment. */
   #holds = 0
+  #heldSince = 0
+  /** Milliseconds in which our own side waited, once bytes came. */
+  #heldMs = 0
 
   constructor(options: DownloadOptions) {
     this.#options = options
@@ -91,6 +96,15 @@ export class Download implements Turn, UnderWay {
   /** Whether it has ended otherwise than it should. */
   get hasFailed(): boolean {
     return this.#hasFailed
+  }
+
+  /** Where our own disk is slow, or this machine for a moment, what is on its way is much, and would come twice. */
+  get isLagging(): boolean {
+    const { isClosed, way } = this.#options
+    if (this.#receivingSince === undefined || !isClosed || way.ignoresRange) return false
+    const lineMs = performance.now() - this.#receivingSince - this.#heldMs
+    const left = this.until - this.#position
+    return lineMs >= lagging.afterMs && (left * lineMs) / Math.max(1, this.#bytes) >= lagging.leftMs
   }
 
   get isFurther(): boolean {
@@ -293,12 +307,15 @@ export class Download implements Turn, UnderWay {
 
   /** While our own side waits, silence is not the upstream's. */
   async #heldBack<Value>(wait: () => Promise<Value>): Promise<Value> {
+    if (this.#holds === 0) this.#heldSince = performance.now()
     this.#holds += 1
     try {
       return await wait()
     } finally {
       this.#holds -= 1
       this.#lastSign = performance.now()
+      if (this.#holds === 0 && this.#receivingSince !== undefined)
+        this.#heldMs += this.#lastSign - Math.max(this.#heldSince, this.#receivingSince)
     }
   }
 }

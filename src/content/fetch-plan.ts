@@ -8,6 +8,8 @@ export interface UnderWay {
   readonly until: number
   /** Bytes that it brings so soon that another connection would not be sooner. */
   readonly reach: number
+  /** Whether it has been so slow for so long that half of what it has before it is worth being asked for once more. */
+  readonly isLagging?: boolean
 }
 
 /** What somebody reads: from where on, and to where. */
@@ -50,9 +52,9 @@ interface Candidate<Connection extends UnderWay> extends PlannedSpan<Connection>
 
 /**
  * The next span that a free connection should bring; undefined where nothing is left to ask for. Whoever waits where nothing
- * comes goes first, then what is missed soonest by those who read, in a window behind what they miss first; then the rest.
- * Nobody but who waits cuts a connection short: what is on its way then comes twice, and a slow one may only look slow since
- * our own disk, or this machine, is. No span overlaps another one. Pure: no clock, no input or output.
+ * comes goes first, then what is missed soonest by those who read, in a window behind what they miss first; then the rest; at
+ * last half of what a connection has before it that lags behind. Nothing else cuts one short: what is on its way then comes
+ * twice. No span overlaps another one. Pure: no clock, no input or output.
  */
 export function nextSpan<Connection extends UnderWay>(
   about: FetchState<Connection>,
@@ -63,7 +65,7 @@ export function nextSpan<Connection extends UnderWay>(
   if (wanted.length > 0) return wanted.reduce((one, other) => (other.distance < one.distance ? other : one))
   const all: Want = { start: 0, end: state.size, isWaiting: false }
   const rest = state.bringsAll ? inFrontOf(state, all) : undefined
-  return rest && { ...rest, isWanted: false }
+  return rest ? { ...rest, isWanted: false } : half(state)
 }
 
 /** What is known of a blob at a moment. */
@@ -156,6 +158,27 @@ function freePart({ start, end }: ByteInterval, underWay: readonly UnderWay[]): 
     if (free >= end) return undefined
   }
   return { start: free, end }
+}
+
+/** Half of what a connection has before it that lags behind. */
+function half<Connection extends UnderWay>({
+  underWay,
+  present,
+  smallest,
+  size,
+  wants,
+}: FetchState<Connection>): PlannedSpan<Connection> | undefined {
+  const spans = underWay.flatMap((cuts) => {
+    const end = Math.min(cuts.until, size)
+    const left = end - cuts.position
+    const start = cuts.position + Math.ceil(left / 2)
+    const isWorthIt = cuts.isLagging === true && end - start >= smallest
+    return isWorthIt && present.gaps(start, end).length === 1 ? [{ start, end, cuts, left }] : []
+  })
+  if (spans.length === 0) return undefined
+  const { start, end, cuts } = spans.reduce((one, other) => (other.left > one.left ? other : one))
+  const isWanted = wants.some((want) => want.start < end && want.end > start)
+  return { start, end, cuts, isWanted, isUrgent: false }
 }
 
 /** Whether somebody wants some of what a connection is still to bring. */
