@@ -297,3 +297,30 @@ for (const [operation, error] of [
     assert.deepEqual(await pushedIn(again.reads), last)
   })
 }
+
+for (const operation of ['stat', 'unlink', 'rename', 'write', 'sync'] as const)
+  test(`the disk refuses while it is being written anew (${operation}: EIO): pushes go on, and all is there afterwards`, async (t) => {
+    const { folder, journal, now } = await pushes(t)
+    const disk = await FaultyDisk.below(t, folder)
+    let last: unknown
+    {
+      using life = new Life(folder, now)
+      await rm(journal)
+      await take(life.reads, { put: 0, repository: 1, tags: [0] }, 20)
+      assert.ok(existsSync(`${journal}.next`))
+      disk.fail({ operation, error: 'EIO' })
+      await until(() => disk.failed > 1 || existsSync(journal))
+      for (const n of [21, 22]) await take(life.reads, { put: 0, repository: 1, tags: [n % 2] }, n)
+      disk.heal()
+      await until(() => existsSync(journal) && life.troubles.at(-1) === undefined)
+      // Once more, and it is closed meanwhile.
+      await rm(journal)
+      await take(life.reads, { put: 1, repository: 1, tags: [0] }, 23)
+      last = await pushedIn(life.reads)
+      life.copyTo(now)
+      disk.fail({ operation, error: 'EIO' })
+    }
+    disk.heal()
+    using again = new Life(folder, now)
+    assert.deepEqual(await pushedIn(again.reads), last)
+  })

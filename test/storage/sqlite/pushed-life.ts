@@ -142,6 +142,8 @@ export class Life implements Disposable {
       isSalvaged,
       roomForChanges: 100_000,
       retryMs: 5,
+      // As the writer does, which asks whether the file lies in its place.
+      assertSound: () => void statSync(path),
       onTrouble: (error) => this.troubles.push(error),
     })
     this.reads = new Proxy({} as Catalog, { get: (_, name) => this.#run(name as never) })

@@ -164,8 +164,11 @@ export class JournalFile {
     }
   }
 
+  /** Never throws: whatever the disk says, the descriptor is gone, and what matters was synced before. */
   close(): void {
-    closeSync(this.#file)
+    try {
+      closeSync(this.#file)
+    } catch {}
   }
 
   #cut(size: number): void {

@@ -242,11 +242,15 @@ export class PushedJournal {
     }, retryMs).unref()
   }
 
+  /** Never throws: on a disk that fails what is left of it lies there until the next one is begun, or the next start. */
   #giveUpNext(): void {
-    if (!this.#next) return
-    this.#next.file.close()
+    const file = this.#next?.file
     this.#next = undefined
-    rmSync(this.#nextPath, { force: true })
+    if (!file) return
+    file.close()
+    try {
+      rmSync(this.#nextPath, { force: true })
+    } catch {}
   }
 
   /** A catalog that knows less than the journal gets what it lacks from that, never the other way round. */
