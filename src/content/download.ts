@@ -101,7 +101,7 @@ export class Download implements Turn, UnderWay {
   /** Where our own disk is slow, or this machine for a moment, what is on its way is much, and would come twice. */
   get isLagging(): boolean {
     const { isClosed, way } = this.#options
-    if (this.#receivingSince === undefined || !isClosed || way.ignoresRange) return false
+    if (this.#receivingSince === undefined || this.#holds > 0 || !isClosed || way.ignoresRange) return false
     const lineMs = performance.now() - this.#receivingSince - this.#heldMs
     const left = this.until - this.#position
     return lineMs >= lagging.afterMs && (left * lineMs) / Math.max(1, this.#bytes) >= lagging.leftMs
@@ -267,7 +267,7 @@ export class Download implements Turn, UnderWay {
 
   async #receive(span: OpenedSpan, size: number | undefined): Promise<'end' | undefined> {
     const { way, span: asked, isClosed, write } = this.#options
-    // Of an open one the blob's size says where it ends, unless somebody else brings the rest.
+    // The blob's size says where an open one ends, unless somebody else brings the rest, and a closed one at the latest.
     if (size !== undefined)
       this.#until = isClosed || this.#until < asked.end ? Math.min(this.#until, size) : size
     const announced = isClosed && !way.ignoresRange ? span.end : undefined
@@ -279,10 +279,8 @@ export class Download implements Turn, UnderWay {
       this.#receivingSince ??= performance.now()
       this.#bytes += chunk.length
       const isTooLong = position + chunk.length > end
-      using taken = chunk.share(
-        0,
-        Math.max(0, Math.min(chunk.length, this.#until - position, end - position)),
-      )
+      const wanted = Math.min(this.#until, end) - position
+      using taken = chunk.share(0, Math.max(0, Math.min(chunk.length, wanted)))
       await this.#heldBack(() => write(position, taken, this.#dropped.signal))
       position = isTooLong ? end : position + chunk.length
       this.#position = Math.max(this.#position, position)

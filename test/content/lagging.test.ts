@@ -56,6 +56,7 @@ for (const { what, pieces, lineMs = 0, diskMs = 0, isClosed = true, isLagging } 
       onAnswer: async () => size,
       write: async () => {
         passedMs += diskMs
+        if (lineMs === 0) assert.equal(download.isLagging, false, 'while it is written')
       },
       signal: t.signal,
     })
