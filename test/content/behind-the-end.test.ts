@@ -3,60 +3,17 @@
 // surplus is small, or as long as the blob; it comes once, or each time.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { OpenedSpan, Source } from '../../src/content/source.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { MemoryBlobStore } from '../../src/storage/memory/memory-blob-store.ts'
 import type { ByteInterval } from '../../src/storage/ranges.ts'
 import { UpstreamError } from '../../src/upstream/error.ts'
 import { assertSameBytes, readAll, testBytes } from '../storage/files/storage-folder.ts'
-import { lending } from '../support/lent.ts'
 import { until } from '../support/settle.ts'
-import { blobsOver, keyOf } from './scripted-source.ts'
+import { blobsOver, scripted } from './scripted-source.ts'
 
 const size = 131_072
 const content = testBytes(size, 71)
 const digest = digestOf(content)
-
-interface Behind {
-  readonly tells: readonly ('end' | 'size')[]
-  readonly surplus: number
-  /** Bodies that have it. */
-  readonly times: number
-}
-
-function tooLong({ tells, surplus, times }: Behind): Source & { readonly asked: number[] } {
-  const asked: number[] = []
-  return {
-    name: 'x/x',
-    repository: keyOf('x/x'),
-    asked,
-    async open(start, { end: askedEnd = size, signal }): Promise<OpenedSpan> {
-      asked.push(start)
-      if (start >= size) throw new UpstreamError('INVALID_RESPONSE', 'x/x', 'range', { status: 416 })
-      const end = Math.min(askedEnd, size)
-      const body = Buffer.concat([
-        content.subarray(start, end),
-        Buffer.alloc(asked.length > times ? 0 : surplus),
-      ])
-      let isStopped = false
-      return {
-        start,
-        end: tells.includes('end') ? end : undefined,
-        size: tells.includes('size') ? size : undefined,
-        async *body() {
-          for (let at = 0; at < body.length && !isStopped; at += 20_000) {
-            signal.throwIfAborted()
-            yield* lending(body.subarray(at, at + 20_000))
-          }
-        },
-        stop() {
-          isStopped = true
-        },
-        discard() {},
-      }
-    },
-  }
-}
 
 const parts: Readonly<Record<string, ByteInterval | undefined>> = {
   'all of it': undefined,
@@ -72,7 +29,15 @@ for (const [what, part] of Object.entries(parts))
         test(`${what} is asked for first, the ${tells.join(' and the ')} told, ${surplus} bytes come behind it ${times === 1 ? 'once' : 'each time'}: nothing is taken of them`, async (t) => {
           const store = new MemoryBlobStore()
           const blobs = blobsOver(t, store, { retries: 8 })
-          const source = tooLong({ tells, surplus, times })
+          const source = scripted('x/x', (position, _, nth) => {
+            if (position >= size) throw new UpstreamError('INVALID_RESPONSE', 'x/x', 'range', { status: 416 })
+            return {
+              size: tells.some((one) => one === 'size') ? size : undefined,
+              tellsEnd: tells.some((one) => one === 'end'),
+              bytes: content,
+              surplus: nth > times ? 0 : surplus,
+            }
+          })
           if (part) {
             const { reader } = await blobs.open(digest, source, { ranges: [part] })
             await reader[Symbol.asyncDispose]()

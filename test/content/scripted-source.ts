@@ -20,6 +20,10 @@ export interface Answer {
   readonly bytes: Uint8Array
   /** Breaks off before this position. */
   readonly until?: number
+  /** Whether it says where the part ends that it sends. */
+  readonly tellsEnd?: boolean
+  /** Bytes of the body behind that end. */
+  readonly surplus?: number
   /** Waits before each chunk. */
   readonly pause?: (position: number) => Promise<void>
 }
@@ -53,12 +57,13 @@ export function scripted(
       source.asked.push(position)
       source.ends.push(query.end)
       const answered = await answer(position, query, source.asked.length)
-      const { start = position, size, bytes, until = bytes.length, pause } = answered
+      const { start = position, size, bytes, until = bytes.length, surplus = 0, pause } = answered
       const stop = Math.min(until, bytes.length, query.end ?? bytes.length)
       let isStopped = false
       let isRead = false
       return {
         start,
+        end: answered.tellsEnd ? stop : undefined,
         size,
         async *body() {
           isRead = true
@@ -70,6 +75,7 @@ export function scripted(
             source.given += chunk.length
             yield* lending(chunk)
           }
+          if (surplus > 0 && !isStopped) yield* lending(Buffer.alloc(surplus))
           if (until < bytes.length && !isStopped) throw new UpstreamError('UNREACHABLE', name, 'it broke off')
         },
         stop: () => {
