@@ -83,8 +83,9 @@ for (const isSecure of [false, true]) {
     for (let count = 0; count < 3; count += 1) {
       const to = { port: mirror.port, host: '127.0.0.1' }
       const socket = isSecure ? connect({ ...to, rejectUnauthorized: false }) : connectPlain(to)
+      // Where the end of its handshake is not read yet, it is reset: it is closed all the same.
       socket.on('error', () => {})
-      closings.push(once(socket, 'close'))
+      closings.push(new Promise((resolve) => socket.once('close', resolve)))
       await once(socket, isSecure ? 'secureConnect' : 'connect')
     }
     // It comes behind them: they have been accepted.

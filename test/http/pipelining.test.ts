@@ -34,7 +34,11 @@ const behind: Readonly<Record<string, string>> = {
 }
 
 /** All that comes until the other side closes, or so many bytes are there. */
-async function received(socket: Socket, enough = Number.POSITIVE_INFINITY): Promise<Buffer> {
+async function received(
+  socket: Socket,
+  enough = Number.POSITIVE_INFINITY,
+  timeoutMs = 9000,
+): Promise<Buffer> {
   const pieces: Buffer[] = []
   let length = 0
   socket.on('data', (piece: Buffer) => {
@@ -42,7 +46,7 @@ async function received(socket: Socket, enough = Number.POSITIVE_INFINITY): Prom
     length += piece.length
   })
   socket.resume()
-  await until(() => socket.closed || length >= enough)
+  await until(() => socket.closed || length >= enough, { timeoutMs })
   return Buffer.concat(pieces)
 }
 
@@ -96,7 +100,8 @@ test('many requests on one connection, few at a time: each is answered in its or
   const socket = await connected(s.mirror.port)
   const asked = blobs.map(({ digest }) => get(`/v2/library/app/blobs/${digest}`)).join('')
   socket.write(asked + get('/v2/', 'Connection: close\r\n'))
-  const all = await received(socket)
+  // Thirty blobs are fetched, one after the other.
+  const all = await received(socket, undefined, 60_000)
   const digests = [...all.toString('latin1').matchAll(/docker-content-digest: (\S+)/g)].map(([, d]) => d)
   assert.deepEqual(
     digests,
@@ -162,8 +167,8 @@ test('what waits on all connections together is bounded, and what leaves makes r
   await send(4)
   await until(() => s.seen.arrived === 10)
   assert.equal(s.seen.answered, 2, 'one of each connection')
-  const third = await send(3)
-  await once(third.resume(), 'close')
+  const third = (await send(3)).resume()
+  await until(() => third.closed)
   assert.equal(excess, 1)
   first.destroy()
   await until(async () => {
@@ -225,7 +230,7 @@ test('headers that do not come whole are waited for a while, and a whole request
       addresses: [{ host: '127.0.0.1', port: 0 }],
       tls: undefined,
       graceMs: 0,
-      headersMs: 300,
+      headersMs: 2000,
       connectionsPerClient: 1000,
       admission: new Admission({ descriptors, patienceMs: 1000, onShortage: () => {}, onLetGo, logger }),
       proxies: new TrustedProxies([]),
@@ -235,10 +240,16 @@ test('headers that do not come whole are waited for a while, and a whole request
     },
   )
   const [port = 0] = listener.ports
-  const sockets = await Promise.all(Array.from({ length: 300 }, () => connected(port)))
-  const [silent, half, ...many] = sockets
-  assert.ok(silent && half)
-  for (const socket of [half, ...many]) socket.write('GET / HTTP/1.1\r\nHost: a\r\nX-')
+  const sockets = await Promise.all(
+    Array.from({ length: 300 }, async (_, n) => {
+      const socket = await connected(port)
+      // At once: the time of each runs from when it was connected, whenever the last of them is.
+      if (n > 0) socket.write('GET / HTTP/1.1\r\nHost: a\r\nX-')
+      return socket
+    }),
+  )
+  const [, half] = sockets
+  assert.ok(half)
   assert.equal((await pull(`http://127.0.0.1:${port}/`)).text, 'whole')
   assert.match((await received(half)).toString(), /^HTTP\/1\.1 408 /)
   await until(() => sockets.every((socket) => socket.resume().closed))

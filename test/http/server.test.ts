@@ -8,6 +8,7 @@ import { startDockerHub } from '../support/docker-hub.ts'
 import { pseudoRandomBytes } from '../support/images.ts'
 import { startMirror } from '../support/mirror.ts'
 import { exchange } from '../support/raw-http.ts'
+import { until } from '../support/settle.ts'
 
 test('whoever watches by HEAD is answered as by GET', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
@@ -19,7 +20,8 @@ test('whoever watches by HEAD is answered as by GET', async () => {
 test('/healthz, /readyz and /metrics answer', async () => {
   await using mirror = await startMirror({ upstream: 'http://127.0.0.1:9' })
   assert.deepEqual(JSON.parse((await pull(`${mirror.url}/healthz`)).text), { status: 'ok' })
-  assert.deepEqual(JSON.parse((await pull(`${mirror.url}/readyz`)).text), { status: 'ready' })
+  // A catalog that is slow for a moment is told as well.
+  await until(async () => (await pull(`${mirror.url}/readyz`)).text === '{"status":"ready"}')
   const { headers, text } = await pull(`${mirror.url}/metrics`)
   assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/)
   assert.match(text, /^larder_fills_running 0$/m)
@@ -125,12 +127,13 @@ test('a stop cuts what does not finish within the grace', async () => {
 })
 
 test('it listens on a Unix socket and on several ports at once', async () => {
+  const path = `/tmp/larder-test-${process.pid}.sock`
   await using mirror = await startMirror({
     upstream: 'http://127.0.0.1:9',
-    config: { 'server.listen': ['127.0.0.1:0', 'unix:/tmp/larder-test.sock', '127.0.0.1:0'] },
+    config: { 'server.listen': ['127.0.0.1:0', `unix:${path}`, '127.0.0.1:0'] },
   })
   assert.equal((await pull(`${mirror.url}/v2/`)).status, 200)
-  const socket = connect('/tmp/larder-test.sock')
+  const socket = connect(path)
   socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
   let answer = ''
   for await (const chunk of socket) answer += chunk

@@ -26,6 +26,8 @@ export async function send(method: string, url: string | URL, options: SendOptio
   const { headers = {}, body, socketPath, localAddress } = options
   const request = http.request(url, { method, headers, agent: false, socketPath, localAddress })
   const answered = once(request, 'response')
+  // What fails before the answer rejects that; behind it a server need not take what is still sent.
+  request.on('error', () => {})
   if (body instanceof Uint8Array) request.end(body)
   else if (body) {
     // A server that has answered need not read the rest.
