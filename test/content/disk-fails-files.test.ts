@@ -14,13 +14,15 @@ import { until } from '../support/settle.ts'
 import { content, digest, half, pullsThrough, size, takes } from './pulls-through.ts'
 import { blobsOver, good } from './scripted-source.ts'
 
-/** A fill over files in a folder of which operations fail. */
+/** A fill over files in a folder of which operations fail. Its clock stands still: what is due after a time is not written. */
 async function faultyScene(t: TestContext) {
+  t.mock.method(performance, 'now', () => 0)
   const folder = await storageFolder(t)
   const disk = await FaultyDisk.below(t, folder)
   const open = async () => {
     const store = await FileBlobStore.open(folder)
-    return { store, blobs: blobsOver(t, store) }
+    // One that follows the front, and one far ahead.
+    return { store, blobs: blobsOver(t, store, { connections: 2 }) }
   }
   return { disk, open }
 }
@@ -38,7 +40,7 @@ for (const operation of ['create', 'write', 'sync', 'rename'] as const) {
       await first.store.delete(digest)
     }
     assert.ok(times > 0)
-    // How often a journal is written is a matter of time.
+    // How often a journal is written depends on how many bytes come while it is.
     const last = operation === 'write' ? times * 0.9 : times
     const nths = new Set(Array.from({ length: 8 }, (_, n) => 1 + Math.round((n * (last - 1)) / 7)))
     for (const nth of nths) {

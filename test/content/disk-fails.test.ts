@@ -33,6 +33,11 @@ function failingStore(name: string, nth: number, code: StorageErrorCode, room?: 
   return { state, store }
 }
 
+/** One that follows the front, and one far ahead, which has no more than one chunk in hand when the disk fails. */
+const atMostTwo = { connections: 2 } as const
+/** Of several more than one may meet the same failure. */
+const one = { connections: 1 } as const
+
 for (const [name, nths] of [
   ['open-partial', [1]],
   ['write', [1, 7, 150, 300]],
@@ -44,7 +49,7 @@ for (const [name, nths] of [
     test(`${code} at "${name}": whoever reads, reads on, and the blob crosses the line once`, async (t) => {
       for (const nth of nths) {
         const { state, store } = failingStore(name, nth, code)
-        const blobs = blobsOver(t, store)
+        const blobs = blobsOver(t, store, atMostTwo)
         // What was there when it failed is read from the disk; from the start or at the end there is nothing to join.
         const isLate = name === 'write' && nth > 1 && nth < 300
         const { given } = await pullsThrough(blobs, () => state.failed > 0, { isLate })
@@ -80,12 +85,12 @@ test('what an earlier attempt left, with holes, is read from the disk when it fa
     await partial.write(start, lent(content.subarray(start, end)))
   }
   await partial.suspend(new Error('stopped'))
-  const blobs = blobsOver(t, store)
+  const blobs = blobsOver(t, store, atMostTwo)
   const source = good('x/x', content)
   const openings = [0, 1, 2].map(() => blobs.open(digest, source, { size }))
-  const [one, other, ahead] = await Promise.all(openings)
-  assert.ok(one && other && ahead)
-  await Promise.all([takes(one.reader), takes(other.reader), takes(ahead.reader, 4_500_000)])
+  const [first, other, ahead] = await Promise.all(openings)
+  assert.ok(first && other && ahead)
+  await Promise.all([takes(first.reader), takes(other.reader), takes(ahead.reader, 4_500_000)])
   assert.ok(state.failed > 0)
   // What a connection far ahead has in hand at that moment is lost.
   assert.ok(source.given - (size - 2_500_000) <= 20_000, String(source.given))
@@ -93,7 +98,7 @@ test('what an earlier attempt left, with holes, is read from the disk when it fa
 
 test('the disk fails while nobody reads: the fill ends, and leaves nothing', async (t) => {
   const { state, store } = failingStore('write', 150, 'FULL')
-  const blobs = blobsOver(t, store)
+  const blobs = blobsOver(t, store, one)
   const gate = Promise.withResolvers<void>()
   const source = good('x/x', content, (at) => (at >= 2_000_000 ? gate.promise : Promise.resolve()))
   const { reader } = await blobs.open(digest, source, { size })
@@ -210,7 +215,8 @@ test('the mirror stops while what the disk had taken is let go: nobody waits for
 
 test('the disk says that it is full, and something can be evicted: it is written once more, and kept', async (t) => {
   const { state, store } = failingStore('write', 400, 'FULL')
-  const blobs = blobsOver(t, store, { limits: { maxBytes: 10 * size, minFreeBytes: 0, keepAtLeastMs: 0 } })
+  const limits = { maxBytes: 10 * size, minFreeBytes: 0, keepAtLeastMs: 0 }
+  const blobs = blobsOver(t, store, { limits, ...one })
   const old = testBytes(size, 73)
   const { reader } = await blobs.open(digestOf(old), good('x/x', old), { size })
   await readAll(reader)

@@ -23,8 +23,13 @@ const near = 1_000_000
 /** Bytes: more than that, and so few that no other thread hashes them, which reads them back. */
 const far = 3_500_000
 
-/** A fill over files of which each sync fails and loses what was written, and a blob of `size` bytes. */
+/**
+ * A fill over files of which each sync fails and loses what was written, and a blob of `size` bytes. Nothing is synced in the
+ * background before the clock goes on.
+ */
 async function scene(t: TestContext, size: number) {
+  const clock = { ms: 0 }
+  t.mock.method(performance, 'now', () => clock.ms)
   const folder = await storageFolder(t)
   const store = await FileBlobStore.open(folder)
   const disk = await FaultyDisk.below(t, folder)
@@ -33,6 +38,7 @@ async function scene(t: TestContext, size: number) {
   const content = testBytes(size, size)
   disk.fail({ operation: 'sync', error: 'EIO', losesUnsynced: true })
   return {
+    clock,
     store,
     disk,
     blobs,
@@ -106,18 +112,16 @@ for (const [size, end] of [
 }
 
 test('a sync in the background loses what came so far: who follows gets all, and who has read the disk is cut', async (t) => {
-  const { isLost, blobs, content, digest, takes, nothingLeft } = await scene(t, far)
+  const { clock, isLost, blobs, content, digest, takes, nothingLeft } = await scene(t, far)
   const jumpAt = 2_500_000
-  let [jumped, readTo] = [0, 0]
-  const now = performance.now.bind(performance)
-  t.mock.method(performance, 'now', () => now() + jumped)
+  let readTo = 0
   const source = good('x/x', content, async (at) => {
     await until(() => readTo >= at - near)
     if (at < jumpAt) return
     // What came first is not in memory any more. The sync begins when these bytes are written.
     if (at === jumpAt) assert.ok((await behind.read(Buffer.alloc(20_000), 0)) > 0)
     else await until(() => isLost(jumpAt))
-    jumped = 5000
+    clock.ms = 5000
   })
   const begin = async () => (await blobs.open(digest, source, { size: far })).reader
   const [front, behind] = await Promise.all([begin(), begin()])
