@@ -69,12 +69,12 @@ const upstreamsOf = (...urls: string[]) => ({
 
 type Mirror = TestMirror & { readonly leaving: AbortSignal }
 
-/** A mirror whose clients leave before it stops, which would wait for them. */
-async function mirrorOf(t: TestContext, ...urls: string[]): Promise<Mirror> {
+/** A mirror of these upstreams, whose clients leave before it stops, which would wait for them. */
+async function mirrorOf(t: TestContext, urls: readonly string[], busyMs = busyPatienceMs): Promise<Mirror> {
   const mirror = await startMirror({
     config: upstreamsOf(...urls),
     limits: { patience: patienceMs },
-    busyPatienceMs,
+    busyPatienceMs: busyMs,
   })
   const leave = new AbortController()
   t.after(() => {
@@ -101,7 +101,7 @@ const questions: Readonly<Record<string, { method?: string; path: string }>> = {
 for (const [what, { method = 'GET', path }] of Object.entries(questions)) {
   test(`a line full of blobs: ${what} that takes three times the patience is served`, async (t) => {
     const line = await fullLine(t)
-    const mirror = await mirrorOf(t, line.url)
+    const mirror = await mirrorOf(t, [line.url])
     await beginBlob(mirror)
     const asked = pull(mirror.url + path, { method })
     const late = setInterval(() => {
@@ -116,7 +116,7 @@ for (const [what, { method = 'GET', path }] of Object.entries(questions)) {
 
 test('a line full of blobs: questions without an answer end in time, and do not make the upstream one that is away', async (t) => {
   const line = await fullLine(t)
-  const mirror = await mirrorOf(t, line.url)
+  const mirror = await mirrorOf(t, [line.url])
   await beginBlob(mirror)
   const asked = await Promise.all(
     ['a', 'b', 'c'].map((name) => pull(`${mirror.url}/v2/library/${name}/manifests/latest`)),
@@ -131,14 +131,15 @@ test('a line full of blobs: questions without an answer end in time, and do not 
 
 test('the blobs stop, too: the patience is counted from their last byte, and two questions are enough', async (t) => {
   const line = await fullLine(t)
-  const mirror = await mirrorOf(t, line.url)
+  const busyMs = 60_000
+  const mirror = await mirrorOf(t, [line.url], busyMs)
   await beginBlob(mirror)
   const asked = ['a', 'b'].map((name) => pull(`${mirror.url}/v2/library/${name}/manifests/latest`))
   await until(() => line.waiting.length >= 2)
   line.stopBlobs()
   for (const { status, totalMs } of await Promise.all(asked)) {
     assert.equal(status, 504)
-    assert.ok(totalMs < busyPatienceMs, `${totalMs} ms`)
+    assert.ok(totalMs < busyMs, `${totalMs} ms`)
   }
   await until(() => mirror.events('upstream cannot be reached: serving what is cached').length === 1)
   const third = await pull(`${mirror.url}/v2/library/c/manifests/latest`)
@@ -147,7 +148,7 @@ test('the blobs stop, too: the patience is counted from their last byte, and two
 
 test('a line full of blobs of another upstream: the answer may take its time', async (t) => {
   const [line, other] = [await fullLine(t), await fullLine(t)]
-  const mirror = await mirrorOf(t, line.url, other.url)
+  const mirror = await mirrorOf(t, [line.url, other.url])
   await beginBlob(mirror)
   const asked = pull(`${mirror.url}/v2/app/manifests/latest?ns=other1.test`)
   const late = setInterval(() => {

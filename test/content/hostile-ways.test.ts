@@ -138,7 +138,7 @@ test('a way answers in the very moment in which it is left: it is left all the s
   })
   const good = scripted('good/x', () => ({ size: content.length, bytes: content }))
   const opening = blobs.open(digest, slow)
-  const { reader } = await blobs.open(digest, good, { signal: AbortSignal.timeout(5000) })
+  const { reader } = await blobs.open(digest, good, { signal: AbortSignal.timeout(60_000) })
   await assertGives(reader)
   await (await opening).reader[Symbol.asyncDispose]()
 })

@@ -116,7 +116,8 @@ test('an upstream that does not answer does not decide for the same blob of anot
   await hold.reached
   const second = await pull(`${url}?ns=mirror.test`)
   assert.deepEqual([second.status, second.digest, second.isComplete], [200, blob.digest, true])
-  assert.ok(second.totalMs < 6000, `${second.totalMs} ms`)
+  // It is left after three seconds; whoever waited for it would wait for `limits.stall`, which is half a minute.
+  assert.ok(second.totalMs < 20_000, `${second.totalMs} ms`)
   assert.equal((await first).digest, blob.digest)
   assert.equal(hub.bytesSent(blob.digest), size)
 })

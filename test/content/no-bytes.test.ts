@@ -23,14 +23,16 @@ import { type Framing, framings, nothing } from './empty-bodies.ts'
 
 const nothing512 = `sha512:${createHash('sha512').digest('hex')}`
 /** Milliseconds; far below any time-out on the way. */
-const atOnceMs = 5000
+const atOnceMs = 15_000
+/** Of clients and of the mirror: as usual a busy machine may need as much for what it does at once. */
+const patience = { config: { 'limits.patience': '60s' }, patienceMs: 60_000 }
 
-async function stage(answer: Framing, config: Record<string, unknown> = {}) {
+async function stage(answer: Framing) {
   await using all = new AsyncDisposableStack()
   const registry: PlainRegistry = all.use(
     await startPlainRegistry((request, response) => answer(response, request)),
   )
-  const mirror = all.use(await startMirror({ upstream: registry.url, config }))
+  const mirror = all.use(await startMirror({ upstream: registry.url, ...patience }))
   const owned = all.move()
   return {
     registry,
@@ -200,7 +202,7 @@ test('manifests, lists of tags and referrers of no bytes, and statuses that nobo
         const { status, totalMs } = await pull(`${s.mirror.url}/v2/library/app/${path}`, { method })
         const isList = path.startsWith('referrers')
         assert.ok(isList ? status === 200 : status >= 400, `${name}: ${method} ${path} is ${status}`)
-        assert.ok(totalMs < 2 * atOnceMs, `${name}: ${method} ${path} took ${totalMs} ms`)
+        assert.ok(totalMs < atOnceMs, `${name}: ${method} ${path} took ${totalMs} ms`)
       }
     }
     if (!(name in odd)) continue

@@ -21,7 +21,9 @@ test('20 cuts in 20 MB: the client sees none of them, and no byte is fetched twi
   await using hub = await startDockerHub()
   const blob = hub.addBlob('library/app', pseudoRandomBytes(size, 'cuts'))
   hub.fault({ listener: 'cdn', digest: blob.digest }, { cutEvery: mebibyte })
-  await using mirror = await startMirror({ upstream: hub.url })
+  // Where this machine is so slow that further connections seem to help, one that is left has some on its way.
+  const config = { 'limits.connections': 1 }
+  await using mirror = await startMirror({ upstream: hub.url, config })
   const { digest, isComplete } = await pull(`${mirror.url}/v2/library/app/blobs/${blob.digest}`)
   assert.deepEqual([digest, isComplete], [blob.digest, true])
   const ratio = hub.bytesSent(blob.digest) / size

@@ -24,8 +24,8 @@ export interface Answer {
   readonly tellsEnd?: boolean
   /** Bytes of the body behind that end. */
   readonly surplus?: number
-  /** Waits before each chunk. */
-  readonly pause?: (position: number) => Promise<void>
+  /** Waits before each chunk; `stopped` resolves where its body is stopped, which ends a wait of a connection. */
+  readonly pause?: (position: number, stopped: Promise<void>) => Promise<void>
 }
 
 export interface ScriptedSource extends Source {
@@ -59,6 +59,7 @@ export function scripted(
       const answered = await answer(position, query, source.asked.length)
       const { start = position, size, bytes, until = bytes.length, surplus = 0, pause } = answered
       const stop = Math.min(until, bytes.length, query.end ?? bytes.length)
+      const stopped = Promise.withResolvers<void>()
       let isStopped = false
       let isRead = false
       return {
@@ -68,7 +69,7 @@ export function scripted(
         async *body() {
           isRead = true
           for (let at = start; at < stop && !isStopped; at += chunkSize) {
-            await pause?.(at)
+            await pause?.(at, stopped.promise)
             query.signal.throwIfAborted()
             if (isStopped) return
             const chunk = bytes.subarray(at, Math.min(at + chunkSize, stop))
@@ -80,6 +81,7 @@ export function scripted(
         },
         stop: () => {
           isStopped = true
+          stopped.resolve()
         },
         discard: () => assert.ok(!isRead, 'a body that is read is not discarded as well'),
       }

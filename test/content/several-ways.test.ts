@@ -39,7 +39,8 @@ test('an upstream that never answers does not decide for another one: its own cl
   const startedAt = performance.now()
   const [one, other] = await Promise.all(openings)
   assert.ok(one && other)
-  assert.ok(performance.now() - startedAt < 2000)
+  // It is left after 50 ms; no client would wait for more than the patience, which is ten seconds.
+  assert.ok(performance.now() - startedAt < 9000)
   assert.deepEqual([one.status, other.status], ['miss', 'joined'])
   await Promise.all([assertGives(one.reader), assertGives(other.reader)])
   // Who has said nothing has confirmed nothing.
@@ -48,14 +49,9 @@ test('an upstream that never answers does not decide for another one: its own cl
 
 test('an upstream that falls silent in the middle: the other one goes on from there, and no byte crosses twice', async (t) => {
   const blobs = blobsOver(t, new MemoryBlobStore())
-  const first = scripted('silent/x', (_position, { signal }) => ({
-    size: content.length,
-    bytes: content,
-    pause: async (at) => {
-      if (at >= half)
-        await Promise.race([abortOf(signal), new Promise((resolve) => setTimeout(resolve, 3000))])
-    },
-  }))
+  const first = good('silent/x', content, async (at, stopped) => {
+    if (at >= half) await stopped
+  })
   const second = good('good/x', content)
   const one = await blobs.open(digest, first)
   const other = await blobs.open(digest, second)
@@ -158,9 +154,8 @@ test('all ways fail: each hears how its own one did', async (t) => {
 test('a push completes a blob in the middle of its fill: the rest does not cross the line, readers never notice', async (t) => {
   const store = new MemoryBlobStore()
   const blobs = blobsOver(t, store)
-  const never = new Promise<void>(() => {})
-  const source = good('x/x', content, async (at) => {
-    if (at === half) await Promise.race([never, new Promise((resolve) => setTimeout(resolve, 300))])
+  const source = good('x/x', content, async (at, stopped) => {
+    if (at === half) await stopped
   })
   const opened = await blobs.open(digest, source)
   const reading = assertGives(opened.reader)
