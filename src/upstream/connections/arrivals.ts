@@ -34,6 +34,10 @@ export class Arrivals extends Writable {
     return this.#end
   }
 
+  get hasBytes(): boolean {
+    return this.#chunks.length > 0
+  }
+
   /** The next bytes, if any are here. */
   take(): Buffer | undefined {
     const chunk = this.#chunks.shift()

@@ -5,6 +5,8 @@ import { UpstreamError } from '../error.ts'
 export interface BodySource<Piece> {
   /** The next bytes, if any are here that it is worth to take. */
   take(): Piece | undefined
+  /** Whether bytes are here, also those that wait for more. */
+  readonly hasBytes: boolean
   /** Resolves when `take` has something to give, and at the end. */
   arrival(): Promise<void>
   /** Set when nothing more comes; with what it failed with, where it did. */
@@ -40,6 +42,7 @@ export async function* readSource<Piece>(
       if (source.end) break
       // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
       const heard = afterSilence(stallMs, () => {
+        if (source.hasBytes) return
         source.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
       })
       // Not a race with the end: each would leave a little at a promise that lives as long as the blob.

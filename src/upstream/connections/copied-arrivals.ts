@@ -44,6 +44,10 @@ export class CopiedArrivals extends Writable {
     return this.#intake.end
   }
 
+  get hasBytes(): boolean {
+    return this.#intake.hasBytes
+  }
+
   take(): LentBytes | undefined {
     return this.#intake.take()
   }

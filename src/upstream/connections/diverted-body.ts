@@ -74,6 +74,10 @@ export class DivertedBody implements BodySource<LentBytes>, SocketReader {
     return this.#intake.end
   }
 
+  get hasBytes(): boolean {
+    return this.#intake.hasBytes
+  }
+
   take(): LentBytes | undefined {
     return this.#intake.take()
   }

@@ -65,6 +65,11 @@ export class Intake {
     return this.#end
   }
 
+  /** Whether bytes are here that nobody has taken, also those that wait for more. */
+  get hasBytes(): boolean {
+    return this.#full.length > 0 || this.#from < this.#until
+  }
+
   /** Where the next bytes go: never more than the body has. Not to be asked for once it is complete. */
   tail(): Uint8Array {
     this.#piece ??= this.#options.pieces.acquire()

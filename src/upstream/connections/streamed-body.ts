@@ -5,6 +5,7 @@ import type { BodySource } from './body-source.ts'
 
 /** Takes the bytes of a stream. */
 interface Sink<Piece> extends Writable {
+  readonly hasBytes: boolean
   take(): Piece | undefined
   arrival(): Promise<void>
   leave(): void
@@ -34,6 +35,9 @@ export class StreamedBody {
       (error: unknown) => sink.finish(this.#isStopped ? {} : { error }),
     )
     return {
+      get hasBytes() {
+        return sink.hasBytes
+      },
       take: () => sink.take(),
       arrival: () => sink.arrival(),
       get end() {

@@ -48,6 +48,8 @@ for (const [way, tls] of [
         if (received >= 1000 && !isAsleep) {
           isAsleep = true
           socket?.write(Buffer.alloc(size - 1000, 'b'))
+          // What else is due then takes longer than is listened for.
+          setTimeout(() => sleep(25), stallMs)
           sleep()
         }
         const { value } = await next
@@ -99,22 +101,20 @@ test('a connection that was made while the process slept is used', async (t) => 
 })
 
 test('a sign of life that came while the process slept is heard', async (t) => {
-  const port = await acceptor(t, (peer) => {
-    peer.on('data', (bytes) => {
-      peer.write(bytes)
-      sleep(100)
-    })
-  })
+  const accepted = Promise.withResolvers<Socket>()
+  const port = await acceptor(t, accepted.resolve)
   const socket = connect({ host: '127.0.0.1', port })
   t.after(() => socket.destroy())
-  await once(socket, 'connect')
+  const [peer] = await Promise.all([accepted.promise, once(socket, 'connect')])
   let silences = 0
   const onSilence = (): void => {
     silences += 1
   }
   const pulse = new Pulse()
   const part = async (): Promise<void> => {
-    socket.write('a')
+    // It is on its way before anything else runs, and so is the sleep.
+    peer.write('a')
+    sleep(100)
     await once(socket, 'data')
     pulse.beat()
     // What was about to be told is told by now.
@@ -142,11 +142,11 @@ test('a kept connection that swallows what is sent, while the process sleeps, co
 
 test('one who says nothing for that long is given up all the same', async (t) => {
   const { url } = await rawServer(t, ({ socket }) => socket.write(`${head}a`))
-  const transport = transportTo(t, url.href, { stallMs: 50 })
+  const transport = transportTo(t, url.href, { stallMs })
   const response = await transport.request({ method: 'GET', url })
   await failsWith(
     (async () => {
-      for await (const _ of response.body()) sleep(60)
+      for await (const _ of response.body()) sleep()
     })(),
     'TIMED_OUT',
     /no byte for/,
