@@ -6,6 +6,8 @@ import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
 const image = buildImage()
+/** What a stop must not wait for takes a minute: its own work takes what the machine needs. */
+const config = { 'server.shutdownGrace': '0s', 'limits.stall': '1m', 'limits.patience': '1m' }
 const [layer = image.config] = image.layers
 
 for (const listener of ['token', 'registry', 'cdn'] as const) {
@@ -21,14 +23,14 @@ for (const listener of ['token', 'registry', 'cdn'] as const) {
       t.after(() => hub.close())
       hub.addImage('library/app', 'latest', image)
       hub.fault({ listener }, { stallBeforeHeaders: true })
-      const mirror = await startMirror({ upstream: hub.url, config: { 'server.shutdownGrace': '0s' } })
+      const mirror = await startMirror({ upstream: hub.url, config })
       const asking = fetch(`${mirror.url}/v2/library/app/${path}`, { method }).catch(() => undefined)
       await until(() => hub.count({ listener }) > 0)
       const began = performance.now()
       await mirror[Symbol.asyncDispose]()
       const ms = performance.now() - began
       await asking
-      assert.ok(ms < 2000, `${Math.round(ms)} ms`)
+      assert.ok(ms < 30_000, `${Math.round(ms)} ms`)
     })
   }
 }
