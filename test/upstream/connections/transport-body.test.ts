@@ -85,36 +85,38 @@ for (const status of [200, 206, 304, 400, 404, 416, 429, 500, 503]) {
 test('a server that accepts a request and says nothing is given up after the stall time', async (t) => {
   const server = await listen(t, () => {})
   const began = performance.now()
-  await failsWith(get(transportTo(t, server.url, { stallMs: 300 }), server.url), 'TIMED_OUT')
+  const asking = get(transportTo(t, server.url, { stallMs: 300, patienceMs: 60_000 }), server.url)
+  await failsWith(asking, 'TIMED_OUT', /no answer within 0\.3 s/)
   const took = performance.now() - began
-  assert.ok(took >= 295 && took < 2000, `${took} ms`)
+  // A timer counts from when its turn of the loop began, which may be a while ago.
+  assert.ok(took >= 150, `${took} ms`)
 })
 
 test('a body that stops is given up after the stall time; what came before is delivered', async (t) => {
   const server = await listen(t, (_request, response) => void response.write('abc'))
-  const response = await get(transportTo(t, server.url, { stallMs: 300 }), server.url)
+  const response = await get(transportTo(t, server.url, { stallMs: 1000, patienceMs: 60_000 }), server.url)
   const body = response.body()
   assert.equal((await body.next()).value?.toString(), 'abc')
   const began = performance.now()
-  await failsWith(body.next(), 'TIMED_OUT', /no byte for 0\.3 s/)
+  await failsWith(body.next(), 'TIMED_OUT', /no byte for 1 s/)
   const took = performance.now() - began
-  assert.ok(took >= 295 && took < 2000, `${took} ms`)
+  assert.ok(took >= 500, `${took} ms`)
 })
 
 test('a body that trickles is never given up', async (t) => {
   const server = await listen(t, async (_request, response) => {
     for (let count = 0; count < 8; count += 1) {
       response.write('a')
-      await sleep(100)
+      await sleep(250)
     }
     response.end()
   })
-  const response = await get(transportTo(t, server.url, { stallMs: 400 }), server.url)
+  const response = await get(transportTo(t, server.url, { stallMs: 1000 }), server.url)
   assert.equal((await collect(response.body())).toString(), 'a'.repeat(8))
 })
 
 test('a taker that is slower than the stall time is no stall, and holds the sender back', async (t) => {
-  const stallMs = 150
+  const stallMs = 1000
   const poured = deferred<number>()
   const size = 64 * mebibyte
   const server = await listen(t, (_request, response) => void pour(response, size).then(poured.resolve))
@@ -124,7 +126,7 @@ test('a taker that is slower than the stall time is no stall, and holds the send
   const body = response.body()
   let read = (await body.next()).value?.length ?? 0
   let sent = -1
-  for await (const _ of setInterval(3 * stallMs)) {
+  for await (const _ of setInterval(1.2 * stallMs)) {
     if (sent === socket.bytesWritten) break
     sent = socket.bytesWritten
   }

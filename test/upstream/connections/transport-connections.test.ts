@@ -90,7 +90,7 @@ for (const length of ['with a length', 'chunked']) {
 
 test('an answer that is let go of and never ends is cut off', async (t) => {
   const server = await listen(t, (_request, response) => void response.write('a'))
-  await connectionsOfDiscarded(t, server, 'GET', 1, 100)
+  await connectionsOfDiscarded(t, server, 'GET', 1, 1000)
   await until(async () => (await openConnections(server)) === 0, { what: 'connection closed' })
 })
 

@@ -139,7 +139,7 @@ test('whoever accepts a connection and then says nothing is given up', { timeout
   await Promise.all(
     cases.map(async ([who, url, proxy]) => {
       const proxyEnvironment = proxy === undefined ? {} : { HTTP_PROXY: proxy, HTTPS_PROXY: proxy }
-      const request = transportTo(t, url, { proxyEnvironment, stallMs: 300 }).request(get(url))
+      const request = transportTo(t, url, { proxyEnvironment, stallMs: 1000 }).request(get(url))
       await assert.rejects(request, { name: 'UpstreamError', code: 'TIMED_OUT' }, who)
     }),
   )
