@@ -143,7 +143,7 @@ test('whether an upstream is there is found out at the start, without an error',
   assert.equal(absent.isReachable, false)
 })
 
-test('disposal ends the probes', async (t) => {
+test('disposal ends the probes', { timeout: 60_000 }, async (t) => {
   const hub = await startHub(t)
   await hub.stop()
   const lines: string[] = []

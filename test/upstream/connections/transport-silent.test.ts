@@ -189,15 +189,15 @@ test('however often an answer was only late, a connection that swallows is found
   const url = new URL(server.url)
   const ask = async () => collect((await transport.request({ method: 'GET', url })).body())
   await ask()
-  for (let times = 0; times < 6; times += 1) {
+  for (let times = 0; times < 7; times += 1) {
     const late = ask()
     await until(() => waiting.length === 2 * times + 2)
     waiting[2 * times]?.()
     assert.equal((await late).toString(), 'ok')
   }
   const swallowed = ask()
-  await until(() => waiting.length === 14)
-  waiting[13]?.()
+  await until(() => waiting.length === 16)
+  waiting[15]?.()
   assert.equal((await swallowed).toString(), 'ok')
 })
 
