@@ -31,29 +31,51 @@ async function ended(process: ForkedNode): Promise<number> {
   return code
 }
 
-/** Everything that it writes from now on. */
-async function readAll({ stdout }: ForkedNode): Promise<string[]> {
+/** Everything that it writes from now on; `onText` is called with what came so far. */
+async function readAll({ stdout }: ForkedNode, onText = (_text: string): void => {}): Promise<string[]> {
   let text = ''
-  for await (const part of stdout?.setEncoding('utf8') ?? []) text += part
+  for await (const part of stdout?.setEncoding('utf8') ?? []) {
+    text += part
+    onText(text)
+  }
+  return linesOf(text)
+}
+
+function linesOf(text: string): string[] {
   return text.trimEnd().split('\n')
 }
 
+const isMissing = 'lines of the log are missing here'
+
 function lostBy(lines: readonly string[]): number {
-  const lost = lines.filter((line) => line.includes('lines of the log are missing here'))
+  const lost = lines.filter((line) => line.includes(isMissing))
   return lost.reduce((sum, line) => sum + JSON.parse(line).lines, 0)
 }
 
-test('nobody reads for a while: memory stays bounded, and one line says how many are missing', async (t) => {
+/** How many lines were written or are told to be missing. */
+function accountedFor(lines: readonly string[]): number {
+  return lines.filter((line) => !line.includes(isMissing)).length + lostBy(lines)
+}
+
+test('nobody reads for a while: memory stays bounded, and one line says how many are missing', {
+  timeout: 120_000,
+}, async (t) => {
   const process = child(t, 'pipe')
   const { grownBytes } = await writeLines(process, many)
   assert.ok(grownBytes < 20_000_000, `${grownBytes} bytes for a log of 30 MB`)
-  const reading = readAll(process)
+  // At its end the process waits for its reader for no more than a second.
+  const all = Promise.withResolvers<void>()
+  const reading = readAll(process, (text) => {
+    const isTold = text.endsWith('\n') && text.slice(-2000).includes(isMissing)
+    if (isTold && accountedFor(linesOf(text)) === many + 1) all.resolve()
+  })
   await writeLines(process, 1)
+  await all.promise
   const code = await ended(process)
   const lines = await reading
-  const told = lines.filter((line) => line.includes('lines of the log are missing here'))
+  const told = lines.filter((line) => line.includes(isMissing))
   assert.deepEqual([code, told.length], [0, 1])
-  assert.equal(lines.length - told.length + lostBy(lines), many + 1)
+  assert.equal(accountedFor(lines), many + 1)
 })
 
 test('what fits is written before the process ends, and nobody is waited for in vain', async (t) => {

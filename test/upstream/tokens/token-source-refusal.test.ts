@@ -188,7 +188,7 @@ test('a token service that stalls is TIMED_OUT for all who wait, and asked again
   const { registry, tokens } = await scriptedRegistry(t, {
     tokenHandler: (request, response) => void (isSilent || ok(request, response)),
   })
-  const client = clientOf(t, registry.url, { stallMs: 300 })
+  const client = clientOf(t, registry.url, { stallMs: 1000 })
   const requests = Array.from({ length: 5 }, () =>
     failsWith(client.manifestDigest(alpine, latest), 'TIMED_OUT'),
   )
