@@ -71,6 +71,9 @@ test('a client that leaves while it is found out whether it may: one line, and n
   s.hub.addBlob('library/other', content)
   // Its bytes are here, and whether the other repository has them is for its upstream to say.
   assert.equal((await pull(`${s.mirror.url}/v2/library/app/blobs/${blob.digest}`)).digest, blob.digest)
+  const fetched = () => s.hub.count({ digest: blob.digest, method: 'GET', listener: 'cdn' })
+  // In more than one piece where a slow machine looks like a long way.
+  const before = fetched()
   using hold = s.hub.hold({ listener: 'registry', method: 'HEAD' })
   const socket = await connected(s.mirror.port)
   socket.write(get(`/v2/library/other/blobs/${blob.digest}`))
@@ -80,7 +83,7 @@ test('a client that leaves while it is found out whether it may: one line, and n
   assert.deepEqual([line?.ended, line?.status, line?.bytes], ['left', 499, 0])
   hold.release()
   assert.equal((await pull(`${s.mirror.url}/v2/library/other/blobs/${blob.digest}`)).digest, blob.digest)
-  assert.equal(s.hub.count({ digest: blob.digest, method: 'GET', listener: 'cdn' }), 1)
+  assert.equal(fetched(), before)
   assert.deepEqual(s.mirror.events().filter(isLoud), [])
 })
 

@@ -18,7 +18,9 @@ let hub: DockerHub
 let mirror: TestMirror
 
 async function start(options: MirrorOptions = {}): Promise<TestMirror> {
-  const started = await startMirror({ upstream: hub.url, ...options })
+  // As long as the Hub may need on a busy machine, but where it is about one that needs longer.
+  const config = { 'cache.staleAfter': '60s', ...options.config }
+  const started = await startMirror({ upstream: hub.url, ...options, config })
   for (const name of ['app', 'local/team/secret', 'zoo-app']) {
     await pushImage(`${started.url}/v2/${name}`, 'v1', image)
   }

@@ -19,14 +19,14 @@ const content = pseudoRandomBytes(size, 'parts')
 const image = buildImage({ layers: [content] })
 
 /** A mirror that knows of the blob, by its manifest, and has nothing of it. */
-async function start(t: TestContext) {
+async function start(t: TestContext, config: Readonly<Record<string, unknown>> = {}) {
   const all = new AsyncDisposableStack()
   t.after(() => all.disposeAsync())
   const hub = all.use(await startDockerHub())
   hub.addImage('library/app', 'latest', image)
   const [layer] = image.layers
   assert.ok(layer)
-  const mirror = all.use(await startMirror({ upstream: hub.url }))
+  const mirror = all.use(await startMirror({ upstream: hub.url, config }))
   await pull(`${mirror.url}/v2/library/app/manifests/latest`)
   return { hub, mirror, layer, url: `${mirror.url}/v2/library/app/blobs/${layer.digest}` }
 }
@@ -150,7 +150,8 @@ test('HEAD, If-Range and If-None-Match are answered as they are without several 
 })
 
 test('parts of a blob on its way are whole before it is, and come in its order', async (t) => {
-  const { hub, url, layer } = await start(t)
+  // By one connection: where the machine is slow, more would be tried, and one that is cut short has sent too much.
+  const { hub, url, layer } = await start(t, { 'limits.connections': 1 })
   using end = hub.hold({ listener: 'cdn', digest: layer.digest }, size - 1000)
   const whole = pull(url)
   const { status, parts } = await askRanges(url, 'bytes=2000000-2099999,5-9,1000000-1000000')
