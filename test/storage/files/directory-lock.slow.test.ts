@@ -128,9 +128,10 @@ test('whoever reads the name of the holder at that moment keeps nobody from the 
     workerData: { path: join(folder, 'lock') },
   })
   t.after(() => worker.terminate())
+  const exited = once(worker, 'exit')
   await once(worker, 'message')
   using _lock = await lockDirectory(folder)
-  await once(worker, 'exit')
+  await exited
 })
 
 test('two folders do not matter to each other; one that is missing is made', async (t) => {

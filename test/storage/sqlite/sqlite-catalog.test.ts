@@ -90,12 +90,11 @@ test('reads and the event loop go on while a write waits for the disk', async (t
   other.exec('BEGIN IMMEDIATE')
   const written = t.mock.fn()
   const writing = saveTag(catalog, latest, two, 2).then(written)
+  // The lock is let go behind them: one that waited for the write would do so until SQLite gives that up.
   for (let turn = 0; turn < 200; turn += 1) {
-    const startedAt = performance.now()
     assert.deepEqual(await catalog.tag(alpine, latest), record)
     assert.deepEqual(await catalog.tags(alpine), [latest])
     await new Promise(setImmediate)
-    assert.ok(performance.now() - startedAt < 500)
   }
   assert.equal(written.mock.callCount(), 0, 'the write must still be waiting')
   other.exec('COMMIT')
