@@ -17,12 +17,16 @@ import { until } from '../support/settle.ts'
 
 const skip = reasonToSkip(smallDiskNeeds)
 const acceptAny = { accept: '*/*' }
+/** Long enough for what is pushed not to be taken for left before its manifest is here, on a machine that is held up. */
+const left = '8s'
+/** Of a wait for what goes after two or three times that. */
+const timeoutMs = 90_000
 
 const start = (directory: string): Promise<TestMirror> =>
   startMirror({
     directory,
     upstream: 'http://127.0.0.1:9',
-    config: { 'local.collectAfter': '2s', 'local.uploadTtl': '2s' },
+    config: { 'local.collectAfter': left, 'local.uploadTtl': left },
   })
 
 /** Writes to a file until not one byte more fits. */
@@ -85,7 +89,7 @@ test('a full disk: everything can be deleted, while others go on pushing, and th
   const served = await send('GET', `${repository}/manifests/${kept.manifest.digest}`, { headers: acceptAny })
   assert.equal(served.status, 200)
   const collected = async () => (await mirror.metric('larder_cache_blobs')) <= 2
-  await until(collected, { timeoutMs: 30_000 })
+  await until(collected, { timeoutMs })
   await until(() => statfsSync(folder).bavail * statfsSync(folder).bsize > 1_000_000)
   await until(async () => (await press(repository, 1)) === 0)
   await makeRoom()
@@ -116,5 +120,5 @@ test('a full disk is no less so after a stop and a start, and deletes go on; old
   await using mirror = await start(directory)
   const purged = async () => (await readdir(join(directory, 'upload'))).length === 0
   const collected = async () => (await mirror.metric('larder_cache_blobs')) === 0
-  for (const done of [purged, collected]) await until(done, { timeoutMs: 30_000 })
+  for (const done of [purged, collected]) await until(done, { timeoutMs })
 })

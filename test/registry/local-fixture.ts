@@ -63,7 +63,7 @@ export function start(
     records: catalog,
     rate: undefined,
     retries: 0,
-    patienceMs: 1000,
+    patienceMs: 20_000,
     limits,
     logger,
   })

@@ -20,6 +20,8 @@ interface Way {
   readonly tag: 'stale' | 'absent'
   /** Of what was public, by its digest. */
   readonly known: Outcome
+  /** Milliseconds after which nobody waits for an upstream that says nothing. */
+  readonly silentMs?: number
   /** What it comes to once new blobs were asked for: by GET, which is refused, not limited. */
   readonly later?: Way
 }
@@ -39,7 +41,7 @@ const ways: Readonly<Record<string, Way>> = {
     later: refused,
   },
   '503': { ...silent, faults: [[anyone, { status: 503 }]] },
-  silence: { ...silent, faults: [[anyone, { stallBeforeHeaders: true }]] },
+  silence: { ...silent, faults: [[anyone, { stallBeforeHeaders: true }]], silentMs: 2000 },
   '429 at the token service': {
     ...silent,
     faults: [[{ listener: 'token', caller: 'anyone' }, { status: 429 }]],
@@ -85,7 +87,8 @@ async function outcomes(rights: Rights, of: typeof image): Promise<Set<Outcome>>
 
 for (const [what, way] of Object.entries(ways)) {
   test(`it turns private while anyone gets ${what}: what is new comes to nobody, what was public is given, if only for a while, and all is well once it is public again`, async (t) => {
-    const rights = await Rights.start(t)
+    const patience = way.silentMs === undefined ? {} : { silentMs: way.silentMs }
+    const rights = await Rights.start(t, patience)
     const { hub } = rights
     hub.addImage('acme/app', 'latest', image)
     assert.equal(await tagOf(rights), image.manifest.digest)
@@ -96,7 +99,7 @@ for (const [what, way] of Object.entries(ways)) {
     for (const [matcher, fault] of way.faults) hub.fault(matcher, fault)
     for (const [one, { tag, known }] of [
       [rights, way],
-      [rights.restarted(t), way.later ?? way],
+      [rights.restarted(t, patience), way.later ?? way],
     ] as const) {
       assert.equal(await tagOf(one), tag === 'stale' ? `stale ${image.manifest.digest}` : 'absent')
       assert.deepEqual(await outcomes(one, image), new Set([known]))

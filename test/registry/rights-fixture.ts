@@ -36,6 +36,8 @@ export interface RightsOptions {
   readonly store?: MemoryBlobStore
   /** Milliseconds after which the headers of a blob of known size leave. */
   readonly patienceMs?: number
+  /** Milliseconds without a sign of life after which nobody waits for the upstream; longer than a machine is held up unless set. */
+  readonly silentMs?: number
   /** Bytes of the largest blob that is fetched ahead; none unless set. */
   readonly readAheadBytes?: number
   readonly hub?: DockerHub
@@ -54,6 +56,7 @@ export class Rights {
     this.hub = hub
     this.catalog = options.catalog ?? new MemoryCatalog()
     this.store = options.store ?? new MemoryBlobStore()
+    const { silentMs = 15_000 } = options
     const logger = pino({ level: 'silent' })
     this.blobs = new Blobs({
       pieces: new Pieces(),
@@ -67,7 +70,7 @@ export class Rights {
     t.after(() => this.blobs[Symbol.asyncDispose]())
     this.upstream = clientOf(t, hub.url, {
       credentials: { username: 'ann', password: 'hers' },
-      patienceMs: 500,
+      patienceMs: silentMs,
       revalidateMs: 0,
     })
     const expiring: OpenExpiring = (_, budget) => expiringInMemory(budget, () => {})
@@ -79,9 +82,9 @@ export class Rights {
       revalidateMs: 0,
       negativeMs: 60_000,
       serveStaleMs: 30 * day,
-      staleAfterMs: 2000,
+      staleAfterMs: silentMs,
       servePrivateMs: options.servePrivateMs ?? day,
-      patienceMs: 2000,
+      patienceMs: silentMs,
       isWanted: false,
       upstreams: [],
       readAheadBytes: options.readAheadBytes ?? 0,

@@ -12,7 +12,7 @@ import { until } from '../support/settle.ts'
 import { startSlowLine } from '../support/slow-line.ts'
 
 const image = buildImage({ layers: [50_000, 2_000_000], seed: 'wanted' })
-const patience = { 'limits.patience': '1s' }
+const patience = { 'limits.patience': '10s' }
 
 /** A hub behind a line that can be cut, and mirrors of it on one data folder. */
 async function house(t: TestContext, { quota }: { readonly quota?: number } = {}) {
