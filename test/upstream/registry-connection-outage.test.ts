@@ -153,6 +153,8 @@ test('disposal ends the probes', { timeout: 60_000 }, async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   await client.check()
   assert.equal(client.isReachable, false)
+  // By then it waits for the first one.
+  await new Promise(setImmediate)
   await client[Symbol.asyncDispose]()
   assert.deepEqual(lines, ['upstream cannot be reached: serving what is cached'])
 })

@@ -21,7 +21,7 @@ for (const isSecure of [false, true]) {
     const server = isSecure ? createTlsServer(certificate, speak) : createServer(speak)
     const port = await listenRaw(t, server, sockets)
     const url = new URL(`${isSecure ? 'https' : 'http'}://127.0.0.1:${port}/`)
-    const transport = transportTo(t, url.href, { ca: certificate.cert, stallMs: 1000 })
+    const transport = transportTo(t, url.href, { ca: certificate.cert })
     const response = await transport.request({ method: 'GET', url })
     assert.equal((await collect(response.body())).toString(), 'early')
   })
