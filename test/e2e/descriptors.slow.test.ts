@@ -28,8 +28,9 @@ type Tally = { told: number; closed: number }
 async function insist<Kind extends Answer>(tally: Tally, ask: () => Promise<Kind>): Promise<Kind> {
   for (let tries = 0; tries < 100; tries += 1) {
     const answer = await ask().catch((error: NodeJS.ErrnoException) => {
-      // No answer at all, which is what happens to nearly everybody where nothing is held back.
-      assert.equal(error.code, 'ECONNRESET')
+      // No answer at all, which is what happens to nearly everybody where nothing is held back: it says EPIPE where the
+      // connection had ended before a body was sent.
+      assert.ok(error.code === 'ECONNRESET' || error.code === 'EPIPE', error.code)
       tally.closed += 1
       return undefined
     })
@@ -87,6 +88,7 @@ test(`${clients} clients, and ${limit} descriptors: everybody is served in the e
   timeout: 180_000,
 }, async (t) => {
   if (!meets(t, { programs: ['prlimit'] })) return
+  const startedAt = performance.now()
   const { mirror, images } = await stage(t)
   assert.equal(await mirror.metric('process_max_fds'), limit)
   const pullOne = async (n: number, tally: Tally): Promise<void> => {
@@ -121,5 +123,7 @@ test(`${clients} clients, and ${limit} descriptors: everybody is served in the e
   assert.doesNotMatch(lines, /upstream cannot be reached/)
   assert.doesNotMatch(lines, /"level":"error"/)
   assert.match(lines, /few files and connections may be open at a time/)
-  assert.equal(lines.match(/more are told to come again/g)?.length, 1, 'one line a minute')
+  const minutes = Math.ceil((performance.now() - startedAt) / 60_000)
+  const told = lines.match(/more are told to come again/g)?.length ?? 0
+  assert.ok(told >= 1 && told <= minutes, `one line a minute: ${told} in ${minutes}`)
 })

@@ -36,6 +36,8 @@ type Answer = { status: number; headers: IncomingHttpHeaders; body: Buffer; url:
 async function ask({ certificate: ca }: WebServer, url: string, asked: Asked = {}): Promise<Answer> {
   const { method = 'GET', headers = {}, body, localAddress } = asked
   const request = https.request(url, { method, headers, ca, localAddress, agent: false })
+  // Once it is answered, what becomes of the connection shows in the body of the answer, or is nothing to whoever asked.
+  request.on('error', () => {})
   const answered = once(request, 'response', { signal: AbortSignal.timeout(60_000) })
   request.end(body)
   const [response] = await answered

@@ -25,6 +25,8 @@ export type SendOptions = {
 export async function send(method: string, url: string | URL, options: SendOptions = {}): Promise<Answered> {
   const { headers = {}, body, socketPath, localAddress } = options
   const request = http.request(url, { method, headers, agent: false, socketPath, localAddress })
+  // Once it is answered, what becomes of the connection shows in the body of the answer, or is nothing to whoever asked.
+  request.on('error', () => {})
   const answered = once(request, 'response')
   // What fails before the answer rejects that; behind it a server need not take what is still sent.
   request.on('error', () => {})
@@ -32,6 +34,8 @@ export async function send(method: string, url: string | URL, options: SendOptio
   else if (body) {
     // A server that has answered need not read the rest.
     const isOver = answered.then(() => true)
+    // While the body is awaited nobody waits for the answer: that it failed is told behind the body.
+    isOver.catch(() => {})
     for await (const piece of body) {
       if (request.write(piece)) continue
       if (await Promise.race([isOver, once(request, 'drain').then(() => false)])) break

@@ -45,6 +45,8 @@ async function forward(from: IncomingMessage, to: ServerResponse, base: string):
   const { hostname, port } = new URL(base)
   const { method, url, headers } = from
   const onward = request({ hostname, port, method, path: url, headers })
+  // What breaks behind its answer breaks the body of that.
+  onward.on('error', () => {})
   const answered = once(onward, 'response') as Promise<[IncomingMessage]>
   const [, [answer]] = await Promise.all([pipeline(from, onward), answered])
   to.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
