@@ -130,13 +130,15 @@ test('ranges of a blob, direct and generated', async () => {
 })
 
 test('signed addresses and tokens expire, by time and by command', async () => {
-  await using hub = await startDockerHub({ urlLifetimeMs: 40, tokenLifetimeSeconds: 0.04 })
+  await using hub = await startDockerHub({ urlLifetimeMs: 40 })
   const blob = hub.addBlob(name, new Uint8Array(10))
-  const path = `${hub.url}/v2/${name}/blobs/${blob.digest}`
-  const authorization = `Bearer ${await token(hub)}`
   const location = (await ask(hub, `/blobs/${blob.digest}`)).headers.get('location') ?? ''
   await until(async () => (await fetch(location)).status === 403)
-  const manual = { redirect: 'manual' as const, headers: { authorization } }
+
+  await using hasty = await startDockerHub({ tokenLifetimeSeconds: 0.04 })
+  hasty.addBlob(name, new Uint8Array(10))
+  const path = `${hasty.url}/v2/${name}/blobs/${blob.digest}`
+  const manual = { redirect: 'manual' as const, headers: { authorization: `Bearer ${await token(hasty)}` } }
   await until(async () => (await fetch(path, manual)).status === 401)
 
   await using other = await startDockerHub()

