@@ -38,8 +38,10 @@ test('what is asked for all the time is looked up once a second; a refusal and a
   } as unknown as UpstreamRepository
   assert.equal(await evidence.held(key, digest), undefined)
   await evidence.confirmed(repository, digest, { as: 'anyone', at: 1000 })
+  const startedAt = performance.now()
   for (let n = 0; n < 50; n += 1) assert.equal((await evidence.held(key, digest))?.publicAt, 1000)
-  assert.equal(looks, 2)
+  const seconds = Math.floor((performance.now() - startedAt) / 1000)
+  assert.ok(looks >= 2 && looks <= 2 + seconds, `${looks} looks, the first one before ${seconds} s`)
   await evidence.heard(
     repository,
     new UpstreamError('UNAUTHORIZED', 'docker.io', 'it is private', { status: 401 }),

@@ -17,10 +17,12 @@ type Options = {
   readonly head: Head
   /** Whether GET answers 304 where the client has what there is. */
   readonly conditional?: boolean
+  /** `limits.stall`. */
+  readonly stall?: string
 }
 
 /** A registry without tokens whose HEAD is odd, and a mirror that checks the tag at every pull. */
-async function start(t: TestContext, { head, conditional = true }: Options) {
+async function start(t: TestContext, { head, conditional = true, stall = '30s' }: Options) {
   const upstream = { current: image, status: 200, asked: [] as string[] }
   const handler: RequestListener = ({ method = '', url, headers }, response) => {
     // Whether it is there at all is looked into beside that.
@@ -40,7 +42,7 @@ async function start(t: TestContext, { head, conditional = true }: Options) {
   const { port } = server.address() as AddressInfo
   const mirror = await startMirror({
     upstream: `http://127.0.0.1:${port}`,
-    config: { 'cache.revalidate': 0, 'cache.negative': 0, 'limits.stall': '1s' },
+    config: { 'cache.revalidate': 0, 'cache.negative': 0, 'limits.stall': stall },
   })
   t.after(() => mirror[Symbol.asyncDispose]())
   const ask = async () => {
@@ -120,7 +122,7 @@ const outages: readonly [what: string, head: Head][] = [
 
 for (const [what, head] of outages) {
   test(`a HEAD that is ${what} is an outage: no GET, and the copy is served`, async (t) => {
-    const { ask } = await start(t, { head })
+    const { ask } = await start(t, { head, stall: '1s' })
     const stale = await ask()
     assert.deepEqual([stale.answer.digest, stale.cache], [image.manifest.digest, 'stale'])
     assert.doesNotMatch(stale.asked, /GET/)

@@ -106,7 +106,12 @@ for (const [client, { path, headers }] of Object.entries(dialects)) {
             /it refuses all that we ask for a while.*: nothing is asked of it for 2 min, at .* UTC/,
           )
       }
-    assert.equal(s.hub.count(), 1)
+    // Whether it is there at all is looked into beside that where a machine is so busy that it seems not to be.
+    const asked = s.hub.requests.filter(({ url }) => url !== '/v2/')
+    assert.deepEqual(
+      asked.map(({ method, url }) => `${method} ${url}`),
+      ['HEAD /v2/library/app/manifests/latest'],
+    )
   })
 }
 
@@ -116,7 +121,9 @@ test('Retry-After of the pull limit is passed on, in words and as a time', async
   s.hub.fault({ method: 'GET', path: /manifests/ }, { status: 429, body, retryAfter: 600 })
   const { text, headers } = await pull(`${s.mirror.url}/v2/library/other/manifests/latest`)
   assert.match(text, /it gives the next one in 10 min, at (\d{4}-\d\d-\d\d )?\d\d:\d\d UTC, as it says/)
-  assert.equal(headers['retry-after'], '600')
+  // What is left of it when it is told.
+  const seconds = Number(headers['retry-after'])
+  assert.ok(seconds > 590 && seconds <= 600, String(seconds))
 })
 
 test('what the log, the first page and the figures say of it', async () => {
@@ -171,14 +178,14 @@ test('quotas are told by asker and by kind of source, with when they were heard,
 })
 
 test('a check that goes on behind its client leaves the last pulls to people', async () => {
-  await using s = await start({ 'cache.revalidate': 0, 'cache.staleAfter': '50ms', 'limits.reserve': 10 })
+  await using s = await start({ 'cache.revalidate': 0, 'cache.staleAfter': '1s', 'limits.reserve': 10 })
   s.hub.setRemaining(5)
   const moved = buildImage({ layers: [1000], seed: 'moved' })
   s.hub.addImage('library/app', 'latest', moved)
   const gate = s.hub.hold({ method: 'HEAD' })
   const { headers, digest } = await pull(`${s.app}/manifests/latest`)
   assert.deepEqual([headers['x-larder-cache'], digest], ['stale', image.manifest.digest])
-  assert.equal(gate.waiting, 1)
+  await until(() => gate.waiting === 1)
   gate.release()
   await until(() => s.mirror.events('a pull is left to people').length === 1)
   assert.equal(s.hub.count({ method: 'GET', path: /manifests/ }), 0)

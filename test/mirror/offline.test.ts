@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -10,6 +12,8 @@ import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
 const image = buildImage({ layers: [100_000] })
+/** Less than anybody waits for an upstream (`limits.patience` is 5 s), and more than a machine that is busy needs for an answer. */
+const atOnceMs = 4500
 
 test('it starts without any upstream, serves what it has, and answers unknown names at once', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'larder-'))
@@ -36,7 +40,7 @@ test('it starts without any upstream, serves what it has, and answers unknown na
     const { status, text, totalMs } = await pull(`${mirror.url}/v2/library/${path}`)
     assert.equal(status, 503, path)
     assert.match(text, /docker\.io: .*cannot be reached|ECONNREFUSED/)
-    assert.ok(totalMs < 2000, `${totalMs} ms`)
+    assert.ok(totalMs < atOnceMs, `${totalMs} ms`)
   }
   assert.equal((await pull(`${mirror.url}/v2/`)).status, 200)
   assert.equal((await pull(`${mirror.url}/readyz`)).status, 200)
@@ -47,19 +51,32 @@ test('it starts without any upstream, serves what it has, and answers unknown na
   assert.equal((await pull(`${mirror.url}/v2/library/other/manifests/latest`)).status, 404)
 })
 
-test('a dead upstream costs milliseconds: its circuit is open, and no request waits for it', async () => {
+test('a dead upstream costs milliseconds: its circuit is open, and no request waits for it', async (t) => {
   await using hub = await startDockerHub()
   await using mirror = await startMirror({ upstream: hub.url })
   await hub.stop()
   await mirror.app.upstreams[0]?.check()
   assert.equal(await mirror.metric('larder_upstream_reachable'), 0)
+  // Whoever asked what is in its place now would wait.
+  const asked: string[] = []
+  const silent = createServer(({ url = '' }) => void asked.push(url)).listen(Number(new URL(hub.url).port))
+  await once(silent, 'listening')
+  t.after(() => {
+    silent.closeAllConnections()
+    silent.close()
+  })
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, index) => pull(`${mirror.url}/v2/library/n${index}/manifests/latest`)),
   )
-  for (const { status, totalMs } of answers) {
+  for (const { status, text } of answers) {
     assert.equal(status, 503)
-    assert.ok(totalMs < 1000, `${totalMs} ms`)
+    assert.match(text, /cannot be reached/)
   }
+  // Whether it is back is looked into beside that.
+  assert.deepEqual(
+    asked.filter((url) => url !== '/v2/'),
+    [],
+  )
 })
 
 test('a rate limit: what is cached is served, the rest gets 503 with Retry-After, and nobody hammers', async () => {
@@ -107,7 +124,7 @@ test('the line drops for a moment in the middle of a pull: what is asked for nex
   ]
   const pulling = wanted.map((path) => pull(`${app}/${path}`))
   const { totalMs } = await pull(`${app}/manifests/unheard-of`)
-  assert.ok(totalMs < 1000, `${totalMs} ms`)
+  assert.ok(totalMs < atOnceMs, `${totalMs} ms`)
   await hub.start()
   const pulled = await Promise.all(pulling)
   assert.deepEqual(

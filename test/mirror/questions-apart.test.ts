@@ -46,7 +46,12 @@ for (const [what, { path, method = 'GET', isToken = false }] of Object.entries(k
       if (isForToken) return void response.end('{"token":"t"}')
       response.setHeader('content-type', 'application/vnd.oci.image.manifest.v1+json').end(manifest)
     })
-    const mirror = await startMirror({ upstream: registry.url, turnMs: 500 })
+    // However slow this machine is, nobody is given up before all have their turn.
+    const mirror = await startMirror({
+      upstream: registry.url,
+      config: { 'limits.patience': '5m' },
+      turnMs: 500,
+    })
     t.after(() => mirror[Symbol.asyncDispose]())
     const leaving = new AbortController()
     const ask = (of: string, localAddress: string, asked = method) =>
@@ -64,7 +69,7 @@ for (const [what, { path, method = 'GET', isToken = false }] of Object.entries(k
           .end()
       })
     const bad = Array.from({ length: atOnce }, (_, index) => ask(path(index), '127.0.0.1'))
-    await until(() => trickling === atOnce)
+    await until(() => trickling === atOnce, { timeoutMs: 60_000 })
     assert.equal(await ask('/v2/library/good/manifests/latest', '127.0.0.77', 'GET'), 200)
     assert.equal(await Promise.race(bad), 503, 'one has given way')
     leaving.abort()

@@ -20,6 +20,8 @@ const image = buildIndex([app, attestation])
 const signature = buildImage({ seed: 'sig', subject: app.manifest, artifactType: 'application/vnd.dev.sig' })
 const sbom = buildImage({ seed: 'sbom', subject: app.manifest, artifactType: 'application/spdx+json' })
 const ofTheSchema = (subject: TestImage) => `sha256-${subject.manifest.digest.slice(7)}`
+/** Less than anybody waits for an upstream (`limits.patience` is 5 s), and more than a machine that is busy needs for an answer. */
+const atOnceMs = 4500
 const questions = { listener: 'registry', path: /referrers|sha256-/ } as const
 
 async function start(hubOptions: DockerHubOptions = {}, options: MirrorOptions = {}) {
@@ -82,7 +84,7 @@ test('Docker 29, the line cut after the first pull, and Larder restarted: all is
     )
     assert.equal(referrers.headers['x-larder-cache'], 'stale', `round ${round}`)
     assert.match(String(referrers.headers.warning), /^299 - "/)
-    assert.ok(referrers.totalMs < 2500)
+    assert.ok(referrers.totalMs < atOnceMs)
   }
 })
 
@@ -239,7 +241,7 @@ test('nothing is known and the upstream is gone: empty, at once as soon as that 
     const answer = await ask()
     assert.deepEqual(digestsOf(answer), [])
     assert.match(String(answer.headers.warning), /nothing is known/)
-    assert.ok(round === 0 || answer.totalMs < 500, `${answer.totalMs} ms`)
+    assert.ok(round === 0 || answer.totalMs < atOnceMs, `${answer.totalMs} ms`)
   }
   await s.hub.start()
   s.hub.addImage('library/app', undefined, signature)
