@@ -22,7 +22,8 @@ test('it starts without any upstream: /v2/ answers, an unknown name fails at onc
   assert.equal(base.headers.get('x-content-type-options'), 'nosniff')
   const startedAt = performance.now()
   const unknown = await fetch(`${mirror.url}/v2/library/app/manifests/latest`)
-  assert.ok(performance.now() - startedAt < 2000)
+  // Less than anybody waits for an upstream: limits.patience is 5 s.
+  assert.ok(performance.now() - startedAt < 4500)
   assert.equal(unknown.status, 503)
   const { errors } = (await unknown.json()) as { errors: { code: string; message: string }[] }
   assert.match(errors[0]?.message ?? '', /^docker\.io: .*cannot be reached/)

@@ -83,7 +83,7 @@ export async function openLine(t: TestContext, line: Line, options: LineOptions 
     ...(isSecure && { ca }),
     ...(proxy && { proxy: proxy.url }),
   }
-  const config = { 'limits.stall': '1s', upstreams: [upstream], ...options.config }
+  const config = { upstreams: [upstream], ...options.config }
   const environment = { LARDER_CHECK_MEMORY: '1' }
   const data = join(directory, 'data')
   const mirror = opened.use(await startMirror({ directory: data, config, environment }))

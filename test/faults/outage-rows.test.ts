@@ -74,7 +74,8 @@ for (const line of inTheOpen) {
     await hub.stop()
     for (const { status, isComplete, firstByteMs = 0 } of await pullAll()) {
       assert.deepEqual([status, isComplete], [200, true])
-      assert.ok(firstByteMs < 2000)
+      // Less than anybody waits for an upstream: limits.patience is 5 s.
+      assert.ok(firstByteMs < 4500)
     }
     const other = await pull(`${mirror.url}/v2/library/other/manifests/latest`)
     assert.ok(other.status >= 500 && other.totalMs < 5000)

@@ -114,7 +114,9 @@ async function attach(pid: number, inject: string): Promise<ChildServer> {
   const strace = ChildServer.start('mkfifo', ['--version'], { by: [['strace', ...trace, '-p', `${pid}`]] })
   await until(async () => {
     const threads = await readdir(`/proc/${pid}/task`)
-    const states = await Promise.all(threads.map((id) => readFile(`/proc/${pid}/task/${id}/status`, 'utf8')))
+    // One that has ended meanwhile makes no calls.
+    const stateOf = (id: string) => readFile(`/proc/${pid}/task/${id}/status`, 'utf8').catch(() => '')
+    const states = await Promise.all(threads.map(stateOf))
     return states.every((state) => !/^TracerPid:\t0$/m.test(state))
   })
   return strace

@@ -126,7 +126,7 @@ test('F2 it stalls before the headers, and in the middle', async (t) => {
   await Promise.all(lines.map((line) => stalls(line)))
 
   async function stalls(line: Line): Promise<void> {
-    const open = await openLine(t, line)
+    const open = await openLine(t, line, { config: { 'limits.stall': '1s' } })
     const { hub, blob, matcher, pull } = open
     const fault = hub.fault(matcher, [{ stallBeforeHeaders: true }, { stallAfter: blob.size >> 1 }])
     isWhole(await pull(), blob)
