@@ -88,13 +88,14 @@ test('another program fills the disk in the middle of a blob: both who pull it g
   const directory = await smallDisk(t, 'size=40m')
   await using hub = await startDockerHub()
   const blob = hub.addBlob('library/app', pseudoRandomBytes(16 * mebibyte, 'middle'))
-  hub.fault({ listener: 'cdn', digest: blob.digest }, { bytesPerSecond: 8 * mebibyte })
+  using hold = hub.hold({ listener: 'cdn', digest: blob.digest }, 4 * mebibyte)
   await using mirror = await startMirror({ upstream: hub.url, directory })
   const url = `${mirror.url}/v2/library/app/blobs/${blob.digest}`
   const pulling = [pull(url), pull(url)]
   const partial = join(directory, 'partial', blob.digest.replace(':', '-'))
   await until(async () => ((await stat(partial).catch(() => undefined))?.size ?? 0) > 2 * mebibyte)
   await writeFile(join(directory, 'filler'), Buffer.alloc(40 * mebibyte)).catch(() => {})
+  hold.release()
   for (const { digest, isComplete } of await Promise.all(pulling)) {
     assert.deepEqual([digest, isComplete], [blob.digest, true])
   }
