@@ -99,7 +99,7 @@ for (const status of [401, 403, 404, 405, 500]) {
     assertNothingOf(s.hub, secret)
     s.hub.setPrivate('library/app', ['ann'])
     s.hub.expireTokens()
-    assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+    assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
     assert.equal((await s.get(`library/app/manifests/${image.manifest.digest}`)).status, 404)
     assert.equal((await s.get(`library/app/blobs/${image.config.digest}`)).status, 404)
   })

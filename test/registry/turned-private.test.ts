@@ -32,7 +32,7 @@ test('a repository that turns private is no longer served', async () => {
     `blobs/${layer?.digest}`,
     'tags/list',
   ]) {
-    assert.equal((await s.get(`library/app/${path}`)).status, 404, path)
+    assert.equal((await s.heard(`library/app/${path}`)).status, 404, path)
   }
 })
 
@@ -42,7 +42,7 @@ test('a repository that turns private: what was public is served by its digest f
   await pullAll(s)
   s.hub.setPrivate('library/app', ['ann'])
   s.hub.expireTokens()
-  assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+  assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
   const paths = [`manifests/${image.manifest.digest}`, `blobs/${image.config.digest}`]
   for (const method of ['GET', 'HEAD']) {
     for (const path of paths) {
@@ -135,7 +135,7 @@ test('after a refusal an outage brings nothing back, and neither does a restart'
   await pullAll(s)
   s.hub.setPrivate('library/app', ['ann'])
   s.hub.expireTokens()
-  assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+  assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
   assert.equal((await s.get(`library/app/blobs/${image.config.digest}`)).status, 404)
   await s.hub.stop()
   const paths = ['manifests/latest', `manifests/${image.manifest.digest}`, `blobs/${image.config.digest}`]
@@ -156,7 +156,7 @@ test('lists that were kept while it was public are not served after a refusal', 
   for (const path of paths) assert.equal((await s.get(`library/app/${path}`)).status, 200)
   s.hub.setPrivate('library/app', ['ann'])
   s.hub.expireTokens()
-  assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+  assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
   await s.hub.stop()
   for (const path of paths) {
     const { text } = await s.get(`library/app/${path}`)
@@ -200,7 +200,7 @@ for (const list of lists) {
     s.hub.expireTokens()
     showLists(s.hub)
     forward(6 * 60_000)
-    assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+    assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
     for (let round = 0; round < 2; round += 1) {
       for (const path of storedPaths) assert.equal((await s.get(`library/app/${path}`)).status, 404, path)
       assert.equal((await s.get(`library/app/${list}`)).status, 200)
@@ -221,7 +221,7 @@ for (const status of [404, 429, 500]) {
     s.hub.setPrivate('library/app', ['ann'])
     s.hub.expireTokens()
     showLists(s.hub)
-    assert.equal((await s.get('library/app/manifests/latest')).status, 404)
+    assert.equal((await s.heard('library/app/manifests/latest')).status, 404)
     const content = { listener: 'registry', path: /(?:manifests|blobs)\//, caller: 'anyone' } as const
     // Where HEAD alone is limited the account's own way to its challenge is open.
     s.hub.fault(status === 429 ? { ...content, method: 'HEAD' } : content, { status })
