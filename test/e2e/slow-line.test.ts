@@ -4,6 +4,7 @@ import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
 import { startSlowLine } from '../support/slow-line.ts'
+import { Pauses } from '../torture/pauses.ts'
 import { startLarder } from './support/larder-process.ts'
 
 const image = buildImage({ layers: [6_000_000, 3_000_000, 1_000_000] })
@@ -24,11 +25,13 @@ async function pullTogether(t: TestContext, machines: number): Promise<number[]>
   await using hub = await startDockerHub({ line })
   hub.addImage('library/app', 'v1', image)
   await using mirror = await startLarder({ upstreams: [{ name: 'docker.io', url: hub.url }] })
+  using pauses = new Pauses()
   const startedAt = performance.now()
   const times = await Promise.all(
     Array.from({ length: machines }, async () => {
       await pullImage(mirror.url)
-      return performance.now() - startedAt
+      // The line and the machines are in this process: where it cannot run, nobody is slow.
+      return performance.now() - startedAt - pauses.longestSince(startedAt)
     }),
   )
   for (const { digest, size } of image.layers) assert.equal(hub.bytesSent(digest), size)

@@ -1,6 +1,6 @@
 /** Larder in a terminal whose owner has paused it (Ctrl-S, text that is marked, a connection that hangs). */
 import assert from 'node:assert/strict'
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -17,12 +17,10 @@ test('a terminal that is paused pauses nobody', {
   skip: reasonToSkip({ programs: ['script', 'mkfifo'] }),
 }, async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'larder-terminal-'))
-  t.after(() => rm(folder, { recursive: true }))
   // Whoever shows what the terminal has to show takes nothing.
   const screen = join(folder, 'screen')
   await run('mkfifo', [screen])
   const output = openSync(screen, constants.O_RDWR | constants.O_NONBLOCK)
-  t.after(() => closeSync(output))
   const url = `http://127.0.0.1:${await freePort()}`
   const larder = `exec '${process.execPath}' '${join(import.meta.dirname, '../../src/main.ts')}' serve`
   const terminal = startInBackground('script', ['--quiet', '--command', larder, '/dev/null'], {
@@ -33,7 +31,13 @@ test('a terminal that is paused pauses nobody', {
       MIRROR_UPSTREAMS: '[{"name":"docker.io","url":"http://127.0.0.1:9"}]',
     },
   })
-  t.after(() => terminal.kill('SIGKILL'))
+  t.after(async () => {
+    terminal.kill('SIGKILL')
+    closeSync(output)
+    // Larder hears that its terminal is gone, and ends: until then it writes there.
+    await until(() => !existsSync(join(folder, 'data', 'catalog.db-wal')))
+    await rm(folder, { recursive: true, force: true, maxRetries: 3 })
+  })
   const ask = async (path: string): Promise<number> => {
     const answer = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(10_000) })
     await answer.arrayBuffer()
