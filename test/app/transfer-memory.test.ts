@@ -24,6 +24,14 @@ for (const kind of ['pieces', 'pool'] as const) {
     forgotten.release()
   })
 
+  test(`${kind}: checked, what is released while it closes was not forgotten`, async () => {
+    const building = new AsyncDisposableStack()
+    const memory = transferMemory(checked, building)[kind].acquire(1000)
+    const closing = building.disposeAsync()
+    setImmediate(() => memory.release())
+    await closing
+  })
+
   test(`${kind}: otherwise nothing is overwritten nor told`, async () => {
     const building = new AsyncDisposableStack()
     const memory = transferMemory({}, building)[kind]
