@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
 import { Blobs } from '../../src/content/blobs.ts'
@@ -6,6 +7,7 @@ import { Pieces } from '../../src/flow/pieces.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { DocumentReader } from '../../src/oci/document-reader.ts'
 import { manifestMediaTypes } from '../../src/oci/media-type.ts'
+import type { Tag } from '../../src/oci/reference.ts'
 import { parseRepositoryName } from '../../src/oci/repository-name.ts'
 import { createMirror, type Mirror } from '../../src/registry/mirror.ts'
 import { MirroredRepository } from '../../src/registry/mirrored-repository.ts'
@@ -126,6 +128,16 @@ export class Rights {
     const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, names: target, in: key }))
     const manifest = { digest: digestOf(bytes), mediaType: manifestMediaTypes.ociManifest, bytes }
     await this.catalog.pulled(key, manifest, { as: 'anyone', at, references: [{ target, kind, size }] })
+  }
+
+  /** A tag as its upstream tells it: while that is late, as where the machine is held up, the copy is given: that is asked again. */
+  async heard(repository: Repository, tag: Tag): ReturnType<Repository['manifest']> {
+    const deadline = performance.now() + 60_000
+    for (;;) {
+      const manifest = await repository.manifest(tag, { isHead: false })
+      if (manifest.status !== 'stale') return manifest
+      assert.ok(performance.now() < deadline, `the copy of ${tag} is given for a minute`)
+    }
   }
 
   /** What a repository makes of a question. */

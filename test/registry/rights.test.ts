@@ -215,7 +215,7 @@ for (const [what, refusing] of [
     assert.equal(rights.asked, 0)
     hub.setPrivate('acme/app', ['ann'])
     hub.expireTokens()
-    await assert.rejects(repository.manifest(latest, { isHead: false }))
+    await assert.rejects(rights.heard(repository, latest), { name: 'UpstreamError' })
     assert.deepEqual(await askAll(), ['absent', 'absent'])
   })
 }
@@ -293,7 +293,7 @@ test('cache.servePrivate 0: what was public is given to nobody after the first r
   assert.equal(await rights.ask(repository, manifest, 'GET'), 'given')
   rights.hub.setPrivate('acme/app', ['ann'])
   rights.hub.expireTokens()
-  await assert.rejects(repository.manifest(latest, { isHead: false }))
+  await assert.rejects(rights.heard(repository, latest), { name: 'UpstreamError' })
   assert.equal(await rights.ask(repository, manifest, 'GET'), 'absent')
 })
 
