@@ -163,6 +163,9 @@ export function clientOf(t: TestContext, url: string, options: ClientOptions = {
   return client
 }
 
+/** For a crowd that one process asks and answers: how long that takes is the machine's affair. */
+export const patient = { stallMs: 60_000, patienceMs: 60_000 }
+
 /** Asserts that `promise` rejects with an UpstreamError of this code, whose message matches. */
 export async function failsWith(
   promise: Promise<unknown>,

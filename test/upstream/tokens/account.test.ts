@@ -15,7 +15,7 @@ import type { RepositoryName } from '../../../src/oci/repository-name.ts'
 import { startDockerHub } from '../../support/docker-hub.ts'
 import { buildImage } from '../../support/images.ts'
 import { until } from '../../support/settle.ts'
-import { clientOf, failsWith, listen } from '../fixtures.ts'
+import { clientOf, failsWith, listen, patient } from '../fixtures.ts'
 import { scriptedRegistry } from '../scripted-registry.ts'
 
 const app = 'library/app' as RepositoryName
@@ -73,11 +73,13 @@ test('fifty first pulls at once try a wrong password once', async (t) => {
   const hub = await startHub(t)
   const names = Array.from({ length: 50 }, (_, index) => `library/app${index}` as RepositoryName)
   for (const name of names) hub.addImage(name, 'latest', image)
-  const client = clientOf(t, hub.url, { credentials: wrong })
+  const client = clientOf(t, hub.url, { credentials: wrong, ...patient })
   const pulls = names.map((name) => client.manifest(name, latest))
   await Promise.all([
     ...pulls,
-    until(() => hub.count({ method: 'HEAD', status: 200 }) === 50).then(() => client.check()),
+    until(() => hub.count({ method: 'HEAD', status: 200 }) === 50, { timeoutMs: 60_000 }).then(() =>
+      client.check(),
+    ),
   ])
   assert.equal(hub.count({ listener: 'token', status: 401 }), 1)
 })

@@ -6,7 +6,7 @@ import type { Tag } from '../../../src/oci/reference.ts'
 import type { RepositoryName } from '../../../src/oci/repository-name.ts'
 import { type DockerHub, startDockerHub } from '../../support/docker-hub.ts'
 import { buildImage } from '../../support/images.ts'
-import { clientOf, failsWith, tokensInMemory } from '../fixtures.ts'
+import { clientOf, failsWith, patient, tokensInMemory } from '../fixtures.ts'
 import { scriptedRegistry } from '../scripted-registry.ts'
 
 const image = buildImage()
@@ -24,7 +24,7 @@ async function hubWithImages(options: Parameters<typeof startDockerHub>[0] = {})
 
 test('fifty requests at once fetch one token', async (t) => {
   await using hub = await hubWithImages()
-  const client = clientOf(t, hub.url)
+  const client = clientOf(t, hub.url, patient)
   await Promise.all(Array.from({ length: 50 }, () => client.manifestDigest(alpine, latest)))
   assert.equal(hub.count({ listener: 'token' }), 1)
   assert.equal(client.counters.tokens, 1)
@@ -153,7 +153,7 @@ for (const [direction, jumpMs] of [
 
 test('a 401 in the middle costs one fresh token, for fifty requests at once, too', async (t) => {
   await using hub = await hubWithImages()
-  const client = clientOf(t, hub.url)
+  const client = clientOf(t, hub.url, patient)
   await client.manifestDigest(alpine, latest)
   hub.expireTokens()
   await Promise.all(Array.from({ length: 50 }, () => client.manifestDigest(alpine, latest)))
