@@ -28,8 +28,6 @@ export async function send(method: string, url: string | URL, options: SendOptio
   // Once it is answered, what becomes of the connection shows in the body of the answer, or is nothing to whoever asked.
   request.on('error', () => {})
   const answered = once(request, 'response')
-  // What fails before the answer rejects that; behind it a server need not take what is still sent.
-  request.on('error', () => {})
   if (body instanceof Uint8Array) request.end(body)
   else if (body) {
     // A server that has answered need not read the rest.
