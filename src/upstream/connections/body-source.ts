@@ -41,9 +41,13 @@ export async function* readSource<Piece>(
       }
       if (source.end) break
       // The watchdog runs only while we wait for the upstream, not while our own side is slow to take bytes.
-      const heard = afterSilence(stallMs, () => {
-        if (source.hasBytes) return
+      const giveUp = (): void => {
         source.destroy(new UpstreamError('TIMED_OUT', upstream, `no byte for ${stallMs / 1000} s`))
+      }
+      let heard = afterSilence(stallMs, () => {
+        // What waits for more is told of in a moment, and nobody waits for ever should it not be.
+        if (source.hasBytes) heard = afterSilence(stallMs, giveUp)
+        else giveUp()
       })
       // Not a race with the end: each would leave a little at a promise that lives as long as the blob.
       await source.arrival()

@@ -160,7 +160,9 @@ export class Intake {
 
   #announce(): void {
     if (this.#full.length > 0 || this.#isDue) this.#arrival.resolve()
-    else this.#bundling ??= setTimeout(() => this.#noteDue(), bundleMs)
+    // Also behind a full piece: when that is taken, nothing need come any more that would tell of the rest.
+    if (!this.#isDue && this.#from < this.#until)
+      this.#bundling ??= setTimeout(() => this.#noteDue(), bundleMs)
   }
 
   #noteDue(): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import type { LentBytes } from '../../../src/flow/lent-bytes.ts'
 import { Pieces } from '../../../src/flow/pieces.ts'
 import { Intake, type IntakeOptions } from '../../../src/upstream/connections/intake.ts'
@@ -65,6 +66,49 @@ test('the first bytes are there at once, the next ones when they have waited a m
   intake.finish()
   assert.equal(taken(intake.take())?.length, 10)
   pieces[Symbol.dispose]()
+})
+
+test('whatever came and was taken before, nothing waits for more than a moment', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const sizes = fc.oneof(
+    fc.integer({ min: 1, max: 20 }),
+    fc.integer({ min: pieceSize - 20, max: pieceSize + 20 }),
+  )
+  const step = fc.oneof(
+    fc.record({ is: fc.constantFrom('put', 'read'), bytes: sizes }),
+    fc.record({ is: fc.constantFrom('take', 'tick'), bytes: fc.constant(0) }),
+  )
+  const steps = fc.array(step, { maxLength: 8 })
+  const check = async (all: readonly { readonly is: string; readonly bytes: number }[]): Promise<void> => {
+    const { intake, pieces } = intakeOf()
+    let here = 0
+    const takeAll = (): void => {
+      for (let part = taken(intake.take()); part; part = taken(intake.take())) here -= part.length
+    }
+    for (const { is, bytes } of all) {
+      here += bytes
+      if (is === 'put') intake.put(Buffer.alloc(bytes))
+      else if (is === 'read') readInto(intake, Buffer.alloc(bytes))
+      else if (is === 'take') takeAll()
+      else t.mock.timers.tick(1)
+    }
+    takeAll()
+    t.mock.timers.tick(3)
+    if (here > 0) {
+      let hasArrived = false
+      intake.arrival().then(() => {
+        hasArrived = true
+      })
+      await new Promise(setImmediate)
+      assert.ok(hasArrived, 'whoever waits is told')
+    }
+    takeAll()
+    assert.equal(here, 0)
+    assert.equal(intake.hasBytes, false)
+    intake.finish()
+    pieces[Symbol.dispose]()
+  }
+  await fc.assert(fc.asyncProperty(steps, check), { numRuns: 300 })
 })
 
 test('it never asks for more than the body has, and gives all of it however it comes', async () => {
