@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import type { ExecFileException } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -224,7 +223,10 @@ test('killed in the middle, the old catalog is there, and the next start brings 
   // The transaction is larger than SQLite's memory, so that it begins to lie in the journal long before it is whole.
   const kill = ['-e', 'trace=pwrite64', '-e', 'inject=pwrite64:signal=SIGKILL:when=500', '-P', `${path}-wal`]
   const killed = run('node', [child, path], { by: [['strace', '-f', '-o', '/dev/null', ...kill]] })
-  await assert.rejects(killed, ({ cause }: Error) => (cause as ExecFileException).signal === 'SIGKILL')
+  await assert.rejects(
+    killed,
+    ({ cause }: Error) => (cause as { readonly signal?: string }).signal === 'SIGKILL',
+  )
   assert.ok(statSync(`${path}-wal`).size > 500_000)
   {
     using database = new DatabaseSync(path)
