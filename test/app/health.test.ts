@@ -7,6 +7,7 @@ import { open, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import { pino } from 'pino'
 import { Health } from '../../src/app/health.ts'
 import type { DiskStateName } from '../../src/content/disk-probe.ts'
@@ -162,7 +163,7 @@ for (const [error, state] of [
     disk.heal()
     await until(() => shows('well'))
     // A catalog that is slow for a moment is told as well.
-    await until(async () => (await readyz(mirror.url)).status === 'ready')
+    await until(async () => isDeepStrictEqual(await readyz(mirror.url), { http: 200, status: 'ready' }))
     const troubles = mirror.events().filter(({ msg }) => /the disk takes no bytes/.test(String(msg)))
     assert.equal(troubles.length, 1, 'one line a minute')
     assert.equal(mirror.events().filter(({ msg }) => /takes bytes again/.test(String(msg))).length, 1)

@@ -3,8 +3,8 @@ import { type TestContext, test } from 'node:test'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
+import { Pauses } from '../support/pauses.ts'
 import { startSlowLine } from '../support/slow-line.ts'
-import { Pauses } from '../torture/pauses.ts'
 import { startLarder } from './support/larder-process.ts'
 
 const image = buildImage({ layers: [6_000_000, 3_000_000, 1_000_000] })

@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { atOnceMs } from '../support/at-once.ts'
 import { pull } from '../support/client.ts'
 import { startDockerHub } from '../support/docker-hub.ts'
 import { buildImage } from '../support/images.ts'
@@ -12,8 +13,6 @@ import { startMirror } from '../support/mirror.ts'
 import { until } from '../support/settle.ts'
 
 const image = buildImage({ layers: [100_000] })
-/** Less than anybody waits for an upstream (`limits.patience` is 5 s), and more than a machine that is busy needs for an answer. */
-const atOnceMs = 4500
 
 test('it starts without any upstream, serves what it has, and answers unknown names at once', async (t) => {
   const directory = await mkdtemp(join(tmpdir(), 'larder-'))

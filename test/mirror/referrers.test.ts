@@ -6,6 +6,7 @@
 // that became private, a made-up digest; sha512; HEAD; several types in the filter; hostile descriptors.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { atOnceMs } from '../support/at-once.ts'
 import { type Pulled, pull } from '../support/client.ts'
 import { pullAsDocker29 } from '../support/docker-29.ts'
 import { type DockerHub, type DockerHubOptions, startDockerHub } from '../support/docker-hub.ts'
@@ -20,8 +21,6 @@ const image = buildIndex([app, attestation])
 const signature = buildImage({ seed: 'sig', subject: app.manifest, artifactType: 'application/vnd.dev.sig' })
 const sbom = buildImage({ seed: 'sbom', subject: app.manifest, artifactType: 'application/spdx+json' })
 const ofTheSchema = (subject: TestImage) => `sha256-${subject.manifest.digest.slice(7)}`
-/** Less than anybody waits for an upstream (`limits.patience` is 5 s), and more than a machine that is busy needs for an answer. */
-const atOnceMs = 4500
 const questions = { listener: 'registry', path: /referrers|sha256-/ } as const
 
 async function start(hubOptions: DockerHubOptions = {}, options: MirrorOptions = {}) {

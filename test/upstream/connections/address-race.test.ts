@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, isIPv6, type Server, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { raceAddresses } from '../../../src/upstream/connections/address-race.ts'
+import { Pauses } from '../../support/pauses.ts'
 import { until } from '../../support/settle.ts'
 import { collect, failsWith, transportTo } from '../fixtures.ts'
 import { slowDoors } from './slow-doors.ts'
@@ -15,9 +16,6 @@ import { stubNames } from './stub-names.ts'
 
 /** An address of nobody, to which this machine has no route (RFC 3849) or nothing comes back from. */
 const nowhere = '2001:db8::1'
-
-/** Milliseconds between two looks whether this process runs. */
-const tickMs = 10
 
 type Race = { readonly sockets: Socket[]; readonly result: Promise<Socket>; stop(): void }
 
@@ -57,22 +55,10 @@ async function handshakeMs(t: TestContext, host: string, port: number): Promise<
 
 /** `ms` that it took, of which this process could not run for `lostMs`: it sees only afterwards what came meanwhile. */
 async function timed<Value>(work: Promise<Value>): Promise<{ value: Value; ms: number; lostMs: number }> {
+  using pauses = new Pauses()
   const began = performance.now()
-  let lostMs = 0
-  let last = began
-  const note = (): void => {
-    const now = performance.now()
-    lostMs += Math.max(0, now - last - tickMs)
-    last = now
-  }
-  const ticking = setInterval(note, tickMs)
-  try {
-    const value = await work
-    note()
-    return { value, ms: performance.now() - began, lostMs }
-  } finally {
-    clearInterval(ticking)
-  }
+  const value = await work
+  return { value, ms: performance.now() - began, lostMs: pauses.totalSince(began) }
 }
 
 test('a line whose handshake takes a second: the first connection succeeds', async (t) => {

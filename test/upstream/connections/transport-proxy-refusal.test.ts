@@ -6,7 +6,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import { redactText } from '../../../src/logging/redact.ts'
 import type { Tag } from '../../../src/oci/reference.ts'
 import type { RepositoryName } from '../../../src/oci/repository-name.ts'
-import { clientOf, collect, failsWith, listen, selfSigned, transportTo } from '../fixtures.ts'
+import { clientOf, collect, failsWith, listen, patient, selfSigned, transportTo } from '../fixtures.ts'
 import { forwardProxy } from './forward-proxy.ts'
 import { stubNames } from './stub-names.ts'
 
@@ -138,8 +138,7 @@ test('a tunnel that ends in the handshake fails at once', async (t) => {
   closing.server.on('connection', (socket: Socket) => socket.end())
   const proxy = await forwardProxy(t, () => closing.port)
   const url = 'https://registry.test/'
-  const slow = { stallMs: 60_000, patienceMs: 60_000 }
-  const transport = transportTo(t, url, { proxyEnvironment: { HTTPS_PROXY: proxy.url }, ...slow })
+  const transport = transportTo(t, url, { proxyEnvironment: { HTTPS_PROXY: proxy.url }, ...patient })
   const began = performance.now()
   await failsWith(transport.request({ method: 'GET', url: new URL(url) }), 'UNREACHABLE')
   assert.ok(performance.now() - began < 30_000)

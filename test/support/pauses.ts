@@ -15,12 +15,21 @@ export class Pauses implements Disposable {
 
   /** Milliseconds of the longest one since `from`, of `performance.now()`. */
   longestSince(from: number): number {
-    this.#look()
-    return Math.max(0, ...this.#pauses.map((pause) => pause.to - Math.max(pause.from, from)))
+    return Math.max(0, ...this.#lengthsSince(from))
+  }
+
+  /** Milliseconds of all of them together since `from`, of `performance.now()`. */
+  totalSince(from: number): number {
+    return this.#lengthsSince(from).reduce((sum, ms) => sum + ms, 0)
   }
 
   [Symbol.dispose](): void {
     clearInterval(this.#timer)
+  }
+
+  #lengthsSince(from: number): number[] {
+    this.#look()
+    return this.#pauses.map((pause) => Math.max(0, pause.to - Math.max(pause.from, from)))
   }
 
   #look(): void {
